@@ -1,0 +1,28 @@
+# The image of source-close: first stage builds the wheel and an environment, the second keeps the environment alone.
+ARG BASE_IMAGE=docker.io/library/python:3.11.15-slim-bookworm@sha256:d29f48a31a8b408ed19272ca1e7b10ebae13b240a27e862d3d4217c528e2e0c3
+
+FROM ${BASE_IMAGE} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+WORKDIR /src
+RUN python3 -m venv /opt/source-close
+# The locked packages first: this layer is used again until the lock file changes.
+COPY requirements.lock ./
+RUN /opt/source-close/bin/python -m pip install --quiet --requirement requirements.lock
+COPY . .
+RUN python3 -m pip wheel --quiet --no-deps --wheel-dir /wheel . \
+    && /opt/source-close/bin/python -m pip install --quiet --no-deps /wheel/*.whl \
+    && /opt/source-close/bin/python -m pip check \
+    && /opt/source-close/bin/python -m pip uninstall --quiet --yes pip
+
+FROM ${BASE_IMAGE}
+LABEL io.airbyte.name="source-close/source-close" \
+      io.airbyte.version="0.1.0"
+RUN useradd --create-home --uid 1000 airbyte
+COPY --from=build /opt/source-close /opt/source-close
+ENV PATH="/opt/source-close/bin:${PATH}" \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    AIRBYTE_ENTRYPOINT="source-close"
+USER airbyte
+WORKDIR /home/airbyte
+ENTRYPOINT ["source-close"]

@@ -1,0 +1,118 @@
+# `make` lists the targets. Everything runs in .venv, which is made on first use
+# and brought up to date when the lock file or pyproject.toml changes.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+# The interpreter for a new environment: PYTHON=… decides; otherwise the first of these that is 3.10 to 3.13.
+PYTHON ?=
+CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python python3.13 python3.12 python3.11 python3.10)
+SUITABLE := import sys; raise SystemExit(not (3, 10) <= sys.version_info[:2] < (3, 14))
+
+# Processes for pytest: two cores are what the suite is made for; JOBS=0 runs it in one process.
+JOBS ?= 2
+# More words for pytest: make unit ARGS="-k state"
+ARGS ?=
+# A real account's config for the demo: make demo CONFIG=secrets/config.json
+CONFIG ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_REQUIRE_VIRTUALENV := 1
+export PYTHONUNBUFFERED := 1
+
+say = @printf '\033[1m== %s\033[0m\n' "$(1)"
+
+.PHONY: help demo test lint types unit integration bench soak format lock wheel clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY) ## start a local Close API and read all six streams twice (CONFIG=path: a real account, read only)
+	@$(PY) -m integration_tests.demo $(if $(CONFIG),--config "$(CONFIG)")
+
+test: ## lint, types, unit tests, integration tests
+	@$(MAKE) lint
+	@$(MAKE) types
+	@$(MAKE) unit
+	@$(MAKE) integration
+	$(call say,All checks passed)
+
+lint: $(READY) ## ruff: rules and format
+	$(call say,Lint)
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+types: $(READY) ## mypy, strict
+	$(call say,Types)
+	@$(PY) -m mypy
+
+unit: $(READY) ## unit tests
+	$(call say,Unit tests)
+	@$(PY) -m pytest -q -n $(JOBS) unit_tests $(ARGS)
+
+integration: $(READY) ## the connector against the local Close API
+	$(call say,Integration tests)
+	@$(PY) -m pytest -q -n $(JOBS) integration_tests $(ARGS)
+
+bench: $(READY) ## speed and memory, table of figures
+	@$(PY) -m benchmarks.run $(ARGS)
+
+soak: $(READY) ## long read with faults and changing data
+	@$(PY) -m benchmarks.run --soak $(ARGS)
+
+format: $(READY) ## let ruff rewrite what it can
+	@$(PY) -m ruff check --fix-only .
+	@$(PY) -m ruff format .
+
+# No hashes: a mirror may serve other builds of the same versions. No index: the lock names no host.
+LOCK := build/lock/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.10 \
+	--no-config --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+
+lock: ## write both lock files anew (UPGRADE=1: newest versions that fit)
+	$(call find_python)
+	@"$$(cat build/python)" -m venv build/lock
+	@build/lock/bin/python -m pip install --quiet uv
+	@$(LOCK) $(if $(UPGRADE),--upgrade) --output-file requirements.lock
+	@$(LOCK) $(if $(UPGRADE),--upgrade) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(call say,Wrote requirements.lock and requirements-dev.lock)
+
+wheel: $(READY) ## dist/*.whl
+	@rm -rf dist
+	@$(PY) -m build --wheel --no-isolation --outdir dist . >/dev/null
+	$(call say,Wrote $$(ls dist/*.whl))
+
+clean: ## remove the environment and everything made
+	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Leaves the path of a suitable interpreter in build/python, or says what is missing.
+define find_python
+@mkdir -p build; found=; for name in $(CANDIDATES); do \
+	if path=$$(command -v "$$name") && "$$path" -c '$(SUITABLE)' 2>/dev/null; then found=$$path; break; fi; done; \
+if [ -z "$$found" ]; then \
+	echo "source-close needs Python 3.10, 3.11, 3.12 or 3.13; tried: $(CANDIDATES)." >&2; \
+	echo "Install one of them, or name it: make PYTHON=/path/to/python3.11 …" >&2; exit 1; fi; \
+echo "$$found" >build/python
+endef
+
+$(READY): requirements-dev.lock pyproject.toml
+	@if [ ! -x $(PY) ]; then \
+		rm -rf $(VENV) && $(MAKE) $(VENV) || exit 1; \
+	fi
+	$(call say,Installing into $(VENV))
+	@echo "   the locked packages: about a minute the first time"
+	@$(PY) -m pip install --quiet --requirement requirements-dev.lock
+	@echo "   source-close itself"
+	@$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV):
+	$(call find_python)
+	$(call say,Making the environment $(VENV))
+	@echo "   $$(cat build/python) ($$("$$(cat build/python)" -c 'import platform; print(platform.python_version())'))"
+	@"$$(cat build/python)" -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "This Python cannot make environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }

@@ -1,0 +1,62 @@
+"""What is changed in records on their way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from airbyte_cdk.sources.declarative.transformations import RecordTransformation
+from airbyte_cdk.sources.types import Config, StreamSlice, StreamState
+
+CUSTOM_PREFIX = "custom."
+
+
+@dataclass
+class JsonTextTransformation(RecordTransformation):
+    """Write objects as JSON text, and fields that are absent as null.
+
+    ``{"data": {"n": 1}}`` becomes ``{"data": '{"n":1}', "previous_data": None}``. The built-in ``AddFields`` evaluates a
+    template for each record and would write Python's notation.
+
+    Attributes:
+        fields: names of the fields.
+    """
+
+    fields: Sequence[str] = field(default_factory=list)
+
+    def transform(
+        self,
+        record: dict[str, Any],
+        config: Config | None = None,
+        stream_state: StreamState | None = None,
+        stream_slice: StreamSlice | None = None,
+    ) -> None:
+        """Change ``record`` in place."""
+        for name in self.fields:
+            value = record.get(name)
+            record[name] = None if value is None else orjson.dumps(value).decode()
+
+
+@dataclass
+class CustomFieldsTransformation(RecordTransformation):
+    """List a record's custom values beside the keys under which Close sends them.
+
+    ``{"custom.cf_1": "Web"}`` becomes ``{"custom.cf_1": "Web", "custom_fields": [{"id": "cf_1", "value": "Web"}]}``.
+    The built-in ``AddFields`` can't build a list from keys that it does not know beforehand.
+    """
+
+    def transform(
+        self,
+        record: dict[str, Any],
+        config: Config | None = None,
+        stream_state: StreamState | None = None,
+        stream_slice: StreamSlice | None = None,
+    ) -> None:
+        """Change ``record`` in place."""
+        record["custom_fields"] = [
+            {"id": name.removeprefix(CUSTOM_PREFIX), "value": value}
+            for name, value in record.items()
+            if name.startswith(CUSTOM_PREFIX)
+        ]

@@ -1,0 +1,78 @@
+"""What a failed request says: what happened, what it means, what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+import requests
+from airbyte_cdk.models import FailureType, StreamDescriptor
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+
+BAD_REQUEST = 400
+UNAUTHORIZED = 401
+PERMISSION_STATUSES = frozenset({402, 403})
+_LONGEST_QUOTE = 300
+
+
+class CloseApiError(AirbyteTracedException):
+    """Close answered, or failed to answer, in a way that retries don't cure.
+
+    ``status`` is the HTTP status, or None where there was no answer; ``text`` is the body as Close sent it.
+    """
+
+    def __init__(self, *, message: str, failure_type: FailureType, status: int | None, text: str, stream: str) -> None:
+        super().__init__(
+            message=message,
+            internal_message=message,
+            failure_type=failure_type,
+            stream_descriptor=StreamDescriptor(name=stream),
+        )
+        self.status = status
+        self.text = text
+
+
+def describe_request(request: requests.PreparedRequest) -> str:
+    """Method and path, e.g. ``GET /api/v1/activity/``: no host, no query, no header."""
+    return f"{request.method} {urlsplit(request.url or '').path}"
+
+
+def describe_answer(answer: requests.Response | Exception) -> str:
+    """What came back, e.g. ``answered 403: «Forbidden»`` or ``failed: Read timed out``."""
+    if isinstance(answer, requests.Response):
+        quote = vendor_text(answer)
+        return f"answered {answer.status_code}" + (f": «{quote}»" if quote else " without a text")
+    return f"failed: {_plain(answer)}"
+
+
+def vendor_text(response: requests.Response) -> str:
+    """Close's own words in an error body of any of its forms; of HTML or other text the beginning."""
+    try:
+        body: Any = orjson.loads(response.content)
+    except orjson.JSONDecodeError:
+        return " ".join(response.text.split())[:_LONGEST_QUOTE]
+    return "; ".join(_texts(body))[:_LONGEST_QUOTE]
+
+
+def _texts(body: Any) -> list[str]:
+    if isinstance(body, str):
+        return [body]
+    if isinstance(body, list):
+        return [text for entry in body for text in _texts(entry)]
+    if isinstance(body, dict):
+        error, fields = body.get("error"), body.get("field-errors")
+        found = _texts(error.get("message") if isinstance(error, dict) else error) + _texts(body.get("errors"))
+        if isinstance(fields, dict):
+            found += [f"{name}: {text}" for name, entry in fields.items() for text in _texts(entry)]
+        return found
+    return []
+
+
+def _plain(error: Exception) -> str:
+    """The cause of a network error in a few words: libraries nest it three deep and show addresses of objects."""
+    cause: BaseException = error
+    while (inner := cause.__cause__ or cause.__context__) is not None:
+        cause = inner
+    text = str(cause) or type(cause).__name__
+    return text.rsplit(">: ", 1)[-1][:_LONGEST_QUOTE]

@@ -1,0 +1,152 @@
+"""Keeps within Close's rate limits: what one answer tells of a limit, every worker knows.
+
+https://developer.close.com/api/overview/rate-limits.md
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import requests
+
+TOO_MANY_REQUESTS = 429
+_HEADER = re.compile(r"limit=(?P<limit>\d+),\s*remaining=(?P<remaining>\d+),\s*reset=(?P<reset>\d+(?:\.\d+)?)")
+_RATE_WINDOW_SECONDS = 2.0
+# Without a header the rate is found by trying: after a 429 this share of the rate that went well, then slowly more.
+_SHARE_AFTER_429 = 0.85
+_GROWTH_PER_SECOND = 1.02
+_FIRST_WAIT_SECONDS = 1.0
+_LONGEST_GUESSED_WAIT_SECONDS = 60.0
+
+
+@dataclass
+class _Group:
+    """What is known of one endpoint group. Guarded by the limiter's lock."""
+
+    limit: int | None = None
+    remaining: float = float("inf")
+    reset_at: float = float("inf")
+    in_flight: int = 0
+    blocked_until: float = 0.0
+    interval: float = 0.0
+    next_start: float = 0.0
+    eased_at: float = 0.0
+    refused_in_a_row: int = 0
+    answered: deque[float] = field(default_factory=lambda: deque(maxlen=1000))
+
+
+class RateLimiter:
+    """Tells a worker how long to wait before its next request to an endpoint group.
+
+    With the ``ratelimit`` header the requests that remain are shared out, so that none is refused. Without it the
+    pace is learned from 429 answers. The built-in ``HTTPAPIBudget`` reads one number a header and cannot read
+    ``limit=100, remaining=50, reset=5``; nor does it adapt where there is no header.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        """``now`` gives seconds on a clock that never goes back."""
+        self._now = now
+        self._lock = threading.Lock()
+        self._groups: dict[str, _Group] = {}
+
+    def reserve(self, group: str) -> float:
+        """Reserve the next request to ``group``.
+
+        Returns:
+            0 when it may start now, else the seconds to wait before asking again.
+        """
+        with self._lock:
+            now, known = self._now(), self._groups.setdefault(group, _Group())
+            wait = max(self._wait_for_window(known, now), known.blocked_until - now, known.next_start - now)
+            if wait > 0:
+                return wait
+            known.remaining -= 1
+            known.in_flight += 1
+            if known.interval:
+                known.next_start = max(now, known.next_start) + known.interval
+            return 0.0
+
+    @staticmethod
+    def _wait_for_window(known: _Group, now: float) -> float:
+        if now >= known.reset_at and known.limit is not None:
+            known.remaining, known.reset_at = known.limit - known.in_flight, float("inf")
+        if known.remaining >= 1:
+            return 0.0
+        # Every request that could tell is under way: ask again shortly.
+        return known.reset_at - now if known.reset_at != float("inf") else 0.01
+
+    def answered(self, group: str, response: requests.Response | None) -> float:
+        """Take in an answer (None: there was none) to a reserved request.
+
+        Returns:
+            For a 429 the seconds that every request to this group now waits, else 0.
+        """
+        with self._lock:
+            now, known = self._now(), self._groups[group]
+            known.in_flight -= 1
+            if response is None:
+                return 0.0
+            self._read_header(known, response, now)
+            if response.status_code == TOO_MANY_REQUESTS:
+                return self._refused(known, response, now)
+            known.refused_in_a_row = 0
+            known.answered.append(now)
+            if known.interval:
+                known.interval /= _GROWTH_PER_SECOND ** (now - known.eased_at)
+                known.eased_at = now
+            return 0.0
+
+    @staticmethod
+    def _read_header(known: _Group, response: requests.Response, now: float) -> None:
+        found = _HEADER.search(response.headers.get("ratelimit", ""))
+        if not found:
+            return
+        reset_at, counted = now + float(found["reset"]), float(found["remaining"]) - known.in_flight
+        is_new_window = known.reset_at == float("inf") or reset_at > known.reset_at + float(found["reset"]) / 2 + 0.2
+        known.remaining = counted if is_new_window else min(known.remaining, counted)
+        known.reset_at = reset_at if is_new_window else min(known.reset_at, reset_at)
+        known.limit = int(found["limit"])
+
+    @staticmethod
+    def _refused(known: _Group, response: requests.Response, now: float) -> float:
+        wait = seconds_told(response)
+        if wait is None:
+            wait = min(_FIRST_WAIT_SECONDS * 2**known.refused_in_a_row, _LONGEST_GUESSED_WAIT_SECONDS)
+        if now >= known.blocked_until:  # the first of those that were under way together
+            known.refused_in_a_row += 1
+            if known.limit is None:
+                recent = [moment for moment in known.answered if moment > now - _RATE_WINDOW_SECONDS]
+                span = max(now - recent[0], 0.1) if recent else _RATE_WINDOW_SECONDS
+                rate = max(len(recent) / max(span, 1.0), 0.2)
+                known.interval = 1 / (rate * _SHARE_AFTER_429)
+                known.eased_at = now + wait
+        known.blocked_until = max(known.blocked_until, now + wait)
+        return wait
+
+
+def seconds_told(response: requests.Response) -> float | None:
+    """How long a 429 says to wait, in seconds: by ``retry-after``, the ``ratelimit`` header or the old body.
+
+    The old body is ``{"error": {"rate_reset": 0.87}}``, or has ``rate_reset`` at the top.
+    """
+    retry_after = response.headers.get("retry-after", "")
+    if re.fullmatch(r"\d+(\.\d+)?", retry_after):
+        return float(retry_after)
+    if found := _HEADER.search(response.headers.get("ratelimit", "")):
+        return float(found["reset"])
+    try:
+        body: Any = orjson.loads(response.content)
+    except orjson.JSONDecodeError:
+        return None
+    for holder in (body, body.get("error") if isinstance(body, dict) else None):
+        if isinstance(holder, dict) and isinstance(holder.get("rate_reset"), int | float):
+            return float(holder["rate_reset"])
+    return None

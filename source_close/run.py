@@ -1,0 +1,94 @@
+"""The command ``source-close``: spec, check, discover and read, as every Airbyte connector has them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+from airbyte_cdk.entrypoint import AirbyteEntrypoint, launch
+from airbyte_cdk.models import AirbyteMessage, AirbyteMessageSerializer, FailureType
+from airbyte_cdk.utils.airbyte_secrets_utils import update_secrets
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+
+from source_close.source import SourceClose
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command with ``args``, by default those of the process.
+
+    Messages go to standard output, one JSON object a line. Exits with 1 when something failed; a check that fails is an
+    answer and exits with 0.
+    """
+    given = list(sys.argv[1:] if args is None else args)
+    parsed = AirbyteEntrypoint.parse_args(given)
+    try:
+        launch(_source(parsed), given)
+    except AirbyteTracedException as error:
+        status = error.as_connection_status_message() if parsed.command == "check" else None
+        if status is None:
+            error.emit_message()
+            sys.exit(1)
+        _print(status)
+
+
+def _source(parsed: Any) -> SourceClose:
+    """The source with what the files named on the command line hold.
+
+    Raises:
+        AirbyteTracedException: (config error) one of them can't be used; one sentence says which and why.
+    """
+    config_path = getattr(parsed, "config", None)
+    if config_path is None:
+        return SourceClose()
+    config = _read_json(config_path, "config", dict)
+    _hide_key(config)
+    catalog_path, state_path = getattr(parsed, "catalog", None), getattr(parsed, "state", None)
+    catalog = _parsed(SourceClose.read_catalog, catalog_path, "catalog", dict) if catalog_path else None
+    state = _parsed(SourceClose.read_state, state_path, "state", list) if state_path else None
+    return SourceClose(catalog, config, state)
+
+
+def _hide_key(config: dict[str, Any]) -> None:
+    """Keep the key out of every message from now on, also in the form in which it travels."""
+    key = config.get("api_key")
+    if isinstance(key, str) and key.strip():
+        update_secrets([key.strip(), base64.b64encode(f"{key.strip()}:".encode()).decode()])
+
+
+def _read_json(path: str, what: str, kind: type) -> Any:
+    try:
+        content = orjson.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise _unusable(what, path, f"it can't be opened ({error.strerror})") from None
+    except json.JSONDecodeError as error:
+        raise _unusable(what, path, f"it is no JSON ({error.msg} in line {error.lineno})") from None
+    if not isinstance(content, kind):
+        raise _unusable(what, path, f"it should hold {'a list' if kind is list else 'an object'}")
+    return content
+
+
+def _parsed(read: Any, path: str, what: str, kind: type) -> Any:
+    _read_json(path, what, kind)
+    try:
+        return read(path)
+    except Exception as error:  # noqa: BLE001 - the CDK's readers raise whatever their serializers do
+        reason = " ".join(str(error).split())[:200]
+        raise _unusable(what, path, f"it does not have the form that Airbyte gives it ({reason})") from None
+
+
+def _unusable(what: str, path: str, reason: str) -> AirbyteTracedException:
+    message = f"The {what} file {path} can't be used: {reason}."
+    return AirbyteTracedException(message=message, internal_message=message, failure_type=FailureType.config_error)
+
+
+def _print(message: AirbyteMessage) -> None:
+    print(orjson.dumps(AirbyteMessageSerializer.dump(message)).decode())  # noqa: T201 - the protocol's channel
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,237 @@
+"""The source: builds the manifest's streams around this connector's cursor, and checks a connection."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+from airbyte_cdk.models import (
+    AirbyteConnectionStatus,
+    AirbyteMessage,
+    AirbyteStateMessage,
+    ConfiguredAirbyteCatalog,
+    Status,
+)
+from airbyte_cdk.sources.connector_state_manager import ConnectorStateManager
+from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
+from airbyte_cdk.sources.declarative.interpolation import InterpolatedString
+from airbyte_cdk.sources.declarative.models.declarative_component_schema import (
+    CustomRetriever,
+    HttpRequester,
+    InlineSchemaLoader,
+)
+from airbyte_cdk.sources.declarative.stream_slicers.declarative_partition_generator import (
+    DeclarativePartitionFactory,
+    StreamSlicerPartitionGenerator,
+)
+from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
+from airbyte_cdk.sources.streams.concurrent.cursor import CursorField
+from airbyte_cdk.sources.streams.concurrent.default_stream import DefaultStream
+from isodate import parse_duration
+
+from source_close.components.retriever import CloseRetriever
+from source_close.config import CloseConfig, parse_config
+from source_close.cursor import WindowCursor
+from source_close.errors import PERMISSION_STATUSES, CloseApiError
+from source_close.state import load_state
+from source_close.transport import RETRY_SECONDS, Transport
+from source_close.windows import parse_moment, utc_now
+
+LOGGER = logging.getLogger("airbyte.source-close")
+
+_PACKAGE = Path(__file__).resolve().parent
+# Records that wait for the printer. The CDK's 10,000 dictionaries take over 100 MB.
+_LONGEST_QUEUE = 1_000
+# A person waits for a check: a network that does not answer is reported soon.
+_CHECK_RETRY_SECONDS = 10.0
+
+
+def load_manifest() -> dict[str, Any]:
+    """Read manifest.yaml: beside the package in a wheel, at the top of the project in a checkout."""
+    for folder in (_PACKAGE, _PACKAGE.parent):
+        if (path := folder / "manifest.yaml").is_file():
+            loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # written in C, it takes a fifth of the time
+            manifest: dict[str, Any] = yaml.load(path.read_bytes(), Loader=loader)  # noqa: S506 - both are safe loaders
+            return manifest
+    raise FileNotFoundError(f"manifest.yaml is neither in {_PACKAGE} nor above it: the installation is incomplete.")
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """A stream and the parts of it that the CDK's stream hides."""
+
+    stream: AbstractStream
+    retriever: CloseRetriever
+    cursor: WindowCursor
+
+
+class SourceClose(ConcurrentDeclarativeSource):
+    """Close as an Airbyte source.
+
+    What the streams are stands in manifest.yaml. This class only builds them: ``ConcurrentDeclarativeSource`` gives a
+    stream the CDK's own cursor and no way to name another, so ``streams`` puts ``WindowCursor`` in its place and hands
+    every retriever the transport that all of them share.
+    """
+
+    def __init__(
+        self,
+        catalog: ConfiguredAirbyteCatalog | None = None,
+        config: Mapping[str, Any] | None = None,
+        state: list[AirbyteStateMessage] | None = None,
+    ) -> None:
+        """All may be given later, by ``configure`` and ``read``.
+
+        Raises:
+            AirbyteTracedException: (config error) the config can't be used.
+        """
+        self._started_at = utc_now()
+        self._close_config: CloseConfig | None = parse_config(config) if config else None
+        super().__init__(
+            catalog=catalog,
+            config=self._close_config.for_manifest(self._started_at) if self._close_config else None,
+            state=state,
+            source_config=load_manifest(),
+        )
+        self._concurrent_source._queue.maxsize = _LONGEST_QUEUE  # noqa: SLF001 - the CDK makes it and offers no size
+
+    def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:
+        """Take ``config`` if none was given when the source was made.
+
+        Raises:
+            AirbyteTracedException: (config error) it can't be used.
+        """
+        if self._close_config is None:
+            SourceClose.__init__(self, config=config)
+        return super().configure(config, temp_dir)
+
+    def streams(self, config: Mapping[str, Any]) -> list[AbstractStream]:
+        """Build the streams of the manifest; ``config`` is what the source was made with."""
+        transport = self._transport()
+        return [self._build(definition, transport).stream for definition in self._definitions()]
+
+    def read(
+        self,
+        logger: logging.Logger,
+        config: Mapping[str, Any],
+        catalog: ConfiguredAirbyteCatalog,
+        state: list[AirbyteStateMessage] | None = None,
+    ) -> Iterator[AirbyteMessage]:
+        """Read the streams of ``catalog`` from ``state`` on.
+
+        Raises:
+            AirbyteTracedException: a stream could not be read to its end; the others were.
+        """
+        if state:
+            self._connector_state_manager = ConnectorStateManager(state=state)
+        yield from super().read(logger, config, catalog, state)
+
+    def check(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteConnectionStatus:
+        """Prove the key by ``GET /me/``, then try each stream with the cheapest request there is.
+
+        A stream that the key may not read is named in a warning and does not fail the check, unless there is no other.
+        """
+        transport = self._transport(retry_seconds=_CHECK_RETRY_SECONDS)
+        try:
+            self._check_key(transport)
+            forbidden = [
+                f"{parts.stream.name}: {error}"
+                for parts in (self._build(definition, transport) for definition in self._definitions())
+                if (error := _refusal(parts))
+            ]
+        except CloseApiError as error:
+            return AirbyteConnectionStatus(status=Status.FAILED, message=str(error))
+        for refusal in forbidden:
+            logger.warning("This key can't read every stream. %s", refusal)
+        message = " ".join(forbidden) or None
+        everything = len(forbidden) == len(self._definitions())
+        return AirbyteConnectionStatus(status=Status.FAILED if everything else Status.SUCCEEDED, message=message)
+
+    def _check_key(self, transport: Transport) -> None:
+        definition = self.resolved_manifest["definitions"]["key_requester"]
+        requester = self._constructor.create_component(HttpRequester, definition, self._config, name="me")
+        transport.fetch(requester, "connection")
+
+    def _definitions(self) -> list[dict[str, Any]]:
+        definitions: list[dict[str, Any]] = self.resolved_manifest["streams"]
+        return definitions
+
+    def _transport(self, retry_seconds: float = RETRY_SECONDS) -> Transport:
+        settings = self._close_config or parse_config({})
+        ours = f"source-close/{version('source-close')}"
+        user_agent = f"{settings.user_agent} {ours}" if settings.user_agent else ours
+        return Transport(max_in_flight=settings.num_workers, user_agent=user_agent, retry_seconds=retry_seconds)
+
+    def _build(self, definition: Mapping[str, Any], transport: Transport) -> _Parts:
+        name, incremental_sync = definition["name"], definition["incremental_sync"]
+        cursor = self._build_cursor(name, incremental_sync, definition["retriever"])
+        bounds = {
+            bound: incremental_sync[option]["field_name"]
+            for bound, option in (("lower_bound", "start_time_option"), ("upper_bound", "end_time_option"))
+            if option in incremental_sync
+        }
+        retriever = self._constructor.create_component(
+            CustomRetriever,
+            definition["retriever"],
+            self._config,
+            name=name,
+            transport=transport,
+            cursor=cursor,
+            **bounds,
+        )
+        schema_loader = self._constructor.create_component(
+            InlineSchemaLoader, definition["schema_loader"], self._config
+        )
+        partitions = DeclarativePartitionFactory(name, schema_loader, retriever, self._message_repository)
+        stream = DefaultStream(
+            partition_generator=StreamSlicerPartitionGenerator(partitions, cursor),
+            name=name,
+            json_schema=schema_loader.get_json_schema,
+            primary_key=[definition["primary_key"]],
+            cursor_field=cursor.cursor_field,
+            logger=logging.getLogger(f"airbyte.{name}"),
+            cursor=cursor,
+        )
+        return _Parts(stream, retriever, cursor)
+
+    def _build_cursor(self, name: str, definition: Mapping[str, Any], retriever: Mapping[str, Any]) -> WindowCursor:
+        """The manifest's ``DatetimeBasedCursor`` as a ``WindowCursor``."""
+
+        def evaluated(key: str) -> str:
+            return str(InterpolatedString.create(definition.get(key, ""), parameters={}).eval(self._config))
+
+        router = retriever.get("partition_router")
+        partitions = [{router["cursor_field"]: value} for value in router["values"]] if router else [{}]
+        lookback, retention = evaluated("lookback_window"), retriever.get("retention")
+        field = CursorField(definition["cursor_field"])
+        return WindowCursor(
+            stream_name=name,
+            cursor_field=field,
+            start=parse_moment(evaluated("start_datetime")),
+            end=self._started_at,
+            lookback=parse_duration(lookback or "PT0S"),
+            retention=parse_duration(retention) if retention else None,
+            saved=load_state(name, field.cursor_field_key, self._connector_state_manager.get_stream_state(name, None)),
+            partitions=partitions,
+            message_repository=self._message_repository,
+            state_manager=self._connector_state_manager,
+        )
+
+
+def _refusal(parts: _Parts) -> CloseApiError | None:
+    """Try a stream; the error if the key may not read it.
+
+    Raises:
+        CloseApiError: it can't be read for another reason.
+    """
+    try:
+        parts.retriever.try_one(next(iter(parts.cursor.stream_slices())))
+    except CloseApiError as error:
+        if error.status in PERMISSION_STATUSES:
+            return error
+        raise
+    return None
