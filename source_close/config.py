@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from source_close.windows import format_moment, parse_moment, utc_now
 
 DEFAULT_BASE_URL = "https://api.close.com/api/v1"
-DEFAULT_NUM_WORKERS = 10
+DEFAULT_NUM_WORKERS = 20
 _SECONDS_AN_HOUR = 3600
 _LONGEST_ATTRIBUTION_HOURS = 720
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})

@@ -151,7 +151,9 @@ class Transport:
         try:
             return orjson.loads(response.content), told
         except orjson.JSONDecodeError as error:
-            return UnreadableAnswerError(f"the answer is no complete JSON ({len(response.content)} bytes: {error})"), told
+            return UnreadableAnswerError(
+                f"the answer is no complete JSON ({len(response.content)} bytes: {error})"
+            ), told
 
     def _wait_for_turn(self, group: str, stream: str) -> None:
         while (wait := self._limiter.reserve(group)) > 0:

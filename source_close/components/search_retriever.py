@@ -53,50 +53,57 @@ class SearchRetriever(CloseRetriever):
     def _read_range(
         self, being_read: WindowSlice, by: str, conditions: list[dict[str, Any]], within: Window | None = None
     ) -> Iterator[list[Row]]:
-        """Read the rows whose field ``by`` lies in the window, or in ``within``, and that meet ``conditions``."""
-        start = (within or being_read.window).start
-        edge: dict[str, None] = {}  # ids of the rows stamped exactly ``start`` that have been given out
-        while True:
-            last, complete = start, False
-            for rows, is_last in self._chain(being_read, by, conditions, within, start):
-                complete = is_last
-                end = (within or being_read.window).end
-                new = [row for row in rows if row["id"] not in edge and self._belongs(row, by, end)]
-                for row in new:
-                    moment = moment_of(row, by) or last
-                    if moment < last:
-                        raise self._out_of_order(moment, last)
-                    if moment > last:
-                        last, edge = moment, {}
-                    edge[row["id"]] = None
-                yield new
-            if complete:
-                return
-            if last == start and edge:
-                yield from self._read_moment(being_read, by, conditions, start, edge)
-                last, edge = start + MILLISECOND, {}
-            start = last
+        """Read the rows whose field ``by`` lies in the window, or in ``within``, and that meet ``conditions``.
 
-    @staticmethod
-    def _belongs(row: Row, by: str, end: datetime) -> bool:
-        moment = moment_of(row, by)
-        return moment is None or moment < end
+        Close sorts by its search index, and the rows it sends may be newer than that: one edited just now stands where
+        its old stamp belongs. So rows are known by their ids, and stamps are checked before a chain begins at one.
+        """
+        start, known = (within or being_read.window).start, set[str]()
+        complete = False
+        while not complete:
+            window, chain, last_page = within or being_read.window, set[str](), list[Row]()
+            for rows, is_last in self._chain(being_read, by, conditions, window, start):
+                complete, last_page = is_last, rows
+                chain.update(row["id"] for row in rows)
+                yield [row for row in rows if row["id"] not in known]
+                known.update(row["id"] for row in rows)
+            if complete or being_read.window.end < window.end:
+                continue  # done, or shared: then the same start has a nearer end
+            position = self._position(being_read, by, conditions, start, len(chain), last_page)
+            if position == start:
+                yield from self._read_moment(being_read, by, conditions, start, known)
+                position = start + MILLISECOND
+            start, known = position, chain
+
+    def _position(
+        self,
+        being_read: WindowSlice,
+        by: str,
+        conditions: list[dict[str, Any]],
+        start: datetime,
+        given: int,
+        last_page: list[Row],
+    ) -> datetime:
+        """The latest moment before which a chain from ``start`` has given out everything, as far as is known."""
+        moments = (moment_of(row, by) for row in last_page)
+        position = min((moment for moment in moments if moment is not None), default=start)
+        while position > start and self._count(being_read, by, conditions, start, position) > given:
+            position = floor_to_second(start + (position - start) / 2)
+        return max(position, start)
 
     def _chain(
         self,
         being_read: WindowSlice,
         by: str,
         conditions: list[dict[str, Any]],
-        within: Window | None,
+        window: Window,
         start: datetime,
     ) -> Iterator[tuple[list[Row], bool]]:
         """Yield the pages of one chain of cursors; with each, whether it is the last page of the range."""
-        end = (within or being_read.window).end
-        body = self._body([*conditions, self._range(by, start, end)], by)
-        may_share = within is None
+        body = self._body([*conditions, self._range(by, start, window.end)], by)
         cursor, given = None, 0
         while True:
-            extra = {"cursor": cursor} if cursor else {"include_counts": may_share}
+            extra = {"cursor": cursor} if cursor else {"include_counts": window is being_read.window}
             try:
                 answer = self.fetch(being_read, json={**body, **extra})
             except CloseApiError as error:
@@ -105,44 +112,41 @@ class SearchRetriever(CloseRetriever):
                 raise
             rows, cursor = answer["data"], answer.get("cursor")
             given += len(rows)
-            if may_share:
-                self._share(being_read, (answer.get("count") or {}).get("total") or 0, start)
-                may_share = False
-            passed = bool(rows) and not self._belongs(rows[-1], by, (within or being_read.window).end)
-            yield rows, passed or (cursor is None and given < _ROWS_A_CHAIN)
-            if passed or cursor is None or given + self.page_size > _ROWS_A_CHAIN:
+            yield rows, cursor is None and given < _ROWS_A_CHAIN
+            total = (answer.get("count") or {}).get("total") or 0
+            if cursor is None or given + self.page_size > _ROWS_A_CHAIN or self._share(being_read, by, total, start):
                 return
 
-    def _share(self, being_read: WindowSlice, total: int, start: datetime) -> None:
+    def _share(self, being_read: WindowSlice, by: str, total: int, start: datetime) -> bool:
         """Hand the newer part of a window of ``total`` rows to another worker, if it can be found in few requests."""
         if total < _ROWS_WORTH_SHARING:
-            return
-        window, by = being_read.window, self.cursor.cursor_field.cursor_field_key
+            return False
+        window = being_read.window
         low, high = start, window.end
         for _ in range(int(total / self.page_size * _SHARE_OF_REQUESTS_FOR_COUNTS)):
             at = floor_to_second(low + (high - low) / 2)
             if not low < at < high:
-                return
-            newer = self._count(being_read, by, at, window.end)
+                break
+            newer = self._count(being_read, by, [], at, window.end)
             if newer > total * 3 / 4:
                 low = at
             elif newer < total / 4:
                 high = at
             else:
                 self.cursor.split(being_read, Window(window.start, at), Window(at, window.end))
-                return
+                return True
+        return False
 
-    def _count(self, being_read: WindowSlice, by: str, start: datetime, end: datetime) -> int:
-        body = {**self._body([self._range(by, start, end)], by), "results_limit": 0, "include_counts": True}
+    def _count(
+        self, being_read: WindowSlice, by: str, conditions: list[dict[str, Any]], start: datetime, end: datetime
+    ) -> int:
+        """How many rows there are; 0 also where Close does not say."""
+        body = self._body([*conditions, self._range(by, start, end)], by)
+        body |= {"results_limit": 0, "include_counts": True}
         return int((self.fetch(being_read, json=body).get("count") or {}).get("total") or 0)
 
     def _read_moment(
-        self,
-        being_read: WindowSlice,
-        by: str,
-        conditions: list[dict[str, Any]],
-        moment: datetime,
-        known: dict[str, None],
+        self, being_read: WindowSlice, by: str, conditions: list[dict[str, Any]], moment: datetime, known: set[str]
     ) -> Iterator[list[Row]]:
         """Read the rows of one moment that alone exceed a chain, by their other date."""
         if by == self.then_by:
@@ -181,15 +185,3 @@ class SearchRetriever(CloseRetriever):
             for name, moment in (("on_or_after", start), ("before", end))
         }
         return {"type": "field_condition", "field": self._field(by), "condition": {"type": "moment_range", **bounds}}
-
-    def _out_of_order(self, moment: datetime, last: datetime) -> CloseApiError:
-        return CloseApiError(
-            message=(
-                f"Stream {self.name}: Close's search was asked to sort by date and sent {format_moment(moment)} after "
-                f"{format_moment(last)}. Reading on could leave records out, so the stream stops. Please report this."
-            ),
-            failure_type=FailureType.system_error,
-            status=None,
-            text="",
-            stream=self.name,
-        )

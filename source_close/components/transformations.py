@@ -17,8 +17,8 @@ CUSTOM_PREFIX = "custom."
 class JsonTextTransformation(RecordTransformation):
     """Write objects as JSON text, and fields that are absent as null.
 
-    ``{"data": {"n": 1}}`` becomes ``{"data": '{"n":1}', "previous_data": None}``. The built-in ``AddFields`` evaluates a
-    template for each record and would write Python's notation.
+    ``{"data": {"n": 1}}`` becomes ``{"data": '{"n":1}', "previous_data": None}``. The built-in ``AddFields`` evaluates
+    a template for each record and would write Python's notation.
 
     Attributes:
         fields: names of the fields.
@@ -37,6 +37,30 @@ class JsonTextTransformation(RecordTransformation):
         for name in self.fields:
             value = record.get(name)
             record[name] = None if value is None else orjson.dumps(value).decode()
+
+
+@dataclass
+class DropFieldsTransformation(RecordTransformation):
+    """Leave out fields at the top of a record.
+
+    The built-in ``RemoveFields`` walks through the whole record for each field: 1.5 ms for a lead.
+
+    Attributes:
+        fields: names of the fields.
+    """
+
+    fields: Sequence[str] = field(default_factory=list)
+
+    def transform(
+        self,
+        record: dict[str, Any],
+        config: Config | None = None,
+        stream_state: StreamState | None = None,
+        stream_slice: StreamSlice | None = None,
+    ) -> None:
+        """Change ``record`` in place."""
+        for name in self.fields:
+            record.pop(name, None)
 
 
 @dataclass

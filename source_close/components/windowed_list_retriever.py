@@ -38,17 +38,28 @@ class SkipCap:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._cap: int | None = None
+        self._taken = 0
+        self._refused: int | None = None
 
     @property
     def value(self) -> int | None:
-        """The cap, or None while no request met it."""
-        return self._cap
+        """The largest skip that may still be taken; None while no request was refused."""
+        return None if self._refused is None else self._refused - 1
 
-    def learn(self, cap: int) -> None:
-        """A request met the cap."""
+    def takes(self, skip: int) -> None:
+        """A request with ``skip`` was answered."""
         with self._lock:
-            self._cap = cap if self._cap is None else min(cap, self._cap)
+            self._taken = max(self._taken, skip)
+
+    def refuses(self, skip: int) -> None:
+        """A request with ``skip`` was refused for it, or would be."""
+        with self._lock:
+            self._refused = skip if self._refused is None else min(skip, self._refused)
+
+    def within_reach(self, skip: int) -> int:
+        """``skip``, or less where that is unlikely to be answered."""
+        with self._lock:
+            return skip if self._refused is None else min(skip, (self._taken + self._refused) // 2)
 
 
 @dataclass
@@ -119,25 +130,31 @@ class WindowedListRetriever(CloseRetriever):
                 raise SkipCapError(self._cap.value)
             params = {**bounds, **(narrowing or {}), "_skip": skip, "_limit": limit}
             try:
-                return page_of(self.fetch(being_read, params, path=path))
+                page = page_of(self.fetch(being_read, params, path=path))
             except CloseApiError as error:
                 capped = skip_cap_in(error.text) if error.status == BAD_REQUEST and skip else None
                 if capped is None:
                     raise
-                self._cap.learn(skip - 1 if capped.cap is None else capped.cap)
+                if capped.cap is None:
+                    self._cap.refuses(skip)
+                else:
+                    self._cap.takes(capped.cap)
+                    self._cap.refuses(capped.cap + 1)
                 raise capped from error
+            self._cap.takes(skip)
+            return page
 
         return fetch
 
     def _share(self, being_read: WindowSlice, pages: OffsetPages) -> bool:
         """Split off what follows the next part of the window, if anything does; True if the window is another now."""
-        part = _PAGES_A_PART * self.page_size
+        part = self._cap.within_reach(pages.position + _PAGES_A_PART * self.page_size) - pages.position
+        if part < 2 * self.page_size:
+            return False
         try:
-            row = self._row_ahead(pages, part)
-        except SkipCapError as capped:
-            if capped.cap is None or capped.cap - pages.position < 2 * self.page_size:
-                return False
-            row = self._row_ahead(pages, part)
+            row = pages.row_at(pages.position + part)
+        except SkipCapError:
+            return self._share(being_read, pages)  # nearer: the refusal has told how far one may look
         moment = moment_of(row, self._cursor_field) if row else None
         at = floor_to_second(moment) if moment else None
         window = being_read.window
@@ -145,11 +162,6 @@ class WindowedListRetriever(CloseRetriever):
             return False
         self._keep_one_half(being_read, pages.divide(window, at), part)
         return True
-
-    def _row_ahead(self, pages: OffsetPages, part: int) -> Row | None:
-        cap = self._cap.value
-        ahead = pages.position + part
-        return pages.row_at(ahead if cap is None else min(ahead, max(cap - self.page_size, 0)))
 
     def _keep_one_half(self, being_read: WindowSlice, halves: tuple[Window, Window], part: int) -> None:
         """Go on with the half that has been read from, and hand out the other."""
