@@ -1,0 +1,49 @@
+"""`python -m integration_tests.close_api`: serve made-up data until SIGTERM."""
+
+import argparse
+import signal
+import sys
+import threading
+from datetime import datetime
+
+from .populate import Volumes
+from .server import LocalCloseApi
+from .settings import Settings
+from .times import parse, to_datetime
+
+
+def _moment(text: str) -> datetime:
+    return to_datetime(parse(text))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="close_api", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free port")
+    for name, default in (("activities", 0), ("leads", 0), ("tasks", 0), ("events", 0), ("users", 1)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--custom-fields", type=int, default=0, help="the number in each of the six lists")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--start", type=_moment, help="first creation date, default a year before --end")
+    parser.add_argument("--end", type=_moment, help="creation dates end before this, default now")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds added to each answer")
+    parser.add_argument("--api-key", default=Settings.api_key)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Print the base URL as the first line and serve."""
+    given = _arguments()
+    volumes = Volumes(given.activities, given.leads, given.tasks, given.events, given.users, given.custom_fields)
+    settings = Settings(api_key=given.api_key, latency=given.latency)
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    api = LocalCloseApi(volumes, settings=settings, seed=given.seed, start=given.start, end=given.end, port=given.port)
+    with api:
+        sys.stdout.write(f"{api.url}\n")
+        sys.stdout.flush()
+        stopped.wait()
+
+
+if __name__ == "__main__":
+    main()

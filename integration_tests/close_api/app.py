@@ -1,0 +1,29 @@
+"""The ASGI application: the API below `/api/v1` and the control endpoints beside it."""
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from .control import Control
+from .errors import plain
+from .faults import FaultPlan
+from .gate import PREFIX, Gate
+from .requestlog import RequestLog
+from .store import Store
+
+_LOOPBACK = {"127.0.0.1", "::1"}
+
+
+def make_app(store: Store, faults: FaultPlan, log: RequestLog) -> ASGIApp:
+    """The application over the parts of one server."""
+    gate = Gate(store, faults, log)
+    control = Control(store, faults, log).app()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        if path.startswith(f"{PREFIX}/"):
+            await gate(scope, receive, send)
+        elif path.startswith("/control/") and (scope.get("client") or [None])[0] in _LOOPBACK:
+            await control(scope, receive, send)
+        else:
+            await plain(404, "Not found.").response()(scope, receive, send)
+
+    return app

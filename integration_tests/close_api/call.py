@@ -1,0 +1,134 @@
+"""One request as the routes see it, and what they all need from it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import Response
+
+from .errors import json_response, not_a_number, plain, too_large
+from .make_leads import optional_fields
+from .records import Json, Record, Span, Window
+from .settings import Settings
+from .store import Store
+from .times import SECOND, parse
+
+_OPTIONAL = {
+    "primary_email",
+    "primary_phone",
+    "source",
+    "localtime",
+    "recent_calls",
+    "summaries",
+    "contacts_summary",
+    "primary_address_summary",
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request: `path` begins after `/api/v1`, `query` has the effective parameters, `body` the JSON if any."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    body: Any
+    tz_offset_hours: float
+    store: Store
+    now: int
+
+    @property
+    def settings(self) -> Settings:
+        """The switches."""
+        return self.store.settings
+
+    def value(self, name: str) -> str | None:
+        """A parameter; an empty one counts as absent."""
+        return self.query.get(name) or None
+
+    def values(self, *names: str) -> tuple[str, ...] | None:
+        """The comma separated values of the first of these parameters that is given."""
+        for name in names:
+            text = self.value(name)
+            if text is not None:
+                return tuple(text.split(","))
+        return None
+
+    def fields(self) -> tuple[str, ...] | None:
+        """The names in `_fields`."""
+        return self.values("_fields")
+
+    def window(self, stamp: str) -> Window:
+        """The bounds that `<stamp>__gt|gte|lt|lte` set."""
+        window = Window()
+        for suffix in ("gt", "gte", "lt", "lte"):
+            micros = self._moment(f"{stamp}__{suffix}")
+            if micros is not None:
+                # Bounds are kept half-open, so `gt` and `lte` move up by the smallest step.
+                moved = micros + 1 if suffix in {"gt", "lte"} else micros
+                window = window.meet(start=moved) if suffix.startswith("g") else window.meet(end=moved)
+        return window
+
+    def _moment(self, name: str) -> int | None:
+        text = self.value(name)
+        if text is None:
+            return None
+        try:
+            micros = parse(text, self.tz_offset_hours)
+        except ValueError:
+            if self.settings.bad_date_filter == "ignore":
+                return None
+            raise plain(400, f'{name} must be a date or date-time (got "{text}" instead).') from None
+        return micros - micros % SECOND if self.settings.filter_precision == "second" else micros
+
+    def count(self, name: str, default: int, maximum: int | None) -> int:
+        """`_skip` or `_limit`, checked against its maximum (inclusive)."""
+        text = self.value(name)
+        if text is None:
+            return default
+        wording = self.settings.error_wording
+        if not text.isdigit():
+            raise not_a_number(name, text, wording)
+        if maximum is not None and int(text) > maximum:
+            raise too_large(name, maximum, wording)
+        return int(text)
+
+    def page(self, rows: Span, resource: str, *, with_total: bool = False) -> Response:
+        """The list envelope with the page that `_skip` and `_limit` ask for."""
+        limit = self.count("_limit", self.settings.default_limit, self.settings.max_limit.get(resource))
+        skip = self.count("_skip", 0, self.settings.max_skip.get(resource))
+        found = rows.page(skip, limit + 1)
+        rest = [b'"has_more":true' if len(found) > limit else b'"has_more":false']
+        if with_total:
+            rest.append(b'"total_results":%d' % len(rows))
+        return json_response(self.joined(found[:limit], *rest))
+
+    def joined(self, records: Sequence[Record], *rest: bytes) -> bytes:
+        """`{"data": […], …}` of records cut to `_fields`, with further JSON members."""
+        fields = self.fields()
+        items = [one.raw if fields is None else one.trimmed(fields, trimmed) for one in records]
+        return b'{"data":[' + b",".join(items) + b"]" + b"".join(b"," + one for one in rest) + b"}"
+
+    def single(self, record: Record | None) -> Response:
+        """One object, or 404."""
+        if record is None or self.store.is_hidden(record):
+            object_id = self.path.rstrip("/").rsplit("/", 1)[-1]
+            raise plain(404, f"Empty query: No object found for id {object_id}")
+        fields = self.fields()
+        return json_response(record.raw if fields is None else record.trimmed(fields, trimmed))
+
+
+def trimmed(data: Json, fields: tuple[str, ...]) -> Json:
+    """An object cut to the named fields; names it does not have are left out.
+
+    `custom` keeps all custom values, `_all` everything and a lead's optional fields.
+    """
+    if "contacts" in data and ("_all" in fields or _OPTIONAL.intersection(fields)):
+        data = data | optional_fields(data)
+    if "_all" in fields:
+        return data
+    wanted = set(fields)
+    all_custom = "custom" in wanted
+    return {
+        name: value for name, value in data.items() if name in wanted or (all_custom and name.startswith("custom."))
+    }

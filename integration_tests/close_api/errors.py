@@ -1,0 +1,64 @@
+"""Error answers in Close's two forms."""
+
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+from .settings import Wording
+
+
+class ApiError(Exception):
+    """An answer that is not 200; raised where a request turns out to be wrong."""
+
+    def __init__(self, status: int, body: object) -> None:
+        """Take the HTTP status and the JSON body."""
+        super().__init__(f"HTTP {status}")
+        self.status = status
+        self.body = body
+
+    def response(self) -> Response:
+        """The answer to send."""
+        return json_response(self.body, self.status)
+
+
+def json_response(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON answer; bytes are sent as they are."""
+    content = body if isinstance(body, bytes) else orjson.dumps(body)
+    return Response(content, status, headers, media_type="application/json")
+
+
+def plain(status: int, text: str) -> ApiError:
+    """The older form: `{"error": text}`."""
+    return ApiError(status, {"error": text})
+
+
+def field_errors(errors: dict[str, Any], status: int = 400) -> ApiError:
+    """The newer form: `{"errors": [], "field-errors": {name: text}}`."""
+    return ApiError(status, {"errors": [], "field-errors": errors})
+
+
+def too_large(name: str, maximum: int, wording: Wording) -> ApiError:
+    """The answer to a `_skip` or `_limit` above its maximum."""
+    if wording == "new":
+        return field_errors({name: f"Input should be less than or equal to {maximum}"})
+    word = name.removeprefix("_")
+    advice = " Please refine your search query." if name == "_skip" else ""
+    return plain(
+        400, f"The {word} you set is larger than the maximum {word} for this resource (max_{word} = {maximum}).{advice}"
+    )
+
+
+def not_a_number(name: str, value: str, wording: Wording) -> ApiError:
+    """The answer to a `_skip` or `_limit` that is no integer, or negative."""
+    is_integer = value.removeprefix("-").isdigit()
+    if wording == "new":
+        return field_errors(
+            {
+                name: "Input should be greater than or equal to 0"
+                if is_integer
+                else "Input should be a valid integer, unable to parse string as an integer"
+            }
+        )
+    sort = "a non-negative integer" if is_integer or name == "_skip" else "an integer"
+    return plain(400, f'{name} must be {sort} (got "{value}" instead).')

@@ -1,0 +1,176 @@
+"""The event log: what changed, consolidated, and shown after a lag."""
+
+from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+import orjson
+
+from .delayed import DelayedCollection
+from .records import Collection, Json, Record
+from .settings import Settings
+from .times import DAY, HOUR, MILLISECOND, SECOND, iso_naive, parse
+from .world import World
+
+_MINUTE = 60 * SECOND
+FILTERS = ("object_type", "object_id", "action", "lead_id", "user_id", "request_id")
+_STAMP_DELAY = 3 * MILLISECOND
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of one object: its state `before` (None when new) and `after` (None when deleted).
+
+    `ignored` names fields that do not count as changed, such as the children inside a lead.
+    """
+
+    object_type: str
+    object_id: str
+    action: str
+    lead_id: str | None
+    before: Json | None = None
+    after: Json | None = None
+    meta: Json = field(default_factory=dict)
+    ignored: AbstractSet[str] = frozenset()
+
+    def changed_fields(self) -> list[str]:
+        """The names whose values differ, sorted; empty for a new or deleted object."""
+        if self.before is None or self.after is None:
+            return []
+        names = (self.before.keys() | self.after.keys()) - self.ignored
+        return sorted(name for name in names if self.before.get(name) != self.after.get(name))
+
+    def previous_data(self) -> Json:
+        """Old values of the changed fields; everything when the object was deleted."""
+        if self.before is None:
+            return {}
+        if self.after is None:
+            return self.before
+        return {name: self.before.get(name) for name in self.changed_fields()}
+
+
+class EventLog:
+    """Keeps events as records of kind `event`, in their true order even inside one millisecond.
+
+    `index` has the values an event can be filtered by, under its id.
+    """
+
+    def __init__(self, settings: Settings, make_id: Callable[[str], str], world: World) -> None:
+        """Take the switches, a maker of ids by prefix and the organization whose key makes the changes."""
+        self._settings = settings
+        self._make_id = make_id
+        self._log = DelayedCollection()
+        self._count = 0
+        self._last: dict[str, Json] = {}
+        self.index: dict[str, dict[str, str | None]] = {}
+        self._world = world
+        self._api_key_id = make_id("api")
+
+    @property
+    def visible(self) -> Collection:
+        """The events that can be seen, those past retention included."""
+        return self._log.visible
+
+    def advance(self, now: int) -> None:
+        """Show the events whose lag is over."""
+        self._log.advance(now)
+
+    def oldest_kept(self, now: int) -> int:
+        """The stamp, in whole minutes, from which events are still kept (inclusive)."""
+        floor = now - int(self._settings.event_retention_days * DAY)
+        return floor - floor % _MINUTE
+
+    def load(self, events: Iterable[Json]) -> None:
+        """Put many events that can be seen at once; their order is their order in time within a tie."""
+        self._log.load([self._record(event) for event in events])
+
+    def write(self, change: Change, now: int) -> None:
+        """Log a change at `now`, or fold it into the object's last event when that is recent."""
+        stamp = iso_naive(now + _STAMP_DELAY)
+        last = self._last.get(change.object_id)
+        if last is not None and self._folds(last, change, now):
+            event = self._folded(last, change, stamp)
+        else:
+            event = self._event(change, stamp)
+        self._last[change.object_id] = event
+        lag = self._settings.event_lag
+        seconds = lag(event) if callable(lag) else lag
+        self._log.put(self._record(event), now + int(seconds * SECOND), now)
+
+    def _folds(self, last: Json, change: Change, now: int) -> bool:
+        return (
+            change.action == last["action"] == "updated"
+            and change.meta == _own_meta(last)
+            and now - parse(last["date_updated"]) <= self._settings.event_consolidation * SECOND
+        )
+
+    @staticmethod
+    def _folded(last: Json, change: Change, stamp: str) -> Json:
+        return {
+            **last,
+            "date_updated": stamp,
+            "changed_fields": sorted({*last["changed_fields"], *change.changed_fields()}),
+            "data": change.after,
+            "previous_data": {**change.previous_data(), **last["previous_data"]},
+        }
+
+    def _event(self, change: Change, stamp: str) -> Json:
+        return event_json(
+            change,
+            event_id=self._make_id("ev"),
+            stamp=stamp,
+            origin={
+                "user_id": self._world.me.id,
+                "organization_id": self._world.organization_id,
+                "api_key_id": self._api_key_id,
+                "request_id": self._make_id("req"),
+            },
+        )
+
+    def _record(self, event: Json) -> Record:
+        self._count += 1
+        self.index[event["id"]] = {name: event[name] for name in FILTERS}
+        return Record("event", event, tie=self._count)
+
+    def is_data_hidden(self, record: Record, now: int) -> bool:
+        """Whether this key may not see what changed: only admins may, one hour after."""
+        return not self._settings.admin and now - record.updated > HOUR
+
+    def shown(self, record: Record, now: int) -> bytes:
+        """The JSON of an event as this key sees it."""
+        if not self.is_data_hidden(record, now):
+            return record.raw
+        event = record.data()
+        for name in ("data", "previous_data"):
+            if self._settings.event_data_for_non_admin == "missing":
+                event.pop(name)
+            else:
+                event[name] = None
+        return orjson.dumps(event)
+
+
+def _own_meta(event: Json) -> Json:
+    return {name: value for name, value in event["meta"].items() if not name.startswith("request_")}
+
+
+_METHODS = {"created": "POST", "deleted": "DELETE", "merged": "POST"}
+
+
+def event_json(change: Change, *, event_id: str, stamp: str, origin: Json) -> Json:
+    """The event of a change; `origin` gives user_id, organization_id, api_key_id and request_id."""
+    return {
+        "id": event_id,
+        "date_created": stamp,
+        "date_updated": stamp,
+        "object_type": change.object_type,
+        "object_id": change.object_id,
+        "action": change.action,
+        "lead_id": change.lead_id,
+        "changed_fields": change.changed_fields(),
+        "data": change.after,
+        "previous_data": change.previous_data(),
+        "meta": {"request_method": _METHODS.get(change.action, "PUT"), "request_path": "/api/v1/", **change.meta},
+        "oauth_client_id": None,
+        "oauth_scope": None,
+        **origin,
+    }

@@ -1,0 +1,80 @@
+"""Makes objects of every kind, the same for the same seed and calls."""
+
+from dataclasses import dataclass
+
+from .kinds import TASK_TYPES
+from .make_activities import ACTIVITY_MAKERS, activity_base
+from .make_custom_fields import custom_field
+from .make_leads import contact, lead, opportunity
+from .make_tasks import task
+from .make_users import user
+from .maker import Maker
+from .records import Json
+from .times import MILLISECOND, parse
+from .world import World
+
+_BACK_DATED_SHARE = 0.03
+
+
+@dataclass(frozen=True)
+class Period:
+    """Microseconds from `start` (inclusive) to `end` (exclusive) in which objects were made and edited."""
+
+    start: int
+    end: int
+
+
+class Factory:
+    """Makes the JSON of objects; what they may refer to is in `world`."""
+
+    def __init__(self, seed: int) -> None:
+        """Start from a seed."""
+        self.maker = Maker(seed)
+        self.world = World.made_by(self.maker)
+        self._numbers: dict[str, int] = {}
+
+    def make(self, kind: str, period: Period, fields: Json) -> Json:
+        """An object of a kind of `kinds.py`, made within a period, with `fields` in place of made-up values."""
+        maker, world = self.maker, self.world
+        created = parse(fields["date_created"]) if "date_created" in fields else maker.stamp(period.start, period.end)
+        if "date_updated" in fields:
+            updated = parse(fields["date_updated"])
+        elif maker.chance(_BACK_DATED_SHARE):
+            updated = max(created, period.end - MILLISECOND)
+        else:
+            updated = maker.later(created, period.end)
+        match kind:
+            case "lead":
+                data = lead(maker, world, created, updated)
+            case "contact":
+                data = contact(maker, world, fields.get("lead_id"), created, updated)
+            case "opportunity":
+                data = opportunity(maker, world, fields.get("lead_id"), created, updated)
+            case "task":
+                task_type = fields.get("_type") or TASK_TYPES[self._next(kind) % len(TASK_TYPES)]
+                data = task(maker, world, task_type, created, updated)
+            case "user":
+                data = user(maker, world, self._next(kind), created, updated)
+            case _ if kind.startswith("custom_field."):
+                object_type = kind.removeprefix("custom_field.")
+                data = custom_field(maker, world, object_type, self._next(kind), created, updated)
+            case _:
+                base = activity_base(maker, world, kind, created, updated)
+                base |= {name: fields[name] for name in ("lead_id", "contact_id", "starts_at") if name in fields}
+                data = base | ACTIVITY_MAKERS[kind](maker, world, base)
+        data |= fields
+        if kind == "task" and "lead_id" in fields and "lead_name" not in fields:
+            data["lead_name"] = world.lead_names.get(fields["lead_id"] or "")
+        self._remember(kind, data)
+        return data
+
+    def _next(self, kind: str) -> int:
+        number = self._numbers.get(kind, 0)
+        self._numbers[kind] = number + 1
+        return number
+
+    def _remember(self, kind: str, data: Json) -> None:
+        if kind == "lead":
+            self.world.add_lead(data["id"], data["display_name"])
+        elif kind.startswith("custom_field."):
+            self.world.custom_fields.setdefault(kind.removeprefix("custom_field."), []).append(data)

@@ -1,0 +1,192 @@
+"""The way of a request through the server: log, faults, latency, access, limits, answer."""
+
+import asyncio
+import base64
+import binascii
+import time
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from . import protocol
+from .call import Call
+from .errors import ApiError, plain
+from .faults import HTML, Fault, FaultPlan
+from .ratelimit import RateLimiter, Standing, too_many_requests
+from .requestlog import RequestEntry, RequestLog
+from .routes import Routes
+from .settings import RateLimit
+from .store import Store
+
+PREFIX = "/api/v1"
+_OVERRIDE = "x-http-method-override"
+_FORBIDDEN_TEXTS = {402: "Payment required", 403: "Forbidden"}
+
+
+class Gate:
+    """The ASGI application below `/api/v1`."""
+
+    def __init__(self, store: Store, faults: FaultPlan, log: RequestLog) -> None:
+        """Take the data, the faults to play and the log to write."""
+        self._store = store
+        self._faults = faults
+        self._log = log
+        self._limiter = RateLimiter(store.settings)
+        self._routes = Routes()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        self._log.in_flight += 1
+        try:
+            await self._serve(scope, receive, send)
+        except asyncio.CancelledError:
+            # The server stops; nobody waits for this answer any more.
+            return
+        finally:
+            self._log.in_flight -= 1
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        asked = _Asked(request, await request.body())
+        entry = RequestEntry(
+            asked.http_method,
+            asked.path,
+            asked.query,
+            asked.body,
+            asked.headers,
+            time.monotonic(),
+            self._log.in_flight,
+        )
+        self._store.request_started(self._log.append(entry))
+        fault = self._faults.next(asked.method, asked.path, asked.query)
+        if fault is not None and fault.kind in {"hang", "slow"}:
+            await asyncio.sleep(fault.seconds)
+        if fault is not None and fault.kind in {"hang", "reset"}:
+            await protocol.reset(scope) if fault.kind == "reset" else await protocol.close(scope)
+            return
+        if self._store.settings.latency > 0:
+            await asyncio.sleep(self._store.settings.latency)
+        response = self._fault_response(fault) or self._answer(asked)
+        if fault is not None:
+            response = _damaged(response, fault)
+        entry.status = response.status_code
+        if fault is not None and fault.kind == "close_mid_body":
+            await _send_half(response, send)
+            await protocol.close(scope)
+            return
+        await response(scope, receive, send)
+
+    def _fault_response(self, fault: Fault | None) -> Response | None:
+        if fault is None:
+            return None
+        if fault.kind == "rate_limit":
+            return too_many_requests(self._store.settings, Standing(RateLimit(40, 1.0), 0, fault.seconds))
+        if fault.kind != "status":
+            return None
+        if fault.body is None:
+            return Response(b"", fault.status, fault.headers)
+        if isinstance(fault.body, str):
+            return Response(fault.body, fault.status, fault.headers, media_type="text/html")
+        return Response(orjson.dumps(fault.body), fault.status, fault.headers, media_type="application/json")
+
+    def _answer(self, asked: "_Asked") -> Response:
+        try:
+            if not asked.path.endswith("/"):
+                return RedirectResponse(asked.with_slash, 308)
+            self._check_key(asked.headers.get("authorization", ""))
+            standing, refusal = self._limiter.admit(asked.path, asked.method)
+            if refusal is not None:
+                return refusal
+            response = self._routed(asked)
+            if standing is not None and self._store.settings.rate_limit_header:
+                response.headers["ratelimit"] = standing.header()
+        except ApiError as error:
+            return error.response()
+        return response
+
+    def _routed(self, asked: "_Asked") -> Response:
+        for prefix, status in self._store.settings.forbidden.items():
+            if asked.path.startswith(prefix):
+                raise plain(status, _FORBIDDEN_TEXTS.get(status, "Forbidden"))
+        if asked.is_invalid:
+            raise plain(400, "The request contains invalid JSON.")
+        with self._store.lock:
+            now = self._store.advance()
+            call = Call(asked.method, asked.path, asked.query, asked.body, asked.tz_offset_hours, self._store, now)
+            return self._routes.answer(call)
+
+    def _check_key(self, authorization: str) -> None:
+        settings = self._store.settings
+        scheme, _, value = authorization.partition(" ")
+        if scheme.lower() == "bearer" and settings.access_token is not None and value == settings.access_token:
+            return
+        if scheme.lower() == "basic":
+            try:
+                pair = base64.b64decode(value).decode()
+            except (binascii.Error, UnicodeDecodeError):
+                pair = ""
+            if pair == f"{settings.api_key}:":
+                return
+        raise plain(401, "Unauthorized")
+
+
+class _Asked:
+    """A request as it was meant: a POST that overrides its method counts as the GET it stands for."""
+
+    def __init__(self, request: Request, raw: bytes) -> None:
+        self.http_method = request.method
+        self.headers = dict(request.headers)
+        self.path = request.url.path.removeprefix(PREFIX)
+        self.with_slash = request.url.path + "/" + (f"?{request.url.query}" if request.url.query else "")
+        self.query = dict(parse_qsl(request.url.query, keep_blank_values=True))
+        self.is_invalid = False
+        self.body = self._parsed(raw)
+        override = self.headers.get(_OVERRIDE, "").upper()
+        self.method = override if request.method == "POST" and override == "GET" else request.method
+        if self.method != request.method and isinstance(self.body, dict):
+            self.query |= {name: _as_text(value) for name, value in self.body.get("_params", {}).items()}
+        try:
+            self.tz_offset_hours = float(self.headers.get("x-tz-offset", "0"))
+        except ValueError:
+            self.tz_offset_hours = 0.0
+
+    def _parsed(self, raw: bytes) -> Any:
+        if not raw:
+            return None
+        try:
+            return orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            self.is_invalid = True
+            return None
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(_as_text(one) for one in value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
+
+
+def _damaged(response: Response, fault: Fault) -> Response:
+    """What a fault makes of an answer that would have been right."""
+    match fault.kind:
+        case "truncate":
+            body = bytes(response.body)
+            return Response(body[: len(body) // 2], response.status_code, media_type="application/json")
+        case "html":
+            return Response(HTML, 200, media_type="text/html")
+        case "empty":
+            return Response(b"", 200, media_type="application/json")
+        case _:
+            return response
+
+
+async def _send_half(response: Response, send: Send) -> None:
+    body = bytes(response.body)
+    await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
+    await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})

@@ -1,0 +1,162 @@
+"""Leads, contacts and opportunities."""
+
+from .make_custom_fields import custom_values
+from .maker import COMPANIES, Maker, formatted_phone
+from .records import Json
+from .times import iso
+from .world import World
+
+
+def _authors(maker: Maker, world: World) -> Json:
+    author, editor = maker.maybe(maker.pick(world.people), 0.95), maker.maybe(maker.pick(world.people), 0.7)
+    return {"created_by": author.id if author else None, "updated_by": editor.id if editor else None}
+
+
+def lead(maker: Maker, world: World, created: int, updated: int) -> Json:
+    """A lead without children, for stamps in microseconds."""
+    lead_id = maker.id("lead")
+    name = f"{maker.pick(COMPANIES)} {maker.number(1, 9_999)}"
+    status = maker.pick(world.lead_statuses)
+    authors = _authors(maker, world)
+    names = {person.id: person.name for person in world.people}
+    fields = world.fields_for("lead")
+    values = custom_values(maker, world, fields)
+    field_names = {f"custom.{one['id']}": one["name"] for one in fields}
+    return {
+        "id": lead_id,
+        "name": maker.maybe(name, 0.97),
+        "display_name": name,
+        "description": maker.pick((None, "", maker.phrase())),
+        "url": maker.maybe(f"https://www{maker.number(1, 999)}.example"),
+        "html_url": f"https://app.close.example/lead/{lead_id}/",
+        "status_id": status.id,
+        "status_label": status.label,
+        "organization_id": world.organization_id,
+        **authors,
+        "created_by_name": names.get(authors["created_by"]),
+        "updated_by_name": names.get(authors["updated_by"]),
+        "date_created": iso(created),
+        "date_updated": iso(updated),
+        "contact_ids": [],
+        "contacts": [],
+        "opportunities": [],
+        "tasks": [],
+        "addresses": [_address(maker)] if maker.chance(0.4) else [],
+        "integration_links": [{"name": "Search", "url": "https://search.example/?q=é"}] if maker.chance(0.2) else [],
+        "custom": {field_names[key]: value for key, value in values.items()},
+        **values,
+    }
+
+
+def _address(maker: Maker) -> Json:
+    return {
+        "label": "business",
+        "address_1": "1 Rue de l'Été",
+        "address_2": None,
+        "city": maker.pick(("Málaga", "Łódź", "Springfield")),
+        "state": maker.maybe("CA"),
+        "zipcode": "00000",
+        "country": maker.pick(("ES", "PL", "US", None)),
+        "tz_ids": ["Europe/Madrid"],
+    }
+
+
+def contact(maker: Maker, world: World, lead_id: str | None, created: int, updated: int) -> Json:
+    """A contact of a lead."""
+    first, last = maker.person()
+    name = f"{first} {last}"
+    phone = maker.phone()
+    return {
+        "id": maker.id("cont"),
+        "lead_id": lead_id,
+        "name": maker.maybe(name, 0.9),
+        "display_name": name,
+        "title": maker.maybe("Directrice générale", 0.4),
+        "emails": [
+            {"email": f"contact{maker.number(1, 999)}@client.example", "type": "office", "is_unsubscribed": False}
+        ],
+        "phones": [
+            {
+                "phone": phone,
+                "phone_formatted": formatted_phone(phone),
+                "type": "mobile",
+                "country": maker.maybe("US"),
+                "tz_ids": ["America/New_York"],
+                "outbound_sms_blocked": False,
+            }
+        ],
+        "urls": [{"url": "https://client.example", "type": "url"}] if maker.chance(0.2) else [],
+        "integration_links": [],
+        "timezone": maker.maybe("Europe/Madrid"),
+        "timezone_source": None,
+        "subscriptions": [],
+        "recent_calls": [],
+        "organization_id": world.organization_id,
+        **_authors(maker, world),
+        "date_created": iso(created),
+        "date_updated": iso(updated),
+        **custom_values(maker, world, world.fields_for("contact")),
+    }
+
+
+def opportunity(maker: Maker, world: World, lead_id: str | None, created: int, updated: int) -> Json:
+    """An opportunity; without a lead it gets an id of none that exists."""
+    status = maker.pick(world.opportunity_statuses)
+    value = maker.maybe(maker.number(0, 90_000) * 100, 0.9)
+    confidence = maker.number(0, 100)
+    period = maker.pick(("one_time", "monthly", "annual"))
+    yearly = None if value is None else value * (12 if period == "monthly" else 1)
+    person = maker.pick(world.people)
+    return {
+        "id": maker.id("oppo"),
+        "lead_id": lead_id or maker.id("lead"),
+        "lead_name": world.lead_names.get(lead_id or ""),
+        "contact_id": None,
+        "contact_name": None,
+        "user_id": person.id,
+        "user_name": person.name,
+        "status_id": status.id,
+        "status_label": status.label,
+        "status_display_name": status.label,
+        "status_type": status.type,
+        "pipeline_id": world.pipeline_id,
+        "pipeline_name": "Sales",
+        "confidence": confidence,
+        "value": value,
+        "value_period": period,
+        "value_currency": "USD",
+        "value_formatted": None if value is None else f"${value // 100:,}",
+        "expected_value": None if value is None else value * confidence // 100,
+        "annualized_value": yearly,
+        "annualized_expected_value": None if yearly is None else yearly * confidence // 100,
+        "date_won": maker.date(updated) if status.type == "won" else None,
+        "date_lost": iso(updated) if status.type == "lost" else None,
+        "note": maker.pick((None, "", maker.phrase())),
+        "note_html": None,
+        "attachments": [],
+        "integration_links": [],
+        "organization_id": world.organization_id,
+        **_authors(maker, world),
+        "created_by_name": None,
+        "updated_by_name": None,
+        "date_created": iso(created),
+        "date_updated": iso(updated),
+        **custom_values(maker, world, world.fields_for("opportunity")),
+    }
+
+
+def optional_fields(lead_data: Json) -> Json:
+    """The fields of a lead that are only shown on request."""
+    emails = [email for one in lead_data["contacts"] for email in one["emails"]]
+    phones = [phone for one in lead_data["contacts"] for phone in one["phones"]]
+    cities = [address["city"] for address in lead_data["addresses"]]
+    return {
+        "primary_email": emails[0] if emails else None,
+        "primary_phone": phones[0] if phones else None,
+        "source": None,
+        "localtime": None,
+        "recent_calls": [],
+        "summaries": [],
+        "contacts_summary": ", ".join(one["display_name"] for one in lead_data["contacts"]),
+        "primary_address_summary": cities[0] if cities else None,
+    }

@@ -1,0 +1,160 @@
+"""Emails, email threads, SMS and WhatsApp messages."""
+
+from .maker import Maker, formatted_phone
+from .records import Json
+from .world import World
+
+_SUBJECTS = ("pricing", "your demo", "Angebot für Müller", "à propos de l'offre", "re: contract ✍️", "")
+_EMAIL_WORDS = ("thanks", "for", "the", "offer", "we", "would", "like", "to", "know", "more", "about", "déploiement")
+_SEQUENCE: Json = {"sequence_id": None, "sequence_name": None, "sequence_subscription_id": None}
+
+
+def _body(maker: Maker) -> str:
+    return " ".join(maker.pick(_EMAIL_WORDS) for _ in range(25))
+
+
+def _email(maker: Maker, world: World, base: Json) -> Json:
+    incoming = maker.chance(0.5)
+    first, last = maker.person()
+    outside = {"name": f"{first} {last}", "email": f"contact{maker.number(1, 999)}@client.example"}
+    inside = {"name": world.me.name, "email": world.me.email}
+    sender, receiver = (outside, inside) if incoming else (inside, outside)
+    status = "inbox" if incoming else maker.pick(("sent", "sent", "draft", "scheduled", "error"))
+    was_sent = status in {"inbox", "sent"}
+    subject = maker.pick(_SUBJECTS)
+    text = _body(maker)
+    message_id = f"<{base['id']}@mail.example>"
+    envelope = {
+        "from": [sender],
+        "sender": [sender],
+        "to": [receiver],
+        "cc": [],
+        "bcc": [],
+        "reply_to": [],
+        "date": base["date_created"],
+        "subject": subject,
+        "message_id": message_id,
+        "in_reply_to": None,
+        "is_autoreply": False,
+    }
+    return {
+        "direction": "incoming" if incoming else maker.maybe("outgoing", 0.98),
+        "status": status,
+        "subject": maker.maybe(subject, 0.97),
+        "sender": f'"{sender["name"]}" <{sender["email"]}>',
+        "to": [receiver["email"]],
+        "cc": [],
+        "bcc": [],
+        "envelope": envelope if was_sent else None,
+        "body_text": text,
+        "body_html": f"<p>{text}</p>",
+        "body_text_quoted": [{"expand": False, "text": text}],
+        "body_html_quoted": None,
+        "body_preview": text[:50],
+        "attachments": [],
+        "date_sent": base["date_created"] if was_sent else None,
+        "date_scheduled": base["date_updated"] if status == "scheduled" else None,
+        "email_account_id": maker.maybe(f"emailacct_{world.me.id[5:]}", 0.8),
+        "send_as_id": None,
+        "thread_id": maker.id("acti"),
+        "message_ids": [message_id],
+        "references": [],
+        "in_reply_to_id": None,
+        "has_reply": maker.chance(0.3),
+        "opens": [{"opened_at": base["date_updated"], "opened_by": outside["email"]}] if maker.chance(0.1) else [],
+        "opens_summary": maker.maybe("Opened 1 time", 0.1),
+        "send_attempts": [],
+        "need_smtp_credentials": False,
+        "template_id": None,
+        "template_name": None,
+        "bulk_email_action_id": None,
+        **_SEQUENCE,
+        "followup_sequence_id": None,
+        "followup_sequence_delay": None,
+        "followup_sequence_add_cc_bcc": False,
+        "agent_config_id": None,
+        "agent_action_reason": None,
+    }
+
+
+def slim_email(email: Json) -> Json:
+    """The reduced form of an email that comes with threads."""
+    names = ("_type", "id", "lead_id", "user_id", "subject", "sender", "to", "status", "direction")
+    return {name: email[name] for name in (*names, "date_created", "date_updated", "thread_id")}
+
+
+def _email_thread(maker: Maker, world: World, base: Json) -> Json:
+    slim = {
+        "_type": "Email",
+        "id": maker.id("acti"),
+        "lead_id": base["lead_id"],
+        "subject": "pricing",
+        "date_created": base["date_created"],
+        "date_updated": base["date_updated"],
+    }
+    return {
+        "latest_normalized_subject": maker.pick(_SUBJECTS),
+        "n_emails": 1,
+        "participants": [{"name": world.me.name, "email": world.me.email}],
+        "emails": [slim],
+        "latest_emails": [slim],
+    }
+
+
+def _sms(maker: Maker, _: World, base: Json) -> Json:
+    inbound = maker.chance(0.5)
+    local, remote = maker.phone(), maker.phone()
+    status = "inbox" if inbound else maker.pick(("sent", "draft", "error"))
+    failed = status == "error"
+    return {
+        "direction": "inbound" if inbound else "outbound",
+        "status": status,
+        "text": maker.maybe(maker.phrase(), 0.95),
+        "local_phone": local,
+        "local_phone_formatted": formatted_phone(local),
+        "local_country_iso": "US",
+        "remote_phone": remote,
+        "remote_phone_formatted": formatted_phone(remote),
+        "remote_country_iso": "US",
+        "cost": maker.maybe("1.5", 0.5),
+        "date_sent": base["date_created"] if status in {"inbox", "sent"} else None,
+        "date_scheduled": None,
+        "source": maker.pick(("Close.io", "External")),
+        "template_id": None,
+        "error_message": "Unreachable" if failed else None,
+        "attachments": [],
+        **_SEQUENCE,
+        "agent_config_id": None,
+        "agent_action_reason": None,
+    }
+
+
+def _whatsapp_message(maker: Maker, _: World, base: Json) -> Json:
+    local, remote = maker.phone(), maker.phone()
+    text = maker.phrase()
+    linked = maker.chance(0.5)
+    return {
+        "external_whatsapp_message_id": f"wamid.{base['id']}",
+        "direction": maker.pick(("incoming", "outgoing")),
+        "message_markdown": f"*{text}*",
+        "message_html": f"<p><b>{text}</b></p>",
+        "text": text,
+        "local_phone": local,
+        "local_phone_formatted": formatted_phone(local),
+        "remote_phone": remote,
+        "remote_phone_formatted": formatted_phone(remote),
+        "response_to_id": None,
+        "integration_name": "Chat bridge" if linked else None,
+        "integration_link": "https://chat.example/1" if linked else None,
+        "source": maker.pick(("api", "whatsapp")),
+        "attachments": [],
+        **_SEQUENCE,
+    }
+
+
+MESSAGE_MAKERS = {
+    "Email": _email,
+    "EmailThread": _email_thread,
+    "SMS": _sms,
+    "WhatsAppMessage": _whatsapp_message,
+}

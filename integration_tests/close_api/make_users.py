@@ -1,0 +1,54 @@
+"""Users."""
+
+from .maker import Maker
+from .records import Json
+from .times import iso
+from .world import Person, World
+
+
+def user(maker: Maker, world: World, number: int, created: int, updated: int) -> Json:
+    """The `number`th user, for stamps in microseconds; the first is the owner of the API key."""
+    if number == 0:
+        user_id, (first, last), email = world.me.id, world.me.name.split(" "), world.me.email
+    else:
+        user_id, (first, last), email = maker.id("user"), maker.person(), f"user{number}@sales.example"
+        world.people.append(Person(user_id, f"{first} {last}", email))
+    return {
+        "id": user_id,
+        "first_name": first,
+        "last_name": last,
+        "email": email,
+        "image": maker.maybe("https://images.example/face.png"),
+        "google_profile_image_url": None,
+        "last_used_timezone": maker.pick(("Europe/Madrid", "America/New_York", None)),
+        "email_verified_at": maker.maybe(iso(created), 0.8),
+        "organizations": [world.organization_id],
+        "date_created": iso(created),
+        "date_updated": iso(updated),
+    }
+
+
+def profile(world: World, data: Json, role_id: str) -> Json:
+    """The `/me/` form of a user, with its organization and membership as objects."""
+    organization = {
+        "id": world.organization_id,
+        "name": "Pays d'Été Sales",
+        "lead_statuses": [{"id": one.id, "label": one.label} for one in world.lead_statuses],
+        "opportunity_statuses": [
+            {"id": one.id, "label": one.label, "type": one.type} for one in world.opportunity_statuses
+        ],
+        "pipelines": [{"id": world.pipeline_id, "name": "Sales", "organization_id": world.organization_id}],
+    }
+    membership = {
+        "id": f"memb_{data['id'][5:]}",
+        "organization_id": world.organization_id,
+        "organization_name": organization["name"],
+        "user_id": data["id"],
+        "role_id": role_id,
+    }
+    return data | {
+        "organizations": [organization],
+        "memberships": [membership],
+        "email_accounts": [],
+        "phone_numbers": [],
+    }

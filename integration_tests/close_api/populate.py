@@ -1,0 +1,124 @@
+"""Fills a store with any number of objects of every kind."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import cycle, islice
+
+from .eventlog import Change, event_json
+from .factory import Period
+from .kinds import ACTIVITY_PATHS, CUSTOM_FIELD_OBJECTS, KINDS, event_type
+from .records import Json, Record
+from .store import Store
+from .times import DAY, MILLISECOND, iso, iso_naive, to_micros
+
+_BATCH = 3_000
+_FUTURE_MEETING_SHARE = 0.2
+_MEETINGS_AHEAD = 30 * DAY
+_RETENTION = 30 * DAY
+_CONTACTS_PER_LEAD = (0, 2)
+_EVENT_ACTIONS = ("created", "updated", "updated", "updated", "deleted")
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """How many objects of each kind to make; `custom_fields` is the number in each of the six lists."""
+
+    activities: int = 0
+    leads: int = 0
+    tasks: int = 0
+    events: int = 0
+    users: int = 1
+    custom_fields: int = 0
+
+
+def populate(store: Store, volumes: Volumes, start: datetime, end: datetime) -> None:
+    """Make objects created in [start, end); events fill the last 30 days of that.
+
+    Meetings may lie up to 30 days after `end`, booked before it.
+    """
+    period = Period(to_micros(start), to_micros(end) // MILLISECOND * MILLISECOND)
+    with store.lock:
+        make = store.factory.make
+        store.load("user", [make("user", period, {}) for _ in range(volumes.users)])
+        for object_type in CUSTOM_FIELD_OBJECTS:
+            kind = f"custom_field.{object_type}"
+            store.load(kind, [make(kind, period, {}) for _ in range(volumes.custom_fields)])
+        _load_leads(store, volumes.leads, period)
+        store.load("task", [make("task", period, {}) for _ in range(volumes.tasks)])
+        _load_activities(store, volumes.activities, period)
+        store.events.load(
+            _events(store, volumes.events, Period(max(period.start, period.end - _RETENTION), period.end))
+        )
+
+
+def _load_activities(store: Store, count: int, period: Period) -> None:
+    """Load activities of all types in turn, in batches so that only their JSON stays in memory."""
+    kinds = cycle(ACTIVITY_PATHS)
+    for begin in range(0, count, _BATCH):
+        made: dict[str, list[Json]] = {}
+        for kind in islice(kinds, min(_BATCH, count - begin)):
+            fields = _future_meeting(store, period) if kind == "Meeting" else {}
+            made.setdefault(kind, []).append(store.factory.make(kind, period, fields))
+        for kind, activities in made.items():
+            store.load(kind, activities)
+
+
+def _future_meeting(store: Store, period: Period) -> Json:
+    """For some meetings: booked within the period, held after it. Their date_created is their start."""
+    maker = store.factory.maker
+    if not maker.chance(_FUTURE_MEETING_SHARE):
+        return {}
+    start = maker.stamp(period.end, period.end + _MEETINGS_AHEAD)
+    return {"date_created": iso(start), "date_updated": iso(maker.stamp(period.start, period.end))}
+
+
+def _load_leads(store: Store, count: int, period: Period) -> None:
+    maker, make = store.factory.maker, store.factory.make
+    leads = [make("lead", period, {}) for _ in range(count)]
+    children: dict[str, list[Json]] = {"contact": [], "opportunity": []}
+    for lead in leads:
+        contacts = [make("contact", period, {"lead_id": lead["id"]}) for _ in range(maker.number(*_CONTACTS_PER_LEAD))]
+        children["contact"] += contacts
+        if maker.chance(0.5):
+            contact = contacts[0] if contacts else None
+            fields = {"lead_id": lead["id"]}
+            if contact:
+                fields |= {"contact_id": contact["id"], "contact_name": contact["display_name"]}
+            children["opportunity"].append(make("opportunity", period, fields))
+    for kind, objects in children.items():
+        store.load(kind, objects)
+    store.load("lead", leads)
+
+
+def _events(store: Store, count: int, period: Period) -> list[Json]:
+    """Events about objects that exist, and about deleted ones, in the order of their stamps."""
+    maker, world = store.factory.maker, store.factory.world
+    sources = [record for record in store.objects.values() if event_type(record.kind, record.type)]
+    if not sources:
+        return []
+    stamps = sorted(maker.stamp(period.start, period.end) for _ in range(count))
+    events = []
+    for stamp in stamps:
+        origin = {
+            "user_id": maker.maybe(maker.pick(world.people).id, 0.9),
+            "organization_id": world.organization_id,
+            "api_key_id": None,
+            "request_id": maker.maybe(maker.id("req"), 0.9),
+        }
+        change = _change(store, maker.pick(sources))
+        events.append(event_json(change, event_id=maker.id("ev"), stamp=iso_naive(stamp), origin=origin))
+    return events
+
+
+def _change(store: Store, source: Record) -> Change:
+    maker = store.factory.maker
+    action = maker.pick(_EVENT_ACTIONS)
+    data = source.data()
+    object_id = source.id
+    if action == "deleted":
+        # The object itself still exists, so the event tells of another one that was like it.
+        object_id = data["id"] = maker.id(KINDS[source.kind].prefix)
+    before = None if action == "created" else data | {"date_updated": data["date_created"]}
+    lead_id = object_id if source.kind == "lead" else source.lead_id
+    kind = event_type(source.kind, source.type) or ""
+    return Change(kind, object_id, action, lead_id, before, None if action == "deleted" else data)

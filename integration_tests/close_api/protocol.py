@@ -1,0 +1,51 @@
+"""Access to the connection under a request, to break it in ways HTTP does not offer."""
+
+import asyncio
+import socket
+import struct
+from typing import cast
+
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+_EXTENSION = "connection"
+
+
+class BreakableProtocol(H11Protocol):
+    """Hands its transport to the application, in the extensions of the scope."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wrap the application for this connection."""
+        super().connection_made(transport)
+        inner = self.app
+
+        async def with_transport(scope: Scope, receive: Receive, send: Send) -> None:
+            scope["extensions"] = {**scope.get("extensions", {}), _EXTENSION: {"transport": transport}}
+            await inner(scope, receive, send)
+
+        self.app = with_transport
+
+
+def _transport(scope: Scope) -> asyncio.Transport:
+    return cast("asyncio.Transport", scope["extensions"][_EXTENSION]["transport"])
+
+
+async def reset(scope: Scope) -> None:
+    """Cut the connection so that the client sees a reset."""
+    transport = _transport(scope)
+    # Lingering for zero seconds makes the kernel send RST in place of FIN.
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+    await _until_lost()
+
+
+async def close(scope: Scope) -> None:
+    """Close the connection after what was written so far."""
+    _transport(scope).close()
+    await _until_lost()
+
+
+async def _until_lost() -> None:
+    # The server notices the loss in its next turns; returning earlier would make it log an unfinished answer.
+    for _ in range(3):
+        await asyncio.sleep(0.005)

@@ -1,0 +1,96 @@
+"""Rate limits by endpoint group, in fixed windows of real time."""
+
+import math
+import time
+from dataclasses import dataclass
+
+import orjson
+from starlette.responses import Response
+
+from .settings import RateLimit, Settings
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a group stands: requests left and seconds until its window ends."""
+
+    limit: RateLimit
+    remaining: int
+    reset: float
+
+    def header(self) -> str:
+        """The value of the `ratelimit` header."""
+        return f"limit={self.limit.limit}, remaining={self.remaining}, reset={self.reset:.6f}"
+
+
+def group_of(path: str, method: str) -> str:
+    """The endpoint group of a path after `/api/v1`, such as `activity`, `search` or `task`; writes are apart."""
+    if path.startswith("/data/search"):
+        return "search"
+    name = path.strip("/").split("/")[0]
+    return name if method == "GET" else f"{name}:write"
+
+
+class RateLimiter:
+    """Counts requests."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Take the switches."""
+        self._settings = settings
+        self._windows: dict[tuple[str, RateLimit, bool], tuple[float, int]] = {}
+
+    def admit(self, path: str, method: str) -> tuple[Standing | None, Response | None]:
+        """Count a request: how its group stands, and the 429 when it is one too many."""
+        settings = self._settings
+        group = group_of(path, method)
+        shown = refused = None
+        limit = settings.rate_limits.get(group, settings.rate_limit)
+        if limit is not None:
+            shown, fits = self._count(group, limit, hidden=False)
+            refused = None if fits else shown
+        hidden_limit = settings.hidden_rate_limits.get(group)
+        if hidden_limit is not None:
+            hidden, fits = self._count(group, hidden_limit, hidden=True)
+            if not fits and refused is None:
+                # The header keeps telling of the limit that is not exhausted.
+                refused = Standing(shown.limit, shown.remaining, hidden.reset) if shown else hidden
+        if refused is None:
+            return shown, None
+        return shown, too_many_requests(settings, refused)
+
+    def _count(self, group: str, limit: RateLimit, *, hidden: bool) -> tuple[Standing, bool]:
+        now = time.monotonic()
+        key = (group, limit, hidden)
+        start, used = self._windows.get(key, (now, 0))
+        if now - start >= limit.window:
+            start, used = now, 0
+        fits = used < limit.limit
+        used += fits
+        self._windows[key] = (start, used)
+        return Standing(limit, limit.limit - used, start + limit.window - now), fits
+
+
+def too_many_requests(settings: Settings, standing: Standing) -> Response:
+    """The 429 in the form the settings ask for."""
+    headers = {}
+    if settings.rate_limit_reply_header:
+        headers["ratelimit"] = standing.header()
+    if settings.rate_limit_reply_retry_after:
+        headers["retry-after"] = str(math.ceil(standing.reset))
+    content = b""
+    if settings.rate_limit_reply_body == "plain":
+        content = orjson.dumps({"error": "API call count exceeded for this period"})
+    elif settings.rate_limit_reply_body == "old":
+        content = orjson.dumps(
+            {
+                "error": {
+                    "message": "API call count exceeded for this period",
+                    "rate_reset": round(standing.reset, 6),
+                    "rate_limit": standing.limit.limit,
+                    "rate_window": standing.limit.window,
+                    "rate_limit_type": "key",
+                    "rate_endpoint_group": "5f4dcc3b",
+                }
+            }
+        )
+    return Response(content, 429, headers, media_type="application/json")

@@ -1,0 +1,60 @@
+"""Which path is answered by which function."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+
+from starlette.responses import Response
+
+from .call import Call
+from .errors import plain
+from .kinds import ACTIVITY_PATHS
+from .routes_activities import activities
+from .routes_custom_fields import custom_fields, schema
+from .routes_events import event, events
+from .routes_lists import leads, me, single, users
+from .routes_tasks import tasks
+from .search import Search
+
+Handler = Callable[..., Response]
+_ACTIVITY_KINDS = frozenset(ACTIVITY_PATHS)
+
+
+class Routes:
+    """The endpoints below `/api/v1`."""
+
+    def __init__(self) -> None:
+        """Build the table; searches keep their cursors here."""
+        task, lead, user = frozenset({"task"}), frozenset({"lead"}), frozenset({"user"})
+        one_type = "|".join(ACTIVITY_PATHS.values())
+        self._table: list[tuple[str, re.Pattern[str], Handler]] = [
+            (method, re.compile(pattern), handler)
+            for method, pattern, handler in (
+                ("GET", r"/activity/", activities),
+                ("GET", rf"/activity/(?P<path>{one_type})/", activities),
+                ("GET", rf"/activity/(?:(?:{one_type})/)?(?P<object_id>acti_\w+)/", partial(single, _ACTIVITY_KINDS)),
+                ("GET", r"/lead/", leads),
+                ("GET", r"/lead/(?P<object_id>\w+)/", partial(single, lead)),
+                ("GET", r"/task/", tasks),
+                ("GET", r"/task/(?P<object_id>\w+)/", partial(single, task)),
+                ("GET", r"/user/", users),
+                ("GET", r"/user/(?P<object_id>\w+)/", partial(single, user)),
+                ("GET", r"/me/", me),
+                ("GET", r"/event/", events),
+                ("GET", r"/event/(?P<event_id>\w+)/", event),
+                ("GET", r"/custom_field/(?P<object_type>\w+)/", custom_fields),
+                ("GET", r"/custom_field_schema/(?P<object_type>\w+(?:/\w+)?)/", schema),
+                ("POST", r"/data/search/", Search().answer),
+            )
+        ]
+
+    def answer(self, call: Call) -> Response:
+        """The answer to a call; 404 for an unknown path, 405 for a method it does not have."""
+        known = False
+        for method, pattern, handler in self._table:
+            match = pattern.fullmatch(call.path)
+            if match is not None:
+                known = True
+                if method == call.method:
+                    return handler(call, **match.groupdict())
+        raise plain(405, "Method not allowed.") if known else plain(404, "Not found.")

@@ -1,0 +1,220 @@
+"""`POST /data/search/`."""
+
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+from .call import Call, trimmed
+from .errors import ApiError, field_errors, json_response, plain
+from .kinds import ACTIVITY_PATHS, KINDS
+from .records import Collection, Json, Query, Record
+from .search_query import Place, matcher, object_type_of, required_windows
+from .times import SECOND
+
+_BY_EVENT_TYPE = {KINDS[name].event_type: path for name, path in ACTIVITY_PATHS.items()}
+_MANY_CHAINS = 1_000
+_STAMPS = {"date_created": "created", "date_updated": "updated"}
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Where a chain of pages stands: rows given so far, the last of them, and the frozen result if it is one."""
+
+    issued: int
+    given: int
+    last: Record
+    rows: list[Record] | None
+
+
+class Search:
+    """Answers searches and keeps the cursors it gave."""
+
+    def __init__(self) -> None:
+        """Start without cursors."""
+        self._chains: dict[str, Chain] = {}
+        self._numbers = count(1)
+
+    def answer(self, call: Call) -> Response:
+        """A page of results with the cursor of the next."""
+        body = call.body
+        if not isinstance(body, dict):
+            raise plain(400, "The request contains invalid JSON.")
+        request = _Request(call, body)
+        chain = self._chain(call, body.get("cursor"))
+        if chain is not None and chain.given >= request.most_rows:
+            raise field_errors({"cursor": "Too many results. Please refine your search query."})
+        rows, start = request.rows(chain)
+        given = chain.given if chain else 0
+        page = rows[start : start + max(min(request.limit, request.most_rows - given), 0)]
+        answer = b'"cursor":' + orjson.dumps(self._next(request, chain, rows, start + len(page), page))
+        parts = [answer]
+        if body.get("include_counts"):
+            parts.append(b'"count":' + orjson.dumps(request.counts(given + len(rows) - start)))
+        items = b",".join(request.shown(record) for record in page)
+        return json_response(b'{"data":[' + items + b"]," + b",".join(parts) + b"}")
+
+    def _chain(self, call: Call, cursor: object) -> Chain | None:
+        if not cursor:
+            return None
+        chain = self._chains.get(str(cursor))
+        if chain is None or self._is_dead(call, chain):
+            raise ApiError(400, {"field-errors": {"cursor": "Expired cursor"}})
+        return chain
+
+    @staticmethod
+    def _is_dead(call: Call, chain: Chain) -> bool:
+        return call.now - chain.issued > int(call.settings.search_cursor_life * SECOND)
+
+    def _next(
+        self, request: "_Request", chain: Chain | None, rows: list[Record], end: int, page: list[Record]
+    ) -> str | None:
+        given = (chain.given if chain else 0) + len(page)
+        if not page or end >= len(rows) or (given >= request.most_rows and not request.goes_past):
+            return None
+        call = request.call
+        if len(self._chains) > _MANY_CHAINS:
+            self._chains = {one: kept for one, kept in self._chains.items() if not self._is_dead(call, kept)}
+        kept = rows if call.settings.search_cursor == "snapshot" else None
+        token = f"cursor-{next(self._numbers)}"
+        self._chains[token] = Chain(call.now, given, page[-1], kept)
+        return token
+
+
+class _Request:
+    """What one search asks for."""
+
+    def __init__(self, call: Call, body: Json) -> None:
+        self.call = call
+        settings = call.settings
+        self._query: Json = body.get("query") or {"type": "match_all"}
+        self._object_type = object_type_of(self._query) or "lead"
+        self._sort = [_sort_key(one, settings.search_sort_fields) for one in body.get("sort") or []]
+        self._fields = _field_names(body.get("_fields"), self._object_type, settings.search_max_fields)
+        self.limit = _number(body, "_limit", settings.default_limit, settings.max_limit["search"])
+        wanted = body.get("results_limit")
+        self.most_rows = min(settings.search_max_rows, wanted if isinstance(wanted, int) else settings.search_max_rows)
+        self.goes_past = settings.search_past_max_rows == "reject" and self.most_rows == settings.search_max_rows
+
+    def rows(self, chain: Chain | None) -> tuple[list[Record], int]:
+        """The whole result and where in it the page starts."""
+        if chain is not None and chain.rows is not None:
+            return chain.rows, chain.given
+        rows = self._selected()
+        if chain is None:
+            return rows, 0
+        if self.call.settings.search_cursor == "offset":
+            return rows, chain.given
+        last = _order_key(chain.last, self._sort)
+        return rows, sum(1 for record in rows if not last < _order_key(record, self._sort))
+
+    def counts(self, total: int) -> dict[str, int]:
+        """The `count` member."""
+        return {"limited": min(total, self.most_rows), "total": total}
+
+    def shown(self, record: Record) -> bytes:
+        """A row cut to the wanted fields."""
+        return record.trimmed(("__object_type", self._object_type, *self._fields), _row)
+
+    def _collection(self) -> Collection:
+        store = self.call.store
+        if self._object_type == "lead":
+            return store.leads.visible
+        path = _BY_EVENT_TYPE.get(self._object_type)
+        if path is None:
+            raise field_errors({"query": f"Unsupported object type: {self._object_type}"})
+        return store.collections[f"activity/{path}"]
+
+    def _selected(self) -> list[Record]:
+        call = self.call
+        place = Place(call.tz_offset_hours, call.store.factory.world.me.id)
+        windows = required_windows(self._query, place)
+        if self._object_type != "lead" and not windows["updated"].is_open:
+            _check_activity_stamp(call)
+        test = matcher(self._query, place)
+        hidden = frozenset(call.settings.hidden_lead_ids)
+        name = (orjson.dumps(self._query), tuple(self._sort), call.tz_offset_hours, hidden)
+        query = Query(
+            created=windows["created"],
+            updated=windows["updated"],
+            name=name,
+            where=lambda record: not call.store.is_hidden(record) and test(record),
+            arrange=self._arranged,
+        )
+        rows = self._collection().select(query)
+        return rows.page(0, len(rows))
+
+    def _arranged(self, records: list[Record]) -> list[Record]:
+        return sorted(records, key=lambda record: _order_key(record, self._sort))
+
+
+def _check_activity_stamp(call: Call) -> None:
+    if call.settings.search_activity_date_updated == "reject":
+        raise field_errors({"query": "Unsupported field: date_updated"})
+
+
+class _Descending:
+    """A value that sorts the other way round."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __lt__(self, other: "_Descending") -> bool:
+        return bool(other.value < self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Descending) and bool(other.value == self.value)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _order_key(record: Record, sort: list[tuple[str, bool]]) -> tuple[Any, ...]:
+    keys: list[Any] = []
+    for name, descending in sort:
+        value = _sort_value(record, name)
+        keys.append(_Descending(value) if descending else value)
+    return (*keys, record.tie, record.id)
+
+
+def _sort_value(record: Record, name: str) -> Any:
+    stamp = _STAMPS.get(name)
+    if stamp is not None:
+        return getattr(record, stamp)
+    data = record.data()
+    if name.endswith("_count"):
+        return len(data.get(name.removesuffix("_count"), []))
+    return str(data.get(name) or "")
+
+
+def _sort_key(entry: Json, allowed: set[str]) -> tuple[str, bool]:
+    name = entry.get("field", {}).get("field_name")
+    if name not in allowed:
+        raise field_errors({"sort": f"Unsupported sort field: {name}"})
+    return name, entry.get("direction") == "desc"
+
+
+def _field_names(fields: Any, object_type: str, most: int) -> tuple[str, ...]:
+    names = (fields or {}).get(object_type, [])
+    if len(names) > most:
+        raise field_errors({"_fields": {object_type: "List is too long."}})
+    return tuple(names)
+
+
+def _number(body: Json, name: str, default: int, maximum: int) -> int:
+    value = body.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, int) or value < 0:
+        raise field_errors({name: "Input should be a valid integer"})
+    if value > maximum:
+        raise field_errors({name: f"Input should be less than or equal to {maximum}"})
+    return value
+
+
+def _row(data: Json, fields: tuple[str, ...]) -> Json:
+    _, object_type, *names = fields
+    return {"__object_type": object_type} | trimmed(data, ("id", *names))

@@ -1,0 +1,264 @@
+"""The server's data and every way to change it, with the events each change makes."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from .catalogue import Catalogue
+from .eventlog import Change, EventLog
+from .factory import Factory, Period
+from .kinds import event_type
+from .records import Json, Record
+from .settings import Settings
+from .times import DAY, HOUR, SECOND, iso, parse, to_micros
+
+_EMBEDDED_LISTS = {"contacts", "opportunities", "tasks"}
+
+
+class Store(Catalogue):
+    """Data of one organization. Methods take the lock themselves and may be called from any thread."""
+
+    def __init__(self, settings: Settings, seed: int = 1) -> None:
+        """Start empty but for the organization; `seed` decides every made-up value."""
+        super().__init__(settings)
+        self.factory = Factory(seed)
+        self.events = EventLog(settings, self.factory.maker.id, self.factory.world)
+        self._hooks: list[Callable[[int], None]] = []
+
+    def on_request(self, hook: Callable[[int], None]) -> Callable[[], None]:
+        """Call `hook` with the number (from 1) of each request before it is answered; returns what ends that."""
+        self._hooks.append(hook)
+        return lambda: self._hooks.remove(hook)
+
+    def request_started(self, number: int) -> None:
+        """Run the hooks of `on_request`."""
+        for hook in list(self._hooks):
+            hook(number)
+
+    def advance(self) -> int:
+        """Show whatever has become visible; returns the time in microseconds since 1970."""
+        now = self.now()
+        self.leads.advance(now)
+        self.events.advance(now)
+        return now
+
+    def load_many(
+        self, kind: str, count: int, start: datetime, end: datetime | None = None, **fields: Any
+    ) -> list[str]:
+        """Make objects created in [start, end), or all exactly at `start`, without events; returns their ids."""
+        with self.lock:
+            first = to_micros(start)
+            if end is None:
+                fields = {"date_created": iso(first), "date_updated": iso(first), **fields}
+            period = Period(first, to_micros(end) if end else first + 1_000)
+            made = [self.factory.make(kind, period, fields) for _ in range(count)]
+            self.load(kind, made)
+            return [data["id"] for data in made]
+
+    def load_hour(self, kind: str, count: int, hour: datetime, **fields: Any) -> list[str]:
+        """Make objects inside the hour that begins at `hour`, without events; returns their ids."""
+        return self.load_many(kind, count, hour, hour + timedelta(hours=1), **fields)
+
+    def add(self, kind: str, **fields: Any) -> Json:
+        """Make an object now and log it; give `date_created` to back-date it. Returns it as the API shows it."""
+        with self.lock:
+            now = self.now()
+            fields = {"date_updated": iso(now), **fields}
+            if kind == "Meeting":
+                fields.setdefault("starts_at", fields.get("date_created", iso(now + HOUR)))
+                if self.settings.meeting_date_created_is_start:
+                    fields.setdefault("date_created", fields["starts_at"])
+            fields.setdefault("date_created", iso(now))
+            data = self.factory.make(kind, Period(now - DAY, now + 1_000), fields)
+            record = Record(kind, data)
+            self._put(record, now)
+            self._log(record, "created", None, data, now)
+            self._touch_lead(record.lead_id, now)
+            return data
+
+    def edit(self, object_id: str, action: str = "updated", /, **fields: Any) -> Json:
+        """Change fields of an object and log it as `action`; `date_updated` becomes now unless it is given."""
+        with self.lock:
+            now = self.now()
+            before = self.objects[object_id]
+            fields = {"date_updated": iso(now), "updated_by": self.factory.world.me.id, **fields}
+            if "status_id" in fields and before.kind in {"lead", "opportunity"}:
+                fields |= self._change_status(before, fields["status_id"], now)
+            return self._replace(before, before.data() | fields, action, now)
+
+    def delete(self, object_id: str) -> None:
+        """Delete an object; a lead takes its children with it and a thread its emails."""
+        with self.lock:
+            now = self.now()
+            self._delete(self.objects[object_id], now, {})
+
+    def merge(self, source_id: str, destination_id: str) -> Json:
+        """Merge one lead into another; returns the LeadMerge activity."""
+        with self.lock:
+            now = self.now()
+            source, destination = self.get(source_id), self.get(destination_id)
+            meta = {"merge_source_lead_id": source_id, "merge_destination_lead_id": destination_id}
+            for child_id in self.children_of(source_id):
+                self._move(self.objects[child_id], destination, meta, now)
+            before = self.objects[destination_id].data()
+            after = self._with_children(before) | {"date_updated": iso(now)}
+            self._put(Record("lead", after), now)
+            self._log(self.objects[destination_id], "updated", before, after, now, meta)
+            self._delete(self.objects[source_id], now, meta)
+            self._log(self.objects[destination_id], "merged", None, after, now, meta)
+            on_destination = self.settings.lead_merge_activity_on == "destination"
+            return self._add_with_meta(
+                "LeadMerge",
+                meta,
+                lead_id=destination_id if on_destination else source_id,
+                source_lead_id=source_id,
+                destination_lead_id=destination_id,
+                source_display_name=source["display_name"],
+                destination_display_name=destination["display_name"],
+            )
+
+    def complete_task(self, task_id: str) -> Json:
+        """Tick a task off; returns the TaskCompleted activity."""
+        with self.lock:
+            task = self.edit(task_id, "completed", is_complete=True, view="archive")
+            activity = self.add(
+                "TaskCompleted", lead_id=task["lead_id"], task_id=task_id, task_text=task.get("text") or ""
+            )
+            self._log_lead_touched(task["lead_id"])
+            return activity
+
+    def reopen_task(self, task_id: str) -> None:
+        """Untick a task; its TaskCompleted activities go."""
+        with self.lock:
+            self.edit(task_id, is_complete=False, view="inbox")
+            done = self.collections["activity/task_completed"].records.values()
+            for activity in [one for one in done if one.data()["task_id"] == task_id]:
+                self.delete(activity.id)
+
+    def reschedule_meeting(self, meeting_id: str, starts_at: datetime) -> Json:
+        """Move a meeting, and with it the dates that follow its start."""
+        with self.lock:
+            start = to_micros(starts_at)
+            meeting = self.get(meeting_id)
+            length = parse(meeting["ends_at"]) - parse(meeting["starts_at"])
+            dates = {"starts_at": iso(start), "ends_at": iso(start + length), "activity_at": iso(start)}
+            if self.settings.meeting_date_created_is_start:
+                dates["date_created"] = iso(start)
+            return self.edit(meeting_id, **dates)
+
+    def _add_with_meta(self, kind: str, meta: Json, **fields: Any) -> Json:
+        now = self.now()
+        stamps = {"date_created": iso(now), "date_updated": iso(now)}
+        data = self.factory.make(kind, Period(now, now + 1_000), stamps | fields)
+        self._put(Record(kind, data), now)
+        self._log(self.objects[data["id"]], "created", None, data, now, meta)
+        return data
+
+    def _replace(self, before: Record, after: Json, action: str, now: int, meta: Json | None = None) -> Json:
+        record = Record(before.kind, after)
+        self._put(record, now)
+        self._log(record, action, before.data(), after, now, meta)
+        for lead_id in dict.fromkeys((before.lead_id, record.lead_id)):
+            self._touch_lead(lead_id, now)
+        return after
+
+    def _delete(self, record: Record, now: int, meta: Json, *, with_lead: bool = False) -> None:
+        if record.kind == "lead":
+            for child_id in self.children_of(record.id):
+                if child_id in self.objects:
+                    self._delete(self.objects[child_id], now, meta, with_lead=True)
+            self.factory.world.drop_lead(record.id)
+        if record.kind == "EmailThread":
+            emails = self.collections["activity/email"].records.values()
+            for email in [one for one in emails if one.data()["thread_id"] == record.id]:
+                self._delete(email, now, meta, with_lead=with_lead)
+        self._drop(record, now)
+        self._log(record, "deleted", record.data(), None, now, meta)
+        if record.kind.startswith("custom_field."):
+            self._drop_values(record.id, now)
+        if not with_lead:
+            self._touch_lead(record.lead_id, now)
+
+    def _drop_values(self, field_id: str, now: int) -> None:
+        """Take a deleted custom field's values off every lead, contact, opportunity and custom activity."""
+        for fields in self.factory.world.custom_fields.values():
+            fields[:] = [one for one in fields if one["id"] != field_id]
+        key = f"custom.{field_id}"
+        stamp = {"date_updated": iso(now)} if self.settings.custom_field_deletion_moves_date_updated else {}
+        holders = [one for one in self.objects.values() if key.encode() in one.raw]
+        # Leads last, since they show their contacts and opportunities as these are by then.
+        for record in sorted(holders, key=lambda one: one.kind == "lead"):
+            data = record.data()
+            data.pop(key, None)
+            if record.kind == "lead":
+                data = self._with_children(data)
+            self._put(Record(record.kind, data | stamp), now)
+
+    def _move(self, child: Record, destination: Json, meta: Json, now: int) -> None:
+        before = child.data()
+        after = before | {"lead_id": destination["id"]}
+        if "lead_name" in before:
+            after["lead_name"] = destination["display_name"]
+        if self.settings.merge_moves_date_updated:
+            after["date_updated"] = iso(now)
+        record = Record(child.kind, after)
+        self._put(record, now)
+        self._log(record, "updated", before, after, now, meta)
+
+    def _change_status(self, record: Record, status_id: str, now: int) -> Json:
+        """The fields that follow a new status; makes the status change activity, or folds it into a recent one."""
+        data = record.data()
+        old, new = self.factory.world.status(data["status_id"]), self.factory.world.status(status_id)
+        is_lead = record.kind == "lead"
+        kind, name = ("LeadStatusChange", "lead") if is_lead else ("OpportunityStatusChange", "opportunity")
+        changed = {"new_status_id": new.id, "new_status_label": new.label}
+        origin = {"old_status_id": old.id, "old_status_label": old.label}
+        if not is_lead:
+            changed["new_status_type"] = new.type or "active"
+            origin |= {"old_status_type": old.type or "active", "opportunity_id": record.id}
+        last = self._recent_status_change(f"activity/status_change/{name}", record.id, now)
+        if last is None:
+            lead_id = record.id if is_lead else record.lead_id
+            self.add(kind, lead_id=lead_id, **origin, **changed)
+        elif last.data()["old_status_id"] == new.id:
+            self.delete(last.id)
+        else:
+            self.edit(last.id, **changed)
+        labels = {"status_label": new.label}
+        return labels if is_lead else {**labels, "status_display_name": new.label, "status_type": new.type or "active"}
+
+    def _recent_status_change(self, collection: str, owner_id: str, now: int) -> Record | None:
+        oldest = now - int(self.settings.event_consolidation * SECOND)
+        for record in reversed(self.collections[collection].records.values()):
+            if record.updated > oldest and owner_id in {record.lead_id, record.data().get("opportunity_id")}:
+                return record
+        return None
+
+    def _touch_lead(self, lead_id: str | None, now: int) -> None:
+        """Move a lead's `date_updated` and refresh its children; only a change of its contacts makes an event."""
+        lead = self.objects.get(lead_id or "")
+        if lead is None:
+            return
+        before = lead.data()
+        after = self._with_children(before) | {"date_updated": iso(max(now, lead.updated))}
+        record = Record("lead", after)
+        self._put(record, now)
+        if before["contact_ids"] != after["contact_ids"]:
+            self._log(record, "updated", before, after, now)
+
+    def _log_lead_touched(self, lead_id: str | None) -> None:
+        lead = self.objects.get(lead_id or "")
+        if lead is not None:
+            after = lead.data()
+            self._log(lead, "updated", after | {"date_updated": after["date_created"]}, after, self.now())
+
+    def _log(
+        self, record: Record, action: str, before: Json | None, after: Json | None, now: int, meta: Json | None = None
+    ) -> None:
+        object_type = event_type(record.kind, record.type)
+        if object_type is None:
+            return
+        lead_id = record.id if record.kind == "lead" else record.lead_id
+        ignored = _EMBEDDED_LISTS if record.kind == "lead" else frozenset[str]()
+        change = Change(object_type, record.id, action, lead_id, before, after, meta or {}, ignored)
+        self.events.write(change, now)

@@ -1,0 +1,43 @@
+"""Time in the three forms the API uses: microseconds since 1970, ISO text with an offset, ISO text without."""
+
+from datetime import datetime, timedelta, timezone
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+MILLISECOND = 1_000
+SECOND = 1_000_000
+HOUR = 3_600 * SECOND
+DAY = 24 * HOUR
+
+
+def to_micros(moment: datetime) -> int:
+    """Microseconds since 1970 of a datetime; one without a zone is taken as UTC."""
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def to_datetime(micros: int) -> datetime:
+    """The UTC datetime of microseconds since 1970."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def iso(micros: int) -> str:
+    """`2024-05-06T07:08:09.010000+00:00`; the fraction is left out when it is zero."""
+    return to_datetime(micros).isoformat()
+
+
+def iso_naive(micros: int) -> str:
+    """Like `iso` but without the offset, as the event log writes its own stamps."""
+    return to_datetime(micros).replace(tzinfo=None).isoformat()
+
+
+def parse(text: str, tz_offset_hours: float = 0.0) -> int:
+    """Microseconds since 1970 of an ISO date or date-time.
+
+    A value without an offset is local to `tz_offset_hours`. Raises ValueError on anything else.
+    """
+    # Python 3.10 does not read the letter yet.
+    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    if moment.tzinfo is None:
+        return to_micros(moment) - int(tz_offset_hours * HOUR)
+    return to_micros(moment)

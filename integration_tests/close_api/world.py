@@ -1,0 +1,93 @@
+"""What the made objects refer to: the organization, its statuses, people, custom fields and leads."""
+
+from dataclasses import dataclass, field
+
+from .maker import Maker
+from .records import Json
+
+_LEAD_STATUSES = ("Potential", "Qualified", "Bad Fit", "Customer")
+_OPPORTUNITY_STATUSES = (("Active", "active"), ("Won", "won"), ("Lost", "lost"), ("Négociation", "active"))
+_ACTIVITY_TYPES = ("Site visit", "Onboarding", "Kick-off 🚀")
+
+
+@dataclass(frozen=True)
+class Status:
+    """A lead or opportunity status."""
+
+    id: str
+    label: str
+    type: str | None = None
+
+
+@dataclass(frozen=True)
+class Person:
+    """A user as other objects quote it."""
+
+    id: str
+    name: str
+    email: str
+
+
+@dataclass
+class World:
+    """Shared references of all objects; grows while objects are made."""
+
+    organization_id: str
+    pipeline_id: str
+    lead_statuses: list[Status]
+    opportunity_statuses: list[Status]
+    activity_type_ids: list[str]
+    object_type_ids: list[str]
+    people: list[Person]
+    lead_names: dict[str, str] = field(default_factory=dict)
+    lead_ids: list[str] = field(default_factory=list)
+    custom_fields: dict[str, list[Json]] = field(default_factory=dict)
+    activity_type_names: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def made_by(cls, maker: Maker) -> "World":
+        """An organization with one person, the owner of the API key."""
+        activity_types = [maker.id("actitype") for _ in _ACTIVITY_TYPES]
+        return cls(
+            organization_id=maker.id("orga"),
+            pipeline_id=maker.id("pipe"),
+            lead_statuses=[Status(maker.id("stat"), label) for label in _LEAD_STATUSES],
+            opportunity_statuses=[Status(maker.id("stat"), label, kind) for label, kind in _OPPORTUNITY_STATUSES],
+            activity_type_ids=activity_types,
+            object_type_ids=[maker.id("cotype") for _ in range(2)],
+            people=[Person(maker.id("user"), "Ana Ruiz", "ana@sales.example")],
+            activity_type_names=dict(zip(activity_types, _ACTIVITY_TYPES, strict=True)),
+        )
+
+    @property
+    def me(self) -> Person:
+        """The owner of the API key."""
+        return self.people[0]
+
+    def add_lead(self, lead_id: str, name: str) -> None:
+        """Let children refer to a lead."""
+        if lead_id not in self.lead_names:
+            self.lead_ids.append(lead_id)
+        self.lead_names[lead_id] = name
+
+    def drop_lead(self, lead_id: str) -> None:
+        """No longer let new children refer to a lead."""
+        if self.lead_names.pop(lead_id, None) is not None:
+            self.lead_ids.remove(lead_id)
+
+    def fields_for(self, object_type: str) -> list[Json]:
+        """The custom fields an object may carry, shared ones included; `activity` covers all of its types."""
+        own = self.custom_fields.get(object_type, [])
+        target = "custom_activity_type" if object_type == "activity" else object_type
+        return own + [
+            one
+            for one in self.custom_fields.get("shared", [])
+            if any(link["object_type"] == target for link in one["associations"])
+        ]
+
+    def status(self, status_id: str) -> Status:
+        """The status of an id; one that is not known gets its id as its label."""
+        for status in self.lead_statuses + self.opportunity_statuses:
+            if status.id == status_id:
+                return status
+        return Status(status_id, status_id, "active")

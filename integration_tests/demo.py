@@ -1,0 +1,199 @@
+"""`make demo`: the installed connector from spec to a second read, against the local Close API or a real account."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from integration_tests.close_api import LocalCloseApi, Settings, Volumes
+from integration_tests.close_api.random_changes import change_something
+from integration_tests.demo_command import COMMAND, Answer, DemoError, run
+
+OUTPUT = Path("demo-output")
+VOLUMES = Volumes(activities=6_000, leads=2_000, tasks=1_500, events=3_000, users=12, custom_fields=8)
+LATENCY_SECONDS = 0.05
+CHANGES = 60
+# The first part of a request's path tells which stream asked.
+STREAM_OF_PATH = {
+    "activity": "activities",
+    "custom_field": "custom_fields",
+    "event": "event_log",
+    "data": "leads",
+    "task": "tasks",
+    "user": "users",
+}
+
+
+@dataclass
+class Read:
+    """One read, and the requests that it took by stream; None where nobody counted them."""
+
+    answer: Answer
+    requests: Counter[str] | None
+
+    def seconds(self, stream: str) -> float:
+        """From the stream's start to its end; streams run side by side."""
+        return self.answer.ended[stream] - self.answer.began[stream]
+
+
+class Demo:
+    """The steps, against one account."""
+
+    def __init__(self, console: Console, config: Path, api: LocalCloseApi | None) -> None:
+        """Without `api` the config is that of a real account."""
+        self._console = console
+        self._config = str(config)
+        self._api = api
+
+    def play(self) -> None:
+        """Run every step; raises DemoError at the first that fails."""
+        with self._step("spec", "what can be configured"):
+            fields = run(["spec"], OUTPUT / "spec.jsonl").content["connectionSpecification"]["properties"]
+        shown = [name for name, field in fields.items() if not field.get("airbyte_hidden")]
+        self._say(f"options: {', '.join(shown)}")
+        with self._step("check", "whether the key works, and for which streams"):
+            checked = run(["check", "--config", self._config], OUTPUT / "check.jsonl")
+        if checked.content["status"] != "SUCCEEDED":
+            raise DemoError(checked.content["message"])
+        self._say(checked.content.get("message") or "every stream can be read")
+        with self._step("discover", "which streams there are"):
+            streams = run(["discover", "--config", self._config], OUTPUT / "discover.jsonl").content["streams"]
+        _write("catalog.json", {"streams": [_configured(stream) for stream in streams]})
+        self._say(f"{len(streams)} streams, {sum(len(one['json_schema']['properties']) for one in streams)} columns")
+        first = self._read("first read", 1, [])
+        _write("state.json", list(first.answer.states.values()))
+        if self._api:
+            self._change(self._api)
+        second = self._read("second read, from the saved state", 2, ["--state", str(OUTPUT / "state.json")])
+        _write("state-after-2.json", list(second.answer.states.values()))
+        self._console.print(table_of([stream["name"] for stream in streams], first, second))
+
+    def _change(self, api: LocalCloseApi) -> None:
+        self._heading("change", "what people do in Close meanwhile")
+        changed = change_something(api.store, CHANGES)
+        self._say(", ".join(f"{len(ids)} {what}" for what, ids in changed.items()))
+
+    def _read(self, title: str, number: int, state: list[str]) -> Read:
+        if self._api:
+            self._api.clear_requests()
+        words = ["read", "--config", self._config, "--catalog", str(OUTPUT / "catalog.json"), *state]
+        self._heading("read", title)
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        with Progress(*columns, console=self._console, transient=True) as progress:
+            shown = progress.add_task("starting", total=None)
+
+            def watch(answer: Answer, stream: str) -> None:
+                if stream in answer.ended:
+                    self._say(f"{stream}: {answer.records[stream]:,} records")
+                going = ", ".join(name for name in answer.began if name not in answer.ended)
+                progress.update(shown, description=f"{answer.records.total():,} records; reading {going or 'ends'}")
+
+            answer = run(words, OUTPUT / f"read-{number}.jsonl", watch)
+        for warning in answer.warnings:
+            self._say(f"warning: {warning}")
+        return Read(answer, _requests_by_stream(self._api) if self._api else None)
+
+    @contextmanager
+    def _step(self, command: str, title: str) -> Iterator[None]:
+        self._heading(command, title)
+        with self._console.status("running"):
+            yield
+
+    def _heading(self, command: str, title: str) -> None:
+        self._console.print(f"[bold]{command}[/bold]: {title}")
+
+    def _say(self, text: str) -> None:
+        self._console.print(f"  {text}", markup=False, highlight=False)
+
+
+def table_of(streams: list[str], first: Read, second: Read) -> Table:
+    """What each stream gave and took in the two reads."""
+    table = Table("stream", title="Two reads", caption="a + b: first + second read", min_width=70)
+    for heading in ("records first", "records second", "requests", "seconds"):
+        table.add_column(heading, justify="right")
+    both = (first, second)
+    for stream in streams:
+        requests = [str(read.requests[stream]) for read in both if read.requests is not None]
+        seconds = [f"{read.seconds(stream):.1f}" for read in both]
+        table.add_row(stream, *_records(both, stream), " + ".join(requests), " + ".join(seconds))
+    table.add_section()
+    requests = [str(read.requests.total()) for read in both if read.requests is not None]
+    seconds = [f"{read.answer.seconds:.1f}" for read in both]
+    totals = [f"{read.answer.records.total():,}" for read in both]
+    table.add_row("all, start-up included", *totals, " + ".join(requests), " + ".join(seconds))
+    return table
+
+
+def _records(reads: tuple[Read, Read], stream: str) -> list[str]:
+    return [f"{read.answer.records[stream]:,}" for read in reads]
+
+
+def _requests_by_stream(api: LocalCloseApi) -> Counter[str]:
+    return Counter(STREAM_OF_PATH[entry.path.strip("/").split("/")[0]] for entry in api.requests)
+
+
+def _configured(stream: dict[str, Any]) -> dict[str, Any]:
+    return {"stream": stream, "sync_mode": "incremental", "destination_sync_mode": "append_dedup"}
+
+
+def _write(name: str, content: Any) -> Path:
+    path = OUTPUT / name
+    path.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2))
+    return path
+
+
+def _play(console: Console, config: Path | None) -> None:
+    if not COMMAND.exists():
+        raise DemoError(f"{COMMAND} is missing. `make demo` installs it.")
+    OUTPUT.mkdir(mode=0o700, exist_ok=True)
+    if config is not None:
+        if not config.is_file():
+            raise DemoError(f"There is no file {config}. It should hold your config, such as {{'api_key': 'api_…'}}.")
+        console.print(f"A real account, by {config}: nothing is changed there. Its records go to {OUTPUT}/.")
+        Demo(console, config, None).play()
+        return
+    with console.status("making data"):
+        api = LocalCloseApi(VOLUMES, settings=Settings(latency=LATENCY_SECONDS))
+    with api:
+        console.print(f"A local Close API with made-up data, {LATENCY_SECONDS * 1000:.0f} ms an answer: {api.url}")
+        local = _write("config.json", {"api_key": api.settings.api_key, "base_url": api.url})
+        Demo(console, local, api).play()
+
+
+def main() -> int:
+    """Play the demo; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="demo", description=__doc__)
+    parser.add_argument("--config", type=Path, help="a real account's config: read twice, nothing is changed")
+    config = parser.parse_args().config
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        _play(console, config)
+    except DemoError as error:
+        console.print("[bold red]Failed.[/bold red]")
+        console.print(str(error), markup=False)
+        console.print(f"All messages so far: {OUTPUT}/")
+        return 1
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+        return 130
+    again = [str(COMMAND), "read", "--config", str(config or OUTPUT / "config.json"), "--catalog"]
+    console.print(f"All messages: {OUTPUT}/*.jsonl. The saved state: {OUTPUT}/state.json.")
+    if config:
+        console.print(f"To read once more: {shlex.join([*again, str(OUTPUT / 'catalog.json')])}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""Runs the installed command `source-close` for the demo, and takes in what it says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+COMMAND = Path(sys.executable).with_name("source-close")
+_LONGEST_STDERR = 2_000
+
+Watcher = Callable[["Answer", str], None]
+
+
+class DemoError(Exception):
+    """A step failed; the text is for the person at the terminal."""
+
+
+@dataclass
+class Answer:
+    """What one run of the command said; streams by name."""
+
+    records: Counter[str] = field(default_factory=Counter)
+    began: dict[str, float] = field(default_factory=dict)
+    ended: dict[str, float] = field(default_factory=dict)
+    states: dict[str, Any] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    content: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def take(self, message: dict[str, Any]) -> str:
+        """Take in one message; returns the stream that it moved on, if any."""
+        kind = message["type"]
+        if kind == "RECORD":
+            stream = str(message["record"]["stream"])
+            self.records[stream] += 1
+            return stream
+        if kind == "STATE":
+            self.states[message["state"]["stream"]["stream_descriptor"]["name"]] = message["state"]
+        elif kind == "TRACE":
+            return self._take_trace(message["trace"])
+        elif kind == "LOG":
+            if message["log"]["level"] == "WARN":
+                self.warnings.append(message["log"]["message"])
+        elif kind in {"SPEC", "CONNECTION_STATUS", "CATALOG"}:
+            self.content = message["connectionStatus" if kind == "CONNECTION_STATUS" else kind.lower()]
+        return ""
+
+    def _take_trace(self, trace: dict[str, Any]) -> str:
+        if trace["type"] == "ERROR":
+            self.errors.append(trace["error"]["message"])
+        if trace["type"] != "STREAM_STATUS":
+            return ""
+        status = trace["stream_status"]
+        stream = str(status["stream_descriptor"]["name"])
+        if status["status"] == "STARTED":
+            self.began[stream] = trace["emitted_at"] / 1000
+        elif status["status"] in {"COMPLETE", "INCOMPLETE"}:
+            self.ended[stream] = trace["emitted_at"] / 1000
+        return stream
+
+
+def run(words: list[str], messages: Path, watch: Watcher | None = None) -> Answer:
+    """Run `source-close` with `words`, write its messages to a file, and tell `watch` which stream has moved on.
+
+    Raises DemoError, with the connector's own message, when the command fails.
+    """
+    answer, began = Answer(), time.monotonic()
+    with (
+        messages.open("wb") as file,
+        tempfile.TemporaryFile() as stderr,
+        subprocess.Popen([str(COMMAND), *words], stdout=subprocess.PIPE, stderr=stderr) as process,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            file.write(line)
+            stream = answer.take(orjson.loads(line))
+            if stream and watch:
+                watch(answer, stream)
+        status = process.wait()
+        stderr.seek(0)
+        rest = stderr.read().decode(errors="replace")[-_LONGEST_STDERR:].strip()
+    answer.seconds = time.monotonic() - began
+    if status or answer.errors:
+        # The last error of a read sums up those of its streams.
+        texts = list(dict.fromkeys(answer.errors)) or [rest or f"It ended with {status} and no message."]
+        raise DemoError("\n".join(texts))
+    return answer

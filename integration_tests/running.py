@@ -1,0 +1,170 @@
+"""Runs the installed command `source-close` as its users do, and reads what it prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+COMMAND = Path(sysconfig.get_path("scripts")) / "source-close"
+STREAMS = ("activities", "custom_fields", "event_log", "leads", "tasks", "users")
+Message = dict[str, Any]
+
+
+@dataclass
+class Result:
+    """What one run of the command printed."""
+
+    exit_code: int
+    messages: list[Message]
+    output: str = field(repr=False)
+
+    def of(self, kind: str) -> list[Any]:
+        """The bodies of the messages of a kind such as `RECORD`, in order."""
+        return [message[_BODY.get(kind, kind.lower())] for message in self.messages if message["type"] == kind]
+
+    def records(self, stream: str) -> list[dict[str, Any]]:
+        """The records of a stream, in order."""
+        return [record["data"] for record in self.of("RECORD") if record["stream"] == stream]
+
+    def ids(self, stream: str) -> list[str]:
+        """The ids of a stream's records, in order."""
+        return [record["id"] for record in self.records(stream)]
+
+    def repeated(self, stream: str) -> list[str]:
+        """The ids that came more than once."""
+        return [record_id for record_id, count in Counter(self.ids(stream)).items() if count > 1]
+
+    @property
+    def states(self) -> list[dict[str, Any]]:
+        """The last state of each stream, in the form of a state file."""
+        last = {state["stream"]["stream_descriptor"]["name"]: state for state in self.of("STATE")}
+        return [{"type": "STREAM", "stream": state["stream"]} for state in last.values()]
+
+    def state(self, stream: str) -> dict[str, Any]:
+        """The last state of a stream."""
+        found = [state["stream"] for state in self.states if state["stream"]["stream_descriptor"]["name"] == stream]
+        state: dict[str, Any] = found[0]["stream_state"]
+        return state
+
+    def logs(self, *levels: str) -> list[str]:
+        """The log messages of these levels; of all if none is given."""
+        return [log["message"] for log in self.of("LOG") if not levels or log["level"] in levels]
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """The error traces, in order."""
+        return [trace["error"] for trace in self.of("TRACE") if trace["type"] == "ERROR"]
+
+    def status(self, stream: str) -> str | None:
+        """The last status of a stream: COMPLETE or INCOMPLETE at the end of a sync."""
+        statuses = [trace["stream_status"] for trace in self.of("TRACE") if trace["type"] == "STREAM_STATUS"]
+        own = [status["status"] for status in statuses if status["stream_descriptor"]["name"] == stream]
+        return own[-1] if own else None
+
+
+_BODY = {"CONNECTION_STATUS": "connectionStatus"}
+
+
+@dataclass
+class Connector:
+    """The command with a config, and a folder for its files."""
+
+    config: dict[str, Any]
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def spec(self) -> Result:
+        """Run `spec`."""
+        return self.run("spec")
+
+    def check(self) -> Result:
+        """Run `check`."""
+        return self.run("check", "--config", self._write("config", self.config))
+
+    def discover(self) -> Result:
+        """Run `discover`."""
+        return self.run("discover", "--config", self._write("config", self.config))
+
+    def read(
+        self,
+        streams: Sequence[str] = STREAMS,
+        state: list[dict[str, Any]] | None = None,
+        *,
+        kill_after: int | None = None,
+    ) -> Result:
+        """Run `read` for some streams; with `kill_after`, end it by SIGKILL once it has printed so many lines."""
+        return self.run(*self._read_arguments(streams, state), kill_after=kill_after)
+
+    def run(self, *arguments: str, kill_after: int | None = None) -> Result:
+        """Run the command with these arguments."""
+        process = subprocess.Popen(
+            [str(COMMAND), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=self.folder,
+            env={**os.environ, **self.environment},
+        )
+        assert process.stdout is not None
+        lines: list[bytes] = []
+        for line in process.stdout:
+            lines.append(line)
+            if kill_after is not None and len(lines) >= kill_after:
+                process.send_signal(signal.SIGKILL)
+                break
+        process.stdout.close()
+        exit_code = process.wait()
+        return Result(exit_code, list(_messages(lines)), b"".join(lines).decode())
+
+    def _read_arguments(self, streams: Sequence[str], state: list[dict[str, Any]] | None) -> list[str]:
+        arguments = ["read", "--config", self._write("config", self.config)]
+        arguments += ["--catalog", self._write("catalog", catalog_of(streams))]
+        return arguments if state is None else [*arguments, "--state", self._write("state", state)]
+
+    def _write(self, name: str, content: Any) -> str:
+        path = self.folder / f"{name}.json"
+        path.write_text(json.dumps(content))
+        return str(path)
+
+
+def _messages(lines: list[bytes]) -> list[Message]:
+    """The messages; a line cut off by a kill is left out."""
+    found: list[Message] = []
+    for line in lines:
+        if not line.endswith(b"\n"):
+            continue
+        try:
+            found.append(orjson.loads(line))
+        except orjson.JSONDecodeError:
+            sys.stderr.write(line.decode())
+    return found
+
+
+def catalog_of(streams: Sequence[str]) -> dict[str, Any]:
+    """A configured catalog that reads `streams` incrementally."""
+    return {
+        "streams": [
+            {
+                "stream": {
+                    "name": name,
+                    "json_schema": {},
+                    "supported_sync_modes": ["full_refresh", "incremental"],
+                },
+                "sync_mode": "incremental",
+                "destination_sync_mode": "append_dedup",
+                "cursor_field": ["date_created" if name == "activities" else "date_updated"],
+                "primary_key": [["id"]],
+            }
+            for name in streams
+        ]
+    }

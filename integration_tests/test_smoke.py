@@ -1,0 +1,17 @@
+"""The command from end to end."""
+
+from collections.abc import Callable
+
+from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.running import STREAMS, Connector
+
+
+def test_spec_check_discover_read(make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]) -> None:
+    api = make_api(Volumes(activities=50, leads=20, tasks=20, events=30, users=5, custom_fields=2))
+    connector = connect(api, start_date="2020-01-01")
+    assert connector.spec().of("SPEC")
+    assert connector.check().of("CONNECTION_STATUS") == [{"status": "SUCCEEDED"}]
+    assert sorted(stream["name"] for stream in connector.discover().of("CATALOG")[0]["streams"]) == sorted(STREAMS)
+    result = connector.read()
+    assert result.exit_code == 0
+    assert {stream: result.status(stream) for stream in STREAMS} == dict.fromkeys(STREAMS, "COMPLETE")

@@ -1,0 +1,130 @@
+"""Keys, paths, roles and the log of requests."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import requests
+
+from integration_tests.close_api import LocalCloseApi
+
+from .conftest import Client
+
+
+def test_wrong_key_is_401(api: LocalCloseApi) -> None:
+    response = requests.get(f"{api.url}/me/", auth=("wrong", ""), timeout=5)
+    assert (response.status_code, response.json()) == (401, {"error": "Unauthorized"})
+
+
+def test_key_as_password_is_401(api: LocalCloseApi) -> None:
+    assert requests.get(f"{api.url}/me/", auth=("", api.settings.api_key), timeout=5).status_code == 401
+
+
+def test_bearer_token(api: LocalCloseApi) -> None:
+    api.settings.access_token = "token"
+    headers = {"Authorization": "Bearer token"}
+    assert requests.get(f"{api.url}/me/", headers=headers, timeout=5).status_code == 200
+
+
+def test_me_has_organizations_and_role(api: LocalCloseApi, client: Client) -> None:
+    assert client.json("/me/")["memberships"][0]["role_id"] == "admin"
+    assert client.json("/me/")["organizations"][0]["lead_statuses"]
+    api.settings.admin = False
+    assert client.json("/me/")["memberships"][0]["role_id"] == "user"
+
+
+def test_path_without_slash_is_308(api: LocalCloseApi, client: Client) -> None:
+    response = client.session.get(f"{api.url}/user?_limit=1", allow_redirects=False, timeout=5)
+    assert response.status_code == 308
+    assert response.headers["location"] == "/api/v1/user/?_limit=1"
+    assert client.get("/user").status_code == 200
+
+
+def test_unknown_path_is_404_and_other_method_405(client: Client) -> None:
+    assert client.get("/nothing/").status_code == 404
+    assert client.get("/lead/lead_none/").status_code == 404
+    assert client.get("/data/search/").status_code == 405
+
+
+def test_forbidden_prefix(api: LocalCloseApi, client: Client) -> None:
+    api.settings.forbidden = {"/event/": 403, "/activity/": 402}
+    assert [client.get(path).status_code for path in ("/event/", "/activity/note/", "/task/")] == [403, 402, 200]
+
+
+def test_hidden_leads_and_their_children_are_left_out(api: LocalCloseApi, client: Client) -> None:
+    hidden, shown = (api.store.add("lead")["id"] for _ in range(2))
+    note = api.store.add("Note", lead_id=hidden)["id"]
+    api.settings.hidden_lead_ids = {hidden}
+    assert client.ids("/lead/") == [shown]
+    assert client.ids("/lead/", id__in=f"{hidden},{shown}") == [shown]
+    assert [row["id"] for row in client.search()["data"]] == [shown]
+    assert note not in client.ids("/activity/")
+    assert client.get(f"/lead/{hidden}/").status_code == 404
+    api.settings.hidden_lead_ids = set()
+    assert set(client.ids("/lead/")) == {hidden, shown}
+
+
+def test_override_makes_a_post_a_get(api: LocalCloseApi, client: Client) -> None:
+    ids = api.store.load_many("task", 3, api.settings.now())
+    body = {"_params": {"id__in": ids[:2], "_type": "all", "_limit": 1}}
+    response = client.post("/task/", body, **{"x-http-method-override": "GET"}).json()
+    assert response["data"][0]["id"] in ids[:2]
+    assert (response["has_more"], response["total_results"]) == (True, 2)
+
+
+def test_parameters_in_the_body_of_a_get_are_ignored(api: LocalCloseApi, client: Client) -> None:
+    api.store.load_many("Note", 2, api.settings.now())
+    response = client.session.get(f"{api.url}/activity/", json={"date_created__gte": "2100-01-01"}, timeout=5)
+    assert len(response.json()["data"]) == 2
+
+
+def test_request_log(api: LocalCloseApi, client: Client) -> None:
+    client.get("/user/", _limit=5)
+    client.try_search(_limit=1)
+    client.post("/task/", {"_params": {"_limit": 3}}, **{"x-http-method-override": "GET"})
+    first, second, third = api.requests
+    assert (first.method, first.path, first.query, first.status) == ("GET", "/user/", {"_limit": "5"}, 200)
+    assert second.json["_limit"] == 1
+    assert (third.method, third.query) == ("POST", {"_limit": "3"})
+    assert first.started < second.started <= time.monotonic()
+    api.clear_requests()
+    assert api.requests == []
+
+
+def test_latency_and_requests_in_flight(api: LocalCloseApi, client: Client) -> None:
+    api.settings.latency = 0.1
+    with ThreadPoolExecutor(4) as pool:
+        begin = time.monotonic()
+        list(pool.map(lambda _: requests.get(f"{api.url}/me/", auth=client.session.auth, timeout=5), range(4)))
+    assert 0.1 <= time.monotonic() - begin < 0.35
+    assert max(entry.in_flight for entry in api.requests) == 4
+
+
+def test_hook_changes_data_while_it_is_read(api: LocalCloseApi, client: Client) -> None:
+    ids = api.store.load_many("Note", 4, api.settings.now())
+    end = api.store.on_request(lambda number: api.store.delete(ids[0]) if number == 2 else None)
+    assert len(client.ids("/activity/")) == 4
+    assert len(client.ids("/activity/")) == 3
+    end()
+    assert len(client.ids("/activity/")) == 3
+
+
+def test_control_endpoints(api: LocalCloseApi, client: Client) -> None:
+    root = api.url.removesuffix("/api/v1")
+    leads = [api.store.add("lead")["id"] for _ in range(4)]
+    note = api.store.add("Note", lead_id=leads[0])["id"]
+    api.store.add("task", lead_id=leads[1])
+    ids = requests.get(f"{root}/control/ids?stream=leads", timeout=5).json()["ids"]
+    assert set(ids) == set(leads)
+    assert note in requests.get(f"{root}/control/ids?stream=activities", timeout=5).json()["ids"]
+    assert requests.get(f"{root}/control/ids?stream=event_log&since=2100-01-01", timeout=5).json()["ids"] == []
+    changes = {"latency": 0.01, "rate_limit": [100, 1.0], "faults": [{"kind": "status", "path": "/me/", "times": 1}]}
+    assert requests.post(f"{root}/control/settings", json=changes, timeout=5).status_code == 200
+    assert client.get("/me/").status_code == 500
+    assert client.get("/me/").headers["ratelimit"].startswith("limit=100")
+    assert requests.post(f"{root}/control/settings", json={"nonsense": 1}, timeout=5).status_code == 400
+    summary = requests.get(f"{root}/control/requests", timeout=5).json()
+    assert summary["by_path"]["/me/"] == {"500": 1, "200": 1}
+    assert summary["max_in_flight"] == 1
+    done = requests.post(f"{root}/control/change?count=12", timeout=5).json()
+    assert done["added"]
+    assert done["merged"]

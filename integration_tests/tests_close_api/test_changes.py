@@ -1,0 +1,205 @@
+"""Changes of the data, what they move and the events they make."""
+
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from integration_tests.close_api import LocalCloseApi
+
+from .conftest import NOON, Client, Clock
+
+
+def logged(client: Client, **params: Any) -> Counter[tuple[str, str]]:
+    return Counter((row["object_type"], row["action"]) for row in client.json("/event/", **params)["data"])
+
+
+@pytest.fixture
+def lead(api: LocalCloseApi, clock: Clock) -> str:
+    lead_id: str = api.store.add("lead")["id"]
+    clock.forward(hours=1)
+    return lead_id
+
+
+@pytest.mark.parametrize("kind", ["Note", "task", "contact", "opportunity"])
+def test_children_move_their_lead(api: LocalCloseApi, client: Client, clock: Clock, lead: str, kind: str) -> None:
+    child = api.store.add(kind, lead_id=lead)["id"]
+    moved = client.json(f"/lead/{lead}/")["date_updated"]
+    assert moved == clock.now.isoformat()
+    clock.forward(hours=1)
+    api.store.edit(child)
+    assert client.json(f"/lead/{lead}/")["date_updated"] == clock.now.isoformat()
+    clock.forward(hours=1)
+    api.store.delete(child)
+    assert client.json(f"/lead/{lead}/")["date_updated"] == clock.now.isoformat()
+    expected = {"contact": 3}.get(kind, 0)
+    updates = client.json("/event/", object_id=lead, action="updated")["data"]
+    assert (len(updates) > 0) is (expected > 0)
+
+
+def test_lead_embeds_its_children(api: LocalCloseApi, client: Client, lead: str) -> None:
+    contact = api.store.add("contact", lead_id=lead)
+    opportunity = api.store.add("opportunity", lead_id=lead)
+    task = api.store.add("task", lead_id=lead, _type="lead", is_complete=False)
+    shown = client.json(f"/lead/{lead}/")
+    assert shown["contacts"] == [contact]
+    assert shown["contact_ids"] == [contact["id"]]
+    assert shown["opportunities"] == [opportunity]
+    assert shown["tasks"] == [task]
+    api.store.complete_task(task["id"])
+    assert client.json(f"/lead/{lead}/")["tasks"] == []
+
+
+def test_back_dated_activity(api: LocalCloseApi, client: Client) -> None:
+    note = api.store.add("Note", date_created="2020-01-01T00:00:00+00:00")
+    assert note["date_updated"] == NOON.isoformat()
+    assert client.ids("/activity/", date_created__lt="2021-01-01") == [note["id"]]
+
+
+def test_created_activities_and_users_make_no_events(api: LocalCloseApi, client: Client) -> None:
+    created = api.store.add("Created", lead_id=None)["id"]
+    api.store.delete(created)
+    user = api.store.add("user")["id"]
+    api.store.edit(user, first_name="Zoë")
+    assert client.ids("/event/") == []
+    assert client.json(f"/user/{user}/")["first_name"] == "Zoë"
+
+
+def test_deleting_a_lead_deletes_its_children(api: LocalCloseApi, client: Client, lead: str) -> None:
+    kinds = ("Note", "task", "contact", "opportunity")
+    children = [api.store.add(kind, lead_id=lead, **({"_type": "lead"} if kind == "task" else {})) for kind in kinds]
+    api.store.delete(lead)
+    assert client.get(f"/lead/{lead}/").status_code == 404
+    assert client.ids("/lead/") == client.ids("/activity/") == client.ids("/task/", _type="all") == []
+    deleted = {row["object_id"]: row for row in client.json("/event/")["data"] if row["action"] == "deleted"}
+    assert set(deleted) == {lead, *(child["id"] for child in children)}
+    assert {row["lead_id"] for row in deleted.values()} == {lead}
+    assert deleted[children[0]["id"]]["previous_data"] == children[0]
+    assert deleted[lead]["data"] is None
+
+
+def test_deleting_a_thread_deletes_its_emails(api: LocalCloseApi, client: Client) -> None:
+    thread = api.store.add("EmailThread")["id"]
+    api.store.add("Email", thread_id=thread)
+    other = api.store.add("Email")["id"]
+    api.store.delete(thread)
+    assert client.ids("/activity/email/") == [other]
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_merge(api: LocalCloseApi, client: Client, clock: Clock, lead: str, moves: bool) -> None:
+    api.settings.merge_moves_date_updated = moves
+    note = api.store.add("Note", lead_id=lead)
+    destination = api.store.add("lead")["id"]
+    clock.forward(hours=1)
+    merged = api.store.merge(lead, destination)
+    assert merged["lead_id"] == destination
+    assert client.get(f"/lead/{lead}/").status_code == 404
+    moved = client.json(f"/activity/{note['id']}/")
+    assert moved["lead_id"] == destination
+    assert (moved["date_updated"] != note["date_updated"]) is moves
+    events = [row for row in client.json("/event/")["data"] if "merge_source_lead_id" in row["meta"]]
+    assert all(row["meta"]["merge_destination_lead_id"] == destination for row in events)
+    assert Counter((row["object_type"], row["action"]) for row in events) == {
+        ("activity.note", "updated"): 1,
+        ("lead", "updated"): 1,
+        ("lead", "deleted"): 1,
+        ("lead", "merged"): 1,
+        ("lead_merge", "created"): 1,
+    }
+    event = next(row for row in events if row["action"] == "merged")
+    assert event["lead_id"] == event["data"]["id"] == destination
+
+
+def test_merge_activity_on_the_source(api: LocalCloseApi, lead: str) -> None:
+    api.settings.lead_merge_activity_on = "source"
+    assert api.store.merge(lead, api.store.add("lead")["id"])["lead_id"] == lead
+
+
+def test_completing_a_task(api: LocalCloseApi, client: Client, clock: Clock, lead: str) -> None:
+    task = api.store.add("task", lead_id=lead, _type="lead", is_complete=False)["id"]
+    clock.forward(hours=1)
+    activity = api.store.complete_task(task)
+    assert client.json(f"/task/{task}/")["is_complete"] is True
+    assert client.ids("/activity/task_completed/") == [activity["id"]]
+    assert logged(client, date_updated__gte=clock.now.isoformat()) == {
+        ("activity.task_completed", "created"): 1,
+        ("task.lead", "completed"): 1,
+        ("lead", "updated"): 1,
+    }
+    api.store.reopen_task(task)
+    assert client.ids("/activity/task_completed/") == []
+    assert logged(client)["activity.task_completed", "deleted"] == 1
+
+
+def test_rescheduling_a_meeting_moves_its_dates(api: LocalCloseApi, client: Client) -> None:
+    meeting = api.store.add("Meeting", starts_at="2026-02-01T10:00:00+00:00")
+    assert meeting["date_created"] == meeting["starts_at"] > meeting["date_updated"]
+    api.store.reschedule_meeting(meeting["id"], NOON + timedelta(days=40))
+    moved = client.json(f"/activity/{meeting['id']}/")
+    assert moved["date_created"] == moved["starts_at"] == "2026-02-24T12:00:00+00:00"
+    event = client.json("/event/", object_id=meeting["id"], action="updated")["data"][0]
+    assert "date_created" in event["changed_fields"]
+
+
+def test_a_meetings_date_created_can_be_its_making(api: LocalCloseApi) -> None:
+    api.settings.meeting_date_created_is_start = False
+    meeting = api.store.add("Meeting", starts_at="2026-02-01T10:00:00+00:00")
+    moved = api.store.reschedule_meeting(meeting["id"], NOON + timedelta(days=40))
+    assert meeting["date_created"] == moved["date_created"] == NOON.isoformat()
+    assert moved["ends_at"] > moved["starts_at"] == moved["activity_at"] == "2026-02-24T12:00:00+00:00"
+
+
+def test_status_changes_fold(api: LocalCloseApi, client: Client, clock: Clock, lead: str) -> None:
+    statuses = [status.id for status in api.store.factory.world.lead_statuses]
+    api.store.edit(lead, status_id=statuses[0])
+    clock.forward(hours=1)
+    count = len(client.ids("/activity/status_change/lead/"))
+    api.store.edit(lead, status_id=statuses[1])
+    assert logged(client, date_updated__gte=clock.now.isoformat()) == {
+        ("activity.lead_status_change", "created"): 1,
+        ("lead", "updated"): 1,
+    }
+    clock.forward(seconds=5)
+    api.store.edit(lead, status_id=statuses[2])
+    newest = client.json("/activity/status_change/lead/")["data"][0]
+    assert (newest["old_status_id"], newest["new_status_id"]) == (statuses[0], statuses[2])
+    clock.forward(seconds=5)
+    api.store.edit(lead, status_id=statuses[0])
+    assert len(client.ids("/activity/status_change/lead/")) == count
+    assert logged(client)["activity.lead_status_change", "deleted"] == 1
+
+
+def test_named_actions(api: LocalCloseApi, client: Client) -> None:
+    email = api.store.add("Email", lead_id=None)["id"]
+    api.store.edit(email, "sent", status="sent")
+    assert logged(client) == {("activity.email", "created"): 1, ("activity.email", "sent"): 1}
+
+
+def test_deleted_custom_field_takes_its_values_along(api: LocalCloseApi, client: Client, clock: Clock) -> None:
+    field = api.store.add("custom_field.lead", type="text", accepts_multiple_values=False)["id"]
+    lead = api.store.add("lead", **{f"custom.{field}": "value"})
+    clock.forward(hours=1)
+    api.store.delete(field)
+    shown = client.json(f"/lead/{lead['id']}/")
+    assert f"custom.{field}" not in shown
+    assert shown["date_updated"] == lead["date_updated"]
+    assert client.ids("/custom_field/lead/") == []
+    assert logged(client)["custom_fields.lead", "deleted"] == 1
+
+
+def test_same_seed_same_data(serve: Any) -> None:
+    volumes = {"activities": 30, "leads": 5, "tasks": 9, "events": 10, "users": 3, "custom_fields": 10}
+    first, second = serve(**volumes), serve(**volumes)
+    raws = [{record.id: record.raw for record in api.store.objects.values()} for api in (first, second)]
+    assert raws[0] == raws[1]
+
+
+def test_helpers_for_ties_and_crowded_hours(api: LocalCloseApi, client: Client) -> None:
+    tied = api.store.load_many("Meeting", 5, NOON)
+    crowded = api.store.load_hour("Note", 5, NOON)
+    rows = {row["id"]: row for row in client.json("/activity/")["data"]}
+    assert {rows[one]["date_created"] for one in tied} == {NOON.isoformat()}
+    assert all("2026-01-15T12" in rows[one]["date_created"] for one in crowded)
+    assert client.ids("/event/") == []

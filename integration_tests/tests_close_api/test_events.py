@@ -1,0 +1,164 @@
+"""The event log."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from integration_tests.close_api import LocalCloseApi
+
+from .conftest import NOON, Client, Clock
+
+
+def write(api: LocalCloseApi, clock: Clock, count: int) -> None:
+    for _ in range(count):
+        api.store.add("Note")
+        clock.forward(seconds=1)
+
+
+def walk(client: Client, **params: Any) -> list[str]:
+    ids: list[str] = []
+    page = client.json("/event/", **params)
+    while True:
+        ids += [row["id"] for row in page["data"]]
+        if page["cursor_next"] is None:
+            return ids
+        page = client.json("/event/", _cursor=page["cursor_next"], **params)
+
+
+def test_pages_are_cut_to_50_and_newest_first(api: LocalCloseApi, client: Client, clock: Clock) -> None:
+    write(api, clock, 120)
+    page = client.json("/event/", _limit=500)
+    assert len(page["data"]) == 50
+    assert page["cursor_previous"] is None
+    stamps = [row["date_updated"] for row in page["data"]]
+    assert stamps == sorted(stamps, reverse=True)
+    assert "+" not in stamps[0]
+    assert len(set(walk(client))) == 120
+
+
+def test_previous_page(api: LocalCloseApi, client: Client, clock: Clock) -> None:
+    write(api, clock, 7)
+    first = client.json("/event/", _limit=3)
+    second = client.json("/event/", _limit=3, _cursor=first["cursor_next"])
+    back = client.json("/event/", _limit=3, _cursor=second["cursor_previous"])
+    assert back["data"] == first["data"]
+    assert back["cursor_previous"] is None
+
+
+def test_empty_cursor_is_accepted_and_a_bad_one_is_400(client: Client) -> None:
+    assert client.json("/event/", _cursor="")["data"] == []
+    assert client.get("/event/", _cursor="nonsense").status_code == 400
+
+
+def test_date_filter(api: LocalCloseApi, client: Client, clock: Clock) -> None:
+    write(api, clock, 5)
+    assert len(walk(client, date_updated__gte="2026-01-15T12:00:03")) == 2
+    assert len(walk(client, date_updated__lt="2026-01-15T12:00:03", date_updated__gt="2026-01-15T12:00:01")) == 2
+
+
+@pytest.mark.parametrize(
+    ("with_cursor", "keeps", "resent", "expected"),
+    [
+        ("honour", False, True, 2),
+        ("honour", False, False, 4),
+        ("honour", True, False, 2),
+        ("ignore", False, True, 4),
+        ("ignore", True, True, 2),
+        ("reject", True, True, None),
+    ],
+)
+def test_date_filter_with_a_cursor(
+    api: LocalCloseApi, client: Client, clock: Clock, with_cursor: Any, keeps: bool, resent: bool, expected: int | None
+) -> None:
+    api.settings.event_date_filter_with_cursor = with_cursor
+    api.settings.event_cursor_keeps_bounds = keeps
+    write(api, clock, 5)
+    bounds = {"date_updated__gte": "2026-01-15T12:00:02"}
+    cursor = client.json("/event/", _limit=1, **bounds)["cursor_next"]
+    response = client.get("/event/", _cursor=cursor, **(bounds if resent else {}))
+    assert response.status_code == (400 if expected is None else 200)
+    if expected is not None:
+        assert len(response.json()["data"]) == expected
+
+
+def test_retention_is_30_days(api: LocalCloseApi, client: Client, clock: Clock) -> None:
+    write(api, clock, 1)
+    event = client.ids("/event/")[0]
+    assert client.json(f"/event/{event}/")["id"] == event
+    clock.forward(days=30, minutes=2)
+    assert client.ids("/event/") == []
+    assert client.get(f"/event/{event}/").status_code == 404
+
+
+def test_filters_and_unlisted_combinations(api: LocalCloseApi, client: Client) -> None:
+    lead = api.store.add("lead")["id"]
+    note = api.store.add("Note", lead_id=lead)["id"]
+    api.store.add("task", _type="lead", lead_id=None)
+    assert len(client.ids("/event/", object_type="activity.note", action="created")) == 1
+    assert len(client.ids("/event/", lead_id=lead)) == 2
+    assert [row["object_id"] for row in client.json("/event/", object_id=note, action="created")["data"]] == [note]
+    assert len(client.ids("/event/", action="created")) == 3
+    assert len(client.ids("/event/", object_type="activity.note")) == 1
+    api.settings.event_unlisted_filters = "ignore"
+    assert len(client.ids("/event/", object_type="activity.note")) == 3
+    api.settings.event_unlisted_filters = "reject"
+    assert client.get("/event/", object_type="activity.note").status_code == 400
+
+
+@pytest.mark.parametrize("hidden", ["missing", "null"])
+def test_data_for_a_key_that_is_no_admin(api: LocalCloseApi, client: Client, clock: Clock, hidden: Any) -> None:
+    api.settings.admin = False
+    api.settings.event_data_for_non_admin = hidden
+    api.store.add("Note")
+    assert client.json("/event/")["data"][0]["data"]["_type"] == "Note"
+    clock.forward(minutes=61)
+    event = client.json("/event/")["data"][0]
+    assert event.get("data") is None
+    assert ("data" in event) is (hidden == "null")
+    assert ("previous_data" in event) is (hidden == "null")
+
+
+def test_updates_fold_into_one_event(api: LocalCloseApi, client: Client, clock: Clock) -> None:
+    note = api.store.add("Note", note="one", lead_id=None)["id"]
+    for text in ("two", "three"):
+        clock.forward(seconds=10)
+        api.store.edit(note, note=text)
+    events = client.json("/event/", object_id=note, action="updated")["data"]
+    assert len(events) == 1
+    assert events[0]["previous_data"]["note"] == "one"
+    assert events[0]["data"]["note"] == "three"
+    assert events[0]["date_created"] < events[0]["date_updated"]
+    assert {"date_updated", "note"} <= set(events[0]["changed_fields"])
+    clock.forward(minutes=5)
+    api.store.edit(note, note="four")
+    assert len(client.ids("/event/", object_id=note, action="updated")) == 2
+
+
+def test_event_is_a_little_later_than_the_change(api: LocalCloseApi, client: Client) -> None:
+    api.store.add("Note")
+    event = client.json("/event/")["data"][0]
+    assert event["data"]["date_updated"] == "2026-01-15T12:00:00+00:00"
+    assert event["date_updated"] == "2026-01-15T12:00:00.003000"
+    assert event["changed_fields"] == []
+    assert event["previous_data"] == {}
+
+
+def test_late_and_reordered_events(api: LocalCloseApi, client: Client, clock: Clock) -> None:
+    lags = iter([120.0, 0.0])
+    api.settings.event_lag = lambda _: next(lags)
+    late = api.store.add("Note")["id"]
+    clock.forward(seconds=1)
+    early = api.store.add("Note")["id"]
+    assert [row["object_id"] for row in client.json("/event/")["data"]] == [early]
+    clock.forward(seconds=120)
+    assert [row["object_id"] for row in client.json("/event/")["data"]] == [early, late]
+
+
+def test_made_up_log_spans_the_last_30_days(serve: Any) -> None:
+    api = serve(activities=30, leads=5, events=80)
+    client = Client(api)
+    assert len(walk(client)) == 80
+    oldest = (NOON - timedelta(days=30)).isoformat()
+    assert len(walk(client, date_updated__gte=oldest)) == 80
+    client.session.close()

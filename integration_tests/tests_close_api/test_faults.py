@@ -1,0 +1,154 @@
+"""Faults and rate limits."""
+
+import time
+from typing import Any
+
+import pytest
+import requests
+
+from integration_tests.close_api import Fault, LocalCloseApi, RateLimit
+
+from .conftest import NOON, Client
+
+
+@pytest.mark.parametrize(
+    ("body", "content", "media_type"),
+    [
+        ({"error": "down"}, b'{"error":"down"}', "application/json"),
+        ("<p>down", b"<p>down", "text/html"),
+        (None, b"", ""),
+    ],
+)
+def test_status_with_any_body(api: LocalCloseApi, client: Client, body: Any, content: bytes, media_type: str) -> None:
+    api.faults.add(Fault("status", "/user/", status=503, body=body, headers={"retry-after": "7"}, times=1))
+    response = client.get("/user/")
+    assert (response.status_code, response.content) == (503, content)
+    assert response.headers.get("content-type", "").startswith(media_type)
+    assert response.headers["retry-after"] == "7"
+    assert client.get("/user/").status_code == 200
+
+
+def test_rules_by_path_method_count_and_parameters(api: LocalCloseApi, client: Client) -> None:
+    api.faults.add(Fault("status", r"/activity/(note|call)/", after=1, times=1, when=lambda query: "_skip" in query))
+    statuses = [client.get("/activity/note/", _skip=0).status_code for _ in range(3)]
+    assert statuses == [200, 500, 200]
+    api.faults.clear()
+    api.faults.add(Fault("status", "/", method="POST"))
+    assert client.get("/activity/").status_code == 200
+    assert client.try_search().status_code == 500
+
+
+def test_probability_is_seeded(api: LocalCloseApi, client: Client) -> None:
+    api.faults.add(Fault("status", "/me/", probability=0.5))
+    failed = [client.get("/me/").status_code for _ in range(40)].count(500)
+    assert 8 < failed < 32
+
+
+def test_reset_reaches_the_socket(api: LocalCloseApi, client: Client) -> None:
+    api.faults.add(Fault("reset", "/me/", times=1))
+    with pytest.raises(requests.ConnectionError, match="reset by peer"):
+        client.get("/me/")
+    assert api.requests[-1].status == 0
+    assert client.get("/me/").status_code == 200
+
+
+def test_close_in_the_middle_of_a_body(api: LocalCloseApi, client: Client) -> None:
+    api.faults.add(Fault("close_mid_body", "/me/", times=1))
+    with pytest.raises((requests.exceptions.ChunkedEncodingError, requests.ConnectionError), match="IncompleteRead"):
+        client.get("/me/")
+    assert client.get("/me/").status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["truncate", "html", "empty"])
+def test_bad_body_under_200(api: LocalCloseApi, client: Client, kind: Any) -> None:
+    api.faults.add(Fault(kind, "/me/", times=1))
+    response = client.get("/me/")
+    assert response.status_code == 200
+    assert int(response.headers["content-length"]) == len(response.content)
+    with pytest.raises(requests.JSONDecodeError):
+        response.json()
+
+
+def test_hang_and_slow(api: LocalCloseApi, client: Client) -> None:
+    api.faults.add(Fault("hang", "/me/", seconds=0.5, times=1), Fault("slow", "/user/", seconds=0.2, times=1))
+    with pytest.raises(requests.ReadTimeout):
+        client.session.get(f"{api.url}/me/", timeout=0.1)
+    begin = time.monotonic()
+    assert client.get("/user/").status_code == 200
+    assert time.monotonic() - begin >= 0.2
+
+
+def test_a_hanging_request_does_not_keep_the_server_up(api: LocalCloseApi, client: Client) -> None:
+    api.faults.add(Fault("hang", "/me/", seconds=60))
+    with pytest.raises(requests.ReadTimeout):
+        client.session.get(f"{api.url}/me/", timeout=0.1)
+    begin = time.monotonic()
+    api.stop()
+    assert time.monotonic() - begin < 2
+
+
+def test_rate_limit_per_group(api: LocalCloseApi, client: Client) -> None:
+    api.settings.rate_limits = {"user": RateLimit(2, 0.3)}
+    headers = client.get("/user/").headers["ratelimit"]
+    assert headers.startswith("limit=2, remaining=1, reset=0.")
+    assert [client.get("/user/").status_code for _ in range(2)] == [200, 429]
+    assert "ratelimit" not in client.get("/me/").headers
+    time.sleep(0.3)
+    assert client.get("/user/").status_code == 200
+
+
+def test_rate_limit_without_a_header(api: LocalCloseApi, client: Client) -> None:
+    api.settings.rate_limit = RateLimit(1, 60)
+    api.settings.rate_limit_header = False
+    assert "ratelimit" not in client.get("/user/").headers
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "header", "body"),
+    [
+        (True, True, "plain"),
+        (False, True, "empty"),
+        (True, False, "old"),
+        (False, False, "old"),
+        (False, False, "empty"),
+    ],
+)
+def test_forms_of_a_429(api: LocalCloseApi, client: Client, retry_after: bool, header: bool, body: Any) -> None:
+    settings = api.settings
+    settings.rate_limit = RateLimit(0, 2.5)
+    settings.rate_limit_reply_retry_after = retry_after
+    settings.rate_limit_reply_header = header
+    settings.rate_limit_reply_body = body
+    response = client.get("/me/")
+    assert response.status_code == 429
+    assert response.headers.get("retry-after") == ("3" if retry_after else None)
+    assert ("ratelimit" in response.headers) is header
+    match body:
+        case "empty":
+            assert response.content == b""
+        case "plain":
+            assert isinstance(response.json()["error"], str)
+        case _:
+            assert 2 < response.json()["error"]["rate_reset"] <= 2.5
+
+
+def test_hidden_limit_leaves_the_header_as_it_was(api: LocalCloseApi, client: Client) -> None:
+    api.settings.rate_limits = {"me": RateLimit(100, 60)}
+    api.settings.hidden_rate_limits = {"me": RateLimit(1, 60)}
+    assert client.get("/me/").status_code == 200
+    response = client.get("/me/")
+    assert response.status_code == 429
+    assert "remaining=98" in response.headers["ratelimit"]
+
+
+def test_rate_limit_as_a_fault(api: LocalCloseApi, client: Client) -> None:
+    api.faults.add(Fault("rate_limit", "/activity/", seconds=1.2, times=1))
+    response = client.get("/activity/")
+    assert (response.status_code, response.headers["retry-after"]) == (429, "2")
+
+
+def test_faults_reach_searches(api: LocalCloseApi, client: Client) -> None:
+    api.store.load_many("lead", 1, NOON)
+    api.faults.add(Fault("truncate", "/data/search/", times=1))
+    assert not client.try_search().text.endswith("}")
+    assert len(client.search()["data"]) == 1

@@ -1,0 +1,167 @@
+"""`POST /data/search/`."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from integration_tests.close_api import LocalCloseApi
+
+from .conftest import NOON, Client, Clock
+
+
+def between(field: str, start: str | None = None, before: str | None = None, **more: Any) -> dict[str, Any]:
+    condition: dict[str, Any] = {"type": "moment_range"}
+    for name, value in (("on_or_after", start), ("before", before)):
+        condition[name] = None if value is None else {"type": "fixed_utc", "value": value}
+    return {"type": "field_condition", "field": regular(field), "condition": condition, **more}
+
+
+def regular(field: str) -> dict[str, str]:
+    return {"type": "regular_field", "object_type": "lead", "field_name": field}
+
+
+def by(field: str, direction: str = "asc") -> list[dict[str, Any]]:
+    return [{"direction": direction, "field": regular(field)}]
+
+
+def ids(answer: Any) -> list[str]:
+    return [row["id"] for row in answer["data"]]
+
+
+@pytest.fixture
+def leads(api: LocalCloseApi) -> list[str]:
+    return [api.store.load_many("lead", 1, NOON - timedelta(days=10 - number))[0] for number in range(10)]
+
+
+def test_rows_are_bare_without_fields(client: Client, leads: list[str]) -> None:
+    answer = client.search()
+    assert answer["cursor"] is None
+    assert all(set(row) == {"id", "__object_type"} for row in answer["data"])
+    assert set(ids(answer)) == set(leads)
+
+
+def test_fields_of_rows(client: Client, leads: list[str]) -> None:
+    row = client.search(_fields={"lead": ["name", "contacts", "nothing"]})["data"][0]
+    assert set(row) == {"id", "__object_type", "name", "contacts"}
+    assert row["id"] in leads
+
+
+@pytest.mark.parametrize("field", ["date_created", "date_updated"])
+def test_moment_range_is_half_open(client: Client, leads: list[str], field: str) -> None:
+    found = client.search(between(field, "2026-01-06T12:00:00Z", "2026-01-08T12:00:00Z"), sort=by(field))
+    assert ids(found) == leads[1:3]
+    assert ids(client.search(between(field, before="2026-01-06T12:00:00Z"))) == leads[:1]
+
+
+def test_tree_of_conditions(client: Client, leads: list[str]) -> None:
+    one, other = ({"type": "id", "value": lead} for lead in leads[:2])
+    assert set(ids(client.search({"type": "or", "queries": [one, other]}))) == set(leads[:2])
+    assert leads[0] not in ids(client.search({**one, "negate": True}))
+    late = between("date_created", "2026-01-06T12:00:00Z", negate=True)
+    assert ids(client.search(late)) == leads[:1]
+    assert len(ids(client.search({"type": "match_all"}))) == 10
+    nothing = {"type": "field_condition", "field": regular("status_id"), "condition": {"type": "term", "values": ["x"]}}
+    assert ids(client.search(nothing)) == []
+
+
+def test_unknown_condition_is_400(client: Client) -> None:
+    assert client.try_search({"type": "guess"}).status_code == 400
+
+
+def test_sort_by_several_keys(api: LocalCloseApi, client: Client) -> None:
+    for name in ("b", "a"):
+        api.store.load_many("lead", 2, NOON, display_name=name)
+    api.store.load_many("lead", 1, NOON - timedelta(days=1), display_name="c")
+    rows = client.search(sort=by("date_updated", "desc") + by("display_name"), _fields={"lead": ["display_name"]})
+    assert [row["display_name"] for row in rows["data"]] == ["a", "a", "b", "b", "c"]
+    assert client.try_search(sort=by("id")).status_code == 400
+
+
+@pytest.mark.parametrize("kind", ["snapshot", "after", "offset"])
+def test_cursor_walks_all_pages(api: LocalCloseApi, client: Client, leads: list[str], kind: Any) -> None:
+    api.settings.search_cursor = kind
+    found, cursor = [], None
+    while True:
+        answer = client.search(sort=by("date_updated"), _limit=4, cursor=cursor)
+        found += ids(answer)
+        cursor = answer["cursor"]
+        if cursor is None:
+            break
+    assert found == leads
+
+
+def test_what_a_cursor_does_to_rows_that_move(api: LocalCloseApi, client: Client, leads: list[str]) -> None:
+    expected = {"snapshot": leads[5:], "after": [*leads[5:], leads[0]], "offset": [*leads[6:], leads[0]]}
+    for kind, rest in expected.items():
+        for number, lead in enumerate(leads):
+            api.store.edit(lead, date_updated=(NOON - timedelta(days=10 - number)).isoformat())
+        api.settings.search_cursor = kind  # type: ignore[assignment]
+        cursor = client.search(sort=by("date_updated"), _limit=5)["cursor"]
+        api.store.edit(leads[0])
+        assert ids(client.search(sort=by("date_updated"), _limit=10, cursor=cursor)) == rest, kind
+
+
+def test_skip_is_ignored(client: Client, leads: list[str]) -> None:
+    assert ids(client.search(sort=by("date_updated"), _limit=1, _skip=5)) == leads[:1]
+
+
+def test_cursor_dies_after_30_seconds(client: Client, clock: Clock, leads: list[str]) -> None:
+    assert leads
+    cursor = client.search(_limit=1)["cursor"]
+    clock.forward(seconds=30)
+    assert client.try_search(_limit=1, cursor=cursor).status_code == 200
+    clock.forward(seconds=1)
+    response = client.try_search(_limit=1, cursor=cursor)
+    assert (response.status_code, response.json()) == (400, {"field-errors": {"cursor": "Expired cursor"}})
+
+
+def test_end_of_a_chain(api: LocalCloseApi, client: Client, leads: list[str]) -> None:
+    assert leads
+    api.settings.search_max_rows = 4
+    first = client.search(_limit=3)
+    second = client.search(_limit=3, cursor=first["cursor"])
+    assert (len(second["data"]), second["cursor"]) == (1, None)
+    api.settings.search_past_max_rows = "reject"
+    second = client.search(_limit=3, cursor=client.search(_limit=3)["cursor"])
+    assert len(second["data"]) == 1
+    assert client.try_search(_limit=3, cursor=second["cursor"]).status_code == 400
+
+
+def test_counts_and_results_limit(client: Client, leads: list[str]) -> None:
+    assert leads
+    answer = client.search(results_limit=0, include_counts=True)
+    assert (answer["data"], answer["count"], answer["cursor"]) == ([], {"limited": 0, "total": 10}, None)
+    answer = client.search(results_limit=6, include_counts=True, _limit=4)
+    assert answer["count"] == {"limited": 6, "total": 10}
+    assert len(client.search(results_limit=6, _limit=4, cursor=answer["cursor"])["data"]) == 2
+
+
+def test_limits_are_400(api: LocalCloseApi, client: Client) -> None:
+    assert "less than or equal to 200" in client.try_search(_limit=201).text
+    names = [f"custom.cf_{number}" for number in range(api.settings.search_max_fields + 1)]
+    response = client.try_search(_fields={"lead": names})
+    assert (response.status_code, "List is too long." in response.text) == (400, True)
+
+
+def test_results_lag_behind(api: LocalCloseApi, client: Client, clock: Clock, leads: list[str]) -> None:
+    api.settings.search_lag = 60
+    api.store.edit(leads[0], name="Later")
+    recent = between("date_updated", NOON.isoformat())
+    assert ids(client.search(recent)) == []
+    clock.forward(seconds=60)
+    assert ids(client.search(recent)) == [leads[0]]
+
+
+def test_activities_can_be_searched(api: LocalCloseApi, client: Client) -> None:
+    note = api.store.add("Note")["id"]
+    query = {
+        "type": "and",
+        "queries": [
+            {"type": "object_type", "object_type": "activity.note"},
+            between("date_updated", "2026-01-01T00:00:00Z"),
+        ],
+    }
+    assert ids(client.post("/data/search/", {"query": query}).json()) == [note]
+    api.settings.search_activity_date_updated = "reject"
+    assert client.post("/data/search/", {"query": query}).status_code == 400
