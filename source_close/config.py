@@ -66,6 +66,7 @@ class CloseConfig(BaseModel):
     start_date: Annotated[datetime | None, BeforeValidator(_read_start_date)] = None
     attribution_window_hours: int | None = Field(default=None, ge=0, le=_LONGEST_ATTRIBUTION_HOURS)
     activities_window_seconds: int | None = Field(default=None, ge=0, le=_LONGEST_ATTRIBUTION_HOURS * _SECONDS_AN_HOUR)
+    capture_changes: bool = True
     num_workers: int = Field(default=DEFAULT_NUM_WORKERS, ge=1, le=40)
     user_agent: str | None = None
     base_url: Annotated[str, AfterValidator(_read_base_url)] = DEFAULT_BASE_URL

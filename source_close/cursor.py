@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from airbyte_cdk.sources.streams.concurrent.cursor import Cursor, CursorField
 from airbyte_cdk.sources.streams.concurrent.partitions.partition import Partition
 from airbyte_cdk.sources.types import Record, StreamSlice
 
-from source_close.state import StreamState
+from source_close.state import NOTHING_SAVED, StreamState
 from source_close.windows import Row, Window, format_moment, gaps, moment_of, subtract
 
 LOGGER = logging.getLogger("airbyte.source-close")
@@ -30,6 +30,16 @@ class WindowSlice(StreamSlice):
             cursor_slice={"start": format_moment(window.start), "end": format_moment(window.end)},
         )
         self.window = window
+
+
+class ChangesSlice(StreamSlice):
+    """The last slice of a later sync: what the event log tells of records that no window holds."""
+
+    def __init__(self, since: datetime, end: datetime) -> None:
+        super().__init__(
+            partition={},
+            cursor_slice={"changes_since": format_moment(since), "changes_until": format_moment(end)},
+        )
 
 
 class WindowCursor(Cursor):
@@ -52,12 +62,13 @@ class WindowCursor(Cursor):
         cursor_field: CursorField,
         start: datetime,
         end: datetime,
-        lookback: timedelta,
-        saved: StreamState,
+        lookback: timedelta = timedelta(),
+        saved: StreamState = NOTHING_SAVED,
         retention: timedelta | None = None,
-        partitions: Sequence[Mapping[str, Any]],
+        partitions: Sequence[Mapping[str, Any]] = ({},),
         message_repository: MessageRepository,
         state_manager: ConnectorStateManager,
+        log_end: Callable[[], datetime] | None = None,
     ) -> None:
         """Plan the windows of a sync.
 
@@ -72,6 +83,7 @@ class WindowCursor(Cursor):
             partitions: one mapping for each partition of the stream; ``[{}]`` if there is only one.
             message_repository: where state messages go.
             state_manager: the CDK's collection of stream states.
+            log_end: where in the event log this sync ends, by Close's clock; None if the log is not followed.
         """
         self.stream_name = stream_name
         self._cursor_field = cursor_field
@@ -94,7 +106,11 @@ class WindowCursor(Cursor):
         self._open: list[Window] = list(self._waiting)
         self._newest: datetime | None = None
         self._broken_rows = 0
-        self._failed = False
+        self._error: BaseException | None = None
+        self._log_end = log_end
+        self.log_position: datetime | None = None
+        if log_end is not None:
+            self.log_position = min(saved.log_position, end) if saved.log_position else cursor
         self._changed = threading.Condition()
 
     @staticmethod
@@ -145,18 +161,24 @@ class WindowCursor(Cursor):
         return StreamState(
             cursor=max(self._saved_cursor, min(newest, complete_to)),
             closed_windows=tuple((a, b) for a, b in closed if a < b),
+            log_position=self.log_position or (self._log_end() if self._log_end else None),
         )
 
     def stream_slices(self) -> Iterable[StreamSlice]:
-        """Hand out windows until every one is closed, or one has failed. Waits while readers may still split theirs."""
+        """Hand out windows until every one is closed, or one has failed. Waits while readers may still split theirs.
+
+        Where the event log is followed, the last slice of a later sync is a ``ChangesSlice``.
+        """
         while (window := self._take()) is not None:
             yield WindowSlice(window)
+        if self.log_position is not None and self._error is None:
+            yield ChangesSlice(self.log_position, self.end)
 
     def _take(self) -> Window | None:
         with self._changed:
-            while not self._waiting and self._open and not self._failed:
+            while not self._waiting and self._open and self._error is None:
                 self._changed.wait()
-            return self._waiting.popleft() if self._waiting and not self._failed else None
+            return self._waiting.popleft() if self._waiting and self._error is None else None
 
     def split(self, being_read: WindowSlice, own: Window, *others: Window) -> None:
         """Shrink the window ``being_read`` to ``own``, and give ``others`` to whoever is free."""
@@ -167,11 +189,28 @@ class WindowCursor(Cursor):
             self._waiting.extend(others)
             self._changed.notify_all()
 
-    def fail(self) -> None:
+    def fail(self, error: BaseException) -> None:
         """A window could not be read: hand out no more of them."""
         with self._changed:
-            self._failed = True
+            self._error = self._error or error
             self._changed.notify_all()
+
+    def wait_until_read(self) -> None:
+        """Wait until every window is closed.
+
+        Raises:
+            CloseApiError: one could not be read.
+        """
+        with self._changed:
+            while self._open and self._error is None:
+                self._changed.wait()
+            if self._error is not None:
+                raise self._error
+
+    def changes_are_read(self) -> None:
+        """What the event log told up to the end of this sync has been emitted."""
+        if self._log_end is not None:
+            self.log_position = self._log_end()
 
     def saw(self, rows: Iterable[Row]) -> None:
         """Take note of the stamps of rows that are being emitted; those without one are counted and warned of once."""
@@ -199,12 +238,17 @@ class WindowCursor(Cursor):
 
     def close_partition(self, partition: Partition) -> None:
         """The window of ``partition`` is read to its end and all its records are emitted: save the state."""
-        window_slice = partition.to_slice()
-        assert isinstance(window_slice, WindowSlice)  # noqa: S101 - every slice of this cursor is one
+        done = partition.to_slice()
+        if isinstance(done, WindowSlice):
+            self.close(done)
         with self._changed:
-            self._open.remove(window_slice.window)
-            self._changed.notify_all()
             self._emit_state()
+
+    def close(self, done: WindowSlice) -> None:
+        """The window of ``done`` is read to its end."""
+        with self._changed:
+            self._open.remove(done.window)
+            self._changed.notify_all()
 
     def ensure_at_least_one_state_emitted(self) -> None:
         """Emit the final state and say how many records came without a cursor value."""

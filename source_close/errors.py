@@ -12,6 +12,7 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 BAD_REQUEST = 400
 UNAUTHORIZED = 401
+NOT_FOUND = 404
 PERMISSION_STATUSES = frozenset({402, 403})
 _LONGEST_QUOTE = 300
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,21 +30,25 @@ from airbyte_cdk.sources.declarative.stream_slicers.declarative_partition_genera
     DeclarativePartitionFactory,
     StreamSlicerPartitionGenerator,
 )
+from airbyte_cdk.sources.message import NoopMessageRepository
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
 from airbyte_cdk.sources.streams.concurrent.cursor import CursorField
 from airbyte_cdk.sources.streams.concurrent.default_stream import DefaultStream
 from isodate import parse_duration
 
+from source_close.changes import ChangeLog
 from source_close.components.retriever import CloseRetriever
 from source_close.config import CloseConfig, parse_config
-from source_close.cursor import WindowCursor
+from source_close.cursor import WindowCursor, WindowSlice
 from source_close.errors import PERMISSION_STATUSES, CloseApiError
+from source_close.refetch import Refetch
 from source_close.state import load_state
 from source_close.transport import RETRY_SECONDS, Transport
-from source_close.windows import parse_moment, utc_now
+from source_close.windows import Row, floor_to_millisecond, parse_moment, utc_now
 
 LOGGER = logging.getLogger("airbyte.source-close")
 
+EVENT_LOG = "event_log"
 _PACKAGE = Path(__file__).resolve().parent
 # Records that wait for the printer. The CDK's 10,000 dictionaries take over 100 MB.
 _LONGEST_QUEUE = 1_000
@@ -90,6 +95,7 @@ class SourceClose(ConcurrentDeclarativeSource):
             AirbyteTracedException: (config error) the config can't be used.
         """
         self._started_at = utc_now()
+        self._selected: set[str] = set()
         self._close_config: CloseConfig | None = parse_config(config) if config else None
         super().__init__(
             catalog=catalog,
@@ -112,7 +118,9 @@ class SourceClose(ConcurrentDeclarativeSource):
     def streams(self, config: Mapping[str, Any]) -> list[AbstractStream]:
         """Build the streams of the manifest; ``config`` is what the source was made with."""
         transport = self._transport()
-        return [self._build(definition, transport).stream for definition in self._definitions()]
+        change_log = self._change_log(transport)
+        parts = [self._build(definition, transport, change_log=change_log) for definition in self._definitions()]
+        return [part.stream for part in parts]
 
     def read(
         self,
@@ -128,7 +136,10 @@ class SourceClose(ConcurrentDeclarativeSource):
         """
         if state:
             self._connector_state_manager = ConnectorStateManager(state=state)
-        yield from super().read(logger, config, catalog, state)
+        # The event log first: other streams wait for what it tells.
+        event_log_first = sorted(catalog.streams, key=lambda configured: configured.stream.name != EVENT_LOG)
+        self._selected = {configured.stream.name for configured in event_log_first}
+        yield from super().read(logger, config, ConfiguredAirbyteCatalog(streams=event_log_first), state)
 
     def check(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteConnectionStatus:
         """Prove the key by ``GET /me/``, then try each stream with the cheapest request there is.
@@ -166,9 +177,45 @@ class SourceClose(ConcurrentDeclarativeSource):
         user_agent = f"{settings.user_agent} {ours}" if settings.user_agent else ours
         return Transport(max_in_flight=settings.num_workers, user_agent=user_agent, retry_seconds=retry_seconds)
 
-    def _build(self, definition: Mapping[str, Any], transport: Transport) -> _Parts:
+    def _change_log(self, transport: Transport) -> ChangeLog | None:
+        if self._close_config is None or not self._close_config.capture_changes:
+            return None
+        definition = next(definition for definition in self._definitions() if definition["name"] == EVENT_LOG)
+
+        def read_events(start: datetime, end: datetime) -> Iterator[list[Row]]:
+            cursor = WindowCursor(
+                stream_name=EVENT_LOG,
+                cursor_field=CursorField(definition["incremental_sync"]["cursor_field"]),
+                start=start,
+                end=end,
+                message_repository=NoopMessageRepository(),
+                state_manager=ConnectorStateManager(),
+            )
+            retriever = self._build(definition, transport, cursor).retriever
+            for window_slice in cursor.stream_slices():
+                assert isinstance(window_slice, WindowSlice)  # noqa: S101 - this cursor follows no log
+                yield from retriever.read_pages(window_slice)
+                cursor.close(window_slice)
+
+        return ChangeLog(self._started_at, parse_duration(definition["retriever"]["retention"]), read_events)
+
+    def _build(
+        self,
+        definition: Mapping[str, Any],
+        transport: Transport,
+        cursor: WindowCursor | None = None,
+        change_log: ChangeLog | None = None,
+    ) -> _Parts:
+        """Build a stream, with its own cursor unless another is given."""
         name, incremental_sync = definition["name"], definition["incremental_sync"]
-        cursor = self._build_cursor(name, incremental_sync, definition["retriever"])
+        refetch = self._refetch(definition, transport) if change_log else None
+        if cursor is None:
+            cursor = self._build_cursor(definition, transport if refetch else None)
+        if change_log is not None and name in self._selected:
+            if name == EVENT_LOG:
+                change_log.serve_from(cursor)
+            elif refetch is not None and cursor.log_position is not None:
+                change_log.register(name, definition["retriever"]["changes"]["object_types"], cursor.log_position)
         bounds = {
             bound: incremental_sync[option]["field_name"]
             for bound, option in (("lower_bound", "start_time_option"), ("upper_bound", "end_time_option"))
@@ -181,6 +228,8 @@ class SourceClose(ConcurrentDeclarativeSource):
             name=name,
             transport=transport,
             cursor=cursor,
+            change_log=change_log,
+            refetch=refetch,
             **bounds,
         )
         schema_loader = self._constructor.create_component(
@@ -198,16 +247,37 @@ class SourceClose(ConcurrentDeclarativeSource):
         )
         return _Parts(stream, retriever, cursor)
 
-    def _build_cursor(self, name: str, definition: Mapping[str, Any], retriever: Mapping[str, Any]) -> WindowCursor:
-        """The manifest's ``DatetimeBasedCursor`` as a ``WindowCursor``."""
+    def _refetch(self, definition: Mapping[str, Any], transport: Transport) -> Refetch | None:
+        name, changes = definition["name"], definition["retriever"].get("changes")
+        if changes is None or name not in self._selected:
+            return None
+        fields = definition["retriever"].get("fields")
+        return Refetch(
+            transport=transport,
+            requester=self._constructor.create_component(HttpRequester, changes["requester"], self._config, name=name),
+            stream=name,
+            parameters={**changes.get("parameters", {}), **({"_fields": ",".join(fields)} if fields else {})},
+            confirm_one_by_one=changes.get("confirm_one_by_one", False),
+        )
+
+    def _build_cursor(self, definition: Mapping[str, Any], log_transport: Transport | None) -> WindowCursor:
+        """The manifest's ``DatetimeBasedCursor`` as a ``WindowCursor``.
+
+        It follows the event log if there is a ``log_transport``, which knows how far Close's clock is behind.
+        """
+        name, retriever, incremental_sync = definition["name"], definition["retriever"], definition["incremental_sync"]
 
         def evaluated(key: str) -> str:
-            return str(InterpolatedString.create(definition.get(key, ""), parameters={}).eval(self._config))
+            return str(InterpolatedString.create(incremental_sync.get(key, ""), parameters={}).eval(self._config))
+
+        def log_end() -> datetime:
+            lead = log_transport.clock_lead if log_transport else timedelta()
+            return floor_to_millisecond(self._started_at - lead)
 
         router = retriever.get("partition_router")
         partitions = [{router["cursor_field"]: value} for value in router["values"]] if router else [{}]
         lookback, retention = evaluated("lookback_window"), retriever.get("retention")
-        field = CursorField(definition["cursor_field"])
+        field = CursorField(incremental_sync["cursor_field"])
         return WindowCursor(
             stream_name=name,
             cursor_field=field,
@@ -219,6 +289,7 @@ class SourceClose(ConcurrentDeclarativeSource):
             partitions=partitions,
             message_repository=self._message_repository,
             state_manager=self._connector_state_manager,
+            log_end=log_end if log_transport else None,
         )
 
 

@@ -7,6 +7,8 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate
 from typing import Any
 
 import orjson
@@ -73,10 +75,17 @@ class Transport:
         self._slots = threading.BoundedSemaphore(max_in_flight)
         self._limiter = RateLimiter(now)
         self._refused_key: CloseApiError | None = None
+        self._clock_lead = timedelta()
+        self._knows_clock = False
         self._session = requests.Session()
         self._session.headers.update({"User-Agent": user_agent, "Accept": "application/json"})
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, HTTPAdapter(pool_connections=max_in_flight, pool_maxsize=max_in_flight))
+
+    @property
+    def clock_lead(self) -> timedelta:
+        """How far this machine's clock is ahead of Close's, by the first answer's ``Date``; at least 0."""
+        return self._clock_lead
 
     def fetch(
         self,
@@ -102,6 +111,7 @@ class Transport:
             method=requester.get_method().value,
             url=requester.get_url(**context) + path,
             params={**requester.get_request_params(**context), **(params or {})},
+            headers=dict(requester.get_request_headers(**context)),
             json=json,
             auth=requester.get_authenticator(),
         )
@@ -146,6 +156,8 @@ class Transport:
             return error, 0.0
         finally:
             told = self._limiter.answered(group, response)
+        if not self._knows_clock:
+            self._compare_clocks(response)
         if response.status_code != requests.codes.ok:
             return response, told
         try:
@@ -154,6 +166,13 @@ class Transport:
             return UnreadableAnswerError(
                 f"the answer is no complete JSON ({len(response.content)} bytes: {error})"
             ), told
+
+    def _compare_clocks(self, response: requests.Response) -> None:
+        sent_at = parsedate(response.headers.get("date", ""))
+        if sent_at is not None:
+            moment = datetime(*sent_at[:6], tzinfo=timezone.utc)
+            self._clock_lead = max(datetime.now(timezone.utc) - moment, timedelta())
+            self._knows_clock = True
 
     def _wait_for_turn(self, group: str, stream: str) -> None:
         while (wait := self._limiter.reserve(group)) > 0:

@@ -54,11 +54,14 @@ class EventLogRetriever(CloseRetriever):
             rows, cursor = answer["data"], answer.get("cursor_next")
             moments = [moment_of(row, self._cursor_field) for row in rows]
             window = being_read.window
-            yield [
+            events = [
                 row
                 for row, moment in zip(rows, moments, strict=True)
                 if row["id"] not in edge and (moment is None or window.contains(moment))
             ]
+            if self.change_log is not None:
+                self.change_log.feed(events)
+            yield events
             oldest = min((moment for moment in moments if moment is not None), default=None)
             if cursor is None or (oldest is not None and oldest < window.start):
                 return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import Any
 
@@ -14,7 +14,9 @@ from airbyte_cdk.sources.declarative.transformations import RecordTransformation
 from airbyte_cdk.sources.streams.core import StreamData
 from airbyte_cdk.sources.types import Config, Record, StreamSlice
 
+from source_close.changes import ChangeLog
 from source_close.cursor import WindowCursor, WindowSlice
+from source_close.refetch import DELETED_AT, Refetch
 from source_close.transport import Transport
 from source_close.windows import Row
 
@@ -34,6 +36,8 @@ class CloseRetriever(Retriever):
         cursor: knows the windows; given by the source.
         transformations: applied to every record, in this order.
         partition_router: names the partitions of the stream, if it has more than one.
+        change_log: what the event log tells of this sync; given by the source where changes are captured.
+        refetch: reads single records again by their ids; given by the source where changes are captured.
     """
 
     requester: HttpRequester
@@ -45,9 +49,12 @@ class CloseRetriever(Retriever):
     parameters: InitVar[Mapping[str, Any]]
     transformations: Sequence[RecordTransformation] = field(default_factory=list)
     partition_router: PartitionRouter | None = None
+    change_log: ChangeLog | None = None
+    refetch: Refetch | None = None
 
     def __post_init__(self, parameters: Mapping[str, Any]) -> None:
-        """Nothing to do: the factory hands ``parameters`` to every component."""
+        """Begin without an emitted record."""
+        self._emitted: set[str] = set()
 
     def read_records(
         self, records_schema: Mapping[str, Any], stream_slice: StreamSlice | None = None
@@ -57,17 +64,34 @@ class CloseRetriever(Retriever):
         Raises:
             CloseApiError: a request failed for good. No window of the stream is handed out after that.
         """
-        assert isinstance(stream_slice, WindowSlice)  # noqa: S101 - every slice of WindowCursor is one
         try:
+            for rows in self._pages(stream_slice):
+                for row in rows:
+                    if DELETED_AT not in row:
+                        self._transform(row, stream_slice)
+                    yield Record(row, self.name, stream_slice)
+        except BaseException as error:
+            self.cursor.fail(error)
+            raise
+
+    def _transform(self, row: Row, stream_slice: StreamSlice | None) -> None:
+        for transformation in self.transformations:
+            transformation.transform(row, self.config, {}, stream_slice)
+        if self.refetch is not None:
+            row[DELETED_AT] = None
+
+    def _pages(self, stream_slice: StreamSlice | None) -> Iterator[list[Row]]:
+        if isinstance(stream_slice, WindowSlice):
             for rows in self.read_pages(stream_slice):
                 self.cursor.saw(rows)
-                for row in rows:
-                    for transformation in self.transformations:
-                        transformation.transform(row, self.config, {}, stream_slice)
-                    yield Record(row, self.name, stream_slice)
-        except BaseException:
-            self.cursor.fail()
-            raise
+                if self.refetch is not None:
+                    self._emitted.update(row["id"] for row in rows)  # atomic: no other thread runs in between
+                yield rows
+        elif self.change_log is not None and self.refetch is not None:
+            changes = self.change_log.changes_of(self.name)
+            if changes is not None:
+                yield from self.refetch.pages(changes, self._emitted, self.cursor.cursor_field.cursor_field_key)
+                self.cursor.changes_are_read()
 
     @abstractmethod
     def read_pages(self, being_read: WindowSlice) -> Iterable[list[Row]]:

@@ -83,6 +83,7 @@ class WindowedListRetriever(CloseRetriever):
 
     def __post_init__(self, parameters: Mapping[str, Any]) -> None:
         """Begin without knowing the cap."""
+        super().__post_init__(parameters)
         self._cap = SkipCap()
 
     def read_pages(self, being_read: WindowSlice) -> Iterator[list[Row]]:
