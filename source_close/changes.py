@@ -123,13 +123,13 @@ class ChangeLog:
         """
         with self._reading:
             if not self._is_read:
-                self._is_read = True
                 self._read()
+                self._is_read = True
         if self._error is None:
             return self._changes[stream]
         if self._error.status in PERMISSION_STATUSES:
             return None
-        raise self._error
+        raise self._error.for_stream(stream)
 
     def _read(self) -> None:
         start = min(changes.since for changes in self._changes.values())

@@ -39,7 +39,7 @@ class _TimedStream(io.RawIOBase):
         if now - self._logged > _LOG_EVERY_SECONDS:
             self._logged = now
             LOGGER.info("An answer of Close has been coming in for %.0f s.", now - self._began)
-        return self._received.readinto(buffer)  # type: ignore[no-any-return, attr-defined]
+        return self._received.readinto(buffer)
 
     def close(self) -> None:
         self._received.close()
@@ -54,7 +54,7 @@ class TimedResponse(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
         """Take the place of the reader that the standard library makes."""
         super().__init__(sock, *args, **options)
-        received = self.fp.detach()  # type: ignore[attr-defined]
+        received = self.fp.detach()
         self.fp = io.BufferedReader(_TimedStream(received, self.seconds, time.monotonic))
 
 

@@ -30,6 +30,7 @@ class WindowSlice(StreamSlice):
             cursor_slice={"start": format_moment(window.start), "end": format_moment(window.end)},
         )
         self.window = window
+        self.is_abandoned = False
 
 
 class ChangesSlice(StreamSlice):
@@ -189,11 +190,18 @@ class WindowCursor(Cursor):
             self._waiting.extend(others)
             self._changed.notify_all()
 
-    def fail(self, error: BaseException) -> None:
-        """A window could not be read: hand out no more of them."""
+    @property
+    def has_failed(self) -> bool:
+        """Whether a window could not be read."""
+        return self._error is not None
+
+    def fail(self, error: BaseException) -> bool:
+        """A window could not be read: hand out no more of them. Returns whether it is the first of the stream."""
         with self._changed:
+            is_first = self._error is None
             self._error = self._error or error
             self._changed.notify_all()
+            return is_first
 
     def wait_until_read(self) -> None:
         """Wait until every window is closed.
@@ -240,6 +248,8 @@ class WindowCursor(Cursor):
         """The window of ``partition`` is read to its end and all its records are emitted: save the state."""
         done = partition.to_slice()
         if isinstance(done, WindowSlice):
+            if done.is_abandoned:
+                return  # it stays open: the next sync reads it
             self.close(done)
         with self._changed:
             self._emit_state()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 import requests
-from airbyte_cdk.models import FailureType, StreamDescriptor
+from airbyte_cdk.models import AirbyteMessage, FailureType, StreamDescriptor
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 BAD_REQUEST = 400
@@ -32,6 +33,32 @@ class CloseApiError(AirbyteTracedException):
         )
         self.status = status
         self.text = text
+        self.stream = stream
+
+    def __repr__(self) -> str:
+        """The message: the CDK quotes exceptions by this when it sums up a sync."""
+        return str(self)
+
+    def for_stream(self, stream: str) -> CloseApiError:
+        """The same, as the end of another stream."""
+        return CloseApiError(
+            message=f"Stream {stream}: {str(self).removeprefix(f'Stream {self.stream}: ')}",
+            failure_type=self.failure_type,
+            status=self.status,
+            text=self.text,
+            stream=stream,
+        )
+
+    def as_airbyte_message(self, stream_descriptor: StreamDescriptor | None = None) -> AirbyteMessage:
+        """The trace, without a stack: nothing went wrong in the code."""
+        return without_stack(super().as_airbyte_message(stream_descriptor))
+
+
+def without_stack(trace: AirbyteMessage) -> AirbyteMessage:
+    """An error's trace without its stack, for errors whose message says all."""
+    if trace.trace is not None and trace.trace.error is not None:
+        trace.trace.error.stack_trace = None
+    return trace
 
 
 def describe_request(request: requests.PreparedRequest) -> str:
@@ -40,11 +67,24 @@ def describe_request(request: requests.PreparedRequest) -> str:
 
 
 def describe_answer(answer: requests.Response | Exception) -> str:
-    """What came back, e.g. ``answered 403: «Forbidden»`` or ``failed: Read timed out``."""
+    """What came back, e.g. ``answered 403: «Forbidden»`` or ``failed: Read timed out``; never with the key in it."""
     if isinstance(answer, requests.Response):
-        quote = vendor_text(answer)
+        quote = without_key(vendor_text(answer), answer.request)
         return f"answered {answer.status_code}" + (f": «{quote}»" if quote else " without a text")
-    return f"failed: {_plain(answer)}"
+    return f"failed: {without_key(_plain(answer), getattr(answer, 'request', None))}"
+
+
+def without_key(text: str, request: requests.PreparedRequest | None) -> str:
+    """``text`` without the key that ``request`` carried: a server or a proxy may repeat what it was sent."""
+    authorization = (request.headers.get("Authorization") if request is not None else None) or ""
+    scheme, _, encoded = authorization.partition(" ")
+    if not encoded:
+        return text
+    key = base64.b64decode(encoded).decode(errors="replace").rstrip(":") if scheme == "Basic" else ""
+    for secret in (encoded, encoded.rstrip("="), key):
+        if secret:
+            text = text.replace(secret, "****")
+    return text
 
 
 def vendor_text(response: requests.Response) -> str:

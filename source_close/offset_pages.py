@@ -68,12 +68,12 @@ class OffsetPages:
         has_more: whether that page said that more rows follow.
     """
 
-    def __init__(self, fetch: FetchPage, page_size: int, cursor_field: str, window: Window) -> None:
+    def __init__(self, fetch: FetchPage, page_size: int, cursor_field: str, window: Window | None = None) -> None:
         """``fetch`` takes ``_skip`` and ``_limit``; rows of the window's head are not given out again."""
         self._fetch = fetch
         self._page_size = page_size
         self._cursor_field = cursor_field
-        self.seen: dict[str, datetime | None] = dict(window.head)
+        self.seen: dict[str, datetime | None] = dict(window.head if window else ())
         self.position = max(len(self.seen) - 1, 0)
         self.has_more = True
 

@@ -21,6 +21,10 @@ _RATE_WINDOW_SECONDS = 2.0
 # Without a header the rate is found by trying: after a 429 this share of the rate that went well, then slowly more.
 _SHARE_AFTER_429 = 0.85
 _GROWTH_PER_SECOND = 1.02
+# While nothing is known of a limit: so many requests at once, and for each answer that goes well this share of one more.
+_FIRST_IN_FLIGHT = 4.0
+_GROWTH_PER_ANSWER = 0.5
+_ASK_AGAIN_SECONDS = 0.01
 _FIRST_WAIT_SECONDS = 1.0
 _LONGEST_GUESSED_WAIT_SECONDS = 60.0
 
@@ -33,6 +37,7 @@ class _Group:
     remaining: float = float("inf")
     reset_at: float = float("inf")
     in_flight: int = 0
+    most_in_flight: float = _FIRST_IN_FLIGHT
     blocked_until: float = 0.0
     interval: float = 0.0
     next_start: float = 0.0
@@ -78,10 +83,14 @@ class RateLimiter:
     def _wait_for_window(known: _Group, now: float) -> float:
         if now >= known.reset_at and known.limit is not None:
             known.remaining, known.reset_at = known.limit - known.in_flight, float("inf")
+        if known.remaining < 1 and known.reset_at == float("inf") and not known.in_flight:
+            known.limit, known.remaining = None, float("inf")  # answers have ceased to have the header
+        if known.limit is None and known.in_flight >= known.most_in_flight:
+            return _ASK_AGAIN_SECONDS
         if known.remaining >= 1:
             return 0.0
         # Every request that could tell is under way: ask again shortly.
-        return known.reset_at - now if known.reset_at != float("inf") else 0.01
+        return known.reset_at - now if known.reset_at != float("inf") else _ASK_AGAIN_SECONDS
 
     def answered(self, group: str, response: requests.Response | None) -> float:
         """Take in an answer (None: there was none) to a reserved request.
@@ -99,6 +108,7 @@ class RateLimiter:
                 return self._refused(known, response, now)
             known.refused_in_a_row = 0
             known.answered.append(now)
+            known.most_in_flight += _GROWTH_PER_ANSWER
             if known.interval:
                 known.interval /= _GROWTH_PER_SECOND ** (now - known.eased_at)
                 known.eased_at = now
@@ -107,8 +117,8 @@ class RateLimiter:
     @staticmethod
     def _read_header(known: _Group, response: requests.Response, now: float) -> None:
         found = _HEADER.search(response.headers.get("ratelimit", ""))
-        if not found:
-            return
+        if not found or (known.limit is None and response.status_code == TOO_MANY_REQUESTS):
+            return  # where only refusals have it, it can't be counted by
         reset_at, counted = now + float(found["reset"]), float(found["remaining"]) - known.in_flight
         is_new_window = known.reset_at == float("inf") or reset_at > known.reset_at + float(found["reset"]) / 2 + 0.2
         known.remaining = counted if is_new_window else min(known.remaining, counted)
@@ -118,7 +128,7 @@ class RateLimiter:
     @staticmethod
     def _refused(known: _Group, response: requests.Response, now: float) -> float:
         wait = seconds_told(response)
-        if wait is None:
+        if not wait:  # 0 is no wait at all: to ask again at once would only be refused again
             wait = min(_FIRST_WAIT_SECONDS * 2**known.refused_in_a_row, _LONGEST_GUESSED_WAIT_SECONDS)
         if now >= known.blocked_until:  # the first of those that were under way together
             known.refused_in_a_row += 1

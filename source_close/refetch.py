@@ -57,7 +57,7 @@ class Refetch:
 
     def _fetch(self, ids: Sequence[str]) -> list[Row]:
         parameters = {**self.parameters, "id__in": ",".join(ids), "_limit": IDS_A_REQUEST}
-        answer = self.transport.fetch(self.requester, self.stream, json={"_params": parameters})
+        answer = self.transport.fetch(self.requester, self.stream, json={"_params": parameters}, is_list=True)
         rows: list[Row] = answer["data"]
         return rows
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,12 @@ from airbyte_cdk.models import AirbyteMessage, AirbyteMessageSerializer, Failure
 from airbyte_cdk.utils.airbyte_secrets_utils import update_secrets
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
+from source_close.errors import CloseApiError, without_stack
 from source_close.source import SourceClose
+
+# How the CDK ends a read of which streams have failed. Each of them has had its own trace by then, with its own failure
+# type; another one for all, a config error always, would keep Airbyte from trying again after an outage.
+_STREAMS_HAVE_FAILED = "Concurrent read failure"
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -26,14 +32,37 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     given = list(sys.argv[1:] if args is None else args)
     parsed = AirbyteEntrypoint.parse_args(given)
+    if parsed.command is None:
+        sys.stderr.write("Name a command: spec, check, discover or read. --help tells what they take.\n")
+        sys.exit(2)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_without_stack_if_expected)
     try:
         launch(_source(parsed), given)
     except AirbyteTracedException as error:
         status = error.as_connection_status_message() if parsed.command == "check" else None
-        if status is None:
-            error.emit_message()
-            sys.exit(1)
-        _print(status)
+        if status is not None:
+            _print(status)
+            return
+        if error.internal_message != _STREAMS_HAVE_FAILED:
+            trace = error.as_sanitized_airbyte_message()
+            _print(without_stack(trace) if _is_expected(error) else trace)
+        sys.exit(1)
+
+
+def _is_expected(error: BaseException | None) -> bool:
+    """Whether the message says all, so that a stack would only hide it."""
+    return isinstance(error, CloseApiError) or (
+        isinstance(error, AirbyteTracedException) and error.failure_type == FailureType.config_error
+    )
+
+
+def _without_stack_if_expected(record: logging.LogRecord) -> bool:
+    """Put the message of an expected error into the log in place of its stack."""
+    error = record.exc_info[1] if record.exc_info else None
+    if _is_expected(error):
+        record.msg, record.args, record.exc_info = f"{record.getMessage()}: {error}", (), None
+    return True
 
 
 def _source(parsed: Any) -> SourceClose:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import yaml
 from airbyte_cdk.models import (
+    AirbyteCatalog,
     AirbyteConnectionStatus,
     AirbyteMessage,
     AirbyteStateMessage,
@@ -34,13 +36,17 @@ from airbyte_cdk.sources.message import NoopMessageRepository
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
 from airbyte_cdk.sources.streams.concurrent.cursor import CursorField
 from airbyte_cdk.sources.streams.concurrent.default_stream import DefaultStream
+from airbyte_cdk.sources.types import StreamSlice
 from isodate import parse_duration
 
 from source_close.changes import ChangeLog
 from source_close.components.retriever import CloseRetriever
+from source_close.components.transformations import CustomFieldsTransformation
 from source_close.config import CloseConfig, parse_config
 from source_close.cursor import WindowCursor, WindowSlice
-from source_close.errors import PERMISSION_STATUSES, CloseApiError
+from source_close.definitions import FieldDefinitions
+from source_close.errors import PERMISSION_STATUSES, UNAUTHORIZED, CloseApiError
+from source_close.offset_pages import Page, page_of
 from source_close.refetch import Refetch
 from source_close.state import load_state
 from source_close.transport import RETRY_SECONDS, Transport
@@ -48,7 +54,9 @@ from source_close.windows import Row, floor_to_millisecond, parse_moment, utc_no
 
 LOGGER = logging.getLogger("airbyte.source-close")
 
+CUSTOM_FIELDS = "custom_fields"
 EVENT_LOG = "event_log"
+LEADS = "leads"
 _PACKAGE = Path(__file__).resolve().parent
 # Records that wait for the printer. The CDK's 10,000 dictionaries take over 100 MB.
 _LONGEST_QUEUE = 1_000
@@ -118,8 +126,10 @@ class SourceClose(ConcurrentDeclarativeSource):
     def streams(self, config: Mapping[str, Any]) -> list[AbstractStream]:
         """Build the streams of the manifest; ``config`` is what the source was made with."""
         transport = self._transport()
-        change_log = self._change_log(transport)
-        parts = [self._build(definition, transport, change_log=change_log) for definition in self._definitions()]
+        change_log, fields = self._change_log(transport), self._field_definitions(transport)
+        parts = [
+            self._build(definition, transport, fields, change_log=change_log) for definition in self._definitions()
+        ]
         return [part.stream for part in parts]
 
     def read(
@@ -140,6 +150,25 @@ class SourceClose(ConcurrentDeclarativeSource):
         event_log_first = sorted(catalog.streams, key=lambda configured: configured.stream.name != EVENT_LOG)
         self._selected = {configured.stream.name for configured in event_log_first}
         yield from super().read(logger, config, ConfiguredAirbyteCatalog(streams=event_log_first), state)
+
+    def discover(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteCatalog:
+        """The streams, with a column for each custom field of the account.
+
+        Raises:
+            CloseApiError: Close does not accept the key. Whatever else keeps the fields from being read is a warning.
+        """
+        catalog = super().discover(logger, config)
+        fields = self._field_definitions(self._transport(retry_seconds=_CHECK_RETRY_SECONDS))
+        try:
+            schemas = fields.add_columns({stream.name: stream.json_schema for stream in catalog.streams})
+        except CloseApiError as error:
+            if error.status == UNAUTHORIZED:
+                raise
+            logger.warning("The columns of custom fields are left out; their values come all the same. %s", error)
+            return catalog
+        for stream in catalog.streams:
+            stream.json_schema = schemas[stream.name]
+        return catalog
 
     def check(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteConnectionStatus:
         """Prove the key by ``GET /me/``, then try each stream with the cheapest request there is.
@@ -167,6 +196,19 @@ class SourceClose(ConcurrentDeclarativeSource):
         requester = self._constructor.create_component(HttpRequester, definition, self._config, name="me")
         transport.fetch(requester, "connection")
 
+    def _field_definitions(self, transport: Transport) -> FieldDefinitions:
+        definition = self._definition(CUSTOM_FIELDS)["retriever"]["requester"]
+        requester = self._constructor.create_component(HttpRequester, definition, self._config, name=CUSTOM_FIELDS)
+
+        def fetch(kind: str, skip: int, limit: int) -> Page:
+            stream_slice = StreamSlice(partition={"object_type": kind}, cursor_slice={})
+            return page_of(transport.fetch(requester, CUSTOM_FIELDS, stream_slice, {"_skip": skip, "_limit": limit}))
+
+        return FieldDefinitions(fetch)
+
+    def _definition(self, stream: str) -> dict[str, Any]:
+        return next(definition for definition in self._definitions() if definition["name"] == stream)
+
     def _definitions(self) -> list[dict[str, Any]]:
         definitions: list[dict[str, Any]] = self.resolved_manifest["streams"]
         return definitions
@@ -180,7 +222,7 @@ class SourceClose(ConcurrentDeclarativeSource):
     def _change_log(self, transport: Transport) -> ChangeLog | None:
         if self._close_config is None or not self._close_config.capture_changes:
             return None
-        definition = next(definition for definition in self._definitions() if definition["name"] == EVENT_LOG)
+        definition = self._definition(EVENT_LOG)
 
         def read_events(start: datetime, end: datetime) -> Iterator[list[Row]]:
             cursor = WindowCursor(
@@ -191,11 +233,7 @@ class SourceClose(ConcurrentDeclarativeSource):
                 message_repository=NoopMessageRepository(),
                 state_manager=ConnectorStateManager(),
             )
-            retriever = self._build(definition, transport, cursor).retriever
-            for window_slice in cursor.stream_slices():
-                assert isinstance(window_slice, WindowSlice)  # noqa: S101 - this cursor follows no log
-                yield from retriever.read_pages(window_slice)
-                cursor.close(window_slice)
+            return self._pages(definition, transport, cursor)
 
         return ChangeLog(self._started_at, parse_duration(definition["retriever"]["retention"]), read_events)
 
@@ -203,6 +241,7 @@ class SourceClose(ConcurrentDeclarativeSource):
         self,
         definition: Mapping[str, Any],
         transport: Transport,
+        fields: FieldDefinitions | None = None,
         cursor: WindowCursor | None = None,
         change_log: ChangeLog | None = None,
     ) -> _Parts:
@@ -230,8 +269,13 @@ class SourceClose(ConcurrentDeclarativeSource):
             cursor=cursor,
             change_log=change_log,
             refetch=refetch,
+            definitions=fields,
+            lead_ids=partial(self._lead_ids, transport),
             **bounds,
         )
+        for transformation in retriever.transformations:
+            if isinstance(transformation, CustomFieldsTransformation):
+                transformation.definitions = fields
         schema_loader = self._constructor.create_component(
             InlineSchemaLoader, definition["schema_loader"], self._config
         )
@@ -246,6 +290,29 @@ class SourceClose(ConcurrentDeclarativeSource):
             cursor=cursor,
         )
         return _Parts(stream, retriever, cursor)
+
+    def _lead_ids(self, transport: Transport) -> Iterator[str]:
+        """The ids of all leads, by search."""
+        definition = self._definition(LEADS)
+        cursor = WindowCursor(
+            stream_name=LEADS,
+            cursor_field=CursorField("date_created"),
+            start=datetime(1970, 1, 1, tzinfo=timezone.utc),
+            end=self._started_at + timedelta(days=1),
+            message_repository=NoopMessageRepository(),
+            state_manager=ConnectorStateManager(),
+        )
+        ids_only = {**definition, "retriever": {**definition["retriever"], "fields": ["id", "date_created"]}}
+        for rows in self._pages(ids_only, transport, cursor):
+            yield from (row["id"] for row in rows)
+
+    def _pages(self, definition: Mapping[str, Any], transport: Transport, cursor: WindowCursor) -> Iterator[list[Row]]:
+        """The pages of a stream outside the sync's own streams: nothing is emitted or saved."""
+        retriever = self._build(definition, transport, cursor=cursor).retriever
+        for window_slice in cursor.stream_slices():
+            assert isinstance(window_slice, WindowSlice)  # noqa: S101 - a cursor of this kind follows no log
+            yield from retriever.read_pages(window_slice)
+            cursor.close(window_slice)
 
     def _refetch(self, definition: Mapping[str, Any], transport: Transport) -> Refetch | None:
         name, changes = definition["name"], definition["retriever"].get("changes")

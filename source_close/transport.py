@@ -17,21 +17,26 @@ from airbyte_cdk.models import FailureType
 from airbyte_cdk.sources.declarative.requesters.http_requester import HttpRequester
 from airbyte_cdk.sources.streams.http.error_handlers import ErrorHandler, ErrorResolution, ResponseAction
 from airbyte_cdk.sources.types import StreamSlice
-from requests.adapters import HTTPAdapter
 
-from source_close.errors import UNAUTHORIZED, CloseApiError, describe_answer, describe_request
-from source_close.rate_limiter import RateLimiter
+from source_close.connection import TimedAdapter
+from source_close.errors import UNAUTHORIZED, CloseApiError, describe_answer, describe_request, without_key
+from source_close.rate_limiter import TOO_MANY_REQUESTS, RateLimiter
 
 LOGGER = logging.getLogger("airbyte.source-close")
 
 CONNECT_TIMEOUT_SECONDS = 10.0
-READ_TIMEOUT_SECONDS = 60.0
-# One request is tried for so long at the most; with the read time limit on top it stays below ten minutes.
+# Silence for so long ends an attempt; source_close.connection limits the whole answer.
+READ_TIMEOUT_SECONDS = 45.0
+# A request that fails is tried again for so long. With a last wait and a last attempt it stays below ten minutes.
 RETRY_SECONDS = 300.0
-RATE_LIMIT_SECONDS = 540.0
+# A request is held up for so long by whatever there is: rate limits, failures, other requests.
+LONGEST_SECONDS = 420.0
 _FIRST_BACKOFF_SECONDS = 0.5
-_LONGEST_BACKOFF_SECONDS = 60.0
+_LONGEST_BACKOFF_SECONDS = 40.0
 _LOG_EVERY_SECONDS = 30.0
+# Who waits looks this often whether there is still something to wait for.
+_LOOK_EVERY_SECONDS = 1.0
+_LONGEST_LIST_OF_FIELDS = 100
 _NO_ANSWER = (
     "Close could not be reached, or broke off. Check the network, proxy and firewall between here and the host; "
     "status.close.com tells of outages. The next sync goes on from the last saved state."
@@ -39,7 +44,7 @@ _NO_ANSWER = (
 
 
 class UnreadableAnswerError(requests.RequestException):
-    """A 200 whose body is cut short or no JSON."""
+    """A success whose body is cut short, is no JSON, or is not what was asked for."""
 
 
 class Transport:
@@ -75,12 +80,14 @@ class Transport:
         self._slots = threading.BoundedSemaphore(max_in_flight)
         self._limiter = RateLimiter(now)
         self._refused_key: CloseApiError | None = None
+        self._given_up: dict[str, CloseApiError] = {}
+        self._environment: dict[str, Any] | None = None
         self._clock_lead = timedelta()
         self._knows_clock = False
         self._session = requests.Session()
         self._session.headers.update({"User-Agent": user_agent, "Accept": "application/json"})
         for scheme in ("https://", "http://"):
-            self._session.mount(scheme, HTTPAdapter(pool_connections=max_in_flight, pool_maxsize=max_in_flight))
+            self._session.mount(scheme, TimedAdapter(pool_connections=max_in_flight, pool_maxsize=max_in_flight))
 
     @property
     def clock_lead(self) -> timedelta:
@@ -95,11 +102,14 @@ class Transport:
         params: Mapping[str, Any] | None = None,
         json: Mapping[str, Any] | None = None,
         path: str = "",
+        *,
+        is_list: bool = False,
     ) -> Any:
-        """Send a request until it is answered and return the JSON of the answer.
+        """Send a request until it is answered and return the JSON of the answer, an object.
 
         ``requester`` holds url, method, authenticator, parameters and the error table, which says what answers are
         retried and what the others mean. ``params`` come on top of its parameters, ``path`` is appended to its url.
+        ``is_list``: the answer must hold a list of records under ``data``; any other is one that failed.
 
         Raises:
             CloseApiError: the answer is one that a retry doesn't cure, or the time for retries is used up.
@@ -115,57 +125,83 @@ class Transport:
             json=json,
             auth=requester.get_authenticator(),
         )
-        return self._fetch(self._session.prepare_request(request), error_handler, stream)
+        return self._fetch(self._session.prepare_request(request), error_handler, stream, is_list=is_list)
 
-    def _fetch(self, prepared: requests.PreparedRequest, error_handler: ErrorHandler, stream: str) -> Any:
+    def _fetch(
+        self, prepared: requests.PreparedRequest, error_handler: ErrorHandler, stream: str, *, is_list: bool
+    ) -> Any:
         group = describe_request(prepared)
-        began, attempt = self._now(), 0
+        began, failing_since, attempt = self._now(), float("inf"), 0
         while True:
             attempt += 1
-            answer, told = self._send(prepared, group, stream)
-            if not isinstance(answer, requests.Response | requests.RequestException):
+            self._wait_for_turn(group, stream, began + LONGEST_SECONDS)
+            sent = self._now()
+            answer, told = self._send(prepared, group, stream, is_list=is_list)
+            if isinstance(answer, dict):
                 return answer
             resolution = error_handler.interpret_response(answer)
             waited = self._now() - began
             if resolution.response_action == ResponseAction.RATE_LIMITED:
-                if waited + told > RATE_LIMIT_SECONDS:
-                    raise self._error(prepared, answer, resolution, stream, f"It asked to wait for {told:.0f} s more.")
+                failing_since = float("inf")
+                if waited + told > LONGEST_SECONDS:
+                    tries = f"Waited {waited:.0f} s; it asked to wait for {told:.0f} s more."
+                    raise self._give_up(self._error(prepared, answer, resolution, stream, tries))
                 continue  # the limiter holds every request to this group back
             if resolution.response_action != ResponseAction.RETRY:
                 raise self._error(prepared, answer, resolution, stream)
-            if waited > self._retry_seconds:
-                raise self._error(
-                    prepared, answer, resolution, stream, f"Tried {attempt} times within {waited:.0f} seconds."
-                )
+            failing_since = min(failing_since, sent)
+            if self._now() - failing_since > self._retry_seconds or waited > LONGEST_SECONDS:
+                tries = f"Tried {attempt} times within {waited:.0f} seconds."
+                raise self._give_up(self._error(prepared, answer, resolution, stream, tries))
             backoff = min(_FIRST_BACKOFF_SECONDS * 2 ** (attempt - 1), _LONGEST_BACKOFF_SECONDS)
             self._pause(backoff * random.uniform(0.5, 1.5), f"{group} {describe_answer(answer)}", stream)  # noqa: S311 - jitter
 
     def _send(
-        self, prepared: requests.PreparedRequest, group: str, stream: str
-    ) -> tuple[Any | requests.Response | requests.RequestException, float]:
+        self, prepared: requests.PreparedRequest, group: str, stream: str, *, is_list: bool
+    ) -> tuple[dict[str, Any] | requests.Response | requests.RequestException, float]:
         """The parsed answer, or what stands in its place: a response that is no success, or an exception."""
-        self._wait_for_turn(group, stream)
         response: requests.Response | None = None
         told = 0.0
         try:
             with self._slots:
-                if self._refused_key:
-                    raise self._refused_key
-                response = self._session.send(prepared, timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS))
-        except requests.RequestException as error:
-            return error, 0.0
+                self._stop_if_pointless(stream)
+                response = self._session.send(
+                    prepared,
+                    timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
+                    **self._environment_of(prepared),
+                )
+        except OSError as error:  # a RequestException, or a bundle of certificates that isn't there
+            failure = error if isinstance(error, requests.RequestException) else requests.RequestException(str(error))
+            failure.request = prepared
+            return failure, 0.0
         finally:
             told = self._limiter.answered(group, response)
         if not self._knows_clock:
             self._compare_clocks(response)
-        if response.status_code != requests.codes.ok:
+        if not requests.codes.ok <= response.status_code < requests.codes.multiple_choices:
             return response, told
         try:
-            return orjson.loads(response.content), told
-        except orjson.JSONDecodeError as error:
-            return UnreadableAnswerError(
-                f"the answer is no complete JSON ({len(response.content)} bytes: {error})"
-            ), told
+            return parsed(response, is_list=is_list), told
+        except UnreadableAnswerError as error:
+            return error, told
+
+    def _environment_of(self, prepared: requests.PreparedRequest) -> dict[str, Any]:
+        """Proxies and certificates that the environment names; looked up once, since all requests go to one host."""
+        if self._environment is None:
+            url = prepared.url or ""
+            self._environment = dict(self._session.merge_environment_settings(url, {}, None, None, None))
+        return self._environment
+
+    def _give_up(self, error: CloseApiError) -> CloseApiError:
+        """Take note that no request of the stream is worth a wait any more."""
+        return self._given_up.setdefault(error.stream, error)
+
+    def _stop_if_pointless(self, stream: str) -> None:
+        """Raise what has ended the stream, or the sync, in another thread."""
+        if self._refused_key is not None:
+            raise self._refused_key.for_stream(stream)
+        if (error := self._given_up.get(stream)) is not None:
+            raise error.for_stream(stream)
 
     def _compare_clocks(self, response: requests.Response) -> None:
         sent_at = parsedate(response.headers.get("date", ""))
@@ -174,19 +210,40 @@ class Transport:
             self._clock_lead = max(datetime.now(timezone.utc) - moment, timedelta())
             self._knows_clock = True
 
-    def _wait_for_turn(self, group: str, stream: str) -> None:
+    def _wait_for_turn(self, group: str, stream: str, until: float) -> None:
         while (wait := self._limiter.reserve(group)) > 0:
+            if self._now() + wait > until:
+                raise self._give_up(
+                    CloseApiError(
+                        message=(
+                            f"Stream {stream}: {group} is at its rate limit for {wait:.0f} s more, after a wait of "
+                            f"{self._now() - until + LONGEST_SECONDS:.0f} s. Something else uses up the organization's "
+                            "rate limit: pause it, lower num_workers, or sync at another time."
+                        ),
+                        failure_type=FailureType.transient_error,
+                        status=TOO_MANY_REQUESTS,
+                        text="",
+                        stream=stream,
+                    )
+                )
             self._pause(wait, f"{group} is at its rate limit", stream)
 
     def _pause(self, seconds: float, reason: str, stream: str) -> None:
-        """Wait, and say so where it takes long. Ends early when the key has been refused."""
+        """Wait, and say so where it takes long.
+
+        Raises:
+            CloseApiError: meanwhile the key was refused, or the stream has failed elsewhere.
+        """
         until = self._now() + seconds
         if seconds >= _FIRST_BACKOFF_SECONDS:
             LOGGER.info("Stream %s waits %.1f s: %s", stream, seconds, reason)
-        while (left := until - self._now()) > 0 and not self._refused_key:
-            self._sleep(min(left, _LOG_EVERY_SECONDS))
-            if until - self._now() > 1:
-                LOGGER.info("Stream %s still waits, %.0f s more: %s", stream, until - self._now(), reason)
+        logged = self._now()
+        while (left := until - self._now()) > 0:
+            self._stop_if_pointless(stream)
+            if self._now() - logged >= _LOG_EVERY_SECONDS:
+                logged = self._now()
+                LOGGER.info("Stream %s still waits, %.0f s more: %s", stream, left, reason)
+            self._sleep(min(left, _LOOK_EVERY_SECONDS))
 
     def _error(
         self,
@@ -201,11 +258,38 @@ class Transport:
         happened = f"Stream {stream}: {describe_request(prepared)} {describe_answer(answer)}."
         error = CloseApiError(
             message=" ".join(part for part in (happened, tries, meaning) if part),
-            failure_type=resolution.failure_type or FailureType.system_error,
+            failure_type=_failure_type(resolution),
             status=status,
-            text=answer.text if isinstance(answer, requests.Response) else "",
+            text=without_key(answer.text, prepared) if isinstance(answer, requests.Response) else "",
             stream=stream,
         )
         if status == UNAUTHORIZED:
             self._refused_key = error
         return error
+
+
+def _failure_type(resolution: ErrorResolution) -> FailureType:
+    """What is worth a retry passes by; the CDK takes the error table's word for it only where an answer is final."""
+    if resolution.response_action in (ResponseAction.RETRY, ResponseAction.RATE_LIMITED):
+        return FailureType.transient_error
+    return resolution.failure_type or FailureType.system_error
+
+
+def parsed(response: requests.Response, *, is_list: bool) -> dict[str, Any]:
+    """The JSON object in a successful ``response``.
+
+    Raises:
+        UnreadableAnswerError: there is none, or ``is_list`` and it holds no list of records under ``data``.
+    """
+    try:
+        answer = orjson.loads(response.content)
+    except orjson.JSONDecodeError as error:
+        size = len(response.content)
+        raise UnreadableAnswerError(f"the answer is no complete JSON ({size} bytes: {error})") from None
+    if not isinstance(answer, dict):
+        raise UnreadableAnswerError(f"the answer is no JSON object ({type(answer).__name__})")
+    rows = answer.get("data")
+    if is_list and not (isinstance(rows, list) and all(isinstance(row, dict) and "id" in row for row in rows)):
+        fields = ", ".join(answer)[:_LONGEST_LIST_OF_FIELDS] or "nothing"
+        raise UnreadableAnswerError(f"the answer holds no records under data (only: {fields})")
+    return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
@@ -19,6 +20,8 @@ from source_close.cursor import WindowCursor, WindowSlice
 from source_close.refetch import DELETED_AT, Refetch
 from source_close.transport import Transport
 from source_close.windows import Row
+
+LOGGER = logging.getLogger("airbyte.source-close")
 
 
 @dataclass
@@ -62,8 +65,12 @@ class CloseRetriever(Retriever):
         """Yield the records of the slice's window, which shrinks on the way if a part goes to another worker.
 
         Raises:
-            CloseApiError: a request failed for good. No window of the stream is handed out after that.
+            CloseApiError: a request failed for good, the first of the stream. No window is handed out after that, and
+                one that is being read ends without another error when its own requests fail.
         """
+        if isinstance(stream_slice, WindowSlice) and self.cursor.has_failed:
+            stream_slice.is_abandoned = True
+            return
         try:
             for rows in self._pages(stream_slice):
                 for row in rows:
@@ -71,8 +78,11 @@ class CloseRetriever(Retriever):
                         self._transform(row, stream_slice)
                     yield Record(row, self.name, stream_slice)
         except BaseException as error:
-            self.cursor.fail(error)
-            raise
+            is_first = self.cursor.fail(error)
+            if is_first or not isinstance(stream_slice, WindowSlice) or not isinstance(error, Exception):
+                raise
+            stream_slice.is_abandoned = True
+            LOGGER.info("Stream %s: another part of it ended for the same reason, or another: %s", self.name, error)
 
     def _transform(self, row: Row, stream_slice: StreamSlice | None) -> None:
         for transformation in self.transformations:
@@ -112,8 +122,8 @@ class CloseRetriever(Retriever):
         json: Mapping[str, Any] | None = None,
         path: str = "",
     ) -> Any:
-        """Send one request of the stream and return the JSON of its answer.
+        """Send one request of the stream and return the JSON of its answer, which has the rows under ``data``.
 
         ``params`` come on top of the manifest's; ``path`` is appended to the manifest's url.
         """
-        return self.transport.fetch(self.requester, self.name, stream_slice, params, json, path)
+        return self.transport.fetch(self.requester, self.name, stream_slice, params, json, path, is_list=True)

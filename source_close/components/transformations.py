@@ -10,7 +10,7 @@ import orjson
 from airbyte_cdk.sources.declarative.transformations import RecordTransformation
 from airbyte_cdk.sources.types import Config, StreamSlice, StreamState
 
-CUSTOM_PREFIX = "custom."
+from source_close.definitions import CUSTOM_PREFIX, FieldDefinitions
 
 
 @dataclass
@@ -67,9 +67,14 @@ class DropFieldsTransformation(RecordTransformation):
 class CustomFieldsTransformation(RecordTransformation):
     """List a record's custom values beside the keys under which Close sends them.
 
-    ``{"custom.cf_1": "Web"}`` becomes ``{"custom.cf_1": "Web", "custom_fields": [{"id": "cf_1", "value": "Web"}]}``.
-    The built-in ``AddFields`` can't build a list from keys that it does not know beforehand.
+    ``{"custom.cf_1": "Web"}`` becomes ``{"custom.cf_1": "Web", "custom_fields": [{"id": "cf_1", "name": "Source",
+    "value": "Web"}]}``. The built-in ``AddFields`` can't build a list from keys that it does not know beforehand.
+
+    Attributes:
+        definitions: knows the names; given by the source. They are read when the first value is met.
     """
+
+    definitions: FieldDefinitions | None = None
 
     def transform(
         self,
@@ -79,8 +84,10 @@ class CustomFieldsTransformation(RecordTransformation):
         stream_slice: StreamSlice | None = None,
     ) -> None:
         """Change ``record`` in place."""
+        values = {
+            name.removeprefix(CUSTOM_PREFIX): value for name, value in record.items() if name.startswith(CUSTOM_PREFIX)
+        }
+        names = self.definitions.lead_field_names() if values and self.definitions is not None else {}
         record["custom_fields"] = [
-            {"id": name.removeprefix(CUSTOM_PREFIX), "value": value}
-            for name, value in record.items()
-            if name.startswith(CUSTOM_PREFIX)
+            {"id": field_id, "name": names.get(field_id), "value": value} for field_id, value in values.items()
         ]

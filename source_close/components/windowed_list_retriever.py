@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from airbyte_cdk.sources.types import StreamSlice
 from source_close.components.retriever import CloseRetriever
 from source_close.cursor import WindowSlice
 from source_close.errors import BAD_REQUEST, CloseApiError
+from source_close.narrowing import Narrowing
 from source_close.offset_pages import (
     OffsetPages,
     Page,
@@ -75,11 +76,16 @@ class WindowedListRetriever(CloseRetriever):
     Attributes:
         lower_bound, upper_bound: the API's parameters for the window's start (inclusive) and end (exclusive).
         narrow_by: lists or filters that together hold what one second holds, for when that alone exceeds the cap.
+        lead_parameter, leads_a_request: the filter by leads, for when one of those exceeds it too.
+        lead_ids: yields the ids of all leads; given by the source.
     """
 
     lower_bound: str = ""
     upper_bound: str = ""
     narrow_by: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    lead_parameter: str = "lead_id"
+    leads_a_request: int = 1
+    lead_ids: Callable[[], Iterable[str]] = tuple
 
     def __post_init__(self, parameters: Mapping[str, Any]) -> None:
         """Begin without knowing the cap."""
@@ -199,23 +205,28 @@ class WindowedListRetriever(CloseRetriever):
             self.name,
             format_moment(window.start),
         )
-        emitted = dict(pages.seen)
-        for narrowing in self.narrow_by:
-            fetch = self._fetcher(being_read, narrowing.get("path", ""), narrowing.get("parameters"))
-            part = OffsetPages(fetch, self.page_size, self._cursor_field, window_without_head(window))
-            try:
-                for rows in part:
-                    new = [row for row in rows if row["id"] not in emitted]
-                    emitted.update((row["id"], None) for row in new)
-                    yield new
-            except (SkipCapError, UnstableListError):
-                raise self._out_of_reach(window) from cause
+        narrowing = Narrowing(
+            parts=self.narrow_by,
+            lead_parameter=self.lead_parameter,
+            leads_a_request=self.leads_a_request,
+            lead_ids=self.lead_ids,
+            pages_of=lambda path, parameters: OffsetPages(
+                self._fetcher(being_read, path, parameters), self.page_size, self._cursor_field
+            ),
+        )
+        emitted = set(pages.seen)
+        try:
+            for rows in narrowing.pages():
+                yield [row for row in rows if row["id"] not in emitted]
+                emitted.update(row["id"] for row in rows)
+        except (SkipCapError, UnstableListError):
+            raise self._out_of_reach(window) from cause
 
     def _out_of_reach(self, window: Window) -> CloseApiError:
         return CloseApiError(
             message=(
                 f"Stream {self.name}: at {format_moment(window.start)} Close holds more records than its API gives out "
-                f"(it skips {self._cap.value} at the most), in no list any fewer. Nothing was skipped silently: the "
+                f"(it skips {self._cap.value} at the most), even for a single lead. Nothing was skipped silently: the "
                 "stream stops here. Ask Close's support for a higher limit, or begin after that moment (start_date)."
             ),
             failure_type=FailureType.transient_error,
@@ -223,11 +234,6 @@ class WindowedListRetriever(CloseRetriever):
             text="",
             stream=self.name,
         )
-
-
-def window_without_head(window: Window) -> Window:
-    """The window, with nothing of it read."""
-    return replace(window, head=())
 
 
 def place_to_cut(window: Window, moments: Iterable[datetime]) -> datetime | None:
