@@ -113,7 +113,7 @@ def _texts(body: Any) -> list[str]:
 def _plain(error: Exception) -> str:
     """The cause of a network error in a few words: libraries nest it three deep and show addresses of objects."""
     cause: BaseException = error
-    while (inner := cause.__cause__ or cause.__context__) is not None:
+    while (inner := cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)) is not None:
         cause = inner
     text = str(cause) or type(cause).__name__
     return text.rsplit(">: ", 1)[-1][:_LONGEST_QUOTE]
