@@ -17,7 +17,7 @@ SUITABLE := import sys; raise SystemExit(not (3, 10) <= sys.version_info[:2] < (
 JOBS ?= 2
 # More words for pytest: make unit ARGS="-k state"
 ARGS ?=
-# A real account's config for the demo: make demo CONFIG=secrets/config.json
+# A real account's config for demo and probe: make demo CONFIG=secrets/config.json
 CONFIG ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -26,7 +26,7 @@ export PYTHONUNBUFFERED := 1
 
 say = @printf '\033[1m== %s\033[0m\n' "$(1)"
 
-.PHONY: help demo test lint types unit integration bench soak format lock wheel clean
+.PHONY: help demo test lint types unit integration bench soak probe test-duckdb format lock wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,11 +58,23 @@ integration: $(READY) ## the connector against the local Close API
 	$(call say,Integration tests)
 	@$(PY) -m pytest -q -n $(JOBS) integration_tests $(ARGS)
 
-bench: $(READY) ## speed and memory, table of figures
+bench: $(READY) ## speed, memory and completeness next to tap-closeio (ARGS=--all: all parts)
 	@$(PY) -m benchmarks.run $(ARGS)
 
 soak: $(READY) ## long read with faults and changing data
-	@$(PY) -m benchmarks.run --soak $(ARGS)
+	@$(PY) -m integration_tests.soak $(ARGS)
+
+probe: $(READY) ## ask a real account, read only, what Close does not document (CONFIG=path)
+	@$(PY) -m integration_tests.probe --config "$(CONFIG)" $(ARGS)
+
+# PyAirbyte is large, so it has an environment of its own.
+DUCKDB := build/duckdb
+test-duckdb: wheel ## examples/duckdb_sync.py: all streams into DuckDB by PyAirbyte, and the queries of docs/
+	@test -x $(DUCKDB)/bin/python || $(PY) -m venv $(DUCKDB)
+	@$(DUCKDB)/bin/python -m pip install --quiet "airbyte>=0.71,<1" dist/*.whl
+	@$(DUCKDB)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/*.whl
+	$(call say,PyAirbyte and DuckDB)
+	@$(PY) -m pytest -q integration_tests/check_duckdb.py $(ARGS)
 
 format: $(READY) ## let ruff rewrite what it can
 	@$(PY) -m ruff check --fix-only .

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -25,12 +24,14 @@ OUTPUT = Path("demo-output")
 VOLUMES = Volumes(activities=6_000, leads=2_000, tasks=1_500, events=3_000, users=12, custom_fields=8)
 LATENCY_SECONDS = 0.05
 CHANGES = 60
+_RECORDS_A_TICK = 50
 # The first part of a request's path tells which stream asked.
 STREAM_OF_PATH = {
     "activity": "activities",
     "custom_field": "custom_fields",
     "event": "event_log",
     "data": "leads",
+    "lead": "leads",
     "task": "tasks",
     "user": "users",
 }
@@ -78,6 +79,8 @@ class Demo:
             self._change(self._api)
         second = self._read("second read, from the saved state", 2, ["--state", str(OUTPUT / "state.json")])
         _write("state-after-2.json", list(second.answer.states.values()))
+        gone = ", ".join(f"{count} {stream}" for stream, count in second.answer.deletions.items() if count)
+        self._say(f"with _ab_cdc_deleted_at: {gone or 'none'}")
         self._console.print(table_of([stream["name"] for stream in streams], first, second))
 
     def _change(self, api: LocalCloseApi) -> None:
@@ -96,7 +99,9 @@ class Demo:
 
             def watch(answer: Answer, stream: str) -> None:
                 if stream in answer.ended:
-                    self._say(f"{stream}: {answer.records[stream]:,} records")
+                    self._say(f"{stream:<14}{answer.records[stream]:>8,}")
+                elif answer.records[stream] % _RECORDS_A_TICK:
+                    return
                 going = ", ".join(name for name in answer.began if name not in answer.ended)
                 progress.update(shown, description=f"{answer.records.total():,} records; reading {going or 'ends'}")
 
@@ -120,7 +125,7 @@ class Demo:
 
 def table_of(streams: list[str], first: Read, second: Read) -> Table:
     """What each stream gave and took in the two reads."""
-    table = Table("stream", title="Two reads", caption="a + b: first + second read", min_width=70)
+    table = Table("stream", caption="a + b: first + second read. Streams run side by side; all: with the start-up.")
     for heading in ("records first", "records second", "requests", "seconds"):
         table.add_column(heading, justify="right")
     both = (first, second)
@@ -132,7 +137,7 @@ def table_of(streams: list[str], first: Read, second: Read) -> Table:
     requests = [str(read.requests.total()) for read in both if read.requests is not None]
     seconds = [f"{read.answer.seconds:.1f}" for read in both]
     totals = [f"{read.answer.records.total():,}" for read in both]
-    table.add_row("all, start-up included", *totals, " + ".join(requests), " + ".join(seconds))
+    table.add_row("all", *totals, " + ".join(requests), " + ".join(seconds))
     return table
 
 
@@ -141,7 +146,8 @@ def _records(reads: tuple[Read, Read], stream: str) -> list[str]:
 
 
 def _requests_by_stream(api: LocalCloseApi) -> Counter[str]:
-    return Counter(STREAM_OF_PATH[entry.path.strip("/").split("/")[0]] for entry in api.requests)
+    parts = (entry.path.strip("/").split("/")[0] for entry in api.requests)
+    return Counter(STREAM_OF_PATH.get(part, part) for part in parts)
 
 
 def _configured(stream: dict[str, Any]) -> dict[str, Any]:
@@ -160,7 +166,7 @@ def _play(console: Console, config: Path | None) -> None:
     OUTPUT.mkdir(mode=0o700, exist_ok=True)
     if config is not None:
         if not config.is_file():
-            raise DemoError(f"There is no file {config}. It should hold your config, such as {{'api_key': 'api_…'}}.")
+            raise DemoError(f'There is no file {config}. It should hold your config, such as {{"api_key": "api_…"}}.')
         console.print(f"A real account, by {config}: nothing is changed there. Its records go to {OUTPUT}/.")
         Demo(console, config, None).play()
         return
@@ -188,10 +194,8 @@ def main() -> int:
     except KeyboardInterrupt:
         console.print("Stopped.")
         return 130
-    again = [str(COMMAND), "read", "--config", str(config or OUTPUT / "config.json"), "--catalog"]
-    console.print(f"All messages: {OUTPUT}/*.jsonl. The saved state: {OUTPUT}/state.json.")
-    if config:
-        console.print(f"To read once more: {shlex.join([*again, str(OUTPUT / 'catalog.json')])}")
+    console.print("The second read holds what changed meanwhile, and each stream's overlap: see README.md.")
+    console.print(f"All messages: {OUTPUT}/*.jsonl. The state that the second read began from: {OUTPUT}/state.json.")
     return 0
 
 

@@ -29,10 +29,12 @@ class Answer:
     """What one run of the command said; streams by name."""
 
     records: Counter[str] = field(default_factory=Counter)
+    deletions: Counter[str] = field(default_factory=Counter)
     began: dict[str, float] = field(default_factory=dict)
     ended: dict[str, float] = field(default_factory=dict)
     states: dict[str, Any] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
+    stream_errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     content: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
@@ -43,6 +45,7 @@ class Answer:
         if kind == "RECORD":
             stream = str(message["record"]["stream"])
             self.records[stream] += 1
+            self.deletions[stream] += message["record"]["data"].get("_ab_cdc_deleted_at") is not None
             return stream
         if kind == "STATE":
             self.states[message["state"]["stream"]["stream_descriptor"]["name"]] = message["state"]
@@ -57,7 +60,8 @@ class Answer:
 
     def _take_trace(self, trace: dict[str, Any]) -> str:
         if trace["type"] == "ERROR":
-            self.errors.append(trace["error"]["message"])
+            error = trace["error"]
+            (self.stream_errors if error.get("stream_descriptor") else self.errors).append(error["message"])
         if trace["type"] != "STREAM_STATUS":
             return ""
         status = trace["stream_status"]
@@ -90,8 +94,8 @@ def run(words: list[str], messages: Path, watch: Watcher | None = None) -> Answe
         stderr.seek(0)
         rest = stderr.read().decode(errors="replace")[-_LONGEST_STDERR:].strip()
     answer.seconds = time.monotonic() - began
-    if status or answer.errors:
-        # The last error of a read sums up those of its streams.
-        texts = list(dict.fromkeys(answer.errors)) or [rest or f"It ended with {status} and no message."]
-        raise DemoError("\n".join(texts))
+    if status or answer.errors or answer.stream_errors:
+        # The errors of streams first: the one that ends a read only repeats them.
+        texts = answer.stream_errors or answer.errors or [rest or f"It ended with {status} and no message."]
+        raise DemoError("\n".join(dict.fromkeys(texts)))
     return answer

@@ -1,1 +1,5 @@
 """Airbyte source connector for the Close CRM."""
+
+from source_close.source import SourceClose
+
+__all__ = ["SourceClose"]

@@ -8,12 +8,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from source_close.cursor import WindowCursor
 from source_close.errors import PERMISSION_STATUSES, CloseApiError
-from source_close.windows import Row, format_moment, moment_of
+from source_close.windows import Row, Window, format_moment, moment_of, subtract
 
 LOGGER = logging.getLogger("airbyte.source-close")
 
@@ -24,10 +24,10 @@ _STAMP = "date_updated"
 
 @dataclass(frozen=True)
 class Deletion:
-    """An object that the log says was deleted, and what was in it, as far as the log says that too."""
+    """When the log says an object was deleted, and when it was created, as far as the log says that too."""
 
     moment: datetime
-    last_state: Row
+    date_created: str | None = None
 
 
 @dataclass
@@ -51,28 +51,28 @@ class Changes:
         if moment < self.since or not self._is_ours(event["object_type"]):
             return
         if event["action"] == "deleted":
-            self._gone(event["object_id"], moment, event.get("previous_data") or {})
+            date_created = (event.get("previous_data") or {}).get("date_created")
+            self._gone(event["object_id"], Deletion(moment, date_created))
             return
         self.changed.add(event["object_id"])
         merged_into_it = (event.get("meta") or {}).get("merge_source_lead_id")
         if event["action"] == "merged" and merged_into_it:
-            self._gone(merged_into_it, moment, {})
+            self._gone(merged_into_it, Deletion(moment))
 
     def _is_ours(self, object_type: str) -> bool:
         return any(
             object_type.startswith(name) if name.endswith(".") else object_type == name for name in self.object_types
         )
 
-    def _gone(self, object_id: str, moment: datetime, last_state: Row) -> None:
-        known = self.deleted.get(object_id)
-        if known is None or known.moment < moment or not known.last_state:
-            self.deleted[object_id] = Deletion(max(moment, known.moment) if known else moment, last_state)
+    def _gone(self, object_id: str, deletion: Deletion) -> None:
+        earlier, later = sorted((self.deleted.get(object_id, deletion), deletion), key=lambda one: one.moment)
+        self.deleted[object_id] = replace(later, date_created=later.date_created or earlier.date_created)
 
 
 class ChangeLog:
     """Reads the event log once a sync, for every stream that wants to know what changed.
 
-    If the stream event_log is read in the same sync, its pages serve: only what lies before them is asked for.
+    If the stream event_log is read in the same sync, its pages serve: only what it does not read is asked for.
     """
 
     def __init__(
@@ -93,8 +93,13 @@ class ChangeLog:
         """The stream event_log is read in this sync: ``feed`` gets its events."""
         self._event_log = event_log
 
-    def register(self, stream: str, object_types: Sequence[str], position: datetime) -> None:
-        """A stream wants the changes since ``position``, which it has saved. To be called before reading begins."""
+    def register(
+        self, stream: str, object_types: Sequence[str], position: datetime, overlap: timedelta = OVERLAP
+    ) -> None:
+        """A stream wants the changes since ``position``, which it has saved, and from so long before once more.
+
+        To be called before reading begins.
+        """
         if position < self._earliest:
             LOGGER.warning(
                 "Stream %s: the last sync reached %s in Close's event log, which goes back to %s only. Edits of older "
@@ -105,7 +110,7 @@ class ChangeLog:
                 format_moment(self._earliest),
                 stream,
             )
-        self._changes[stream] = Changes(object_types, max(position - OVERLAP, self._earliest))
+        self._changes[stream] = Changes(object_types, max(position - overlap, self._earliest))
 
     def feed(self, events: Iterable[Row]) -> None:
         """Take in events, from whatever thread."""
@@ -133,13 +138,13 @@ class ChangeLog:
 
     def _read(self) -> None:
         start = min(changes.since for changes in self._changes.values())
+        planned = self._event_log.planned if self._event_log is not None else []
         try:
+            for missing in subtract(Window(start, self._end), planned):
+                for events in self._read_events(missing.start, missing.end):
+                    self.feed(events)
             if self._event_log is not None:
                 self._event_log.wait_until_read()
-            end = self._end if self._event_log is None else self._event_log.start
-            if start < end:
-                for events in self._read_events(start, end):
-                    self.feed(events)
         except CloseApiError as error:
             self._error = error
             if error.status in PERMISSION_STATUSES:

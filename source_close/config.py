@@ -19,6 +19,8 @@ DEFAULT_BASE_URL = "https://api.close.com/api/v1"
 DEFAULT_NUM_WORKERS = 20
 _SECONDS_AN_HOUR = 3600
 _LONGEST_ATTRIBUTION_HOURS = 720
+# Nothing in Close is older; of an earlier date the attribution window could not be subtracted.
+_EARLIEST = datetime(1900, 1, 1, tzinfo=timezone.utc)
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _DATE_FORMS = "YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ (any ISO date-time; without a zone it is UTC) or MM/DD/YYYY"
 
@@ -37,7 +39,7 @@ def _read_start_date(value: Any) -> datetime | None:
         raise ValueError(f"is no date that exists. Write it as {_DATE_FORMS}")
     if moment > utc_now():
         raise ValueError(f"lies in the future. Choose a date up to today, as {_DATE_FORMS}")
-    return moment
+    return max(moment, _EARLIEST)
 
 
 def _read_base_url(value: str) -> str:

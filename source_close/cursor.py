@@ -105,19 +105,22 @@ class WindowCursor(Cursor):
             window for partition in partitions for window in subtract(Window(self.start, end, partition), closed)
         )
         self._open: list[Window] = list(self._waiting)
+        self.planned = [(window.start, window.end) for window in self._waiting]
         self._newest: datetime | None = None
         self._broken_rows = 0
         self._error: BaseException | None = None
         self._log_end = log_end
-        self.log_position: datetime | None = None
-        if log_end is not None:
-            self.log_position = min(saved.log_position, end) if saved.log_position else cursor
+        self.log_position: datetime | None = cursor if log_end else None
+        if saved.log_position is not None:
+            self.log_position = min(saved.log_position, end)
+        self.brings_changes = log_end is not None and self.log_position is not None
+        self._saves_first = log_end is not None and self.log_position is None
         self._changed = threading.Condition()
 
     @staticmethod
     def _lower_bound(cursor: datetime, start: datetime, lookback: timedelta) -> datetime:
         """The cursor minus the lookback, but not before the configured start unless the cursor itself is."""
-        return max(cursor - lookback, min(cursor, start))
+        return cursor if cursor <= start else max(cursor - lookback, start)
 
     def _keep_within(self, retention: timedelta, cursor: datetime | None) -> None:
         earliest = self.end - retention
@@ -172,7 +175,7 @@ class WindowCursor(Cursor):
         """
         while (window := self._take()) is not None:
             yield WindowSlice(window)
-        if self.log_position is not None and self._error is None:
+        if self.brings_changes and self.log_position is not None and self._error is None:
             yield ChangesSlice(self.log_position, self.end)
 
     def _take(self) -> Window | None:
@@ -221,7 +224,11 @@ class WindowCursor(Cursor):
             self.log_position = self._log_end()
 
     def saw(self, rows: Iterable[Row]) -> None:
-        """Take note of the stamps of rows that are being emitted; those without one are counted and warned of once."""
+        """Take note of the stamps of rows that are being emitted; those without one are counted and warned of once.
+
+        Before the first rows of a first sync the position in the event log is saved: a sync that goes on in place of an
+        interrupted one then learns what of them was deleted meanwhile.
+        """
         newest, broken = None, 0
         for row in rows:
             moment = moment_of(row, self._cursor_field.cursor_field_key)
@@ -230,6 +237,9 @@ class WindowCursor(Cursor):
             elif newest is None or moment > newest:
                 newest = moment
         with self._changed:
+            if self._saves_first and (newest is not None or broken):
+                self._saves_first = False
+                self._emit_state()
             if newest is not None and (self._newest is None or newest > self._newest):
                 self._newest = min(newest, self.end)
             if broken and not self._broken_rows:

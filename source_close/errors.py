@@ -69,9 +69,9 @@ def describe_request(request: requests.PreparedRequest) -> str:
 def describe_answer(answer: requests.Response | Exception) -> str:
     """What came back, e.g. ``answered 403: «Forbidden»`` or ``failed: Read timed out``; never with the key in it."""
     if isinstance(answer, requests.Response):
-        quote = without_key(vendor_text(answer), answer.request)
+        quote = vendor_text(answer)
         return f"answered {answer.status_code}" + (f": «{quote}»" if quote else " without a text")
-    return f"failed: {without_key(_plain(answer), getattr(answer, 'request', None))}"
+    return f"failed: {without_key(_plain(answer), getattr(answer, 'request', None))[:_LONGEST_QUOTE]}"
 
 
 def without_key(text: str, request: requests.PreparedRequest | None) -> str:
@@ -90,10 +90,10 @@ def without_key(text: str, request: requests.PreparedRequest | None) -> str:
 def vendor_text(response: requests.Response) -> str:
     """Close's own words in an error body of any of its forms; of HTML or other text the beginning."""
     try:
-        body: Any = orjson.loads(response.content)
+        words = "; ".join(_texts(orjson.loads(response.content)))
     except orjson.JSONDecodeError:
-        return " ".join(response.text.split())[:_LONGEST_QUOTE]
-    return "; ".join(_texts(body))[:_LONGEST_QUOTE]
+        words = " ".join(response.text.split())
+    return without_key(words, getattr(response, "request", None))[:_LONGEST_QUOTE]  # before it is cut: no half a key
 
 
 def _texts(body: Any) -> list[str]:
@@ -116,4 +116,4 @@ def _plain(error: Exception) -> str:
     while (inner := cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)) is not None:
         cause = inner
     text = str(cause) or type(cause).__name__
-    return text.rsplit(">: ", 1)[-1][:_LONGEST_QUOTE]
+    return text.rsplit(">: ", 1)[-1]

@@ -32,15 +32,20 @@ class Narrowing:
         """Yield the rows of every part; one may come in several.
 
         Raises:
-            SkipCapError: the records of one lead alone exceed what a list gives out.
+            SkipCapError: the records of one lead alone exceed what a list gives out, or some have no lead.
             UnstableListError: a list comes in another order with every request.
         """
         for part in self.parts:
             path, parameters = part.get("path", ""), part.get("parameters", {})
+            leads_met = set[str | None]()
             try:
-                yield from self.pages_of(path, parameters)
+                for rows in self.pages_of(path, parameters):
+                    leads_met.update(row.get("lead_id") for row in rows)
+                    yield rows
             except (SkipCapError, UnstableListError):
                 ids = list(self.lead_ids())
+                if not leads_met.issubset(ids):  # where some have no lead, more such records may lie behind the cap
+                    raise
                 for first in range(0, len(ids), self.leads_a_request):
                     yield from self._pages_of_leads(path, parameters, ids[first : first + self.leads_a_request])
 

@@ -59,8 +59,9 @@ class OffsetPages:
 
     Offsets count rows in the list as it is at the moment: a row that leaves a page already read moves all later ones
     forward, over the edge of the page to come. So each request begins with the last row of the page before. If that
-    row, or another known one, does not come first, rows have slipped by, and the reader steps back until it meets a
-    known one. This needs an order that stays the same between two requests, but not any particular one.
+    row does not come first, rows may have slipped by, and the reader steps back until it meets a known one. (To be
+    known is not enough at first: a row that was edited may have moved to where the next page begins.) This needs an
+    order that stays the same between two requests for most rows, but not any particular one.
 
     Attributes:
         seen: id and stamp of every row met so far, in the list's order.
@@ -76,6 +77,7 @@ class OffsetPages:
         self.seen: dict[str, datetime | None] = dict(window.head if window else ())
         self.position = max(len(self.seen) - 1, 0)
         self.has_more = True
+        self._last = next(reversed(self.seen), None)
 
     def __iter__(self) -> Iterator[list[Row]]:
         """Yield the new rows of page after page.
@@ -87,7 +89,7 @@ class OffsetPages:
         steps_back = 0
         while self.has_more:
             page = self._fetch(self.position, self._page_size)
-            if self.position and not self._joins(page):
+            if self.position and not self._joins(page, steps_back):
                 if (steps_back := steps_back + 1) > _MOST_STEPS_BACK:
                     raise UnstableListError
                 self.position = max(self.position - self._page_size * 2**steps_back // 2, 0)
@@ -95,14 +97,17 @@ class OffsetPages:
             new = [row for row in page.rows if row["id"] not in self.seen]
             self.seen.update((row["id"], moment_of(row, self._cursor_field)) for row in new)
             self.has_more = page.has_more
-            if new:
+            self._last = page.rows[-1]["id"] if page.rows else None
+            if new and self.position:  # at the front any page fits: that says nothing about the order
                 steps_back = 0
+            if new:
                 yield new
             if page.has_more:
                 self.position += max(len(page.rows) - 1, 1)
 
-    def _joins(self, page: Page) -> bool:
-        return bool(page.rows) and page.rows[0]["id"] in self.seen
+    def _joins(self, page: Page, steps_back: int) -> bool:
+        first = page.rows[0]["id"] if page.rows else None
+        return first in self.seen if steps_back else first is not None and first == self._last
 
     def row_at(self, skip: int) -> Row | None:
         """The row at ``skip``, None if the list is shorter.

@@ -21,7 +21,7 @@ _RATE_WINDOW_SECONDS = 2.0
 # Without a header the rate is found by trying: after a 429 this share of the rate that went well, then slowly more.
 _SHARE_AFTER_429 = 0.85
 _GROWTH_PER_SECOND = 1.02
-# While nothing is known of a limit: so many requests at once, and for each answer that goes well this share of one more.
+# While nothing is known of a limit: so many requests at once, and for each that goes well this share of one more.
 _FIRST_IN_FLIGHT = 4.0
 _GROWTH_PER_ANSWER = 0.5
 _ASK_AGAIN_SECONDS = 0.01

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import islice
 from typing import Any
 
 from airbyte_cdk.sources.declarative.requesters.http_requester import HttpRequester
 
-from source_close.changes import Changes
+from source_close.changes import Changes, Deletion
 from source_close.errors import NOT_FOUND, CloseApiError
 from source_close.transport import Transport
 from source_close.windows import Row, format_moment
@@ -48,34 +47,38 @@ class Refetch:
                 if not self._exists(record_id):
                     del alive[record_id]
             yield [row for record_id, row in alive.items() if record_id not in emitted] + [
-                tombstone(
-                    record_id, cursor_field, changes.deleted[record_id].moment, changes.deleted[record_id].last_state
-                )
+                tombstone(record_id, cursor_field, changes.deleted[record_id])
                 for record_id in ids
                 if record_id in changes.deleted and record_id not in alive
             ]
 
     def _fetch(self, ids: Sequence[str]) -> list[Row]:
         parameters = {**self.parameters, "id__in": ",".join(ids), "_limit": IDS_A_REQUEST}
-        answer = self.transport.fetch(self.requester, self.stream, json={"_params": parameters}, is_list=True)
-        rows: list[Row] = answer["data"]
-        return rows
+        answer = self.transport.fetch(self.requester, self.stream, json={"_params": parameters})
+        return [row for row in answer["data"] if row["id"] in ids]
 
     def _exists(self, record_id: str) -> bool:
         try:
-            self.transport.fetch(self.requester, self.stream, json={"_params": {"_fields": "id"}}, path=f"{record_id}/")
+            row = self.transport.fetch(
+                self.requester,
+                self.stream,
+                json={"_params": {"_fields": "id"}},
+                path=f"{record_id}/",
+                is_list=False,
+            )
         except CloseApiError as error:
             if error.status == NOT_FOUND:
                 return False
             raise
-        return True
+        return bool(row.get("id") == record_id)  # where a merged lead was, Close may answer with the other
 
 
-def tombstone(record_id: str, cursor_field: str, moment: datetime, last_state: Row) -> Row:
-    """The row that says that a record was deleted at ``moment``.
+def tombstone(record_id: str, cursor_field: str, deletion: Deletion) -> Row:
+    """The row that says that a record was deleted.
 
     Destinations keep the row with the newest cursor value, so it has the record's own creation date where that is the
     cursor and the log knows it, else the moment of the deletion.
     """
-    value = last_state.get(cursor_field) if cursor_field == "date_created" else None
-    return {"id": record_id, cursor_field: value or format_moment(moment), DELETED_AT: format_moment(moment)}
+    moment = format_moment(deletion.moment)
+    value = deletion.date_created if cursor_field == "date_created" else None
+    return {"id": record_id, cursor_field: value or moment, DELETED_AT: moment}

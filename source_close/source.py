@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import yaml
@@ -23,14 +24,14 @@ from airbyte_cdk.sources.declarative.models.declarative_component_schema import 
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
 
 from source_close.config import CloseConfig, parse_config
-from source_close.errors import PERMISSION_STATUSES, UNAUTHORIZED, CloseApiError
+from source_close.errors import PERMISSION_STATUSES, CloseApiError
 from source_close.stream_builder import EVENT_LOG, BuiltStream, StreamBuilder
 from source_close.transport import RETRY_SECONDS, Transport
 from source_close.windows import utc_now
 
 _PACKAGE = Path(__file__).resolve().parent
 # Records that wait for the printer. The CDK's 10,000 dictionaries take over 100 MB.
-_LONGEST_QUEUE = 1_000
+_LONGEST_QUEUE = 5_000
 # A person waits for a check: a network that does not answer is reported soon.
 _CHECK_RETRY_SECONDS = 10.0
 
@@ -65,14 +66,16 @@ class SourceClose(ConcurrentDeclarativeSource):
         """
         self._started_at = utc_now()
         self._selected: set[str] | None = None
-        self._close_config: CloseConfig | None = parse_config(config) if config else None
+        self._close_config: CloseConfig | None = parse_config(config) if config is not None else None
         super().__init__(
             catalog=catalog,
             config=self._close_config.for_manifest(self._started_at) if self._close_config else None,
             state=state,
             source_config=load_manifest(),
         )
-        self._concurrent_source._queue.maxsize = _LONGEST_QUEUE  # noqa: SLF001 - the CDK makes it and offers no size
+        # The CDK makes the queue of what is to be printed, and offers neither its size nor its length.
+        self._queue: Queue[Any] = self._concurrent_source._queue  # noqa: SLF001 - see above
+        self._queue.maxsize = _LONGEST_QUEUE
 
     def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:
         """Take ``config`` if none was given when the source was made.
@@ -118,14 +121,7 @@ class SourceClose(ConcurrentDeclarativeSource):
             CloseApiError: Close does not accept the key. Whatever else keeps the fields from being read is a warning.
         """
         catalog = super().discover(logger, config)
-        fields = self._builder(retry_seconds=_CHECK_RETRY_SECONDS).fields
-        try:
-            schemas = fields.add_columns({stream.name: stream.json_schema for stream in catalog.streams})
-        except CloseApiError as error:
-            if error.status == UNAUTHORIZED:
-                raise
-            logger.warning("The columns of custom fields are left out; their values come all the same. %s", error)
-            return catalog
+        schemas = self._builder().fields.add_columns({stream.name: stream.json_schema for stream in catalog.streams})
         for stream in catalog.streams:
             stream.json_schema = schemas[stream.name]
         return catalog
@@ -152,7 +148,7 @@ class SourceClose(ConcurrentDeclarativeSource):
     def _check_key(self, transport: Transport) -> None:
         definition = self.resolved_manifest["definitions"]["key_requester"]
         requester = self._constructor.create_component(HttpRequester, definition, self._config, name="me")
-        transport.fetch(requester, "connection")
+        transport.fetch(requester, "connection", is_list=False)
 
     @property
     def _settings(self) -> CloseConfig:
@@ -166,15 +162,16 @@ class SourceClose(ConcurrentDeclarativeSource):
             retry_seconds=retry_seconds,
         )
 
-    def _builder(self, transport: Transport | None = None, *, retry_seconds: float = RETRY_SECONDS) -> StreamBuilder:
+    def _builder(self, transport: Transport | None = None) -> StreamBuilder:
         return StreamBuilder(
             definitions=self.resolved_manifest["streams"],
             create=self._constructor.create_component,
             config=self._config,
-            transport=transport or self._transport(retry_seconds),
+            transport=transport or self._transport(RETRY_SECONDS),
             started_at=self._started_at,
             message_repository=self._message_repository,
             state_manager=self._connector_state_manager,
+            backlog=self._queue.qsize,
         )
 
 

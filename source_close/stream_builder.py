@@ -32,7 +32,7 @@ from source_close.cursor import WindowCursor, WindowSlice
 from source_close.definitions import FieldDefinitions
 from source_close.offset_pages import Page, page_of
 from source_close.refetch import Refetch
-from source_close.state import load_state
+from source_close.state import StreamState, load_state
 from source_close.transport import Transport
 from source_close.windows import Row, floor_to_millisecond, parse_moment
 
@@ -68,6 +68,7 @@ class StreamBuilder:
         started_at: datetime,
         message_repository: MessageRepository,
         state_manager: ConnectorStateManager,
+        backlog: Callable[[], int] = int,
     ) -> None:
         """Prepare.
 
@@ -79,6 +80,7 @@ class StreamBuilder:
             started_at: when the sync began; the upper bound (exclusive, UTC) of every stream.
             message_repository: where state messages go.
             state_manager: the states saved by the sync before.
+            backlog: how many records wait to be printed.
         """
         self._definitions = {definition["name"]: definition for definition in definitions}
         self._create = create
@@ -87,6 +89,7 @@ class StreamBuilder:
         self._started_at = started_at
         self._message_repository = message_repository
         self._state_manager = state_manager
+        self._backlog = backlog
         self.fields = FieldDefinitions(self._field_page)
 
     def build_all(self) -> list[BuiltStream]:
@@ -110,8 +113,9 @@ class StreamBuilder:
                 change_log.serve_from(cursor)
             return self._build(definition, cursor, change_log=change_log)
         cursor = self._cursor(definition, log_end=self._log_end)
-        if cursor.log_position is not None:
-            change_log.register(name, changes["object_types"], cursor.log_position)
+        if cursor.brings_changes and cursor.log_position is not None:
+            overlap = parse_duration(changes["overlap"])
+            change_log.register(name, changes["object_types"], cursor.log_position, overlap)
         return self._build(definition, cursor, change_log=change_log, refetch=self._refetch(definition, changes))
 
     def _build(self, definition: Mapping[str, Any], cursor: WindowCursor, **parts: Any) -> BuiltStream:
@@ -130,6 +134,7 @@ class StreamBuilder:
             cursor=cursor,
             definitions=self.fields,
             lead_ids=self._lead_ids,
+            backlog=self._backlog,
             **bounds,
             **parts,
         )
@@ -209,6 +214,7 @@ class StreamBuilder:
             cursor_field=CursorField(cursor_field),
             start=start,
             end=end,
+            saved=StreamState(cursor=start),
             message_repository=NoopMessageRepository(),
             state_manager=ConnectorStateManager(),
         )
@@ -218,9 +224,12 @@ class StreamBuilder:
             yield from retriever.read_pages(window_slice)
             cursor.close(window_slice)
 
-    def _field_page(self, kind: str, skip: int, limit: int) -> Page:
+    def _field_page(self, kind: str, patience: float | None, skip: int, limit: int) -> Page:
         """A page of the list of custom fields of a kind."""
         definition = self._definitions[CUSTOM_FIELDS]["retriever"]["requester"]
         requester = self._create(HttpRequester, definition, self._config, name=CUSTOM_FIELDS)
         stream_slice = StreamSlice(partition={"object_type": kind}, cursor_slice={})
-        return page_of(self._transport.fetch(requester, CUSTOM_FIELDS, stream_slice, {"_skip": skip, "_limit": limit}))
+        # Whoever gives up sooner must not end the stream.
+        reader = CUSTOM_FIELDS if patience is None else f"{CUSTOM_FIELDS} (for other streams)"
+        params = {"_skip": skip, "_limit": limit}
+        return page_of(self._transport.fetch(requester, reader, stream_slice, params, patience=patience))

@@ -103,13 +103,15 @@ class Transport:
         json: Mapping[str, Any] | None = None,
         path: str = "",
         *,
-        is_list: bool = False,
+        is_list: bool = True,
+        patience: float | None = None,
     ) -> Any:
         """Send a request until it is answered and return the JSON of the answer, an object.
 
         ``requester`` holds url, method, authenticator, parameters and the error table, which says what answers are
         retried and what the others mean. ``params`` come on top of its parameters, ``path`` is appended to its url.
-        ``is_list``: the answer must hold a list of records under ``data``; any other is one that failed.
+        ``is_list``: the answer must hold a list of records under ``data``, else it counts as a broken one.
+        ``patience``: seconds after which to give up, whatever the reason, if that is to be sooner than usual.
 
         Raises:
             CloseApiError: the answer is one that a retry doesn't cure, or the time for retries is used up.
@@ -125,16 +127,24 @@ class Transport:
             json=json,
             auth=requester.get_authenticator(),
         )
-        return self._fetch(self._session.prepare_request(request), error_handler, stream, is_list=is_list)
+        prepared = self._session.prepare_request(request)
+        return self._fetch(prepared, error_handler, stream, is_list=is_list, patience=patience)
 
     def _fetch(
-        self, prepared: requests.PreparedRequest, error_handler: ErrorHandler, stream: str, *, is_list: bool
+        self,
+        prepared: requests.PreparedRequest,
+        error_handler: ErrorHandler,
+        stream: str,
+        *,
+        is_list: bool,
+        patience: float | None,
     ) -> Any:
+        longest = LONGEST_SECONDS if patience is None else patience
         group = describe_request(prepared)
         began, failing_since, attempt = self._now(), float("inf"), 0
         while True:
             attempt += 1
-            self._wait_for_turn(group, stream, began + LONGEST_SECONDS)
+            self._wait_for_turn(group, stream, began, longest)
             sent = self._now()
             answer, told = self._send(prepared, group, stream, is_list=is_list)
             if isinstance(answer, dict):
@@ -143,14 +153,14 @@ class Transport:
             waited = self._now() - began
             if resolution.response_action == ResponseAction.RATE_LIMITED:
                 failing_since = float("inf")
-                if waited + told > LONGEST_SECONDS:
+                if waited + told > longest:
                     tries = f"Waited {waited:.0f} s; it asked to wait for {told:.0f} s more."
                     raise self._give_up(self._error(prepared, answer, resolution, stream, tries))
                 continue  # the limiter holds every request to this group back
             if resolution.response_action != ResponseAction.RETRY:
                 raise self._error(prepared, answer, resolution, stream)
             failing_since = min(failing_since, sent)
-            if self._now() - failing_since > self._retry_seconds or waited > LONGEST_SECONDS:
+            if self._now() - failing_since > self._retry_seconds or waited > longest:
                 tries = f"Tried {attempt} times within {waited:.0f} seconds."
                 raise self._give_up(self._error(prepared, answer, resolution, stream, tries))
             backoff = min(_FIRST_BACKOFF_SECONDS * 2 ** (attempt - 1), _LONGEST_BACKOFF_SECONDS)
@@ -210,14 +220,14 @@ class Transport:
             self._clock_lead = max(datetime.now(timezone.utc) - moment, timedelta())
             self._knows_clock = True
 
-    def _wait_for_turn(self, group: str, stream: str, until: float) -> None:
+    def _wait_for_turn(self, group: str, stream: str, began: float, longest: float) -> None:
         while (wait := self._limiter.reserve(group)) > 0:
-            if self._now() + wait > until:
+            if self._now() + wait > began + longest:
                 raise self._give_up(
                     CloseApiError(
                         message=(
                             f"Stream {stream}: {group} is at its rate limit for {wait:.0f} s more, after a wait of "
-                            f"{self._now() - until + LONGEST_SECONDS:.0f} s. Something else uses up the organization's "
+                            f"{self._now() - began:.0f} s. Something else uses up the organization's "
                             "rate limit: pause it, lower num_workers, or sync at another time."
                         ),
                         failure_type=FailureType.transient_error,
@@ -290,6 +300,6 @@ def parsed(response: requests.Response, *, is_list: bool) -> dict[str, Any]:
         raise UnreadableAnswerError(f"the answer is no JSON object ({type(answer).__name__})")
     rows = answer.get("data")
     if is_list and not (isinstance(rows, list) and all(isinstance(row, dict) and "id" in row for row in rows)):
-        fields = ", ".join(answer)[:_LONGEST_LIST_OF_FIELDS] or "nothing"
+        fields = without_key(", ".join(answer), response.request)[:_LONGEST_LIST_OF_FIELDS] or "nothing"
         raise UnreadableAnswerError(f"the answer holds no records under data (only: {fields})")
     return answer

@@ -41,7 +41,10 @@ def parse_moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         return moment.replace(tzinfo=timezone.utc)
-    return moment.astimezone(timezone.utc)
+    try:
+        return moment.astimezone(timezone.utc)
+    except OverflowError as error:  # the first or the last hours there are, in another zone
+        raise ValueError(f"{text} is out of range") from error
 
 
 def format_moment(moment: datetime) -> str:

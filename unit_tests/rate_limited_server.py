@@ -71,7 +71,7 @@ class FixedWindows:
         self._count += allowed
         status = 200 if allowed else 429
         return response(
-            status, **self._tells(status, self._per_second - self._count, window + 1 - elapsed, self._per_second)
+            status, b"{}", **self._tells(status, self._per_second - self._count, window + 1 - elapsed, self._per_second)
         )
 
 

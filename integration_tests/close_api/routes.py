@@ -42,7 +42,7 @@ class Routes:
                 ("GET", r"/me/", me),
                 ("GET", r"/event/", events),
                 ("GET", r"/event/(?P<event_id>\w+)/", event),
-                ("GET", r"/custom_field/(?P<object_type>\w+)/", custom_fields),
+                ("GET", r"/custom_fields?/(?P<object_type>\w+)/", custom_fields),  # the plural until 2020, and still
                 ("GET", r"/custom_field_schema/(?P<object_type>\w+(?:/\w+)?)/", schema),
                 ("POST", r"/data/search/", Search().answer),
             )

@@ -18,6 +18,8 @@ from source_close.errors import BAD_REQUEST, CloseApiError
 from source_close.windows import MILLISECOND, Row, Window, floor_to_second, format_moment, moment_of, utc_now
 
 _PAGES_BEFORE_SHARING = 2
+# Each share costs up to a page more: a later sync, which most often has few, reads so many first.
+_PAGES_BEFORE_SHARING_LATER = 20
 _PAGES_WORTH_SHARING = 8
 
 
@@ -68,7 +70,7 @@ class EventLogRetriever(CloseRetriever):
             if oldest is not None:
                 edge = {row["id"] for row, moment in zip(rows, moments, strict=True) if moment == oldest}
                 end = oldest + MILLISECOND
-                if pages >= _PAGES_BEFORE_SHARING:
+                if pages >= (_PAGES_BEFORE_SHARING if self.cursor.is_first_sync else _PAGES_BEFORE_SHARING_LATER):
                     self._share(being_read, oldest, pages)
 
     def try_one(self, stream_slice: StreamSlice) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import Any
 
@@ -22,6 +23,10 @@ from source_close.transport import Transport
 from source_close.windows import Row
 
 LOGGER = logging.getLogger("airbyte.source-close")
+
+_LONGEST_BACKLOG = 500
+_PAUSE_SECONDS = 0.01
+_MOST_PAUSES = 1_000
 
 
 @dataclass
@@ -41,6 +46,7 @@ class CloseRetriever(Retriever):
         partition_router: names the partitions of the stream, if it has more than one.
         change_log: what the event log tells of this sync; given by the source where changes are captured.
         refetch: reads single records again by their ids; given by the source where changes are captured.
+        backlog: how many records wait to be printed; given by the source.
     """
 
     requester: HttpRequester
@@ -54,6 +60,7 @@ class CloseRetriever(Retriever):
     partition_router: PartitionRouter | None = None
     change_log: ChangeLog | None = None
     refetch: Refetch | None = None
+    backlog: Callable[[], int] = int
 
     def __post_init__(self, parameters: Mapping[str, Any]) -> None:
         """Begin without an emitted record."""
@@ -73,6 +80,7 @@ class CloseRetriever(Retriever):
             return
         try:
             for rows in self._pages(stream_slice):
+                self._wait_for_printer()
                 for row in rows:
                     if DELETED_AT not in row:
                         self._transform(row, stream_slice)
@@ -84,6 +92,17 @@ class CloseRetriever(Retriever):
             stream_slice.is_abandoned = True
             LOGGER.info("Stream %s: another part of it ended for the same reason, or another: %s", self.name, error)
 
+    def _wait_for_printer(self) -> None:
+        """Hold a page back while many records wait to be printed.
+
+        A full queue would stop workers at every record, and switch threads twice for each. If nothing gets printed for
+        long, the queue's own limit is left to stop them.
+        """
+        for _ in range(_MOST_PAUSES):
+            if self.backlog() <= _LONGEST_BACKLOG:
+                return
+            time.sleep(_PAUSE_SECONDS)
+
     def _transform(self, row: Row, stream_slice: StreamSlice | None) -> None:
         for transformation in self.transformations:
             transformation.transform(row, self.config, {}, stream_slice)
@@ -94,7 +113,7 @@ class CloseRetriever(Retriever):
         if isinstance(stream_slice, WindowSlice):
             for rows in self.read_pages(stream_slice):
                 self.cursor.saw(rows)
-                if self.refetch is not None:
+                if self.cursor.brings_changes:
                     self._emitted.update(row["id"] for row in rows)  # atomic: no other thread runs in between
                 yield rows
         elif self.change_log is not None and self.refetch is not None:
@@ -126,4 +145,4 @@ class CloseRetriever(Retriever):
 
         ``params`` come on top of the manifest's; ``path`` is appended to the manifest's url.
         """
-        return self.transport.fetch(self.requester, self.name, stream_slice, params, json, path, is_list=True)
+        return self.transport.fetch(self.requester, self.name, stream_slice, params, json, path)

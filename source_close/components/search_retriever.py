@@ -67,7 +67,7 @@ class SearchRetriever(CloseRetriever):
                 chain.update(row["id"] for row in rows)
                 yield [row for row in rows if row["id"] not in known]
                 known.update(row["id"] for row in rows)
-            if complete or being_read.window.end < window.end:
+            if complete or (within is None and being_read.window.end < window.end):
                 continue  # done, or shared: then the same start has a nearer end
             position = self._position(being_read, by, conditions, start, len(chain), last_page)
             if position == start:
@@ -85,8 +85,9 @@ class SearchRetriever(CloseRetriever):
         last_page: list[Row],
     ) -> datetime:
         """The latest moment before which a chain from ``start`` has given out everything, as far as is known."""
-        moments = (moment_of(row, by) for row in last_page)
-        position = min((moment for moment in moments if moment is not None), default=start)
+        moments = sorted(moment for row in last_page if (moment := moment_of(row, by)) is not None)
+        # A chain of one page begins where it began before: half of it is skipped, or reading would hardly get on.
+        position = moments[len(moments) // 2 if given == len(last_page) else 0] if moments else start
         while position > start and self._count(being_read, by, conditions, start, position) > given:
             position = floor_to_second(start + (position - start) / 2)
         return max(position, start)

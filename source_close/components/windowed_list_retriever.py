@@ -188,7 +188,9 @@ class WindowedListRetriever(CloseRetriever):
     def _split(self, being_read: WindowSlice, pages: OffsetPages) -> bool:
         """Cut the window in two where the cap stopped the reader; False if it is only a second wide."""
         window = being_read.window
-        at = place_to_cut(window, [moment for moment in pages.seen.values() if moment is not None])
+        # The last page may reach beyond the cap: what lies there is no part of the half that is read to its end.
+        reached = list(pages.seen.values())[: self._cap.value]
+        at = place_to_cut(window, [moment for moment in reached if moment is not None])
         if at is None:
             return False
         own, other = sorted(pages.divide(window, at), key=lambda half: len(half.head), reverse=True)

@@ -1,0 +1,1 @@
+"""Speed, memory and completeness next to tap-closeio, on one machine, server and data set: `make bench`."""

@@ -1,0 +1,79 @@
+"""tap-closeio and this connector, one after the other, against the same server."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+
+from . import connector, tap
+from .figures import Ratios, RunFigures, StreamFigures
+from .output import Written, read_output
+from .paths import BUILD
+from .processes import last_lines, measure
+from .saturation import ServerAlone, measure_server
+from .server import STREAMS, Server, Sizes
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Comparison:
+    """All figures of the comparison."""
+
+    sizes: Sizes
+    alone: ServerAlone
+    runs: list[RunFigures] = field(default_factory=list)
+    ratios: list[Ratios] = field(default_factory=list)
+
+
+def compare(sizes: Sizes, latencies: list[float], say: Say) -> Comparison:
+    """Run both at each latency (seconds)."""
+    say("Preparing tap-closeio's environment")
+    tap.install()
+    say("Starting the local Close API and making its data")
+    with Server(sizes) as server:
+        say("Measuring the server alone")
+        figures = Comparison(sizes, measure_server(server, sizes))
+        commands = {tap.NAME: tap.prepare(server), connector.NAME: connector.prepare(server)}
+        for latency in latencies:
+            pair = {}
+            for program, command in commands.items():
+                say(f"Reading with {program}, {latency * 1_000:.0f} ms a request")
+                pair[program] = run(program, command, latency, server, say)
+            figures.runs += pair.values()
+            figures.ratios.append(Ratios.of(pair[tap.NAME], pair[connector.NAME]))
+    return figures
+
+
+def run(program: str, command: list[str], latency: float, server: Server, say: Say) -> RunFigures:
+    """Measure one read of everything and compare what it wrote with what the server holds."""
+    output = BUILD / f"{program}.jsonl"
+    server.set_latency(latency)
+    server.take_requests()
+    cpu, began = server.cpu_seconds(), datetime.now(timezone.utc)
+    used = measure(command, output, variables=tap.variables(server) if program == tap.NAME else None)
+    server_cpu = server.cpu_seconds() - cpu
+    requests = server.take_requests()
+    server.set_latency(0)
+    if used.exit_code:
+        say(f"{program} ended with exit code {used.exit_code}:\n{last_lines(output)}")
+    written = read_output(output)
+    figures = RunFigures(
+        program=program,
+        latency=latency,
+        output_bytes=output.stat().st_size,
+        server_cpu_seconds=server_cpu,
+        requests=requests,
+        streams=_streams(written, server, began),
+        **vars(used),
+    )
+    output.unlink()
+    return figures
+
+
+def _streams(written: Written, server: Server, began: datetime) -> dict[str, StreamFigures]:
+    figures = {}
+    for stream in STREAMS:
+        expected, seen = server.ids(stream, began), written.ids.get(stream, set())
+        rows = written.rows.get(stream, 0)
+        figures[stream] = StreamFigures(rows, len(seen), len(expected), len(expected - seen))
+    return figures

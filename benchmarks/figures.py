@@ -1,0 +1,92 @@
+"""What a run is described by."""
+
+from dataclasses import dataclass
+from typing import Any
+
+_MEGABYTE = 1e6
+
+
+@dataclass(frozen=True)
+class StreamFigures:
+    """A stream of one run: rows written, different records among them, records on the server, those not read."""
+
+    rows: int
+    records: int
+    expected: int
+    missing: int
+
+
+@dataclass(frozen=True)
+class RunFigures:
+    """One program's read of everything."""
+
+    program: str
+    latency: float
+    exit_code: int
+    wall_seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+    output_bytes: int
+    server_cpu_seconds: float
+    requests: dict[str, Any]
+    streams: dict[str, StreamFigures]
+
+    @property
+    def records(self) -> int:
+        """Different records read."""
+        return sum(stream.records for stream in self.streams.values())
+
+    @property
+    def expected(self) -> int:
+        """Records on the server."""
+        return sum(stream.expected for stream in self.streams.values())
+
+    @property
+    def missing(self) -> int:
+        """Records on the server that were not read."""
+        return sum(stream.missing for stream in self.streams.values())
+
+    @property
+    def rows(self) -> int:
+        """Records written, those written twice counted twice."""
+        return sum(stream.rows for stream in self.streams.values())
+
+    @property
+    def cpu_per_thousand(self) -> float:
+        """CPU seconds per 1,000 records read."""
+        return self.cpu_seconds * 1_000 / max(self.records, 1)
+
+    @property
+    def peak_megabytes(self) -> float:
+        """Peak memory."""
+        return self.peak_bytes / _MEGABYTE
+
+    @property
+    def refused(self) -> int:
+        """Answers that were a 429."""
+        return int(self.requests["by_status"].get("429", 0))
+
+    @property
+    def server_share(self) -> float:
+        """The share of the time that the server, which has one thread, was busy."""
+        return self.server_cpu_seconds / self.wall_seconds
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """tap-closeio divided by this connector: above 1 the connector needs less."""
+
+    latency: float
+    wall: float
+    cpu_per_record: float
+    memory: float
+
+    @classmethod
+    def of(cls, tap: RunFigures, connector: RunFigures) -> "Ratios":
+        """The ratios of two runs against the same server."""
+        return cls(
+            connector.latency,
+            tap.wall_seconds / connector.wall_seconds,
+            tap.cpu_per_thousand / connector.cpu_per_thousand,
+            tap.peak_bytes / connector.peak_bytes,
+        )

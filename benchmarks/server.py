@@ -1,0 +1,122 @@
+"""The local Close API as a process of its own."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import requests
+from typing_extensions import Self
+
+from .paths import ROOT
+from .processes import environment, stop
+
+API_KEY = "api_local"
+STREAMS = ("activities", "custom_fields", "event_log", "leads", "tasks", "users")
+_PERIOD = timedelta(days=365)
+_TIMEOUT = 60
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much data the server makes up. `custom_fields` is the number in each of the six lists."""
+
+    activities: int = 60_000
+    leads: int = 5_000
+    tasks: int = 8_000
+    events: int = 20_000
+    users: int = 40
+    custom_fields: int = 20
+
+
+class Server:
+    """A context manager: starts the server with its data, asks it, and stops it."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        """Name the data; it is made on start, the same for the same sizes but for its dates."""
+        now = datetime.now(timezone.utc).replace(microsecond=0)
+        # Everything lies after the start date, so that everything the server holds is to be read.
+        self.start_date = (now - _PERIOD - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self._command = [sys.executable, "-m", "integration_tests.close_api"]
+        self._command += ["--start", (now - _PERIOD).isoformat(), "--end", now.isoformat(), "--api-key", API_KEY]
+        for name, number in vars(sizes).items():
+            self._command += [f"--{name.replace('_', '-')}", str(number)]
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._process: subprocess.Popen[str] | None = None
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        """Start; returns once the data is there."""
+        self._process = subprocess.Popen(
+            self._command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
+        )
+        assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
+        self.url = self._process.stdout.readline().strip()
+        if not self.url:
+            stop("the local Close API did not start.")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self._session.close()
+        if self._process is not None:
+            self._process.terminate()
+            self._process.communicate()
+
+    def set_latency(self, seconds: float) -> None:
+        """Delay each answer from now on."""
+        self._control("POST", "settings", json={"latency": seconds})
+
+    def take_requests(self) -> dict[str, Any]:
+        """Counts of the requests since the last call."""
+        counts: dict[str, Any] = self._control("DELETE", "requests")
+        return counts
+
+    def ids(self, stream: str, until: datetime) -> set[str]:
+        """The ids of everything in a stream that a read which began at `until` has to bring.
+
+        Not among them: email threads, which only bundle emails that are activities themselves, and meetings that are
+        dated later, for they carry their start as `date_created`.
+        """
+        found = set(self._control("GET", "ids", params={"stream": stream})["ids"])
+        if stream == "activities":
+            found -= self._listed("activity/emailthread/?")
+            found -= self._listed(f"activity/?date_created__gte={until.strftime('%Y-%m-%dT%H:%M:%S.%fZ')}&")
+        return found
+
+    def _listed(self, path: str) -> set[str]:
+        found, has_more = set[str](), True
+        while has_more:
+            url = f"{self.url}/{path}_fields=id&_limit=100&_skip={len(found)}"
+            page = self._session.get(url, auth=(API_KEY, ""), timeout=_TIMEOUT)
+            page.raise_for_status()
+            answer = page.json()
+            found.update(row["id"] for row in answer["data"])
+            has_more = answer["has_more"] and bool(answer["data"])
+        return found
+
+    def cpu_seconds(self) -> float:
+        """What the server has used so far, of one core: it answers in one thread."""
+        pid = self._process.pid if self._process else 0
+        stat = Path(f"/proc/{pid}/stat")
+        if stat.exists():
+            fields = stat.read_text().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        told = subprocess.run(["ps", "-o", "time=", "-p", str(pid)], stdout=subprocess.PIPE, check=True, text=True)  # noqa: S607
+        seconds = 0.0
+        for part in told.stdout.strip().replace("-", ":").split(":"):
+            seconds = seconds * 60 + float(part)
+        return seconds
+
+    def _control(self, method: str, path: str, **given: Any) -> Any:
+        url = f"{self.url.removesuffix('/api/v1')}/control/{path}"
+        response = self._session.request(method, url, timeout=_TIMEOUT, **given)
+        response.raise_for_status()
+        return response.json()

@@ -1,0 +1,105 @@
+"""Rows of the tables, the same for the terminal and for docs/performance.md."""
+
+from dataclasses import dataclass
+
+from .compare import Comparison
+from .figures import RunFigures
+from .memory import LARGEST_MEGABYTES
+from .second_read import SecondRead
+from .server import STREAMS
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text; the columns after the first are right-aligned."""
+
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+
+
+def overview(figures: Comparison) -> Table:
+    """One row a run and one for the ratios of each pair."""
+    head = ["", "latency", "wall time", "CPU s / 1,000", "peak memory", "requests", "429s", "records", "complete"]
+    rows = []
+    for number, run in enumerate(figures.runs):
+        rows.append(_run_cells(run))
+        if number % 2:
+            ratios = figures.ratios[number // 2]
+            values = [f"{value:.1f} x" for value in (ratios.wall, ratios.cpu_per_record, ratios.memory)]
+            rows.append(["tap / connector", _latency(run), *values, "", "", "", ""])
+    return Table("A full read of everything", head, rows)
+
+
+def _run_cells(run: RunFigures) -> list[str]:
+    return [
+        run.program + (f" (exit code {run.exit_code})" if run.exit_code else ""),
+        _latency(run),
+        f"{run.wall_seconds:.1f} s",
+        f"{run.cpu_per_thousand:.3f}",
+        f"{run.peak_megabytes:.0f} MB",
+        f"{run.requests['total']:,}",
+        str(run.refused),
+        f"{run.records:,}",
+        _share(run.expected - run.missing, run.expected),
+    ]
+
+
+def completeness(figures: Comparison) -> Table:
+    """One row a stream: how much each program read of it, in the runs of the last latency."""
+    tap, connector = figures.runs[-2:]
+    rows = []
+    for stream in STREAMS:
+        both = [run.streams[stream] for run in (tap, connector)]
+        cells = [f"{one.expected - one.missing:,}" for one in both]
+        twice = [one.rows - one.records for one in both]
+        rows.append([stream, f"{both[1].expected:,}", *cells, " / ".join(f"{number:,}" for number in twice)])
+    head = ["stream", "on the server", tap.program, connector.program, "written twice"]
+    return Table("Records read, by stream", head, rows)
+
+
+def server_load(figures: Comparison) -> Table:
+    """How far from its limit the server was."""
+    alone = figures.alone
+    plain = f"plain loop, {alone.connections} connections ({alone.megabytes_per_second:.0f} MB/s)"
+    rows = [[plain, "0 ms", *_load_cells(alone.requests, alone.server_cpu_seconds, alone.wall_seconds)]]
+    for run in figures.runs:
+        cells = _load_cells(run.requests["total"], run.server_cpu_seconds, run.wall_seconds)
+        rows.append([run.program, _latency(run), *cells])
+    return Table("The server: one thread", ["read by", "latency", "requests/s", "CPU can serve", "core busy"], rows)
+
+
+def _load_cells(requests: int, cpu: float, wall: float) -> list[str]:
+    """The pace, the pace at which the server's core would be full, and how full it was."""
+    return [f"{requests / wall:.0f}", f"{requests / max(cpu, 0.01):.0f}", f"{cpu / wall:.0%}"]
+
+
+def second_read(figures: SecondRead) -> Table:
+    """The incremental read next to what it can't be faster than."""
+    rows = [[name, f"{seconds:.2f} s", ""] for name, seconds in figures.starts.items()]
+    rows.append(["source-close, nothing new", f"{figures.wall_seconds:.2f} s", str(figures.requests["total"])])
+    return Table("An incremental read", ["", "wall time", "requests"], rows)
+
+
+def memory(run: RunFigures) -> Table:
+    """Peak memory on a large account."""
+    activities = run.streams["activities"]
+    cells = [
+        f"{activities.records:,} of {activities.expected:,}",
+        f"{run.output_bytes / 1e6:.0f} MB",
+        f"{run.peak_megabytes:.0f} MB",
+        f"{LARGEST_MEGABYTES} MB",
+        f"{run.wall_seconds:.0f} s",
+    ]
+    return Table("A large account", ["activities", "output", "peak memory", "at most", "wall time"], [cells])
+
+
+def _latency(run: RunFigures) -> str:
+    return f"{run.latency * 1_000:.0f} ms"
+
+
+def _share(part: int, whole: int) -> str:
+    """A percentage that says 100 only when nothing is missing."""
+    if part == whole:
+        return "100 %"
+    return f"{min(int(part * 1_000 / whole) / 10, 99.9)} %"

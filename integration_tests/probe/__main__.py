@@ -1,0 +1,82 @@
+"""`make probe CONFIG=secrets/config.json`: a table of what a real account answers. Reads only, and stores nothing."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import orjson
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from integration_tests.probe import events, general, lists, searches
+from integration_tests.probe.account import Account, RefusedError
+from integration_tests.probe.question import Finding, Question, unseen
+
+_STYLES = {"yes": "green", "no": "bold red", "only": "yellow", "not": "dim"}
+
+
+def ask_all(account: Account) -> Iterator[tuple[Question, Finding]]:
+    """Ask every question, one after the other."""
+    parts = (general.first_questions, lists.questions, searches.questions, events.questions, general.last_questions)
+    for question in chain.from_iterable(part(account) for part in parts):
+        yield question, _ask(question, account)
+
+
+def _ask(question: Question, account: Account) -> Finding:
+    try:
+        return question.ask(account)
+    except RefusedError as refusal:
+        return unseen(f"Close answered {refusal}")
+
+
+def table_of(findings: list[tuple[Question, Finding]]) -> Table:
+    """A row for each question."""
+    table = Table("question", "seen", "connector copes", show_lines=True)
+    for question, finding in findings:
+        style = _STYLES[finding.copes.replace(",", " ").replace(":", " ").split()[0]]
+        table.add_row(question.text, escape(finding.saw), f"[{style}]{finding.copes}[/{style}]")
+    return table
+
+
+def probe(account: Account, console: Console) -> int:
+    """Ask, and print the table; returns the exit code: 1 if there is something the connector does not cope with."""
+    findings = []
+    with console.status("asking") as status:
+        for question, finding in ask_all(account):
+            findings.append((question, finding))
+            status.update(f"{len(findings)} answers, {account.requests} requests")
+    console.print(table_of(findings))
+    failures = sum(finding.copes.startswith("no") and not finding.copes.startswith("not") for _, finding in findings)
+    console.print(f"{account.requests} requests. Nothing was changed in Close or written to disk.")
+    console.print(f"The connector does not cope with {failures} of {len(findings)}.")
+    return 1 if failures else 0
+
+
+def main() -> int:
+    """Probe the account of a config; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="probe", description=__doc__)
+    parser.add_argument("--config", required=True, help="the connector's config, with the key of a real account")
+    path = Path(parser.parse_args().config)
+    console = Console(highlight=False)
+    logging.getLogger("airbyte").setLevel(logging.WARNING)  # the transport tells of every wait
+    if not path.is_file():
+        console.print("Name the config of a real account: make probe CONFIG=secrets/config.json", markup=False)
+        return 2
+    try:
+        return probe(Account(orjson.loads(path.read_bytes())), console)
+    except orjson.JSONDecodeError as error:
+        console.print(f"{path} is no JSON: {error}", markup=False)
+    except AirbyteTracedException as error:
+        console.print(str(error.message), markup=False)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

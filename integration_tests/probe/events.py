@@ -1,0 +1,143 @@
+"""Questions about the event log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from integration_tests.probe.account import Account
+from integration_tests.probe.question import Finding, Question, ids, unseen, with_fraction
+from source_close.windows import MILLISECOND, Row, format_moment, moment_of, utc_now
+
+_STAMP = "date_updated"
+_FEW = 5
+_UNLISTED = ("object_type", "action", "object_id")
+
+
+def questions(account: Account) -> Iterator[Question]:
+    """All of them."""
+    yield Question("/event/: may date_updated be the only filter, and is it newest first?", _plain)
+    yield Question("/event/: how many rows does a page have at the most?", _page_size)
+    yield Question("/event/: does the filter by date_updated see milliseconds?", _precision)
+    yield Question("/event/: does a cursor keep the bounds of the first page?", partial(_cursor, repeated=False))
+    yield Question("/event/: what about a date filter beside a cursor?", partial(_cursor, repeated=True))
+    yield Question("/event/: how is a cursor refused that is none?", _bad_cursor)
+    for name in _UNLISTED:
+        yield Question(f"/event/: what about {name} alone, which is not documented?", partial(_unlisted, name=name))
+    yield Question("/event/: is there more than the last 30 days?", _retention)
+    yield Question("/event/: do events older than an hour show the object?", _data)
+
+
+def _plain(account: Account) -> Finding:
+    rows = _rows(account, 50)
+    if len(rows) < 2:
+        return unseen("fewer than two events")
+    stamps = [moment for row in rows if (moment := moment_of(row, _STAMP)) is not None]
+    if stamps == sorted(stamps, reverse=True):
+        return Finding("yes, newest first")
+    return Finding("events come out of order", "only by a few minutes: later ones might be left out")
+
+
+def _page_size(account: Account) -> Finding:
+    answer = account.get("event/", may_refuse=True, _limit=200)
+    if answer.is_refusal:
+        return Finding(answer.quote, "yes: it asks for 50")
+    return Finding(f"{len(answer.rows)} of 200 asked for", "yes: it asks for 50")
+
+
+def _precision(account: Account) -> Finding:
+    rows = _rows(account, 50)
+    moment = with_fraction(rows, _STAMP)
+    if moment is None:
+        return unseen("no event with a fraction of a second")
+    wanted = {row["id"] for row in rows if moment_of(row, _STAMP) == moment}
+    at = _between(account, format_moment(moment), format_moment(moment + MILLISECOND))
+    before = _between(account, format_moment(moment - timedelta(seconds=1)), format_moment(moment))
+    if wanted <= at and not wanted & before:
+        return Finding("to the millisecond; gte includes, lt excludes")
+    if wanted <= at | before:
+        return Finding("not to the millisecond", "yes: events are told by their ids")
+    return Finding("the range around it does not bring an event", "no: it could be missed")
+
+
+def _cursor(account: Account, *, repeated: bool) -> Finding:
+    rows = _rows(account, 50)
+    if len(rows) < 3 * _FEW:
+        return unseen(f"fewer than {3 * _FEW} events")
+    start, end = moment_of(rows[_FEW + 1], _STAMP), moment_of(rows[0], _STAMP)
+    oldest = moment_of(rows[2 * _FEW], _STAMP)
+    if start is None or end is None or oldest is None or not oldest < start < end:
+        return unseen("the latest events share a moment")
+    bounds: dict[str, Any] = {
+        "date_updated__gte": format_moment(start),
+        "date_updated__lt": format_moment(end + MILLISECOND),
+    }
+    first = account.get("event/", _limit=_FEW, **bounds)
+    if not first.body.get("cursor_next"):
+        return unseen("no cursor after the first page")
+    more: dict[str, Any] = bounds if repeated else {}
+    second = account.get("event/", may_refuse=True, _limit=_FEW, _cursor=first.body["cursor_next"], **more)
+    unused = "yes: it sends none" if repeated else ""
+    if second.is_refusal:
+        return Finding(second.quote, unused or "no: it could read one page only")
+    stays = all((moment_of(row, _STAMP) or start) >= start for row in second.rows)
+    if set(ids(first.rows)) & set(ids(second.rows)):
+        return Finding("the second page repeats rows of the first", unused or "no: it would not come to an end")
+    saw = "honoured" if repeated else "yes"
+    other = "ignored: older events come" if repeated else "no: older events come"
+    return Finding(saw if stays else other, unused or ("yes" if stays else "yes: it stops at its own lower bound"))
+
+
+def _bad_cursor(account: Account) -> Finding:
+    answer = account.get("event/", may_refuse=True, _limit=1, _cursor="none")
+    if not answer.is_refusal:
+        return Finding("not at all: it is ignored", "yes, unless a cursor expires within a sync")
+    is_known = answer.status == 400 and "cursor" in answer.raw
+    return Finding(answer.quote, "yes: it begins again where it was" if is_known else "no: the stream would fail")
+
+
+def _unlisted(account: Account, name: str) -> Finding:
+    rows = _rows(account, 50)
+    values = {str(row.get(name)) for row in rows if row.get(name)}
+    if not values or (name != "object_id" and len(values) < 2):
+        return unseen("all events are alike")
+    value = min(values)
+    answer = account.get("event/", may_refuse=True, _limit=50, **{name: value})
+    unused = "yes: it does not use this"
+    if answer.is_refusal:
+        return Finding(answer.quote, unused)
+    is_honoured = all(str(row.get(name)) == value for row in answer.rows)
+    return Finding("honoured" if is_honoured else "ignored: others come as well", unused)
+
+
+def _retention(account: Account) -> Finding:
+    before = format_moment(utc_now() - timedelta(days=31))
+    answer = account.get("event/", may_refuse=True, _limit=1, date_updated__lt=before)
+    if answer.is_refusal:
+        return Finding(answer.quote, "yes: it never asks for more than 30 days")
+    more = "yes: there are older events" if answer.rows else "no"
+    return Finding(more, "yes: it reads 30 days" if not answer.rows else "yes: it leaves them to Close")
+
+
+def _data(account: Account) -> Finding:
+    before = format_moment(utc_now() - timedelta(hours=2))
+    rows = [row for row in account.get("event/", _limit=50, date_updated__lt=before).rows if row["action"] != "deleted"]
+    if not rows:
+        return unseen("no event older than two hours that is no deletion")
+    shown = sum(bool(row.get("data")) for row in rows)
+    return Finding(f"{shown} of {len(rows)} do", "yes" if shown else "yes: what changed is read anew by its id")
+
+
+def _rows(account: Account, limit: int) -> list[Row]:
+    now = utc_now()
+    bounds: dict[str, Any] = {
+        "date_updated__gte": format_moment(now - timedelta(days=29)),
+        "date_updated__lt": format_moment(now),
+    }
+    return account.get("event/", _limit=limit, **bounds).rows
+
+
+def _between(account: Account, start: str, end: str) -> set[str]:
+    return set(ids(account.get("event/", _limit=50, date_updated__gte=start, date_updated__lt=end).rows))

@@ -1,0 +1,169 @@
+"""Questions about `POST /data/search/`, by which leads are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from integration_tests.probe.account import Account
+from integration_tests.probe.question import Finding, Question, ids, order_of, unseen, with_fraction
+from source_close.definitions import CUSTOM_PREFIX
+from source_close.windows import MILLISECOND, Row, format_moment, moment_of
+
+_PAGE = 200
+_STAMPS = {"lead": ["id", "date_created", "date_updated"]}
+
+
+def questions(account: Account) -> Iterator[Question]:
+    """All of them."""
+    yield Question("search: are 200 rows a page given, oldest date_updated first?", _page)
+    yield Question("search: does the range by date_updated see milliseconds?", _bounds)
+    yield Question("search: does include_counts tell totals, also with results_limit 0?", _counts)
+    yield Question("search: does the next page follow the one before?", _next_page)
+    yield Question("search: how is a cursor refused that is none?", _bad_cursor)
+    yield Question(f"search: what comes after {account.rows_a_chain:,} rows?", _past_the_end)
+    yield Question("search: are all the columns given that the connector asks for?", _columns)
+    yield Question("search: does `custom` in _fields give keys custom.cf_…?", _custom_values)
+    yield Question("search: can activities be searched by date_updated?", _activities)
+
+
+def _page(account: Account) -> Finding:
+    rows = _leads(account)
+    if len(rows) < 2:
+        return unseen("fewer than two leads")
+    stamps = [moment_of(row, "date_updated") for row in rows]
+    in_order = all(one is not None for one in stamps) and stamps == sorted(one for one in stamps if one is not None)
+    order = "oldest date_updated first" if in_order else order_of(rows)
+    copes = "yes" if in_order else "yes, unless far more than a few rows are out of order: it counts before it goes on"
+    return Finding(f"{len(rows)} rows, {order}", copes)
+
+
+def _bounds(account: Account) -> Finding:
+    rows = _leads(account)
+    moment = with_fraction(rows, "date_updated")
+    if moment is None:
+        return unseen("no lead with a fraction of a second")
+    wanted = {row["id"] for row in rows if moment_of(row, "date_updated") == moment}
+    step, wide = MILLISECOND, timedelta(seconds=1)
+    at = _ids_between(account, moment, moment + step)
+    before = _ids_between(account, moment - wide, moment)
+    after = _ids_between(account, moment + step, moment + wide)
+    if wanted <= at and not wanted & (before | after):
+        return Finding("to the millisecond; the start is included, the end is not")
+    if wanted <= at | before | after:
+        return Finding("not to the millisecond", "yes: rows that come twice are told by their ids")
+    return Finding("the range around it does not bring a lead", "no: it could be missed")
+
+
+def _counts(account: Account) -> Finding:
+    with_rows = account.search("lead", include_counts=True, _limit=1).body.get("count")
+    alone = account.search("lead", include_counts=True, results_limit=0)
+    count = alone.body.get("count")
+    if not isinstance(count, dict) or "total" not in count:
+        return Finding("no counts", "yes, slower: large windows are not shared among workers")
+    same = isinstance(with_rows, dict) and with_rows.get("total") == count["total"]
+    return Finding(
+        f"{count['total']:,} leads, {'the same' if same else 'not the same'} with rows; {len(alone.rows)} rows"
+    )
+
+
+def _next_page(account: Account) -> Finding:
+    size = 2
+    first = account.search("lead", **_sorted(), _fields=_STAMPS, _limit=size)
+    cursor = first.body.get("cursor")
+    if not cursor:
+        return unseen(f"no more than {size} leads")
+    second = account.search("lead", **_sorted(), _fields=_STAMPS, _limit=size, cursor=cursor)
+    whole = account.search("lead", **_sorted(), _fields=_STAMPS, _limit=2 * size)
+    if ids(first.rows) + ids(second.rows) == ids(whole.rows):
+        return Finding("yes, without gap or repetition")
+    return Finding("not exactly; leads may have changed meanwhile", "yes: rows are told by their ids")
+
+
+def _bad_cursor(account: Account) -> Finding:
+    answer = account.search("lead", may_refuse=True, _limit=1, cursor="none")
+    if not answer.is_refusal:
+        return Finding("not at all: it is ignored", "no: an expired one would begin again from the start")
+    is_known = answer.status == 400 and "cursor" in answer.raw
+    return Finding(answer.quote, "yes: it begins a new chain" if is_known else "no: the stream would fail")
+
+
+def _past_the_end(account: Account) -> Finding:
+    cursor: str | None = None
+    given, limit = 0, min(_PAGE, account.rows_a_chain)
+    while given < account.rows_a_chain:
+        body = {**_sorted(), "_fields": {"lead": ["id"]}, "_limit": limit, **({"cursor": cursor} if cursor else {})}
+        answer = account.search("lead", may_refuse=True, **body)
+        if answer.is_refusal:
+            return Finding(f"after {given:,} rows: {answer.quote}", "yes: it begins a new chain before")
+        given += len(answer.rows)
+        cursor = answer.body.get("cursor")
+        if not cursor:
+            break
+    if given < account.rows_a_chain:
+        return unseen(f"the account has {given:,} leads")
+    if not cursor:
+        return Finding(f"no cursor after {given:,} rows", "yes: it begins a new chain before")
+    answer = account.search("lead", may_refuse=True, **_sorted(), _fields={"lead": ["id"]}, _limit=1, cursor=cursor)
+    what = answer.quote if answer.is_refusal else f"{len(answer.rows)} more rows"
+    return Finding(f"a cursor; with it: {what}", "yes: it begins a new chain before")
+
+
+def _columns(account: Account) -> Finding:
+    wanted = _lead_fields(account)
+    answer = account.search("lead", may_refuse=True, _fields={"lead": wanted}, _limit=_PAGE)
+    if answer.is_refusal:
+        return Finding(answer.quote, "no: leads could not be read")
+    if not answer.rows:
+        return unseen("no leads")
+    absent = sorted(set(wanted) - {name for row in answer.rows for name in row} - {"custom"})
+    return Finding(f"{len(wanted)} asked for; in no row: {', '.join(absent) or 'none'}", "yes: absent ones stay null")
+
+
+def _custom_values(account: Account) -> Finding:
+    rows = account.search("lead", _fields={"lead": ["id", "custom"]}, _limit=_PAGE).rows
+    flat = sum(any(name.startswith(CUSTOM_PREFIX) for name in row) for row in rows)
+    nested = sum(bool(row.get("custom")) for row in rows)
+    if not flat and not nested:
+        return unseen("no custom values among 200 leads")
+    saw = f"of {len(rows)} leads: {flat} with custom.cf_… keys, {nested} with an object `custom`"
+    return Finding(saw, "yes" if flat >= nested else "no: custom values would be left out")
+
+
+def _activities(account: Account) -> Finding:
+    condition = _range("activity.note", "date_updated", datetime.fromisoformat("2000-01-01T00:00:00+00:00"), None)
+    answer = account.search("activity.note", condition, may_refuse=True, include_counts=True, _limit=1)
+    if answer.is_refusal:
+        return Finding(answer.quote, "yes: it does not use this; the event log tells of edits")
+    count = (answer.body.get("count") or {}).get("total")
+    return Finding(f"yes: {'?' if count is None else format(count, ',')} notes", "yes: it does not need this")
+
+
+def _leads(account: Account) -> list[Row]:
+    return account.search("lead", **_sorted(), _fields=_STAMPS, _limit=_PAGE).rows
+
+
+def _ids_between(account: Account, start: datetime, end: datetime) -> set[str]:
+    condition = _range("lead", "date_updated", start, end)
+    return set(ids(account.search("lead", condition, **_sorted(), _fields=_STAMPS, _limit=_PAGE).rows))
+
+
+def _sorted() -> dict[str, Any]:
+    field = {"type": "regular_field", "object_type": "lead", "field_name": "date_updated"}
+    return {"sort": [{"direction": "asc", "field": field}]}
+
+
+def _range(object_type: str, name: str, start: datetime, end: datetime | None) -> Row:
+    bounds = {"on_or_after": start, "before": end}
+    moments = {
+        bound: {"type": "fixed_utc", "value": format_moment(moment)} for bound, moment in bounds.items() if moment
+    }
+    field = {"type": "regular_field", "object_type": object_type, "field_name": name}
+    return {"type": "field_condition", "field": field, "condition": {"type": "moment_range", **moments}}
+
+
+def _lead_fields(account: Account) -> list[str]:
+    [definition] = [one for one in account.source.resolved_manifest["streams"] if one["name"] == "leads"]
+    fields: list[str] = definition["retriever"]["fields"]
+    return fields

@@ -1,0 +1,115 @@
+"""Runs the connector in a process that was forked after the imports, with waits a hundred times as short.
+
+The code is the connector's own. What is replaced stands in `_adapt`: clocks, sleeping, and sizes that would need more
+data than a soak run has.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import struct
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone, tzinfo
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from integration_tests.forked import resolved_manifest
+from source_close import run, transport
+from source_close.components import search_retriever
+from source_close.source import SourceClose
+from source_close.windows import floor_to_millisecond
+
+_FASTER = 100
+_SIZE = struct.calcsize("d")
+
+
+class SharedClock:
+    """The real time plus an offset that several processes see, in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        if not path.exists():
+            path.write_bytes(bytes(_SIZE))
+        with path.open("r+b") as file:
+            self._memory = mmap.mmap(file.fileno(), _SIZE)
+
+    def now(self) -> datetime:
+        """The moment, in UTC."""
+        return datetime.now(timezone.utc) + timedelta(seconds=self._offset())
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        struct.pack_into("d", self._memory, 0, self._offset() + seconds)
+
+    def _offset(self) -> float:
+        offset: float = struct.unpack_from("d", self._memory, 0)[0]
+        return offset
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a process is to read; `skew` is how far its clock is ahead of the server's, in seconds."""
+
+    config: dict[str, Any]
+    catalog: dict[str, Any]
+    state: list[dict[str, Any]] | None
+    clock: Path
+    skew: float
+    page_sizes: dict[int, int]
+    rows_a_chain: int
+
+
+def read(reading: Reading, output: Connection) -> None:
+    """Run `source-close read`; what it prints goes to `output`."""
+    os.dup2(output.fileno(), 1)
+    os.dup2(output.fileno(), 2)
+    _adapt(reading)
+    arguments = ["read"]
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("config", "catalog", "state"):
+            content = getattr(reading, name)
+            if content is not None:
+                path = Path(folder) / f"{name}.json"
+                path.write_text(json.dumps(content))
+                arguments += [f"--{name}", str(path)]
+        run.main(arguments)
+    sys.stdout.flush()
+
+
+def _adapt(reading: Reading) -> None:
+    defaults = transport.Transport.__init__.__kwdefaults__ or {}
+    defaults["now"] = lambda: time.monotonic() * _FASTER
+    defaults["sleep"] = lambda seconds: time.sleep(seconds / _FASTER)
+    clock, skew = SharedClock(reading.clock), timedelta(seconds=reading.skew)
+    for name, module in list(sys.modules.items()):
+        if name.startswith("source_close") and hasattr(module, "utc_now"):
+            setattr(module, "utc_now", lambda: floor_to_millisecond(clock.now() + skew))  # noqa: B010 - mypy knows no such module
+
+    class SkewedDatetime(datetime):
+        """Compared with the `Date` of an answer, which tells the real time."""
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + skew
+
+    vars(transport)["datetime"] = SkewedDatetime
+    search_retriever._ROWS_A_CHAIN = reading.rows_a_chain
+    search_retriever._ROWS_WORTH_SHARING = reading.rows_a_chain // 2
+    sized = _with_page_sizes(resolved_manifest(), reading.page_sizes)
+    SourceClose._pre_process_manifest = lambda self, manifest: sized  # type: ignore[method-assign]
+    SourceClose._validate_source = lambda self: None  # type: ignore[method-assign]
+
+
+def _with_page_sizes(node: Any, sizes: dict[int, int]) -> Any:
+    if isinstance(node, dict):
+        return {
+            key: sizes.get(value, value) if key == "page_size" else _with_page_sizes(value, sizes)
+            for key, value in node.items()
+        }
+    return [_with_page_sizes(one, sizes) for one in node] if isinstance(node, list) else node

@@ -1,0 +1,92 @@
+"""Airbyte's standard tests as acceptance-test-config.yml sets them, and those with a state, which they lack."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from _pytest.mark import ParameterSet
+from airbyte_cdk.test.models import ConnectorTestScenario
+from airbyte_cdk.test.standard_tests import SourceTestSuiteBase
+
+from integration_tests.close_api import LocalCloseApi
+from integration_tests.running import STREAMS, Connector, Result
+from integration_tests.truth import CURSOR_FIELD, LOOKBACK, assert_complete, moment, now, saved_cursor
+from source_close import SourceClose
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class TestStandard(SourceTestSuiteBase):
+    # Named here: the built-in derives it from the checkout's folder, which may have any name.
+    connector = SourceClose
+
+    @classmethod
+    def get_connector_root_dir(cls) -> Path:
+        return PROJECT
+
+
+def incremental_scenarios() -> list[ParameterSet]:
+    """The entries under `incremental`: a config, and the file of its future state."""
+    tests = yaml.safe_load((PROJECT / "acceptance-test-config.yml").read_text())["acceptance_tests"]
+    scenarios = [
+        (ConnectorTestScenario(config_path=entry["config_path"]), PROJECT / entry["future_state"]["future_state_path"])
+        for entry in tests["incremental"]["tests"]
+    ]
+    return [
+        pytest.param(
+            scenario, path, id=str(scenario.config_path), marks=[pytest.mark.requires_creds] * scenario.requires_creds
+        )
+        for scenario, path in scenarios
+    ]
+
+
+def connector_of(scenario: ConnectorTestScenario, folder: Path) -> Connector:
+    return Connector(scenario.get_config_dict(connector_root=PROJECT, empty_if_missing=False), folder)
+
+
+@pytest.fixture
+def first(scenario: ConnectorTestScenario, tmp_path: Path) -> Result:
+    """A read without a state."""
+    return connector_of(scenario, tmp_path).read()
+
+
+@pytest.mark.parametrize(("scenario", "future_state"), incremental_scenarios())
+def test_a_read_goes_on_from_the_state_of_the_last(
+    scenario: ConnectorTestScenario, future_state: Path, first: Result, tmp_path: Path
+) -> None:
+    assert_complete(first, *STREAMS)
+    assert {stream for stream in STREAMS if first.records(stream)} == set(STREAMS)
+    second = connector_of(scenario, tmp_path).read(state=first.states)
+    assert_complete(second, *STREAMS)
+    for stream in STREAMS:
+        since = saved_cursor(first, stream)
+        assert saved_cursor(second, stream) >= since, stream
+        # An older activity comes again if it was edited meanwhile; nobody does that to the local API.
+        oldest = since - LOOKBACK[stream]
+        again = [record for record in second.records(stream) if moment(record[CURSOR_FIELD[stream]]) < oldest]
+        assert not again or (scenario.requires_creds and stream == "activities"), stream
+
+
+@pytest.mark.parametrize(("scenario", "future_state"), incremental_scenarios())
+def test_a_state_from_the_future_neither_fails_nor_lasts(
+    scenario: ConnectorTestScenario, future_state: Path, tmp_path: Path
+) -> None:
+    """A stream that kept such a state would never bring a record again."""
+    state = json.loads(future_state.read_text())
+    assert {entry["stream"]["stream_descriptor"]["name"] for entry in state} == set(STREAMS)
+    result = connector_of(scenario, tmp_path).read(state=state)
+    assert_complete(result, *STREAMS)
+    for stream in STREAMS:
+        assert result.ids(stream) == [], stream
+        assert saved_cursor(result, stream) <= now(), stream
+
+
+def test_the_local_api_has_records_of_every_type(acceptance_api: LocalCloseApi) -> None:
+    """So that a standard read checks every part of the schemas."""
+    collections = acceptance_api.store.collections
+    for name in ("activity", "task"):
+        types = {record.type for record in collections[name].records.values()}
+        assert len(types) == {"activity": 14, "task": 9}[name], sorted(map(str, types))

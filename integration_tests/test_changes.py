@@ -1,0 +1,764 @@
+"""Late edits, deletions and merges, from Close's event log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from airbyte_cdk.test.standard_tests._read_assertions import RecordFormatChecker, StrictIntegerDraft7Validator
+
+from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.close_api.faults import Fault
+from integration_tests.conftest import KEY
+from integration_tests.running import Connector, Result
+from integration_tests.truth import CURSOR_FIELD, DAY, HOUR, MILLISECOND, assert_complete, moment, now, text
+from integration_tests.warehouse import DELETED_AT, FOLLOWING, Clock, RealClock, Warehouse
+
+# The types of activities that the event log tells of; `Created` and `ImportUpdate` it does not.
+LOGGED = (
+    "Note",
+    "Call",
+    "Email",
+    "SMS",
+    "WhatsAppMessage",
+    "Meeting",
+    "CustomActivity",
+    "FormSubmission",
+    "LeadStatusChange",
+    "OpportunityStatusChange",
+    "TaskCompleted",
+    "LeadMerge",
+)
+ANCHORS = {"lead": "lead_anchor", "Note": "acti_anchor", "task": "task_anchor"}
+
+
+@pytest.fixture
+def make(make_api: Callable[..., LocalCloseApi], tmp_path: Path) -> Callable[..., Warehouse]:
+    """An account of some leads, each with three notes and two tasks, a year old: `make(leads=3, num_workers=1)`."""
+
+    def make_warehouse(leads: int = 4, streams: tuple[str, ...] = FOLLOWING, **config: Any) -> Warehouse:
+        clock = Clock()
+        api = make_api(Volumes(users=1), end=clock() - DAY)
+        api.settings.now = clock
+        long_ago = clock() - 300 * DAY
+        # The newest of each stream, so that no window reaches back to anything else.
+        for kind, anchor in ANCHORS.items():
+            api.store.load_many(kind, 1, clock() - DAY, id=anchor, **{} if kind == "lead" else {"lead_id": None})
+        for number, lead_id in enumerate(api.store.load_many("lead", leads, long_ago, long_ago + DAY)):
+            at = long_ago + (number + 1) * DAY
+            api.store.load_many("Note", 3, at, at + DAY, lead_id=lead_id)
+            api.store.load_many("task", 2, at, at + DAY, lead_id=lead_id, is_complete=False)
+        return Warehouse(api, clock, tmp_path, {"attribution_window_hours": 0, **config}, streams)
+
+    return make_warehouse
+
+
+def leads_of(warehouse: Warehouse) -> list[str]:
+    leads = {one.id for one in warehouse.api.store.objects.values() if one.kind == "lead"}
+    return sorted(leads - set(ANCHORS.values()))
+
+
+def notes_of(warehouse: Warehouse) -> list[str]:
+    return sorted(warehouse.api.store.collections["activity/note"].records.keys() - set(ANCHORS.values()))
+
+
+def tasks_of(warehouse: Warehouse) -> list[str]:
+    return sorted(warehouse.api.store.collections["task"].records.keys() - set(ANCHORS.values()))
+
+
+def tombstones(result: Result, stream: str) -> dict[str, dict[str, Any]]:
+    return {row["id"]: row for row in result.records(stream) if row.get(DELETED_AT)}
+
+
+def living(result: Result, stream: str) -> dict[str, dict[str, Any]]:
+    rows = {row["id"]: row for row in result.records(stream) if not row.get(DELETED_AT)}
+    return {record_id: row for record_id, row in rows.items() if record_id not in ANCHORS.values()}
+
+
+@dataclass
+class Story:
+    """Two syncs by the installed command, and what happened between them."""
+
+    api: LocalCloseApi
+    began: datetime
+    schemas: dict[str, dict[str, Any]]
+    first: Result
+    requests_of_first: list[str]
+    second: Result
+    requests_of_second: list[str]
+    created: dict[str, str]
+    living: dict[str, set[str]]
+    deleted: dict[str, set[str]]
+    moved: set[str]
+    destination: str
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    """Every type of activity that the log tells of is edited and deleted 200 days after it was created."""
+    began = now()
+    with LocalCloseApi(Volumes(users=1), end=began - 365 * DAY) as api:
+        store, (long_ago, since) = api.store, (began - 250 * DAY, began - 200 * DAY)
+        keeper, destination, source, doomed = store.load_many("lead", 4, long_ago, since)
+        old = {kind: store.load_many(kind, 2, long_ago, since, lead_id=keeper) for kind in LOGGED}
+        store.load_many("Created", 2, long_ago, since, lead_id=keeper)
+        moved = store.load_many("Call", 2, long_ago, since, lead_id=source)
+        moved_tasks = store.load_many("task", 2, long_ago, since, lead_id=source)
+        emails = store.load_many("Email", 2, long_ago, since, lead_id=doomed)
+        tasks = store.load_many("task", 2, long_ago, since, lead_id=doomed)
+        lonely = store.load_many("task", 1, began - 100 * DAY, began - 99 * DAY, lead_id=None)[0]
+        recent = store.load_many("Note", 1, began - 6 * HOUR, began - 5 * HOUR, lead_id=keeper)[0]
+        created = {record.id: record.data()["date_created"] for record in store.objects.values()}
+        config = {"api_key": KEY, "base_url": api.url, "start_date": text(began - 365 * DAY)}
+        connector = Connector(config, tmp_path_factory.mktemp("story"))
+        schemas = {one["name"]: one["json_schema"] for one in connector.discover().of("CATALOG")[0]["streams"]}
+        api.clear_requests()
+        first = connector.read(FOLLOWING)
+        requests_of_first = [entry.path for entry in api.requests]
+
+        for edited, deleted in old.values():
+            store.edit(edited)
+            store.delete(deleted)
+        store.edit(recent, note="edited within the attribution window")
+        back_dated = store.add("Note", lead_id=keeper, date_created=text(began - 150 * DAY))["id"]
+        merge = store.merge(source, destination)["id"]
+        store.delete(doomed)
+        store.delete(lonely)
+        api.clear_requests()
+        second = connector.read(FOLLOWING, state=first.states)
+        yield Story(
+            api=api,
+            began=began,
+            schemas=schemas,
+            first=first,
+            requests_of_first=requests_of_first,
+            second=second,
+            requests_of_second=[entry.path for entry in api.requests],
+            created=created,
+            living={
+                "activities": {edited for edited, _ in old.values()} | {recent, back_dated, merge, *moved},
+                "tasks": set(moved_tasks),
+                "leads": {keeper, destination},
+            },
+            deleted={
+                "activities": {deleted for _, deleted in old.values()} | set(emails),
+                "tasks": {*tasks, lonely},
+                "leads": {source, doomed},
+            },
+            moved={*moved, *moved_tasks},
+            destination=destination,
+        )
+
+
+def test_a_first_sync_sweeps_nothing_and_saves_where_it_was_in_the_log(story: Story) -> None:
+    assert_complete(story.first, *FOLLOWING)
+    assert not any(path.startswith("/event/") for path in story.requests_of_first)
+    for stream in FOLLOWING:
+        assert tombstones(story.first, stream) == {}
+        position = moment(story.first.state(stream)["event_log_position"])
+        assert timedelta(seconds=-2) <= position - story.began <= HOUR
+
+
+@pytest.mark.parametrize("stream", FOLLOWING)
+def test_every_change_comes_with_the_next_sync(story: Story, stream: str) -> None:
+    """Late edits of every type, back-dated ones, deletions, children of a deleted lead, merges; once each."""
+    assert_complete(story.second, *FOLLOWING)
+    came = living(story.second, stream)
+    assert set(came) == story.living[stream]
+    assert set(tombstones(story.second, stream)) == story.deleted[stream]
+    # The attribution window, the lookback and the log tell of the same ones.
+    assert story.second.repeated(stream) == []
+    for record_id, row in came.items():
+        source = story.api.store.get(record_id)
+        assert {name: row.get(name) for name in source.keys() - {"custom"}} == {
+            name: value for name, value in source.items() if name != "custom"
+        }
+        if record_id in story.moved:
+            assert row["lead_id"] == story.destination
+
+
+@pytest.mark.parametrize("stream", FOLLOWING)
+def test_the_row_of_a_deletion(story: Story, stream: str) -> None:
+    """The id, when it went, and a cursor value that a destination which deduplicates takes for new enough."""
+    for record_id, row in tombstones(story.second, stream).items():
+        assert row.keys() == {"id", CURSOR_FIELD[stream], DELETED_AT}
+        assert story.began <= moment(row[DELETED_AT]) < now()
+        if stream == "activities":
+            assert moment(row["date_created"]) == moment(story.created[record_id])
+        else:
+            assert row["date_updated"] == row[DELETED_AT]
+
+
+def test_when_a_record_was_deleted_is_in_the_discovered_schemas(story: Story) -> None:
+    for stream, schema in story.schemas.items():
+        if stream not in FOLLOWING:
+            assert DELETED_AT not in schema["properties"]
+            continue
+        column = schema["properties"][DELETED_AT]
+        assert (set(column["type"]), column["format"]) == ({"string", "null"}, "date-time")
+        validator = StrictIntegerDraft7Validator(schema, format_checker=RecordFormatChecker())
+        for record in (*story.first.records(stream), *story.second.records(stream)):
+            assert [error.message for error in validator.iter_errors(record)] == []
+
+
+def test_a_sync_with_few_changes_takes_few_requests(story: Story) -> None:
+    paths = story.requests_of_second
+    assert sum(path.startswith("/event/") for path in paths) <= 2
+    assert len(paths) <= 9
+
+
+@pytest.mark.parametrize("merge_activity_on", ["destination", "source"])
+@pytest.mark.parametrize("moves_date_updated", [True, False])
+def test_a_merge_removes_the_source_and_brings_what_moved(
+    make: Callable[..., Warehouse],
+    merge_activity_on: Literal["destination", "source"],
+    moves_date_updated: bool,
+) -> None:
+    warehouse = make()
+    warehouse.api.settings.lead_merge_activity_on = merge_activity_on
+    warehouse.api.settings.merge_moves_date_updated = moves_date_updated
+    warehouse.sync()
+    warehouse.assert_is_current()
+    source, destination, *_ = leads_of(warehouse)
+    moved = [child for child in warehouse.api.store.children_of(source) if child.startswith(("acti", "task", "noti"))]
+    warehouse.clock.advance(hours=3)
+    merge = warehouse.api.store.merge(source, destination)["id"]
+    warehouse.clock.advance(hours=3)
+
+    result = warehouse.sync()
+
+    assert set(tombstones(result, "leads")) == {source}
+    assert destination in living(result, "leads")
+    assert set(moved) | {merge} == {*living(result, "activities"), *living(result, "tasks")}
+    assert tombstones(result, "activities") == tombstones(result, "tasks") == {}
+    warehouse.assert_is_current()
+
+
+def test_deleted_and_there_again_ends_alive(make: Callable[..., Warehouse]) -> None:
+    warehouse = make()
+    store, clock = warehouse.api.store, warehouse.clock
+    warehouse.sync()
+    lead, note, quiet, task = leads_of(warehouse)[0], *notes_of(warehouse)[:2], tasks_of(warehouse)[0]
+    kept = {one: store.objects[one] for one in (lead, note, quiet, task)}
+    for restored_before_sync in (True, False):
+        for one in (note, quiet, task, lead):
+            clock.advance(minutes=2)
+            if one in store.objects:
+                store.delete(one)
+        if not restored_before_sync:
+            result = warehouse.sync()
+            assert {note, quiet} <= set(tombstones(result, "activities"))
+            assert task in tombstones(result, "tasks")
+            assert lead in tombstones(result, "leads")
+        clock.advance(minutes=10)
+        for one in (lead, note, task):
+            store.add(kept[one].kind, **kept[one].data() | {"date_updated": text(clock())})
+        store.load(kept[quiet].kind, [kept[quiet].data()])  # no event tells of it
+        clock.advance(minutes=10)
+        result = warehouse.sync()
+        if restored_before_sync:
+            assert {note, quiet, lead, task}.isdisjoint(
+                {*tombstones(result, "activities"), *tombstones(result, "leads"), *tombstones(result, "tasks")}
+            )
+            warehouse.assert_is_current()
+        else:
+            # No event and no date tells that it is there again.
+            warehouse.assert_is_current(besides={quiet})
+        for stream in FOLLOWING:
+            assert result.repeated(stream) == []
+        clock.advance(hours=1)
+
+
+def test_what_merely_cannot_be_seen_is_not_deleted(make: Callable[..., Warehouse]) -> None:
+    warehouse = make()
+    store, clock = warehouse.api.store, warehouse.clock
+    warehouse.sync()
+    before = {stream: dict(table) for stream, table in warehouse.tables.items()}
+    hidden, *_ = leads_of(warehouse)
+    clock.advance(hours=1)
+    store.edit(hidden, description="edited")
+    for child in store.children_of(hidden):
+        store.edit(child)
+    warehouse.api.settings.hidden_lead_ids = {hidden}
+    clock.advance(hours=1)
+    result = warehouse.sync()
+    assert {**living(result, "activities"), **living(result, "tasks"), **living(result, "leads")} == {}
+    assert warehouse.tables == before
+    # Nor does it count as deleted where the log does tell of changes, as it does if the role changes while it is read.
+    warehouse.api.settings.hidden_lead_ids = set()
+    clock.advance(hours=1)
+    store.edit(hidden, description="edited again")
+    for child in store.children_of(hidden):
+        store.edit(child)
+    clock.advance(days=2)
+
+    def hide(_: int) -> None:
+        if any(
+            "date_updated__gte" in one.query and one.path == "/event/" and one.status for one in warehouse.api.requests
+        ):
+            warehouse.api.settings.hidden_lead_ids = {hidden}
+
+    stop = store.on_request(hide)
+    result = warehouse.sync(["activities"])
+    stop()
+    assert warehouse.refetches("/activity/") != []
+    assert living(result, "activities") == tombstones(result, "activities") == {}
+
+
+def test_several_changes_of_one_object_and_an_edit_before_a_deletion(make: Callable[..., Warehouse]) -> None:
+    warehouse = make()
+    store, clock = warehouse.api.store, warehouse.clock
+    warehouse.sync()
+    note, doomed, *_ = notes_of(warehouse)
+    task, *_ = tasks_of(warehouse)
+    lead = leads_of(warehouse)[-1]
+    clock.advance(hours=2)
+    for number in range(4):
+        store.edit(note, note=f"edit {number}")
+        store.edit(doomed, note=f"edit {number}")
+        store.edit(lead, status_id=store.factory.world.lead_statuses[number % 2].id)
+        clock.advance(seconds=45 if number < 2 else 600)  # the first ones fold into one event
+    completed = store.complete_task(task)["id"]
+    store.delete(doomed)
+    new = store.add("Note", lead_id=lead)["id"]
+    store.delete(new)  # nobody ever saw it
+    result = warehouse.sync()
+    assert note in living(result, "activities")
+    assert completed in living(result, "activities")
+    assert result.records("activities").count(living(result, "activities")[note]) == 1
+    assert {doomed, new} <= set(tombstones(result, "activities"))
+    for stream in FOLLOWING:
+        assert result.repeated(stream) == []
+    warehouse.assert_is_current()
+    clock.advance(minutes=1)
+    store.reopen_task(task)
+    clock.advance(minutes=1)
+    assert completed in tombstones(warehouse.sync(), "activities")
+    warehouse.assert_is_current()
+
+
+def test_meetings_that_move_and_those_of_days_to_come(make: Callable[..., Warehouse]) -> None:
+    """Their `date_created` follows their start, so that they leave the windows of the list."""
+    warehouse = make()
+    store, clock = warehouse.api.store, warehouse.clock
+    lead, *_ = leads_of(warehouse)
+    past, other = store.load_many("Meeting", 2, clock() - 20 * DAY, clock() - 10 * DAY, lead_id=lead)
+    warehouse.sync()
+    clock.advance(days=1)
+    booked = store.add("Meeting", lead_id=lead, starts_at=text(clock() + 9 * DAY))["id"]
+    store.reschedule_meeting(past, clock() + 5 * DAY)
+    store.reschedule_meeting(other, clock() - 200 * DAY)
+    clock.advance(hours=1)
+    assert {booked, past, other} == set(living(warehouse.sync(), "activities"))
+    warehouse.assert_is_current()
+    clock.advance(hours=1)
+    store.reschedule_meeting(booked, clock() + 3 * DAY)
+    store.delete(past)
+    clock.advance(hours=1)
+    result = warehouse.sync()
+    assert set(tombstones(result, "activities")) == {past}
+    warehouse.assert_is_current()
+
+
+def test_option_off_sweeps_nothing_and_keeps_the_position(make: Callable[..., Warehouse]) -> None:
+    warehouse = make()
+    store, clock = warehouse.api.store, warehouse.clock
+    warehouse.sync()
+    position = {stream: warehouse.position(stream) for stream in FOLLOWING}
+    clock.advance(hours=1)
+    edited, deleted, *_ = notes_of(warehouse)
+    store.edit(edited)
+    store.delete(deleted)
+    store.delete(leads_of(warehouse)[0])
+    clock.advance(hours=1)
+    warehouse.config = {"capture_changes": False}
+    result = warehouse.sync()
+    assert living(result, "activities") == tombstones(result, "activities") == {}
+    assert all(DELETED_AT not in row for row in result.records("activities"))
+    assert warehouse.event_pages() == 0
+    assert warehouse.refetches() == []
+    assert result.logs("WARN", "ERROR") == []
+    assert {stream: warehouse.position(stream) for stream in FOLLOWING} == position
+    warehouse.config = {}
+    clock.advance(hours=1)
+    warehouse.sync()
+    warehouse.assert_is_current()
+    # With a first sync that had it off, the log is followed from the saved cursor on.
+    for state in warehouse.states.values():
+        del state["stream"]["stream_state"]["event_log_position"]
+        state["stream"]["stream_state"] = {name: text(clock()) for name in state["stream"]["stream_state"]}
+    clock.advance(hours=1)
+    store.delete(notes_of(warehouse)[0])
+    clock.advance(hours=1)
+    warehouse.sync()
+    warehouse.assert_is_current()
+
+
+@pytest.mark.parametrize("status", [402, 403])
+def test_a_key_without_the_right_gets_one_warning_and_catches_up(make: Callable[..., Warehouse], status: int) -> None:
+    warehouse = make()
+    store, clock = warehouse.api.store, warehouse.clock
+    warehouse.api.settings.forbidden = {"/event/": status}
+    assert warehouse.sync().logs("WARN", "ERROR") == []
+    position = {stream: warehouse.position(stream) for stream in FOLLOWING}
+    clock.advance(hours=1)
+    edited, deleted, *_ = notes_of(warehouse)
+    store.edit(edited)
+    store.delete(deleted)
+    new = store.add("Note", lead_id=leads_of(warehouse)[1])["id"]
+    task = store.edit(tasks_of(warehouse)[0])["id"]
+    clock.advance(hours=1)
+
+    result = warehouse.sync()
+
+    assert set(living(result, "activities")) == {new}
+    assert set(living(result, "tasks")) == {task}
+    assert result.errors == []
+    (warning,) = result.logs("WARN", "ERROR")
+    assert "may not read the event log" in warning
+    assert "capture_changes" in warning
+    assert str(status) in warning
+    assert {stream: warehouse.position(stream) for stream in FOLLOWING} == position
+    # Where the stream event_log is read too, it fails as it always did, and the others do not.
+    result = warehouse.sync([*FOLLOWING, "event_log"], complete=False)
+    assert result.exit_code != 0
+    assert result.status("event_log") == "INCOMPLETE"
+    assert {stream: result.status(stream) for stream in FOLLOWING} == dict.fromkeys(FOLLOWING, "COMPLETE")
+    assert len([one for one in result.logs("WARN") if "may not read the event log" in one]) == 1
+    assert {stream: warehouse.position(stream) for stream in FOLLOWING} == position
+    warehouse.api.settings.forbidden = {}
+    clock.advance(hours=1)
+    assert deleted in tombstones(warehouse.sync(), "activities")
+    warehouse.assert_is_current()
+
+
+def test_a_gap_that_the_log_does_not_reach_is_named(make: Callable[..., Warehouse]) -> None:
+    warehouse = make()
+    store, clock = warehouse.api.store, warehouse.clock
+    warehouse.sync()
+    position = warehouse.position("activities")
+    lost, edited, deleted, *_ = notes_of(warehouse)
+    clock.advance(days=1)
+    store.delete(lost)
+    clock.advance(days=20)
+    store.edit(edited)
+    store.delete(deleted)
+    clock.advance(days=20)
+    result = warehouse.sync()
+    warnings = result.logs("WARN")
+    assert len(warnings) == len(FOLLOWING)
+    for stream in FOLLOWING:
+        (warning,) = [one for one in warnings if f"Stream {stream}:" in one]
+        assert position[:16] in warning
+        assert text(clock() - 30 * DAY)[:16] in warning
+        assert f"Refresh (reset) the stream {stream}" in warning
+    assert result.exit_code == 0
+    assert set(tombstones(result, "activities")) == {deleted}
+    warehouse.assert_is_current(besides={lost})
+    clock.advance(days=29)
+    assert warehouse.sync().logs("WARN") == []
+
+
+def change_800_times(warehouse: Warehouse, every: float = 1) -> None:
+    """800 events, one `every` so many seconds, about 700 objects of which windows bring the hundred leads only."""
+    store = warehouse.api.store
+    warehouse.api.settings.event_consolidation = 0
+    changes: list[Callable[[], object]] = [partial(store.edit, note) for note in notes_of(warehouse)[:350]]
+    changes += [partial(store.delete, task) for task in tasks_of(warehouse)[:250]]
+    for lead in leads_of(warehouse)[:100]:
+        changes += [partial(store.edit, lead, description=f"edit {number}") for number in (1, 2)]
+    store.factory.maker.random.shuffle(changes)
+    for change in changes:
+        warehouse.clock.advance(seconds=every)
+        change()
+
+
+@pytest.mark.parametrize("every", [1, 100])
+@pytest.mark.parametrize(
+    "streams", [("activities",), FOLLOWING, (*FOLLOWING, "event_log"), ("event_log", "tasks")], ids="+".join
+)
+def test_800_events_cost_their_pages_and_a_request_for_100_objects(
+    make: Callable[..., Warehouse], streams: tuple[str, ...], every: int
+) -> None:
+    warehouse = make(leads=125, streams=streams)
+    warehouse.sync()
+    own = 1 if "event_log" in streams else 0
+    assert warehouse.event_pages() == own  # nothing is swept on a first sync
+    warehouse.clock.advance(hours=1)
+    change_800_times(warehouse, every)
+    warehouse.clock.advance(hours=1)
+    result = warehouse.sync()
+    assert len(result.records("event_log")) == 800 * own
+    assert 16 <= warehouse.event_pages() <= 16 + own
+    changed = {"/activity/": ("activities", 350), "/task/": ("tasks", 250), "/lead/": ("leads", 0)}
+    for path, (stream, count) in changed.items():
+        refetches = warehouse.refetches(path)
+        assert sum(map(len, refetches)) == (count if stream in streams else 0)
+        assert len(refetches) == ((count + 99) // 100 if stream in streams else 0)
+    warehouse.assert_is_current(*[stream for stream in streams if stream != "event_log"])
+    # And when nothing happened, one page; the stream event_log reads its last five minutes again.
+    warehouse.clock.advance(hours=1)
+    warehouse.sync()
+    assert 1 <= warehouse.event_pages() <= (7 if own else 1)
+    assert warehouse.refetches() == []
+
+
+@pytest.mark.parametrize("event_log", ["none", "older", "newer", "interrupted"])
+def test_the_stream_event_log_may_be_anywhere(make: Callable[..., Warehouse], event_log: str) -> None:
+    """Its pages serve the other streams; what it does not read itself is asked for besides."""
+    warehouse = make(leads=20, streams=(*FOLLOWING, "event_log"))
+    store, clock = warehouse.api.store, warehouse.clock
+    warehouse.sync()
+    synced_at = clock()
+    edits, deletions = notes_of(warehouse)[:12], notes_of(warehouse)[12:24]
+    for edited, deleted in zip(edits, deletions, strict=True):
+        clock.advance(minutes=10)
+        store.edit(edited)
+        store.delete(deleted)
+    clock.advance(minutes=20)
+    state: dict[str, Any] = {
+        "older": {"date_updated": text(synced_at - 2 * HOUR)},
+        "newer": {"date_updated": text(synced_at + HOUR)},
+        "interrupted": {
+            "date_updated": text(synced_at - HOUR),
+            "closed_windows": [[text(synced_at + 20 * 60_000 * MILLISECOND), text(synced_at + HOUR)]],
+        },
+    }
+    del warehouse.states["event_log"]
+    if event_log in state:
+        warehouse.states["event_log"] = {
+            "type": "STREAM",
+            "stream": {"stream_descriptor": {"name": "event_log"}, "stream_state": state[event_log]},
+        }
+    result = warehouse.sync()
+    assert set(living(result, "activities")) == set(edits)
+    assert set(tombstones(result, "activities")) == set(deletions)
+    assert warehouse.event_pages() <= 3
+    warehouse.assert_is_current()
+
+
+@pytest.mark.parametrize("hidden_as", ["missing", "null"])
+def test_a_key_that_sees_no_data_of_events(
+    make: Callable[..., Warehouse], hidden_as: Literal["missing", "null"]
+) -> None:
+    warehouse = make()
+    store, clock = warehouse.api.store, warehouse.clock
+    warehouse.api.settings.admin = False
+    warehouse.api.settings.event_data_for_non_admin = hidden_as
+    warehouse.sync()
+    earlier, later, edited, *_ = notes_of(warehouse)
+    created = {one: store.get(one)["date_created"] for one in (earlier, later)}
+    clock.advance(hours=1)
+    deleted_at = clock()
+    store.delete(earlier)
+    store.edit(edited)
+    store.merge(*leads_of(warehouse)[:2])
+    clock.advance(hours=3)
+    store.delete(later)
+    clock.advance(minutes=30)
+    result = warehouse.sync()
+    rows = tombstones(result, "activities")
+    assert set(rows) == {earlier, later}
+    # Without the data the moment of the deletion stands in for the creation: newer, so that the row counts.
+    assert timedelta() <= moment(rows[earlier]["date_created"]) - deleted_at < timedelta(seconds=1)
+    assert moment(rows[later]["date_created"]) == moment(created[later])
+    warehouse.assert_is_current()
+
+
+def test_late_reordered_and_consolidated_events(make: Callable[..., Warehouse]) -> None:
+    """Events that show up to 4:50 minutes late, in any order, while syncs follow each other by seconds or minutes."""
+    warehouse = make(leads=6)
+    store, clock = warehouse.api.store, warehouse.clock
+    random = store.factory.maker.random
+    warehouse.api.settings.event_lag = lambda event: random.uniform(0, 290)
+    warehouse.sync()
+    for number in range(14):
+        for _ in range(random.randrange(5)):
+            notes, tasks = notes_of(warehouse), tasks_of(warehouse)
+            store.edit(random.choice(notes[:4]), note=f"round {number}")
+            store.edit(random.choice(notes[:4]), note=f"round {number} again")
+            if len(notes) > 6 and random.random() < 0.5:
+                store.delete(random.choice(notes[4:]))
+            if random.random() < 0.2:
+                store.delete(random.choice(tasks))
+            clock.advance(seconds=random.randrange(20))
+        clock.advance(seconds=random.choice([5, 40, 100, 200]))
+        if number % 2:
+            warehouse.sync()
+    clock.advance(seconds=291)
+    warehouse.sync()
+    warehouse.assert_is_current()
+
+
+def test_a_clock_that_is_behind_the_servers(make: Callable[..., Warehouse]) -> None:
+    warehouse = make()
+    store, clock = warehouse.api.store, warehouse.clock
+    warehouse.skew = timedelta(minutes=-20)
+    warehouse.sync()
+    for _ in range(4):
+        edited, deleted, *_ = notes_of(warehouse)
+        store.edit(edited)
+        store.delete(deleted)
+        clock.advance(minutes=13)
+        warehouse.sync()
+    clock.advance(minutes=20)
+    warehouse.sync()
+    warehouse.assert_is_current()
+
+
+def test_a_clock_that_is_ahead_of_the_servers(make_api: Callable[..., LocalCloseApi], tmp_path: Path) -> None:
+    """The server's `Date` tells the real time, so this test runs in it. Five minutes ahead the overlap makes up for."""
+    clock = RealClock()
+    api = make_api(Volumes(leads=8, tasks=20, users=1), end=clock() - 40 * DAY)
+    api.store.load_many("Note", 20, clock() - 90 * DAY, clock() - 80 * DAY)
+    warehouse = Warehouse(api, clock, tmp_path, {"start_date": text(clock() - 500 * DAY)}, skew=timedelta(minutes=20))
+    warehouse.sync()
+    store = api.store
+    for _ in range(2):
+        edited, deleted, *_ = notes_of(warehouse)
+        store.edit(edited)
+        store.delete(deleted)
+        store.delete(leads_of(warehouse)[0])
+        time.sleep(0.05)
+        warehouse.sync()
+        warehouse.assert_is_current()
+
+
+def test_deleted_leads_that_the_search_index_still_shows(make: Callable[..., Warehouse]) -> None:
+    """The index lags by eight minutes, the log by none; syncs every two minutes see the lead in their windows."""
+    warehouse = make(streams=("leads",))
+    store, clock = warehouse.api.store, warehouse.clock
+    warehouse.sync()
+    clock.advance(hours=1)
+    doomed, other, *_ = leads_of(warehouse)
+    store.edit(doomed, description="seen just before")
+    clock.advance(minutes=1)
+    warehouse.api.settings.search_lag = 8 * 60
+    store.delete(doomed)
+    for _ in range(6):
+        clock.advance(seconds=110)
+        store.edit(other, description=text(clock()))
+        warehouse.sync()
+        assert doomed not in warehouse.tables["leads"]
+    clock.advance(minutes=9)
+    warehouse.sync()
+    warehouse.assert_is_current("leads")
+
+
+def test_changes_while_a_sync_runs_come_with_it_or_with_the_next(make: Callable[..., Warehouse]) -> None:
+    warehouse = make(leads=8, streams=(*FOLLOWING, "event_log"))
+    store, clock = warehouse.api.store, warehouse.clock
+    warehouse.sync()
+
+    def change(number: int) -> None:
+        clock.advance(seconds=20)
+        if number == when:
+            source, destination, doomed, *_ = leads_of(warehouse)
+            store.merge(source, destination)
+            store.delete(doomed)
+            store.edit(notes_of(warehouse)[0], note=f"edited during request {number}")
+            store.delete(notes_of(warehouse)[1])
+
+    for when in (1, 3, 5):
+        clock.advance(hours=1)
+        store.edit(notes_of(warehouse)[2], note=f"edited before the sync with {when}")
+        stop = store.on_request(change)
+        result = warehouse.sync()
+        stop()
+        assert len(warehouse.api.requests) >= when
+        for stream in FOLLOWING:
+            # A deletion that happened meanwhile may follow the row that it ends; nothing else comes twice.
+            assert set(result.repeated(stream)) <= set(tombstones(result, stream))
+        clock.advance(seconds=30)
+        warehouse.sync()
+        warehouse.assert_is_current()
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1)])
+def test_one_worker_and_any_order_of_streams(make: Callable[..., Warehouse], order: tuple[int, ...]) -> None:
+    names = ("activities", "leads", "tasks", "event_log")
+    warehouse = make(leads=125, streams=[names[one] for one in order], num_workers=1)
+    warehouse.sync()
+    warehouse.clock.advance(hours=1)
+    change_800_times(warehouse)
+    warehouse.clock.advance(hours=2)
+    del warehouse.states["event_log"]  # a first sync of it splits its windows, for which the others wait
+    warehouse.sync([*warehouse.streams, "users", "custom_fields"])
+    assert warehouse.event_pages() > 16
+    warehouse.assert_is_current()
+
+
+def test_an_event_endpoint_that_fails_fails_who_needs_it_and_the_next_sync_catches_up(
+    make: Callable[..., Warehouse],
+) -> None:
+    warehouse = make()
+    warehouse.retry_seconds = 0.1
+    store, clock = warehouse.api.store, warehouse.clock
+    warehouse.sync(["activities", "leads"])
+    position = warehouse.position("activities")
+    clock.advance(hours=1)
+    edited, deleted, *_ = notes_of(warehouse)
+    store.edit(edited)
+    store.delete(deleted)
+    store.delete(leads_of(warehouse)[0])
+    new = store.add("Note", lead_id=leads_of(warehouse)[0])["id"]
+    clock.advance(hours=1)
+    warehouse.api.faults.add(Fault("status", "/event/", status=503))
+    result = warehouse.sync([*FOLLOWING, "users"], complete=False)
+    assert result.exit_code != 0
+    statuses = {stream: result.status(stream) for stream in (*FOLLOWING, "users")}
+    assert statuses == {
+        "activities": "INCOMPLETE",
+        "leads": "INCOMPLETE",
+        "tasks": "COMPLETE",  # its first sync
+        "users": "COMPLETE",
+    }
+    named = {error["stream_descriptor"]["name"]: error for error in result.errors if error.get("stream_descriptor")}
+    assert named.keys() == {"activities", "leads"}
+    for stream, error in named.items():
+        assert error["failure_type"] == "transient_error"
+        assert error["message"].startswith(f"Stream {stream}: GET /api/v1/event/ answered 503")
+    # What the lists tell came, and is saved; what the log tells is still to come.
+    assert set(living(result, "activities")) == {new}
+    assert warehouse.position("activities") == position
+    warehouse.api.faults.clear()
+    clock.advance(hours=1)
+    warehouse.sync()
+    warehouse.assert_is_current()
+
+
+@pytest.mark.parametrize("path", ["/activity/", "/task/", "/lead/"])
+def test_faults_of_the_lists_that_are_asked_by_id(make: Callable[..., Warehouse], path: str) -> None:
+    warehouse = make(leads=60)
+    store, clock, faults = warehouse.api.store, warehouse.clock, warehouse.api.faults
+    stream = {"/activity/": "activities", "/task/": "tasks", "/lead/": "leads"}[path]
+    warehouse.sync()
+    clock.advance(hours=1)
+    for lead in leads_of(warehouse)[:52]:
+        store.delete(lead)
+    clock.advance(hours=1)
+
+    def by_ids(query: dict[str, str]) -> bool:
+        return "id__in" in query
+
+    # More than a hundred activities and tasks: the second request is the one that fails.
+    warehouse.retry_seconds = 0.1
+    faults.add(Fault("status", path, status=500, when=by_ids, after=0 if stream == "leads" else 1))
+    position = warehouse.position(stream)
+    result = warehouse.sync(complete=False)
+    assert result.exit_code != 0
+    assert [one for one in FOLLOWING if result.status(one) != "COMPLETE"] == [stream]
+    assert warehouse.position(stream) == position
+    faults.clear()
+    faults.add(*(Fault(kind, path, when=by_ids, times=1) for kind in ("truncate", "reset", "rate_limit", "empty")))
+    warehouse.retry_seconds = None
+    result = warehouse.sync()
+    assert all(fault.struck for fault in faults.rules)
+    assert len(tombstones(result, stream)) == {"activities": 156, "tasks": 104, "leads": 52}[stream]
+    warehouse.assert_is_current()

@@ -1,0 +1,114 @@
+"""Syncs that are ended by force at any moment, and what the next one makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.truth import DAY, moment
+from integration_tests.warehouse import DELETED_AT, FOLLOWING, Clock, Warehouse
+
+
+@pytest.fixture
+def warehouse(make_api: Callable[..., LocalCloseApi], tmp_path: Path) -> Warehouse:
+    clock = Clock()
+    api = make_api(
+        Volumes(activities=90, leads=12, tasks=30, users=1), start=clock() - 300 * DAY, end=clock() - 40 * DAY
+    )
+    api.settings.now = clock
+    return Warehouse(api, clock, tmp_path, {"attribution_window_hours": 0}, (*FOLLOWING, "event_log"))
+
+
+def pick(warehouse: Warehouse, collection: str) -> str:
+    return str(warehouse.api.store.factory.maker.pick(sorted(warehouse.api.store.collections[collection].records)))
+
+
+def change(warehouse: Warehouse) -> None:
+    """Changes of every kind, to old and to new objects, of which the log tells."""
+    store, clock = warehouse.api.store, warehouse.clock
+    leads = sorted(store.factory.world.lead_ids)
+    store.merge(leads[0], leads[1])
+    store.delete(leads[2])
+    for collection in ("activity/note", "activity/call", "task"):
+        for _ in range(3):
+            clock.advance(seconds=30)
+            store.edit(pick(warehouse, collection))
+        store.delete(pick(warehouse, collection))
+    store.add("Note", lead_id=leads[3], note="back-dated", date_created="2024-04-05T06:07:08+00:00")
+    store.add("lead")
+    clock.advance(seconds=30)
+
+
+def test_a_later_sync_killed_at_any_moment_loses_nothing(warehouse: Warehouse) -> None:
+    """Rows that were printed count, and so does the last state that was; the next sync begins from it."""
+    warehouse.sync()
+    warehouse.clock.advance(hours=1)
+    change(warehouse)
+    warehouse.clock.advance(hours=1)
+    tables, states = deepcopy(warehouse.tables), dict(warehouse.states)
+    lines = len(warehouse.sync().messages)
+    wanted = {stream: dict(warehouse.tables[stream]) for stream in FOLLOWING}
+    warehouse.assert_is_current(besides=unlogged(warehouse))
+    moved_on = 0
+    for kill_after in range(12, lines, max(lines // 16, 1)):
+        warehouse.tables, warehouse.states = deepcopy(tables), dict(states)
+        positions = {stream: warehouse.position(stream) for stream in FOLLOWING}
+        warehouse.sync(kill_after=kill_after)
+        moved_on += any(warehouse.position(stream) != positions[stream] for stream in FOLLOWING)
+        for stream in FOLLOWING:
+            # Where the position has moved on, everything that the log told has been printed.
+            if warehouse.position(stream) != positions[stream]:
+                assert warehouse.tables[stream] == wanted[stream]
+        warehouse.sync()
+        assert {stream: warehouse.tables[stream] for stream in FOLLOWING} == wanted
+    assert moved_on > 1
+
+
+def test_a_first_sync_killed_at_any_moment_learns_what_was_deleted_meanwhile(warehouse: Warehouse) -> None:
+    store, clock = warehouse.api.store, warehouse.clock
+    lines = len(warehouse.sync().messages)
+    for kill_after in range(10, lines, max(lines // 12, 1)):
+        warehouse.tables, warehouse.states = {}, {}
+        clock.advance(hours=1)
+        began = clock()
+        warehouse.sync(kill_after=kill_after)
+        for stream in FOLLOWING:
+            # Not a row without a state before it that tells from where in the log to go on.
+            if warehouse.tables.get(stream):
+                assert abs((moment(warehouse.position(stream)) - began).total_seconds()) < 60
+        # What has come by then goes, as far as there is any.
+        clock.advance(hours=2)
+        for stream in ("activities", "tasks", "leads"):
+            for record_id in list(warehouse.tables.get(stream, {}))[:2]:
+                if record_id in store.objects:
+                    store.delete(record_id)
+        clock.advance(hours=2)
+        warehouse.sync()
+        warehouse.assert_is_current(besides=unlogged(warehouse))
+
+
+def unlogged(warehouse: Warehouse) -> set[str]:
+    """Ids of what the log says nothing about: activities of the types `Created` and `ImportUpdate`."""
+    known = {**warehouse.tables["activities"], **{one.id: one.data() for one in warehouse.api.store.objects.values()}}
+    return {record_id for record_id, row in known.items() if row.get("_type") in {"Created", "ImportUpdate"}}
+
+
+@pytest.mark.parametrize("streams", [("activities", "leads"), ("tasks", "event_log")])
+def test_an_interrupted_sync_does_not_repeat_forever(warehouse: Warehouse, streams: tuple[str, ...]) -> None:
+    """After the sync that goes on, the next one has nothing to tell but what its windows overlap."""
+    warehouse.sync(streams)
+    warehouse.clock.advance(hours=1)
+    change(warehouse)
+    warehouse.clock.advance(hours=1)
+    warehouse.sync(streams, kill_after=20)
+    warehouse.sync(streams)
+    warehouse.clock.advance(hours=1)
+    result = warehouse.sync(streams)
+    rows: list[Any] = [row for stream in streams for row in result.records(stream)]
+    assert [row for row in rows if row.get(DELETED_AT)] == []
+    assert warehouse.refetches() == []

@@ -1,0 +1,66 @@
+"""`check`: each cause gets its own sentence, and a stream that may not be read does not fail the others."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.running import STREAMS, Connector
+
+
+def test_a_wrong_key(make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]) -> None:
+    api = make_api(Volumes(users=1))
+    result = connect(api, api_key="api_mistyped").check()
+    [status] = result.of("CONNECTION_STATUS")
+    assert status["status"] == "FAILED"
+    assert "401" in status["message"]
+    assert "API key" in status["message"]
+    assert "Settings > Developer > API Keys" in status["message"]
+    assert "api_mistyped" not in result.output
+    # One refusal is enough to know.
+    assert [(entry.path, entry.status) for entry in api.requests] == [("/me/", 401)]
+
+
+def test_no_network(make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]) -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))  # not listening: a connection is refused
+        connector = connect(make_api(Volumes(users=1)), base_url=f"http://127.0.0.1:{reserved.getsockname()[1]}/api/v1")
+        result = connector.check()
+    [status] = result.of("CONNECTION_STATUS")
+    assert status["status"] == "FAILED"
+    assert "could not be reached" in status["message"]
+    assert "Connection refused" in status["message"]
+    assert "API key" not in status["message"]
+
+
+def test_a_forbidden_stream_is_named_and_does_not_fail_the_others(
+    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
+) -> None:
+    api = make_api(Volumes(activities=30, leads=3, tasks=9, users=3))
+    api.settings.forbidden = {"/event/": 403, "/custom_field/": 402}
+    result = connect(api).check()
+    [status] = result.of("CONNECTION_STATUS")
+    assert status["status"] == "SUCCEEDED"
+    assert "event_log" in status["message"]
+    assert "403" in status["message"]
+    assert "custom_fields" in status["message"]
+    assert "402" in status["message"]
+    assert not {"activities", "leads", "tasks", "users"} & set(status["message"].replace(":", " ").split())
+    tried = {entry.path.split("/")[1] for entry in api.requests}
+    assert tried == {"me", "activity", "custom_field", "data", "event", "task", "user"}
+    # The cheapest request there is: a single row.
+    assert all(
+        int(entry.query["_limit"]) == 1 for entry in api.requests if entry.method == "GET" and "_limit" in entry.query
+    )
+    assert len(api.requests) <= 1 + len(STREAMS)
+
+
+def test_everything_forbidden(make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]) -> None:
+    api = make_api(Volumes(activities=30, leads=3, tasks=9, users=3))
+    paths = ("/activity/", "/custom_field/", "/data/search/", "/event/", "/task/", "/user/")
+    api.settings.forbidden = dict.fromkeys(paths, 403)
+    [status] = connect(api).check().of("CONNECTION_STATUS")
+    assert status["status"] == "FAILED"
+    assert all(stream in status["message"] for stream in STREAMS)
+    assert "permission" in status["message"]

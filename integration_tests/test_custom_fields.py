@@ -1,0 +1,517 @@
+"""Custom fields: the columns that discover declares, the values that reads bring, and what failures leave of them."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft7Validator, FormatChecker
+
+from integration_tests import running
+from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.close_api.faults import Fault
+from integration_tests.running import Connector, Result
+from integration_tests.truth import DAY, HOUR, assert_complete, clock_at, now, requests_of, text
+
+TEXT = {"type": ["string", "null"]}
+NUMBER = {"type": ["number", "null"]}
+DATE = {**TEXT, "format": "date"}
+DATE_TIME = {**TEXT, "format": "date-time", "airbyte_type": "timestamp_with_timezone"}
+# A value of each type as the API sends it, and the column that it belongs into.
+TYPES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "text": ("blue 🟦", TEXT),
+    "textarea": ("one\ntwo", TEXT),
+    "hidden": ("x1", TEXT),
+    "number": (12.5, NUMBER),
+    "date": ("2024-02-29", DATE),
+    "datetime": ("2024-02-29T10:11:12.130000+00:00", DATE_TIME),
+    "choices": ("Référé", TEXT),
+    "user": ("user_1", TEXT),
+    "contact": ("cont_1", TEXT),
+    "custom_object": ("coi_1", TEXT),
+}
+KINDS = ("lead", "contact", "opportunity", "activity")
+PLACES = ("leads", "leads.contacts", "leads.opportunities", "activities")
+NO_RIGHT = {"/custom_field/": 403}
+
+MakeApi = Callable[..., LocalCloseApi]
+Connect = Callable[..., Connector]
+Schemas = dict[str, dict[str, Any]]
+
+
+def add_field(api: LocalCloseApi, kind: str, field_type: str, *, several: bool = False, **more: Any) -> dict[str, Any]:
+    """Define a custom field."""
+    fields = {"type": field_type, "accepts_multiple_values": several, "description": None, "choices": None, **more}
+    return api.store.add(f"custom_field.{kind}", **fields)
+
+
+def key(field: dict[str, Any]) -> str:
+    return f"custom.{field['id']}"
+
+
+def schemas_of(result: Result) -> Schemas:
+    """The schema of each stream that a discover printed."""
+    [catalog] = result.of("CATALOG")
+    return {stream["name"]: stream["json_schema"] for stream in catalog["streams"]}
+
+
+def columns(schemas: Schemas, place: str) -> dict[str, Any]:
+    """The columns `custom.…` of a place such as `leads.contacts`, by name."""
+    stream, *path = place.split(".")
+    properties = schemas[stream]["properties"]
+    for column in path:
+        properties = properties[column]["items"]["properties"]
+    return {name: column for name, column in properties.items() if name.startswith("custom.")}
+
+
+def all_columns(schemas: Schemas) -> dict[str, set[str]]:
+    return {place: set(columns(schemas, place)) for place in PLACES}
+
+
+def misfits(result: Result, schemas: Schemas) -> list[str]:
+    """Where records do not match the discovered schemas."""
+    found = []
+    for stream, schema in schemas.items():
+        Draft7Validator.check_schema(schema)
+        validator = Draft7Validator(schema, format_checker=FormatChecker())
+        for record in result.records(stream):
+            found += [f"{stream}.{error.json_path}" for error in validator.iter_errors(record)]
+    return found
+
+
+def values(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in printed(record).items() if name.startswith("custom.")}
+
+
+def printed(record: dict[str, Any]) -> dict[str, Any]:
+    """A record as the CDK prints it: without the nulls at its top."""
+    return {name: value for name, value in record.items() if value is not None}
+
+
+def assert_as_stored(api: LocalCloseApi, result: Result, stream: str) -> int:
+    """Each custom value came as the server has it, nested ones included; how many came."""
+    count = 0
+    for record in result.records(stream):
+        stored = api.store.get(record["id"])
+        pairs = [(record, stored)]
+        for nested in ("contacts", "opportunities"):
+            pairs += zip(record.get(nested) or [], stored.get(nested) or [], strict=True)
+        for got, expected in pairs:
+            assert values(got) == values(expected)
+            count += len(values(got))
+        if stream == "leads":
+            listed = {f"custom.{entry['id']}": entry["value"] for entry in record["custom_fields"]}
+            assert listed == values(stored)
+            assert all(set(entry) == {"id", "name", "value"} for entry in record["custom_fields"])
+    return count
+
+
+def names_on_leads(result: Result) -> dict[str, str | None]:
+    return {entry["id"]: entry["name"] for lead in result.records("leads") for entry in lead["custom_fields"]}
+
+
+def definition_requests(api: LocalCloseApi) -> list[str]:
+    return [entry.path for entry in api.requests if entry.path.startswith("/custom_field")]
+
+
+def warnings_about_fields(result: Result) -> list[str]:
+    return [line for line in result.logs("WARN") if "ustom field" in line or "names of their fields" in line]
+
+
+def add_lead_family(api: LocalCloseApi, by_kind: dict[str, dict[str, Any]], **more: Any) -> str:
+    """A lead with a contact, an opportunity and a custom activity, with these values; returns its id."""
+    lead_id = str(api.store.add("lead", **by_kind.get("lead", {}), **more)["id"])
+    api.store.add("contact", lead_id=lead_id, **by_kind.get("contact", {}))
+    api.store.add("opportunity", lead_id=lead_id, **by_kind.get("opportunity", {}))
+    api.store.add("CustomActivity", lead_id=lead_id, **by_kind.get("activity", {}))
+    return lead_id
+
+
+def test_every_type_with_one_and_several_values(make_api: MakeApi, connect: Connect) -> None:
+    api = make_api(Volumes(users=3))
+    expected: dict[str, dict[str, Any]] = {}
+    by_kind: dict[str, dict[str, Any]] = {}
+    for kind, place in zip(KINDS, PLACES, strict=True):
+        expected[place], by_kind[kind] = {}, {}
+        for field_type, (value, schema) in TYPES.items():
+            choices = ["Web", value] if field_type == "choices" else None
+            for several in (False, True):
+                name = f"{kind} {field_type} {several} 💡"
+                field = add_field(
+                    api, kind, field_type, several=several, name=name, description="Ask «Ana»", choices=choices
+                )
+                kinds = f"{field_type}, several values" if several else field_type
+                described = f"Custom field «{name}» ({kinds}). Ask «Ana»"
+                expected[place][key(field)] = {
+                    **({"type": ["array", "null"], "items": schema} if several else schema),
+                    "title": name,
+                    "description": described + (f" Choices: Web, {value}." if choices else ""),
+                }
+                by_kind[kind][key(field)] = [value, value] if several else value
+    for _ in range(3):
+        add_lead_family(api, by_kind)
+    connector = connect(api)
+    schemas = schemas_of(connector.discover())
+    assert {place: columns(schemas, place) for place in PLACES} == expected
+    api.clear_requests()
+    result = connector.read(["leads", "activities", "custom_fields"])
+    assert_complete(result, "leads", "activities", "custom_fields")
+    assert misfits(result, schemas) == []
+    assert assert_as_stored(api, result, "leads") == 3 * 3 * 20
+    assert assert_as_stored(api, result, "activities") == 3 * 20
+    for lead in result.records("leads"):
+        assert {f"custom.{entry['id']}": entry["name"] for entry in lead["custom_fields"]} == {
+            name: column["title"] for name, column in expected["leads"].items()
+        }
+    # The stream and the names need the same lists; each was read once.
+    assert sorted(definition_requests(api)) == sorted(
+        f"/custom_field/{kind}/" for kind in (*KINDS, "custom_object_type", "shared")
+    )
+
+
+@pytest.mark.parametrize("lists_have_shared", [False, True])
+def test_shared_fields_where_they_are_associated(make_api: MakeApi, connect: Connect, lists_have_shared: bool) -> None:
+    api = make_api(Volumes(users=2))
+    api.settings.custom_field_lists_have_shared = lists_have_shared
+    world = api.store.factory.world
+    links: dict[str, dict[str, Any]] = {kind: {"object_type": kind} for kind in KINDS[:3]}
+    links |= {
+        f"activity {type_id}": {"object_type": "custom_activity_type", "custom_activity_type_id": type_id}
+        for type_id in world.activity_type_ids[:2]
+    }
+    links["object"] = {"object_type": "custom_object_type", "custom_object_type_id": world.object_type_ids[0]}
+    links["news"] = {"object_type": "something_new"}
+    place_of = dict(zip(KINDS, PLACES, strict=True))
+    expected: dict[str, set[str]] = {place: set() for place in PLACES}
+    shared = {}
+    for names in [[name] for name in links] + [[], list(links), ["lead", "contact"], ["lead", "opportunity"]]:
+        rest = {"required": True, "editable_with_roles": ["admin"]}
+        field = add_field(api, "shared", "number", associations=[{**links[name], **rest} for name in names])
+        shared[field["id"]] = field
+        for name in names:
+            if (place := place_of.get(name.split()[0])) is not None:
+                expected[place].add(key(field))
+    add_lead_family(api, {kind: dict.fromkeys(expected[place], 7) for kind, place in place_of.items()})
+    connector = connect(api)
+    schemas = schemas_of(connector.discover())
+    assert all_columns(schemas) == expected
+    assert {place: len(names) for place, names in expected.items()} == {
+        "leads": 4,
+        "leads.contacts": 3,
+        "leads.opportunities": 3,
+        "activities": 3,
+    }
+    result = connector.read(["leads", "activities", "custom_fields"])
+    assert_complete(result, "leads", "activities", "custom_fields")
+    assert misfits(result, schemas) == []
+    assert assert_as_stored(api, result, "leads")
+    assert assert_as_stored(api, result, "activities")
+    assert names_on_leads(result) == {
+        name.removeprefix("custom."): shared[name.removeprefix("custom.")]["name"] for name in expected["leads"]
+    }
+    # One row for each field, with all of its associations, whatever other lists show it.
+    assert result.repeated("custom_fields") == []
+    for row in result.records("custom_fields"):
+        assert row == printed({**shared[row["id"]], "object_type": "shared"})
+    assert set(result.ids("custom_fields")) == set(shared)
+
+
+def test_values_that_do_not_fit_are_kept(make_api: MakeApi, connect: Connect) -> None:
+    api = make_api(Volumes(users=2))
+    odd: list[Any] = ["n/a", 5, -1.5, True, [], ["a", None], [1], {"a": [1]}, "2024-13-45", ""]
+    by_kind: dict[str, list[dict[str, Any]]] = {kind: [{} for _ in odd] for kind in KINDS}
+    for kind in KINDS:
+        for field_type in ("number", "date", "datetime", "choices"):
+            for several in (False, True):
+                field = add_field(api, kind, field_type, several=several, choices=["Web"])
+                for position, value in enumerate(odd):
+                    by_kind[kind][position][key(field)] = value
+    unknown = {f"custom.{name}": 1 for name in ("cf_unknown", "lcf_old", "x y.z")}
+    for position in range(len(odd)):
+        add_lead_family(api, {kind: by_kind[kind][position] | unknown for kind in KINDS})
+    connector = connect(api)
+    schemas = schemas_of(connector.discover())
+    result = connector.read(["leads", "activities"])
+    assert_complete(result, "leads", "activities")
+    assert result.errors == []
+    assert result.logs("WARN") == []
+    assert assert_as_stored(api, result, "leads") == len(odd) * 3 * (8 + 3)
+    assert assert_as_stored(api, result, "activities") == len(odd) * (8 + 3)
+    # Nothing but these values differs from the schema: the list takes any.
+    wrong = misfits(result, schemas)
+    assert wrong
+    assert all("['custom." in place or ".custom" in place for place in wrong)
+    assert not any("custom_fields" in place for place in wrong)
+    assert [names_on_leads(result)[name] for name in ("cf_unknown", "lcf_old", "x y.z")] == [None, None, None]
+
+
+@pytest.mark.parametrize("number", [0, 200])
+def test_no_fields_and_many(make_api: MakeApi, connect: Connect, number: int) -> None:
+    api = make_api(Volumes(users=2))
+    api.settings.latency = 0.1
+    fields = [add_field(api, "lead", "text", name="Same name") for _ in range(number)]
+    shared = [
+        add_field(
+            api, "shared", "text", associations=[{"object_type": "lead"}, {"object_type": "custom_activity_type"}]
+        )
+        for _ in range(number)
+    ]
+    many = dict.fromkeys(map(key, fields + shared), "v")
+    by_kind = {"lead": many, "activity": dict.fromkeys(map(key, shared), "v")}
+    lead_ids = [add_lead_family(api, by_kind) for _ in range(5)]
+    # Only the event log tells of this one's change, so it is read by its id.
+    first_state = connect(api).read(["leads"]).states if number else None
+    if number:
+        api.store.edit(lead_ids[0], date_updated=text(now() - 20 * DAY))
+    api.clear_requests()
+    connector = connect(api)
+    schemas = schemas_of(connector.discover())
+    side_by_side = max(entry.in_flight for entry in api.requests)
+    assert set(columns(schemas, "leads")) == set(many)
+    assert {place: len(names) for place, names in all_columns(schemas).items()} == {
+        "leads": 2 * number,
+        "leads.contacts": 0,
+        "leads.opportunities": 0,
+        "activities": number,
+    }
+    # The lists are read side by side, so their number does not make a discover slow.
+    assert side_by_side >= 5
+    api.clear_requests()
+    result = connector.read(["leads", "activities", "tasks", "users"])
+    assert_complete(result, "leads", "activities", "tasks", "users")
+    assert misfits(result, schemas) == []
+    assert assert_as_stored(api, result, "leads") == 5 * 2 * number
+    assert assert_as_stored(api, result, "activities") == 5 * number
+    searches = [entry.json for entry in api.requests if entry.path == "/data/search/"]
+    assert searches
+    for search in searches:
+        assert not [name for name in search.get("_fields", {}).get("lead", []) if name.startswith("custom.")]
+    lists = Counter(definition_requests(api))
+    if not number:
+        assert not lists
+        return
+    assert set(lists) == {"/custom_field/lead/", "/custom_field/shared/"}
+    assert sorted(int(query["_skip"]) for query in requests_of(api, "/custom_field/lead/")) == [0, 99, 198]
+    assert lists["/custom_field/shared/"] == 1
+    assert set(names_on_leads(result)) == {field["id"] for field in fields + shared}
+    assert None not in names_on_leads(result).values()
+    again = connector.read(["leads"], first_state)
+    assert_complete(again, "leads")
+    by_id = requests_of(api, "/lead/")
+    assert by_id
+    assert all("custom." not in query["_fields"] for query in by_id)
+    assert assert_as_stored(api, again, "leads") == 5 * 2 * number
+
+
+def test_who_needs_the_definitions(make_api: MakeApi, connect: Connect) -> None:
+    """Only discover, the stream of them, and leads that have values."""
+    api = make_api(Volumes(users=2, activities=30, tasks=5, events=20))
+    field = add_field(api, "lead", "text")
+    add_field(api, "activity", "text", custom_activity_type_id=api.store.factory.world.activity_type_ids[0])
+    for _ in range(3):
+        lead = api.store.add("lead")
+        api.store._drop_values(field["id"], api.store.now())
+        api.store.factory.world.custom_fields["lead"] = []
+        assert not values(api.store.get(lead["id"]))
+    connector = connect(api)
+    connector.spec()
+    assert api.requests == []
+    connector.check()
+    assert [entry.query for entry in api.requests if entry.path.startswith("/custom_field")] == [{"_limit": "1"}]
+    api.clear_requests()
+    connector.read(["leads", "activities", "tasks", "users", "event_log"])
+    assert definition_requests(api) == []
+    api.store.edit(lead["id"], **{key(field): "v"})
+    connector.read(["leads", "activities"])
+    assert sorted(definition_requests(api)) == ["/custom_field/lead/", "/custom_field/shared/"]
+
+
+def test_changes_between_syncs(make_api: MakeApi, connect: Connect) -> None:
+    """Added, renamed, retyped, deleted: the second discover shows it, and no value is lost."""
+    api = make_api(Volumes(users=2))
+    with clock_at(api, now() - HOUR):
+        renamed, retyped, deleted = (add_field(api, "lead", "text", name=name) for name in ("Old", "Typed", "Gone"))
+        old_values = {key(renamed): "r", key(retyped): "12", key(deleted): "d"}
+        touched, untouched = (add_lead_family(api, {"lead": old_values}) for _ in range(2))
+    connector = connect(api)
+    streams = ["leads", "custom_fields"]
+    before = schemas_of(connector.discover())
+    first = connector.read(streams)
+    assert_complete(first, *streams)
+    assert misfits(first, before) == []
+    assert names_on_leads(first) == {renamed["id"]: "Old", retyped["id"]: "Typed", deleted["id"]: "Gone"}
+    assert {lead["id"] for lead in first.records("leads")} == {touched, untouched}
+
+    api.store.edit(renamed["id"], name="New")
+    api.store.edit(retyped["id"], converting_to_type="number")
+    converting = schemas_of(connector.discover())
+    assert columns(converting, "leads")[key(retyped)]["type"] == ["null", "number", "string"]
+    assert "converted to number" in columns(converting, "leads")[key(retyped)]["description"]
+    api.store.edit(touched, **{key(retyped): 12})
+    during = connector.read(streams, first.states)
+    assert_complete(during, *streams)
+    assert misfits(during, converting) == []
+    by_id = {lead["id"]: lead for lead in during.records("leads")}
+    assert by_id[touched][key(retyped)] == 12
+    assert by_id[touched][key(deleted)] == "d"
+
+    api.store.edit(retyped["id"], type="number", converting_to_type=None)
+    api.store.delete(deleted["id"])
+    added = add_field(api, "lead", "date", name="Added")
+    api.store.edit(touched, **{key(added): "2024-01-01"})
+    after = schemas_of(connector.discover())
+    assert set(columns(after, "leads")) == {key(renamed), key(retyped), key(added)}
+    assert columns(after, "leads")[key(retyped)]["type"] == ["number", "null"]
+    assert columns(after, "leads")[key(renamed)]["title"] == "New"
+    last = connector.read(streams, during.states)
+    assert_complete(last, *streams)
+    assert assert_as_stored(api, last, "leads")
+    assert names_on_leads(last) == {renamed["id"]: "New", retyped["id"]: "Typed", added["id"]: "Added"}
+    [lead] = [lead for lead in last.records("leads") if lead["id"] == touched]
+    assert values(lead) == {key(renamed): "r", key(retyped): 12, key(added): "2024-01-01"}
+    # A reader of the tables learns of all that is still there; what is deleted stays as it was.
+    assert {row["id"] for row in last.records("custom_fields")} >= {retyped["id"], added["id"]}
+    assert {row["id"] for row in during.records("custom_fields")} >= {renamed["id"], retyped["id"]}
+
+
+def test_no_right_to_read_the_definitions(make_api: MakeApi, connect: Connect) -> None:
+    api = make_api(Volumes(users=2, activities=60, leads=5, custom_fields=20))
+    connector = connect(api)
+    everything = all_columns(schemas_of(connector.discover()))
+    api.settings.forbidden = NO_RIGHT
+    discovered = connector.discover()
+    assert discovered.exit_code == 0
+    assert all_columns(schemas_of(discovered)) == {place: set() for place in PLACES}
+    [warning] = discovered.logs("WARN")
+    assert "403" in warning
+    assert "lead, contact, opportunity, activity, shared" in warning
+    result = connector.read(["leads", "activities", "users"])
+    assert_complete(result, "leads", "activities", "users")
+    assert len(result.ids("leads")) == 5
+    assert assert_as_stored(api, result, "leads")
+    assert assert_as_stored(api, result, "activities")
+    assert misfits(result, schemas_of(discovered)) == []
+    assert set(names_on_leads(result).values()) == {None}
+    [warning] = result.logs("WARN")
+    assert "names" in warning
+    assert "403" in warning
+
+    # What can be read is used: a plan without custom activities, a role that may not see shared fields.
+    api.settings.forbidden = {"/custom_field/activity/": 402, "/custom_field/shared/": 403}
+    discovered = connector.discover()
+    [warning] = discovered.logs("WARN")
+    assert "(activity, shared)" in warning
+    own = {place: {name for name in columns if not shared(api, name)} for place, columns in everything.items()}
+    assert all_columns(schemas_of(discovered)) == own | {"activities": set()}
+    result = connector.read(["leads"])
+    assert_complete(result, "leads")
+    assert len(result.logs("WARN")) == 1
+    unnamed = {field_id for field_id, name in names_on_leads(result).items() if name is None}
+    assert unnamed == {field_id for field_id in names_on_leads(result) if shared(api, field_id)}
+
+
+def shared(api: LocalCloseApi, name: str) -> bool:
+    return bool(api.store.get(name.removeprefix("custom."))["is_shared"])
+
+
+@pytest.fixture
+def impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command with less patience for the definitions, so that tests need not wait."""
+    command = tmp_path / "impatient"
+    command.write_text(
+        f"#!{sys.executable}\n"
+        "from source_close import definitions, run\n"
+        "definitions.NAMES_PATIENCE_SECONDS = definitions.COLUMNS_PATIENCE_SECONDS = 2.0\n"
+        "run.main()\n"
+    )
+    command.chmod(0o755)
+    monkeypatch.setattr(running, "COMMAND", command)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("status", "/custom_field/", status=503),
+        Fault("status", "/custom_field/", status=200, body={}),
+        Fault("rate_limit", "/custom_field/", seconds=100),
+    ],
+    ids=["503", "no list", "rate limit"],
+)
+@pytest.mark.usefixtures("impatient")
+def test_the_definitions_are_down(make_api: MakeApi, connect: Connect, fault: Fault) -> None:
+    api = make_api(Volumes(users=2, activities=40, leads=250, custom_fields=4))
+    api.faults.add(fault)
+    connector = connect(api)
+    began = now()
+    discovered = connector.discover()
+    assert discovered.exit_code == 0
+    assert all_columns(schemas_of(discovered)) == {place: set() for place in PLACES}
+    assert len(warnings_about_fields(discovered)) == 1
+    result = connector.read(["leads", "activities"])
+    assert_complete(result, "leads", "activities")
+    assert len(result.ids("leads")) == 250
+    assert assert_as_stored(api, result, "leads")
+    assert len(warnings_about_fields(result)) == 1
+    assert set(names_on_leads(result).values()) == {None}
+    assert (now() - began).total_seconds() < 30
+
+
+def test_the_definitions_stumble(make_api: MakeApi, connect: Connect) -> None:
+    """An error that passes is not noticed."""
+    api = make_api(Volumes(users=2, leads=5, custom_fields=4))
+    for path in ("lead", "shared"):
+        api.faults.add(Fault("reset", f"/custom_field/{path}/", times=2))
+    result = connect(api).read(["leads", "custom_fields"])
+    assert_complete(result, "leads", "custom_fields")
+    assert None not in names_on_leads(result).values()
+    assert warnings_about_fields(result) == []
+
+
+def test_the_stream_tells_what_the_columns_mean(make_api: MakeApi, connect: Connect) -> None:
+    """All six kinds, more than a page of each, and names of every sort; deleted and odd ones included."""
+    api = make_api(Volumes(users=2, custom_fields=120))
+    odd = ["", "  ", "«»\"'\\\n\t", "🦄" * 300, "x" * 20_000, "Same", "Same", "custom.cf_1", "null"]
+    named = {
+        field["id"]: field
+        for field in (add_field(api, "lead", "choices", name=name, choices=[name, name]) for name in odd)
+    }
+    api.store.add("lead", **dict.fromkeys((f"custom.{field_id}" for field_id in named), "v"))
+    connector = connect(api)
+    schemas = schemas_of(connector.discover())
+    result = connector.read(["leads", "custom_fields"])
+    assert_complete(result, "leads", "custom_fields")
+    assert misfits(result, schemas) == []
+    rows = {row["id"]: row for row in result.records("custom_fields")}
+    assert Counter(row["object_type"] for row in rows.values()) == {
+        "lead": 120 + len(odd),
+        "contact": 120,
+        "opportunity": 120,
+        "activity": 120,
+        "custom_object_type": 120,
+        "shared": 120,
+    }
+    for field_id, row in rows.items():
+        assert row == printed({**api.store.get(field_id), "object_type": row["object_type"]})
+    for row in rows.values():
+        assert bool(row.get("custom_activity_type_id")) == (row["object_type"] == "activity")
+        assert bool(row.get("custom_object_type_id")) == (row["object_type"] == "custom_object_type")
+        assert bool(row.get("associations")) == (row["object_type"] == "shared")
+        assert ("choices" in row) == (row["type"] == "choices")
+        assert isinstance(row["editable_with_roles"], list)
+    assert {link["object_type"] for row in rows.values() for link in row.get("associations", [])} == {
+        "lead",
+        "contact",
+        "opportunity",
+        "custom_activity_type",
+        "custom_object_type",
+    }
+    for field_id, field in named.items():
+        assert columns(schemas, "leads")[f"custom.{field_id}"]["title"] == (field["name"] or field_id)
+        assert names_on_leads(result)[field_id] == field["name"]
+    # Every column, wherever it stands, has its row.
+    for place in PLACES:
+        assert {name.removeprefix("custom.") for name in columns(schemas, place)} <= set(rows)

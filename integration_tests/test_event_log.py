@@ -1,0 +1,131 @@
+"""The event log: 30 days, 50 events a page, cursors, and what the API does with a date filter beside one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+
+from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.running import Connector
+from integration_tests.truth import (
+    DAY,
+    HOUR,
+    LOOKBACK,
+    MILLISECOND,
+    SECOND,
+    assert_complete,
+    clock_at,
+    ids,
+    moment,
+    now,
+    requests_of,
+    saved_cursor,
+    state_of,
+    text,
+)
+
+OVERLAP = LOOKBACK["event_log"]
+
+
+@pytest.mark.parametrize(
+    ("beside_a_cursor", "keeps_bounds", "hidden"),
+    [("honour", True, "missing"), ("ignore", False, "null"), ("reject", False, "missing")],
+)
+def test_complete_whatever_a_date_filter_does_beside_a_cursor(
+    make_api: Callable[..., LocalCloseApi],
+    connect: Callable[..., Connector],
+    beside_a_cursor: Any,
+    keeps_bounds: bool,
+    hidden: Any,
+) -> None:
+    """Complete, and stopped at the lower bound also where a cursor leads beyond it."""
+    began = now()
+    api = make_api(Volumes(leads=20, tasks=20, activities=60, events=900), end=began)
+    api.settings.event_date_filter_with_cursor = beside_a_cursor
+    api.settings.event_cursor_keeps_bounds = keeps_bounds
+    api.settings.admin = False
+    api.settings.event_data_for_non_admin = hidden
+    young = api.store.add("Note", lead_id=None)
+    start = began - 20 * DAY
+    expected = ids(api, "event_log", start)
+    result = connect(api, start_date=text(start)).read(["event_log"])
+    assert_complete(result, "event_log")
+    assert result.repeated("event_log") == []
+    assert set(result.ids("event_log")) == expected
+    assert len(expected) > 500
+    pages = requests_of(api, "/event/")
+    assert all(int(page["_limit"]) <= 50 for page in pages)
+    # A few pages more than the events fill: windows end within a page.
+    assert len(pages) <= len(expected) / 50 * 1.25 + 4
+    for event in result.records("event_log"):
+        own_note = event["object_id"] == young["id"]
+        is_young = moment(event["date_updated"]) > began - HOUR / 2
+        assert own_note <= is_young
+        if own_note:
+            assert orjson.loads(event["data"])["id"] == young["id"]
+        elif not is_young:
+            assert event.get("data") is None
+            assert event.get("previous_data") is None
+
+
+def test_never_asks_for_more_than_30_days_and_warns_of_a_gap(
+    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
+) -> None:
+    api = make_api(Volumes(leads=5, activities=30, events=300))
+    api.settings.event_retention_days = 100
+    old = now() - 40 * DAY
+    for days in (31, 35, 39):
+        with clock_at(api, now() - days * DAY):
+            api.store.add("Note", lead_id=None)
+    result = connect(api, start_date=text(old)).read(["event_log"], state_of(event_log=text(old)))
+    asked = now()
+    assert_complete(result, "event_log")
+    bounds = [moment(page["date_updated__gte"]) for page in requests_of(api, "/event/") if not page.get("_cursor")]
+    assert bounds
+    assert min(bounds) >= asked - 30 * DAY - 60 * SECOND
+    everything, kept = ids(api, "event_log"), ids(api, "event_log", asked - 30 * DAY)
+    assert kept <= set(result.ids("event_log")) <= ids(api, "event_log", asked - 30 * DAY - 60 * SECOND)
+    assert len(everything - kept) >= 3
+    warnings = [line for line in result.logs("WARN") if "event_log" in line]
+    assert len(warnings) == 1
+    assert "30 days" in warnings[0]
+    assert text(old)[:19] in warnings[0]
+
+
+def test_late_reordered_and_consolidated_events_come_with_the_next_sync(
+    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
+) -> None:
+    """The newest five minutes are read again; a consolidated event comes again with its new stamp."""
+    api = make_api(Volumes(users=1, activities=14))
+    note = api.store.collections["activity/note"].records
+    note_id = next(iter(note))
+    with clock_at(api, now() - HOUR):
+        api.store.edit(note_id, note="first")
+    with clock_at(api, now() - 30 * SECOND):
+        api.store.edit(note_id, title="second")
+    before = ids(api, "event_log")
+    connector = connect(api)
+    first = connector.read(["event_log"])
+    assert_complete(first, "event_log")
+    assert set(first.ids("event_log")) == before
+    cursor = saved_cursor(first, "event_log")
+    # The log stamps an event three milliseconds after the change.
+    stamps = [cursor - OVERLAP + step * MILLISECOND - 3 * MILLISECOND for step in (-1, 0, 1)]
+    late = []
+    for stamp in stamps:
+        with clock_at(api, stamp):
+            late.append(api.store.add("Note", lead_id=None)["id"])
+    folded = api.store.edit(note_id, title="third")
+    second = connector.read(["event_log"], first.states)
+    assert_complete(second, "event_log")
+    assert second.repeated("event_log") == []
+    assert set(second.ids("event_log")) == ids(api, "event_log", cursor - OVERLAP, now())
+    events = {event["object_id"]: event for event in second.records("event_log")}
+    assert late[0] not in events
+    assert {late[1], late[2]} <= events.keys()
+    assert events[note_id]["id"] in before
+    assert orjson.loads(events[note_id]["data"])["title"] == folded["title"]
+    assert moment(events[note_id]["date_updated"]) > cursor

@@ -1,0 +1,292 @@
+"""What networks, proxies and a busy API do to a sync: nothing is lost, and the messages help."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integration_tests.close_api import Fault, LocalCloseApi, Volumes
+from integration_tests.conftest import KEY
+from integration_tests.forked import ForkedConnector
+from integration_tests.running import STREAMS, Connector, Result
+from integration_tests.truth import DAY, assert_complete, ids, now, saved_cursor, text
+
+MakeApi = Callable[..., LocalCloseApi]
+Connect = Callable[..., Connector]
+
+VOLUMES = Volumes(activities=250, leads=230, tasks=230, events=120, users=130, custom_fields=12)
+PATHS = {
+    "activities": "/activity/",
+    "custom_fields": "/custom_field/",
+    "event_log": "/event/",
+    "leads": "/data/search/",
+    "tasks": "/task/",
+    "users": "/user/",
+}
+START = "2020-01-01"
+FAULTS: dict[str, dict[str, Any]] = {
+    "500 with JSON": {"kind": "status", "status": 500},
+    "502 with HTML": {"kind": "status", "status": 502, "body": "<html><h1>Bad gateway</h1></html>"},
+    "503 with nothing": {"kind": "status", "status": 503, "body": None},
+    "504 with JSON": {"kind": "status", "status": 504},
+    "522 of a proxy": {"kind": "status", "status": 522, "body": "<html></html>"},
+    "reset": {"kind": "reset"},
+    "closed mid-body": {"kind": "close_mid_body"},
+    "silence, then closed": {"kind": "hang", "seconds": 0.1},
+    "half the JSON under 200": {"kind": "truncate"},
+    "a page under 200": {"kind": "html"},
+    "nothing under 200": {"kind": "empty"},
+    "204": {"kind": "status", "status": 204, "body": None},
+    "200 without an envelope": {"kind": "status", "status": 200, "body": {"message": "Welcome"}},
+    "200 with rows that are no rows": {"kind": "status", "status": 200, "body": {"data": [None], "has_more": False}},
+    "200 with a list": {"kind": "status", "status": 200, "body": []},
+}
+
+
+def forked(api: LocalCloseApi, folder: Path, retry_seconds: float | None = None, **config: Any) -> ForkedConnector:
+    config = {"api_key": KEY, "base_url": api.url, "start_date": START, **config}
+    return ForkedConnector(config, folder, retry_seconds=retry_seconds)
+
+
+def assert_all_there(api: LocalCloseApi, result: Result, *streams: str) -> None:
+    for stream in streams:
+        assert set(result.ids(stream)) == up_to_now(api, stream), stream
+        assert not result.repeated(stream), stream
+
+
+def up_to_now(api: LocalCloseApi, stream: str) -> set[str]:
+    """The ids that a read brings; meetings that were booked ahead come when their time has come."""
+    return ids(api, stream, end=now())
+
+
+def waits(result: Result) -> list[str]:
+    return [message for message in result.logs("INFO") if " waits " in message]
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_is_tried_again_on_every_stream(name: str, make_api: MakeApi, tmp_path: Path) -> None:
+    """Once on the first request of each stream and once later, so that a page in the middle is hit as well."""
+    api = make_api(VOLUMES)
+    for path in PATHS.values():
+        api.faults.add(Fault(**FAULTS[name], path=path, times=1), Fault(**FAULTS[name], path=path, times=1, after=1))
+    result = forked(api, tmp_path).read()
+    assert_complete(result, *STREAMS)
+    assert_all_there(api, result, *STREAMS)
+    assert all(fault.struck == 1 for fault in api.faults.rules)
+
+
+def test_the_installed_command_survives_all_of_them_at_once(make_api: MakeApi, connect: Connect) -> None:
+    api = make_api(VOLUMES)
+    kinds = [fault for name, fault in FAULTS.items() if name != "silence, then closed"]
+    for number, fault in enumerate(kinds):
+        api.faults.add(Fault(**fault, path=list(PATHS.values())[number % len(PATHS)], times=1, after=number // 6))
+    result = connect(api, start_date=START).read()
+    assert_complete(result, *STREAMS)
+    assert_all_there(api, result, *STREAMS)
+
+
+def test_an_endpoint_that_stays_down_fails_its_stream_alone(make_api: MakeApi, tmp_path: Path) -> None:
+    """Six lists make up custom_fields: one message tells of them all, not six."""
+    api = make_api(VOLUMES)
+    api.faults.add(Fault("status", "/custom_field/", status=503, body="<html><h1>Down for repair</h1></html>"))
+    api.faults.add(Fault("reset", "/user/"))
+    result = forked(api, tmp_path, retry_seconds=1.0).read()
+    assert result.exit_code == 1
+    assert Counter(error["stream_descriptor"]["name"] for error in result.errors) == {"custom_fields": 1, "users": 1}
+    assert {error["failure_type"] for error in result.errors} == {"transient_error"}
+    down, reset = sorted((error["message"] for error in result.errors), key=lambda text: "users" in text)
+    assert down.startswith("Stream custom_fields: GET /api/v1/custom_field/")
+    assert "answered 503" in down
+    assert "Down for repair" in down
+    assert "status.close.com" in down
+    assert reset.startswith("Stream users: GET /api/v1/user/ failed: ")
+    assert "Check the network, proxy and firewall" in reset
+    others = set(STREAMS) - {"custom_fields", "users"}
+    assert {name for name in STREAMS if result.status(name) == "COMPLETE"} == others
+    assert {name for name in STREAMS if result.status(name) == "INCOMPLETE"} == {"custom_fields", "users"}
+    assert_all_there(api, result, *others)
+    assert "Traceback" not in result.output
+
+
+def test_a_broken_body_that_stays_has_a_clear_message(make_api: MakeApi, tmp_path: Path) -> None:
+    api = make_api(VOLUMES)
+    api.faults.add(Fault(**FAULTS["200 without an envelope"], path="/task/"))
+    result = forked(api, tmp_path, retry_seconds=0.5).read(["tasks"])
+    assert [error["failure_type"] for error in result.errors] == ["transient_error"]
+    assert "the answer holds no records under data (only: message)" in result.errors[0]["message"]
+
+
+@pytest.mark.parametrize("status", [402, 403])
+def test_a_forbidden_stream_ends_incomplete_and_the_others_complete(
+    status: int, make_api: MakeApi, connect: Connect
+) -> None:
+    api = make_api(VOLUMES)
+    api.settings.forbidden = {"/custom_field/": status, "/task/": status}
+    result = connect(api, start_date=START, capture_changes=False).read()
+    assert result.exit_code == 1
+    messages = {error["stream_descriptor"]["name"]: error["message"] for error in result.errors}
+    assert len(result.errors) == len(messages)
+    assert messages.keys() == {"custom_fields", "tasks"}
+    for stream, message in messages.items():
+        assert message.startswith(f"Stream {stream}: GET /api/v1{PATHS[stream]}")
+        assert f"answered {status}: «{'Payment required' if status == 402 else 'Forbidden'}»." in message
+        assert ("plan" if status == 402 else "no permission to read this") in message
+        assert result.status(stream) == "INCOMPLETE"
+    assert {error["failure_type"] for error in result.errors} == {"config_error"}
+    others = set(STREAMS) - messages.keys()
+    assert {name for name in STREAMS if result.status(name) == "COMPLETE"} == others
+    assert_all_there(api, result, *others)
+    assert not waits(result)
+    assert "Traceback" not in result.output
+
+
+def test_a_key_that_is_deleted_meanwhile_stops_everything(make_api: MakeApi, connect: Connect) -> None:
+    workers = 4
+    api = make_api(Volumes(activities=3_000, leads=500, tasks=3_000, events=2_000, users=900, custom_fields=2))
+    api.faults.add(Fault("status", status=401, body={"error": "Unauthorized"}, after=10))
+    result = connect(api, start_date=START, num_workers=workers).read()
+    assert result.exit_code == 1
+    assert {error["failure_type"] for error in result.errors} == {"config_error"}
+    assert len(result.errors) == len({error["stream_descriptor"]["name"] for error in result.errors})
+    for error in result.errors:
+        assert error["message"].startswith(f"Stream {error['stream_descriptor']['name']}: ")
+        assert "answered 401: «Unauthorized»" in error["message"]
+        assert "does not accept the API key" in error["message"]
+    assert not waits(result)
+    assert [entry.status for entry in api.requests].count(401) <= workers
+    assert {name for name in STREAMS if result.status(name) == "INCOMPLETE"}
+    assert "Traceback" not in result.output
+
+
+def test_a_400_that_nobody_expected_is_quoted_and_not_tried_again(make_api: MakeApi, connect: Connect) -> None:
+    api = make_api(VOLUMES)
+    wording = {"errors": ["Bad query"], "field-errors": {"date_updated__gte": "Is out of fashion"}}
+    api.faults.add(Fault("status", "/task/", status=400, body=wording))
+    result = connect(api, start_date=START).read()
+    assert result.exit_code == 1
+    assert [error["stream_descriptor"]["name"] for error in result.errors] == ["tasks"]
+    assert (
+        "GET /api/v1/task/ answered 400: «Bad query; date_updated__gte: Is out of fashion»"
+        in (result.errors[0]["message"])
+    )
+    assert "report it" in result.errors[0]["message"]
+    assert len([entry for entry in api.requests if entry.path == "/task/"]) == 1
+    assert_all_there(api, result, *set(STREAMS) - {"tasks"})
+
+
+@pytest.mark.parametrize(
+    ("header", "retry_after", "body"),
+    [(True, True, "plain"), (False, True, "plain"), (False, False, "old"), (False, False, "empty")],
+    ids=["header", "only retry-after", "only the old body", "nothing"],
+)
+def test_a_429_is_obeyed_in_all_its_forms(
+    header: bool, retry_after: bool, body: Any, make_api: MakeApi, tmp_path: Path
+) -> None:
+    api = make_api(VOLUMES)
+    api.settings.rate_limit_reply_header = header
+    api.settings.rate_limit_reply_retry_after = retry_after
+    api.settings.rate_limit_reply_body = body
+    api.faults.add(Fault("rate_limit", "/user/", times=2, seconds=0.7))
+    result = forked(api, tmp_path).read(["users"])
+    assert_complete(result, "users")
+    assert_all_there(api, result, "users")
+    first, second, third = [entry.started for entry in api.requests if entry.path == "/user/"][:3]
+    assert second - first >= 0.7
+    assert third - second >= (1.9 if body == "empty" else 0.7), "without a word the wait grows"
+
+
+def test_a_429_that_asks_for_hours_says_so(make_api: MakeApi, connect: Connect) -> None:
+    api = make_api(VOLUMES)
+    api.faults.add(Fault("rate_limit", "/activity/", after=1, seconds=7_200.0))
+    result = connect(api, start_date=START).read()
+    assert result.exit_code == 1
+    assert [error["stream_descriptor"]["name"] for error in result.errors] == ["activities"]
+    assert [error["failure_type"] for error in result.errors] == ["transient_error"]
+    assert "It asked to wait for 7200 s more" in result.errors[0]["message"].replace("; it", ". It")
+    assert "rate limit" in result.errors[0]["message"]
+    assert_all_there(api, result, *set(STREAMS) - {"activities"})
+
+
+def test_a_record_without_a_readable_cursor_is_emitted_and_counted(make_api: MakeApi, connect: Connect) -> None:
+    api = make_api()
+    broken: list[dict[str, Any]] = [{"id": "x_1"}, {"id": "x_2", "date_updated": None, "date_created": "yesterday"}]
+    yesterday = now() - DAY
+    streams = [stream for stream in STREAMS if stream != "custom_fields"]
+    for stream in streams:
+        newest = {"id": "x_3", "date_updated": text(yesterday), "date_created": text(yesterday)}
+        body = {"data": [newest, *broken], "has_more": False, "cursor": None, "cursor_next": None}
+        api.faults.add(Fault("status", PATHS[stream], status=200, body=body, times=1))
+    result = connect(api, start_date=START, capture_changes=False).read(streams)
+    assert_complete(result, *streams)
+    for stream in streams:
+        assert set(result.ids(stream)) >= {"x_1", "x_2", "x_3"}, stream
+        warnings = [one for one in result.logs("WARN") if f"Stream {stream}: " in one]
+        assert len(warnings) == 2, "one when it happens, one with the count"
+        assert "2 records came without a readable date_" in warnings[1]
+        assert saved_cursor(result, stream) == yesterday
+
+
+@pytest.mark.parametrize("lines", [1, 20, 60, 150, 300, 600, 900])
+def test_a_read_that_is_killed_goes_on_from_its_last_state(lines: int, make_api: MakeApi, tmp_path: Path) -> None:
+    api = make_api(VOLUMES)
+    connector = forked(api, tmp_path)
+    killed = connector.read(kill_after=lines)
+    assert killed.exit_code == -9
+    rest = connector.read(state=killed.states)
+    assert_complete(rest, *STREAMS)
+    for stream in STREAMS:
+        before = _before_the_last_state(killed, stream)
+        assert before | set(rest.ids(stream)) == up_to_now(api, stream), stream
+
+
+def test_the_installed_command_killed_and_taken_up_again(make_api: MakeApi, connect: Connect) -> None:
+    api = make_api(VOLUMES)
+    connector = connect(api, start_date=START)
+    killed = connector.read(kill_after=400)
+    assert killed.exit_code == -9
+    rest = connector.read(state=killed.states)
+    assert_complete(rest, *STREAMS)
+    for stream in STREAMS:
+        assert _before_the_last_state(killed, stream) | set(rest.ids(stream)) == up_to_now(api, stream), stream
+
+
+def _before_the_last_state(result: Result, stream: str) -> set[str]:
+    """The ids that a destination has surely kept."""
+    kept, since = set[str](), set[str]()
+    for message in result.messages:
+        if message["type"] == "RECORD" and message["record"]["stream"] == stream:
+            since.add(message["record"]["data"]["id"])
+        if message["type"] == "STATE" and message["state"]["stream"]["stream_descriptor"]["name"] == stream:
+            kept |= since
+            since.clear()
+    return kept
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '"text"'], ids=["missing", "no JSON", "a list", "a text"])
+@pytest.mark.parametrize("which", ["config", "catalog", "state"])
+def test_a_file_that_cannot_be_used_gets_one_sentence(
+    which: str, content: str | None, make_api: MakeApi, tmp_path: Path
+) -> None:
+    if which == "state" and content == "[]":
+        content = "{}"
+    connector = forked(make_api(), tmp_path)
+    arguments = connector._read_arguments(["users"], [])
+    path = tmp_path / f"{which}.json"
+    path.unlink() if content is None else path.write_text(content)
+    result = connector.run(*arguments)
+    assert result.exit_code == 1
+    assert len(result.errors) == 1
+    assert result.errors[0]["failure_type"] == "config_error"
+    assert result.errors[0]["message"].startswith(f"The {which} file {path} can't be used: ")
+    assert "\n" not in result.errors[0]["message"]
+    assert "Traceback" not in result.output
+
+
+def test_no_command_gets_one_sentence(tmp_path: Path) -> None:
+    result = Connector({}, tmp_path).run()
+    assert result.exit_code == 2
+    assert result.output == "Name a command: spec, check, discover or read. --help tells what they take.\n"

@@ -1,0 +1,84 @@
+"""The key shows nowhere, whatever fails and however much is logged."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integration_tests.close_api import Fault, LocalCloseApi, Volumes
+from integration_tests.forked import ForkedConnector
+from integration_tests.running import Result
+
+MakeApi = Callable[..., LocalCloseApi]
+
+KEY = "api_S3cr3tS3cr3t.K3yK3yK3y"
+ENCODED = base64.b64encode(f"{KEY}:".encode()).decode()
+ECHO = f"You sent 'Authorization: Basic {ENCODED}', that is {KEY}"
+FAULTS: dict[str, list[Fault]] = {
+    "nothing": [],
+    "400": [Fault("status", status=400, body={"error": ECHO, "field-errors": {KEY: ECHO}})],
+    "401": [Fault("status", status=401, body={"error": ECHO})],
+    "403": [Fault("status", status=403, body=f"<html>{ECHO}</html>")],
+    "429": [Fault("status", status=429, body={"error": {"message": ECHO, "rate_reset": 9_000}})],
+    "500": [Fault("status", status=500, body=ECHO)],
+    "200": [Fault("status", status=200, body={ECHO: ECHO})],
+    "reset": [Fault("reset")],
+    "mid-body": [Fault("close_mid_body")],
+    "truncate": [Fault("truncate")],
+}
+
+
+def assert_hidden(result: Result) -> None:
+    assert result.output
+    for secret in (KEY, ENCODED, ENCODED.rstrip("="), KEY.removeprefix("api_")):
+        assert secret not in result.output, result.output[max(result.output.find(secret) - 300, 0) :][:700]
+
+
+def connector(api: LocalCloseApi, folder: Path, **config: Any) -> ForkedConnector:
+    config = {"api_key": KEY, "base_url": api.url, "start_date": "2020-01-01", **config}
+    return ForkedConnector(config, folder, retry_seconds=0.6)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_key_shows_in_no_output_of_a_read(name: str, make_api: MakeApi, tmp_path: Path) -> None:
+    api = make_api(Volumes(activities=20, leads=5, tasks=5, events=5, users=2, custom_fields=1))
+    api.settings.api_key = KEY
+    api.faults.add(*FAULTS[name])
+    reading = connector(api, tmp_path)
+    result = reading.run(*reading._read_arguments(["activities", "leads", "event_log", "custom_fields"], []), "--debug")
+    assert (result.exit_code == 0) == (name == "nothing")
+    assert_hidden(result)
+
+
+@pytest.mark.parametrize("name", ["nothing", "401", "403", "500", "200", "reset"])
+def test_the_key_shows_in_no_output_of_a_check_and_discover(name: str, make_api: MakeApi, tmp_path: Path) -> None:
+    api = make_api(Volumes(activities=5, leads=5, tasks=5, users=2))
+    api.settings.api_key = KEY
+    api.faults.add(*FAULTS[name])
+    config = connector(api, tmp_path)._write("config", connector(api, tmp_path).config)
+    for command in ("check", "discover"):
+        assert_hidden(connector(api, tmp_path).run(command, "--config", config, "--debug"))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"start_date": KEY},
+        {"api_key": [KEY]},
+        {"api_key": {"key": KEY}},
+        {"base_url": f"https://{KEY}@close.invalid"},
+        {"base_url": f"ftp://{KEY}"},
+        {"num_workers": KEY},
+        {"start_date": "2999-01-01"},
+    ],
+    ids=str,
+)
+def test_the_key_shows_in_no_message_about_a_config(config: dict[str, Any], make_api: MakeApi, tmp_path: Path) -> None:
+    result = connector(make_api(), tmp_path, **config).check()
+    assert_hidden(result)
+    assert "Traceback" not in result.output
+    assert_hidden(connector(make_api(), tmp_path, **config).read(["users"]))

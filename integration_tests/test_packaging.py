@@ -1,0 +1,54 @@
+"""The wheel: complete in itself, and deaf to whatever lies in the working directory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def run(*words: str | Path, cwd: Path) -> str:
+    """Run a command; its output."""
+    result = subprocess.run([str(word) for word in words], cwd=cwd, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """An environment with the wheel; the packages that it needs are those of this one. Returns its folder."""
+    build = ("-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path / "dist", PROJECT)
+    run(sys.executable, *build, cwd=tmp_path)
+    [wheel] = (tmp_path / "dist").glob("*.whl")
+    environment = tmp_path / "environment"
+    venv.create(environment, with_pip=False, symlinks=True)
+    [site_packages] = environment.glob("lib/python*/site-packages")
+    pip = ("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", site_packages, wheel)
+    run(sys.executable, *pip, cwd=tmp_path)
+    # A plain path, so that no .pth file is read there: the editable install of this project stays out.
+    (site_packages / "packages_of_the_tests.pth").write_text(sysconfig.get_path("purelib"))
+    return environment
+
+
+def test_the_wheel_answers_from_a_folder_with_a_foreign_manifest(installed: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "manifest.yaml").write_text("version: 0.0.1\ntype: DeclarativeSource\nforeign: true\n")
+    (elsewhere / "source_close").mkdir()
+    (elsewhere / "source_close" / "manifest.yaml").write_text("foreign: true\n")
+    python = installed / "bin" / "python"
+    origin = run(python, "-I", "-c", "import source_close; print(source_close.__file__)", cwd=tmp_path).strip()
+    assert Path(origin).is_relative_to(installed)
+    code = "from source_close.run import main; main(['spec'])"
+    [line] = [one for one in run(python, "-I", "-c", code, cwd=elsewhere).splitlines() if '"SPEC"' in one]
+    shown = json.loads(line)["spec"]["connectionSpecification"]
+    manifest = yaml.safe_load((PROJECT / "manifest.yaml").read_text(encoding="utf-8"))
+    assert shown["properties"].keys() == manifest["spec"]["connection_specification"]["properties"].keys()

@@ -1,0 +1,149 @@
+"""The probe, on the local API in both of its moods: what it says must be what the switches are set to."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from integration_tests.close_api import Fault, LocalCloseApi, RateLimit, Settings, Volumes
+from integration_tests.probe.__main__ import ask_all, main, probe
+from integration_tests.probe.account import Account
+from integration_tests.truth import DAY, now
+
+VOLUMES = Volumes(activities=300, leads=120, tasks=90, events=150, users=4, custom_fields=6)
+ROWS_A_CHAIN = 100
+KIND = {"search_max_rows": ROWS_A_CHAIN, "rate_limit": RateLimit(500, 1.0), "max_skip": {"activity": 250_000}}
+GRIM: dict[str, Any] = {
+    "search_max_rows": ROWS_A_CHAIN,
+    "admin": False,
+    "max_skip": dict.fromkeys(("activity", "task", "user", "custom_field", "lead"), 50),
+    "error_wording": "new",
+    "activity_order": "id",
+    "task_order": "date_updated",
+    "user_order": "oldest",
+    "lead_order": "oldest",
+    "filter_precision": "second",
+    "filter_needs_lead": "reject",
+    "custom_field_lists_have_shared": True,
+    "meeting_date_created_is_start": False,
+    "search_past_max_rows": "reject",
+    "search_activity_date_updated": "reject",
+    "event_date_filter_with_cursor": "reject",
+    "event_cursor_keeps_bounds": False,
+    "event_unlisted_filters": "reject",
+    "event_data_for_non_admin": "null",
+    "rate_limit_header": False,
+}
+
+
+def findings(**switches: Any) -> dict[str, tuple[str, str]]:
+    """What the probe sees, and whether the connector copes, by question; the API has these switches."""
+    with LocalCloseApi(VOLUMES, settings=Settings(**switches), start=now() - 200 * DAY) as api:
+        meeting = next(iter(api.store.collections["activity/meeting"].records))
+        api.store.reschedule_meeting(meeting, now() + DAY)
+        account = Account({"api_key": "api_local", "base_url": api.url}, rows_a_chain=ROWS_A_CHAIN)
+        found = {question.text: (finding.saw, finding.copes) for question, finding in ask_all(account)}
+        assert {entry.method for entry in api.requests if entry.path != "/data/search/"} <= {"GET", "POST"}
+        posts = [entry for entry in api.requests if entry.method == "POST" and entry.path != "/data/search/"]
+        assert all(entry.headers["x-http-method-override"] == "GET" for entry in posts)
+    return found
+
+
+@pytest.fixture(scope="module")
+def kind() -> dict[str, tuple[str, str]]:
+    return findings(**KIND)
+
+
+@pytest.fixture(scope="module")
+def grim() -> dict[str, tuple[str, str]]:
+    return findings(**GRIM)
+
+
+@pytest.mark.parametrize(
+    ("question", "when_kind", "when_grim"),
+    [
+        ("/me/: is the key", "yes", "no"),
+        (
+            "/activity/: how far does _skip",
+            "max_skip = 250000.*_skip=250,000 is taken",
+            "equal to 50.*_skip=50 is taken",
+        ),
+        ("/task/: how far does _skip", "_skip=10,000,000 is taken", "less than or equal to 50"),
+        ("/user/: how far does _skip", "_skip=10,000,000 is taken", "less than or equal to 50"),
+        ("/activity/: in which order", "newest date_created first, the same twice", "by neither date, the same twice"),
+        ("/task/: in which order", "newest date_created first", "oldest date_updated first"),
+        ("/lead/: in which order", "newest date_created first", "oldest date_created first"),
+        ("/activity/: is the filter by date_created", "honoured", "honoured"),
+        ("/activity/: does the filter by date_created", "to the millisecond", "only whole seconds"),
+        ("/task/: does the filter by date_updated", "to the millisecond", "only whole seconds"),
+        ("/lead/: does id__in", "99 ids bring exactly", "99 ids bring exactly"),
+        ("/activity/meeting/: is date_created", r"of (\d+): \1 yes", r"of 20: 19 yes"),
+        ("search: what comes after 100 rows", "no cursor after 100 rows", "a cursor; with it: 400"),
+        ("search: can activities be searched", r"yes: \d+ notes", "400"),
+        ("search: does `custom`", r"(\d+) with custom.cf_… keys, \1 with", r"(\d+) with custom.cf_… keys, \1 with"),
+        ("/event/: does a cursor keep", "yes", "no: older events come"),
+        ("/event/: what about a date filter", "honoured", "400"),
+        ("/event/: what about action alone", "honoured", "400"),
+        ("/event/: do events older than an hour", r"(\d+) of \1 do", "0 of"),
+        ("/custom_field/…/: do the lists", "no", "in lead"),
+        ("all: is there a ratelimit header", "limit=500", "on none of"),
+    ],
+)
+def test_what_it_sees_is_what_the_api_does(
+    kind: dict[str, tuple[str, str]],
+    grim: dict[str, tuple[str, str]],
+    question: str,
+    when_kind: str,
+    when_grim: str,
+) -> None:
+    for mood, expected in ((kind, when_kind), (grim, when_grim)):
+        [(saw, copes)] = [finding for text, finding in mood.items() if text.startswith(question)]
+        assert re.search(expected, saw), saw
+        assert copes.startswith(("yes", "only")), copes
+
+
+def test_every_question_finds_something_to_tell_by(kind: dict[str, tuple[str, str]]) -> None:
+    assert len(kind) > 40
+    assert [text for text, (_, copes) in kind.items() if not copes.startswith("yes")] == []
+
+
+def test_it_says_no_where_the_connector_would_fail() -> None:
+    """A wording of the skip cap that nobody knows."""
+    with LocalCloseApi(VOLUMES) as api:
+        body = {"error": "Not that far."}
+        api.faults.add(Fault("status", "/activity/note/", status=400, body=body, when=lambda query: "_skip" in query))
+        account = Account({"api_key": "api_local", "base_url": api.url})
+        found = {question.text: finding for question, finding in ask_all(account)}
+    [finding] = [finding for text, finding in found.items() if text.startswith("/activity/note/: how far")]
+    assert finding.saw == "400 «Not that far.»"
+    assert finding.copes.startswith("no")
+
+
+def test_it_shows_and_stores_no_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with LocalCloseApi(VOLUMES) as api, (tmp_path / "shown.txt").open("w") as shown:
+        console = Console(file=shown, width=200)
+        assert probe(Account({"api_key": "api_local", "base_url": api.url}), console) == 0
+        records = [*api.store.objects.values(), *api.store.events.visible.records.values()]
+        values = {record.id for record in records} | {str(record.data().get("display_name")) for record in records}
+    table = (tmp_path / "shown.txt").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["shown.txt"]
+    assert "api_local" not in table
+    assert len(values) > 500
+    assert not [value for value in values if value in table and value != "None"]
+
+
+def test_a_wrong_key_is_said_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with LocalCloseApi(VOLUMES) as api:
+        (tmp_path / "config.json").write_text(f'{{"api_key": "api_wrong_key", "base_url": "{api.url}"}}')
+        monkeypatch.setattr("sys.argv", ["probe", "--config", str(tmp_path / "config.json")])
+        assert main() == 1
+    out = capsys.readouterr().out
+    assert "does not accept the API key" in " ".join(out.split())
+    assert "api_wrong_key" not in out

@@ -1,0 +1,38 @@
+"""The pace: as fast as the limit allows, and hardly ever refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from integration_tests.close_api import LocalCloseApi, RateLimit, Volumes
+from integration_tests.running import Connector
+from integration_tests.truth import DAY, assert_complete, ids, now
+
+LIMIT = RateLimit(20, 1.0)
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_limits_are_met_without_being_hit(
+    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector], header: bool
+) -> None:
+    """20 requests a second at 50 ms each: at most 1 in 50 refused, at most 1.35 times what the limit dictates."""
+    api = make_api(Volumes(users=1))
+    api.settings.rate_limit = LIMIT
+    api.settings.rate_limit_header = header
+    api.settings.rate_limit_reply_header = header
+    api.settings.latency = 0.05
+    rows = 22_000
+    api.store.load_many("Created", rows, now() - 300 * DAY, now() - DAY, lead_id=None)
+    result = connect(api).read(["activities"])
+    assert_complete(result, "activities")
+    assert set(result.ids("activities")) == ids(api, "activities")
+    refusals = [entry.started for entry in api.requests if entry.status == 429]
+    # Without a header nothing tells of the limit before it strikes: what is under way then counts as one.
+    struck_together = [] if header else [moment for moment in refusals if moment < refusals[0] + 0.5]
+    assert len(refusals) - max(len(struck_together) - 1, 0) <= len(api.requests) / 50
+    assert len(struck_together) <= 20
+    took = api.requests[-1].started + api.settings.latency - api.requests[0].started
+    dictated = (len(api.requests) - len(refusals)) / LIMIT.limit * LIMIT.window
+    assert took <= 1.35 * dictated

@@ -1,0 +1,97 @@
+"""Search past its limits: 10,000 rows a chain, cursors that die, and what happens at the end of a chain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.running import Connector
+from integration_tests.truth import DAY, LOOKBACK, assert_complete, forbid_after, ids, now, saved_cursor, text
+
+PAGE = 200
+
+
+def small_leads(api: LocalCloseApi, count: int, day: Any, *, at_once: int = 0) -> None:
+    """Leads updated within one day, `at_once` of them in one millisecond."""
+    api.store.load_many("lead", count - at_once, day, day + DAY)
+    for part in range(4):
+        created = day - (part + 1) * DAY
+        api.store.load_many("lead", at_once // 4, created, created + DAY, date_updated=text(day + DAY / 2))
+
+
+@pytest.mark.parametrize(
+    ("count", "at_once", "past_max_rows", "cursor"),
+    [
+        (23_000, 0, "null", "snapshot"),
+        (11_000, 0, "reject", "after"),
+        (11_000, 0, "null", "offset"),
+        (11_000, 10_400, "reject", "snapshot"),
+    ],
+)
+def test_more_leads_in_one_day_than_a_chain_gives_out(
+    make_api: Callable[..., LocalCloseApi],
+    connect: Callable[..., Connector],
+    count: int,
+    at_once: int,
+    past_max_rows: Any,
+    cursor: Any,
+) -> None:
+    api = make_api(Volumes(users=1))
+    api.settings.search_past_max_rows = past_max_rows
+    api.settings.search_cursor = cursor
+    small_leads(api, count, now() - 30 * DAY, at_once=at_once)
+    forbid_after(api, 1_000)
+    result = connect(api).read(["leads"])
+    assert_complete(result, "leads")
+    assert set(result.ids("leads")) == ids(api, "leads")
+    assert len(set(result.ids("leads"))) == count
+    assert len(result.ids("leads")) <= 1.02 * count
+    # Counts find where to share the work; a moment with more leads than a chain gives out is read to its end first.
+    assert len(api.requests) <= 1.6 * (count + at_once) / PAGE
+
+
+@pytest.mark.parametrize("cursor", ["snapshot", "offset"])
+def test_a_cursor_that_dies_costs_the_pages_since(
+    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector], cursor: Any
+) -> None:
+    """Cursors live so shortly that most are dead by the next request."""
+    api = make_api(Volumes(users=1, leads=3_000))
+    api.settings.search_cursor = cursor
+    api.settings.search_cursor_life = 0.001
+    api.settings.latency = 0.005
+    forbid_after(api, 1_000)
+    start, end = now() - 300 * DAY, now()
+    result = connect(api, start_date=text(start)).read(["leads"])
+    assert_complete(result, "leads")
+    expected = ids(api, "leads", start, end)
+    assert set(result.ids("leads")) == expected
+    assert result.repeated("leads") == []
+    assert sum(entry.status == 400 for entry in api.requests) > 5
+    # For each half page: the page, one that finds the cursor dead, and one that counts.
+    assert len(api.requests) <= 2 * 3 * len(expected) / PAGE + 10
+
+
+def test_the_index_is_late(make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]) -> None:
+    """A lead that search shows minutes after its change comes with the sync after that."""
+    api = make_api(Volumes(users=1, leads=30))
+    store = api.store
+    connector = connect(api)
+    shown = store.add("lead")["id"]
+    api.settings.search_lag = 3_600
+    late = store.add("lead")["id"]
+    first = connector.read(["leads"])
+    assert_complete(first, "leads")
+    assert shown in first.ids("leads")
+    assert late not in first.ids("leads")
+    api.settings.search_lag = 0
+    edited = store.edit(shown, description="ß")["id"]
+    with store.lock:
+        record = store.objects[late]
+        store.leads.visible.put(record)
+    second = connector.read(["leads"], first.states)
+    assert_complete(second, "leads")
+    assert {edited, late} <= set(second.ids("leads"))
+    assert set(second.ids("leads")) == ids(api, "leads", saved_cursor(first, "leads") - LOOKBACK["leads"], now())

@@ -1,0 +1,12 @@
+"""A few runs of the soak; `make soak` does 300."""
+
+from __future__ import annotations
+
+import pytest
+
+from integration_tests import soak
+
+
+@pytest.mark.parametrize("seed", range(1, 11))
+def test_nothing_is_lost(seed: int) -> None:
+    assert soak.run(seed) is None

@@ -1,0 +1,101 @@
+"""States that other connectors, other versions and accidents leave behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.running import STREAMS, Connector
+from integration_tests.truth import (
+    CURSOR_FIELD,
+    DAY,
+    LOOKBACK,
+    MILLISECOND,
+    assert_complete,
+    ids,
+    now,
+    saved_cursor,
+    state_of,
+    text,
+)
+
+VOLUMES = Volumes(activities=300, leads=60, tasks=180, events=100, users=20, custom_fields=10)
+
+
+def test_states_of_other_connectors_are_taken(
+    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
+) -> None:
+    """Those of the public Airbyte connector and of the CDK's own cursors, beside a stream nobody knows."""
+    began = now()
+    api = make_api(VOLUMES, end=began)
+    cursor = began - 20 * DAY
+    value = text(cursor)
+    plain = text(cursor)[:19] + "Z"
+    forms: dict[str, str | dict[str, Any]] = {
+        "leads": {"date_updated": value},
+        "tasks": {"date_updated": plain},
+        "users": {"date_updated": value},
+        "event_log": {
+            "state_type": "date-range",
+            "slices": [{"start": text(began - 90 * DAY), "end": value, "most_recent_cursor_value": value}],
+        },
+        "custom_fields": {
+            "states": [
+                {"partition": {"object_type": kind}, "cursor": {"date_updated": text(cursor + days * DAY)}}
+                for days, kind in enumerate(("lead", "shared"))
+            ],
+            "use_global_cursor": False,
+        },
+        "activities": {"date_created": value},
+        "opportunities": {"date_updated": value},
+    }
+    result = connect(api, start_date=text(began - 300 * DAY)).read(state=state_of(**forms))
+    assert_complete(result, *STREAMS)
+    whole_second = cursor.replace(microsecond=0)
+    for stream in STREAMS:
+        start = whole_second if stream == "tasks" else cursor
+        assert set(result.ids(stream)) == ids(api, stream, start - LOOKBACK[stream], began), stream
+        assert result.repeated(stream) == []
+        assert result.ids(stream), stream
+    assert not [error for error in result.errors if "opportunities" in str(error)]
+
+
+def test_a_damaged_state_says_how_to_reset(
+    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
+) -> None:
+    api = make_api(Volumes(tasks=9, users=3))
+    result = connect(api).read(["tasks", "users"], state_of(tasks="last Tuesday", users=text(now())))
+    assert result.exit_code == 1
+    assert result.records("tasks") == []
+    message = result.errors[-1]["message"]
+    assert "tasks" in message
+    assert "Reset (clear)" in message
+    assert "Traceback" not in message
+    assert result.errors[-1]["failure_type"] == "config_error"
+
+
+def test_a_future_state_does_not_stop_a_stream_from_ever_reading_again(
+    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
+) -> None:
+    began = now()
+    api = make_api(VOLUMES, end=began - 60 * DAY)
+    ahead = state_of(**{stream: text(began + 400 * DAY) for stream in CURSOR_FIELD})
+    connector = connect(api)
+    first = connector.read(state=ahead)
+    assert_complete(first, *STREAMS)
+    for stream in STREAMS:
+        assert saved_cursor(first, stream) <= now()
+        assert any(stream in line and "future" in line for line in first.logs("WARN")), stream
+    new = {
+        "activities": api.store.add("Note", lead_id=None)["id"],
+        "leads": api.store.add("lead")["id"],
+        "tasks": api.store.add("task")["id"],
+        "users": api.store.add("user")["id"],
+        "custom_fields": api.store.add("custom_field.lead")["id"],
+    }
+    second = connector.read(state=first.states)
+    assert_complete(second, *STREAMS)
+    for stream, record_id in new.items():
+        assert record_id in second.ids(stream), stream
+    assert set(second.ids("event_log")) == ids(api, "event_log", began - MILLISECOND)

@@ -1,0 +1,173 @@
+"""Records on the bounds of what a sync reads: exactly there, a millisecond before, a millisecond after."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+
+from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.running import Connector
+from integration_tests.truth import (
+    DAY,
+    HOUR,
+    LOOKBACK,
+    MILLISECOND,
+    assert_complete,
+    ids,
+    moment,
+    now,
+    saved_cursor,
+    text,
+)
+
+WINDOW_HOURS = 3
+KINDS = {"activities": "Note", "tasks": "task", "leads": "lead"}
+UPPER_BOUND = {"/activity/": ("activities", "date_created__lt"), "/task/": ("tasks", "date_updated__lt")}
+LOOKBACKS = LOOKBACK | {"activities": WINDOW_HOURS * HOUR}
+
+
+def stamped(api: LocalCloseApi, stream: str, at: datetime) -> str:
+    """A record of the stream stamped `at`, made without an event; its id."""
+    return api.store.load_many(KINDS[stream], 1, at, lead_id=None)[0] if stream != "leads" else _lead(api, at)
+
+
+def _lead(api: LocalCloseApi, at: datetime) -> str:
+    return api.store.load_many("lead", 1, at)[0]
+
+
+def around(api: LocalCloseApi, stream: str, at: datetime) -> list[str]:
+    """The ids of records a millisecond before, on and after a moment."""
+    return [stamped(api, stream, at + step * MILLISECOND) for step in (-1, 0, 1)]
+
+
+@pytest.mark.parametrize("precision", ["millisecond", "second"])
+def test_lower_bounds(
+    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector], precision: str
+) -> None:
+    """Of the first sync: start_date (less the attribution window); of the next: the saved cursor less the overlap."""
+    api = make_api(Volumes(users=1))
+    api.settings.filter_precision = precision  # type: ignore[assignment]
+    start = now().replace(microsecond=250_000) - 30 * DAY
+    first_bound = {"activities": start - WINDOW_HOURS * HOUR, "tasks": start, "leads": start}
+    edges = {stream: around(api, stream, at) for stream, at in first_bound.items()}
+    last = now().replace(microsecond=500_000) - DAY
+    for stream in KINDS:
+        stamped(api, stream, last)
+    connector = connect(api, start_date=text(start), attribution_window_hours=WINDOW_HOURS)
+    first = connector.read(list(KINDS))
+    assert_complete(first, *KINDS)
+    for stream, (before, at, after) in edges.items():
+        came = first.ids(stream)
+        assert first.repeated(stream) == []
+        assert {at, after} <= set(came)
+        # A filter that is cut to the second lets more through, which is no loss.
+        assert precision == "second" or before not in came
+        assert saved_cursor(first, stream) == last
+
+    edges = {stream: around(api, stream, last - LOOKBACKS[stream]) for stream in KINDS}
+    second = connector.read(list(KINDS), first.states)
+    assert_complete(second, *KINDS)
+    for stream, (before, at, after) in edges.items():
+        came = second.ids(stream)
+        assert second.repeated(stream) == []
+        assert {at, after} <= set(came)
+        assert precision == "second" or before not in came
+        if precision == "millisecond":
+            assert set(came) == ids(api, stream, last - LOOKBACKS[stream], now())
+
+
+@pytest.mark.parametrize("precision", ["millisecond", "second"])
+def test_upper_bound_is_the_beginning_of_the_sync(
+    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector], precision: str
+) -> None:
+    """What is stamped at the bound or after it comes with the next sync, and nothing moves the cursor past it."""
+    api = make_api(Volumes(users=1))
+    api.settings.filter_precision = precision  # type: ignore[assignment]
+    bounds: dict[str, datetime] = {}
+    edges: dict[str, list[str]] = {}
+
+    def put_records_on_the_bounds(_number: int) -> None:
+        entry = api.requests[-1]
+        stream, parameter = UPPER_BOUND.get(entry.path, ("", ""))
+        if stream and stream not in bounds and parameter in entry.query:
+            bounds[stream] = moment(entry.query[parameter])
+            edges[stream] = around(api, stream, bounds[stream])
+            # Far ahead as meetings are: it must not move the cursor.
+            if stream == "activities":
+                edges["far ahead"] = [stamped(api, stream, bounds[stream] + 10 * DAY)]
+        elif entry.path == "/data/search/" and "leads" not in bounds:
+            bounds["leads"] = moment(_search_bound(entry.json))
+            edges["leads"] = around(api, "leads", bounds["leads"])
+
+    end = api.store.on_request(put_records_on_the_bounds)
+    connector = connect(api, attribution_window_hours=0)
+    began = now()
+    first = connector.read(list(KINDS))
+    end()
+    assert_complete(first, *KINDS)
+    assert bounds.keys() == KINDS.keys()
+    for stream in KINDS:
+        before, at, after = edges[stream]
+        assert began <= bounds[stream] <= now()
+        assert not {at, after} & set(first.ids(stream))
+        if precision == "millisecond":
+            assert first.ids(stream) == [before]
+            assert saved_cursor(first, stream) == bounds[stream] - MILLISECOND
+        assert saved_cursor(first, stream) <= bounds[stream]
+    second = connector.read(list(KINDS), first.states)
+    assert_complete(second, *KINDS)
+    for stream in KINDS:
+        assert second.repeated(stream) == []
+        assert set(second.ids(stream)) | set(first.ids(stream)) == set(edges[stream])
+        assert {edges[stream][1], edges[stream][2]} <= set(second.ids(stream))
+        assert saved_cursor(second, stream) == bounds[stream] + MILLISECOND
+
+
+def _search_bound(body: dict[str, object]) -> str:
+    """The `before` of a search, wherever it stands in the query."""
+    waiting: list[object] = [body]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            if isinstance(before := node.get("before"), dict):
+                return str(before["value"])
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node
+    raise AssertionError("no upper bound in the search")
+
+
+def test_a_future_activity_comes_when_its_time_has_come(
+    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
+) -> None:
+    """A meeting's date_created is its start: it may lie ahead, and must not take the cursor along."""
+    api = make_api(Volumes(users=1))
+    soon: list[str] = []
+    starts: list[datetime] = []
+
+    def book(number: int) -> None:
+        if number == 1:
+            starts.append(moment(api.requests[-1].query["date_created__lt"]) + timedelta(seconds=1))
+            with api.store.lock:
+                soon.extend(_load_meeting(api, starts[0]))
+                _load_meeting(api, starts[0] + 20 * DAY)
+
+    past = stamped(api, "activities", now() - 2 * HOUR)
+    api.store.on_request(book)
+    connector = connect(api, attribution_window_hours=0)
+    first = connector.read(["activities"])
+    assert_complete(first, "activities")
+    assert first.ids("activities") == [past]
+    assert saved_cursor(first, "activities") < starts[0]
+    time.sleep(max((starts[0] - now()).total_seconds(), 0))
+    second = connector.read(["activities"], first.states)
+    assert_complete(second, "activities")
+    assert set(second.ids("activities")) - {past} == set(soon)
+    assert saved_cursor(second, "activities") == starts[0]
+
+
+def _load_meeting(api: LocalCloseApi, at: datetime) -> list[str]:
+    return api.store.load_many("Meeting", 1, at, date_updated=text(now()), lead_id=None)

@@ -1,0 +1,135 @@
+"""An account whose clock a test sets, and tables that are kept from what the connector emits about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from integration_tests.close_api import LocalCloseApi
+from integration_tests.conftest import KEY
+from integration_tests.forked import ForkedConnector
+from integration_tests.running import Result
+from integration_tests.truth import assert_complete
+
+DELETED_AT = "_ab_cdc_deleted_at"
+FOLLOWING = ("activities", "leads", "tasks")
+COLLECTIONS = {"activities": "activity", "tasks": "task"}
+Row = dict[str, Any]
+
+
+class Clock:
+    """The time of the server and of the connector: stands still but for `advance`."""
+
+    def __init__(self, now: datetime | None = None) -> None:
+        # In the past, so that the server's `Date` header, which tells the real time, is not behind the connector.
+        self.now = now or datetime(2025, 3, 1, 9, tzinfo=timezone.utc)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **duration: float) -> datetime:
+        """Let time pass, as `timedelta` takes it."""
+        self.now += timedelta(**duration)
+        return self.now
+
+
+class RealClock(Clock):
+    """The real time."""
+
+    def __call__(self) -> datetime:
+        return datetime.now(timezone.utc)
+
+    def advance(self, **duration: float) -> datetime:
+        """Nothing: time passes by itself."""
+        return self()
+
+
+@dataclass
+class Warehouse:
+    """Syncs an account and keeps its tables as a destination does: the last row of an id counts, deletions remove.
+
+    `skew` is how far the connector's clock is ahead of the server's.
+    """
+
+    api: LocalCloseApi
+    clock: Clock
+    folder: Path
+    config: dict[str, Any] = field(default_factory=dict)
+    streams: Sequence[str] = FOLLOWING
+    retry_seconds: float | None = None
+    skew: timedelta = timedelta()
+    tables: dict[str, dict[str, Row]] = field(default_factory=dict)
+    states: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def sync(
+        self, streams: Sequence[str] | None = None, *, kill_after: int | None = None, complete: bool = True
+    ) -> Result:
+        """Sync a second later; with `kill_after` end it by force after so many lines. What it printed counts."""
+        connector = ForkedConnector(
+            {"api_key": KEY, "base_url": self.api.url, "start_date": "2024-03-01", **self.config},
+            self.folder,
+            now=lambda: self.clock() + self.skew,
+            retry_seconds=self.retry_seconds,
+        )
+        self.api.clear_requests()
+        self.clock.advance(seconds=1)
+        streams = streams or self.streams
+        result = connector.read(streams, list(self.states.values()), kill_after=kill_after)
+        if complete and kill_after is None:
+            assert_complete(result, *streams)
+        for record in result.of("RECORD"):
+            self._take(self.tables.setdefault(record["stream"], {}), record["data"])
+        self.states |= {state["stream"]["stream_descriptor"]["name"]: state for state in result.states}
+        return result
+
+    @staticmethod
+    def _take(table: dict[str, Row], row: Row) -> None:
+        if row.get(DELETED_AT) is not None:
+            with suppress(KeyError):
+                del table[row["id"]]
+        else:
+            table[row["id"]] = row
+
+    def position(self, stream: str) -> str:
+        """The saved position in the event log."""
+        position: str = self.states[stream]["stream"]["stream_state"]["event_log_position"]
+        return position
+
+    def event_pages(self) -> int:
+        """How many requests for events the last sync has sent."""
+        return sum(entry.path.startswith("/event/") for entry in self.api.requests)
+
+    def refetches(self, path: str = "/") -> list[list[str]]:
+        """The ids of each request for single records that the last sync has sent."""
+        return [
+            entry.query["id__in"].split(",")
+            for entry in self.api.requests
+            if "id__in" in entry.query and entry.path.startswith(path)
+        ]
+
+    def assert_is_current(self, *streams: str, besides: set[str] | None = None) -> None:
+        """Every row of the tables is as the server has it, and none is missing, `besides` ids that need not be."""
+        for stream in streams or FOLLOWING:
+            table, truth = self.tables.get(stream, {}), self._truth(stream)
+            exempt = besides or set()
+            extra = {record_id: table[record_id] for record_id in table.keys() - truth.keys() - exempt}
+            missing = {record_id: truth[record_id] for record_id in truth.keys() - table.keys() - exempt}
+            assert (extra, missing) == ({}, {}), f"{stream}: still there, and missing"
+            for record_id in truth.keys() - exempt:
+                # The protocol's messages leave out what is null at the top of a record.
+                row = {name: table[record_id].get(name) for name in truth[record_id]}
+                assert row == truth[record_id], f"{stream}: {record_id} is out of date"
+
+    def _truth(self, stream: str) -> dict[str, Row]:
+        store = self.api.store
+        with store.lock:
+            store.advance()
+            if stream == "leads":
+                records = [one for one in store.objects.values() if one.kind == "lead"]
+            else:
+                records = list(store.collections[COLLECTIONS[stream]].records.values())
+            return {one.id: {name: value for name, value in one.data().items() if name != "custom"} for one in records}

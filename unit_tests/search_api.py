@@ -1,0 +1,75 @@
+"""Advanced Filtering in memory: ranges of moments, ascending chains of cursors, counts."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from datetime import datetime, timezone
+from functools import cache
+from typing import Any
+
+import orjson
+import requests_mock
+
+from unit_tests.streams import API
+
+URL = f"{API}/data/search/"
+ROWS_A_CHAIN = 10_000
+Row = dict[str, Any]
+
+
+@cache
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(timezone.utc)
+
+
+class SearchApi:
+    """Answers searches over ``rows`` as they stand in the index; ``shown`` makes of an indexed row what is sent."""
+
+    def __init__(self, mock: requests_mock.Mocker, rows: list[Row]) -> None:
+        self.rows = rows
+        self.shown: Callable[[Row], Row] = dict
+        self.expire_at: set[int] = set()
+        self.bodies: list[Row] = []
+        self._found: dict[bytes, list[Row]] = {}
+        mock.post(URL, json=self._answer)
+
+    @property
+    def counts(self) -> list[Row]:
+        return [body for body in self.bodies if body.get("results_limit") == 0]
+
+    @property
+    def pages(self) -> list[Row]:
+        return [body for body in self.bodies if body.get("results_limit") != 0]
+
+    def _answer(self, request: Any, context: Any) -> Row:
+        body = orjson.loads(request.body)
+        self.bodies.append(body)
+        assert len(self.bodies) < 2_000, "reads for ever"
+        if body.get("cursor") and len(self.bodies) in self.expire_at:
+            context.status_code = 400
+            return {"errors": [], "field-errors": {"cursor": "Expired cursor"}}
+        found = self._matching(body)
+        count = {"limited": min(len(found), ROWS_A_CHAIN), "total": len(found)}
+        if body.get("results_limit") == 0:
+            return {"data": [], "cursor": None, "count": count}
+        first = int(base64.b64decode(body["cursor"])) if body.get("cursor") else 0
+        last = min(first + body["_limit"], ROWS_A_CHAIN)
+        more = last < min(len(found), ROWS_A_CHAIN)
+        cursor = base64.b64encode(str(last).encode()).decode() if more else None
+        answer: Row = {"data": [self.shown(row) for row in found[first:last]], "cursor": cursor}
+        return answer | ({"count": count} if body.get("include_counts") else {})
+
+    def _matching(self, body: Row) -> list[Row]:
+        key = orjson.dumps([body["query"], body["sort"]])
+        if key not in self._found:
+            found = self.rows
+            for node in body["query"]["queries"]:
+                if node["type"] != "field_condition":
+                    continue
+                name, condition = node["field"]["field_name"], node["condition"]
+                start, end = (moment(condition[bound]["value"]) for bound in ("on_or_after", "before"))
+                found = [row for row in found if start <= moment(row[name]) < end]
+            by = body["sort"][0]["field"]["field_name"]
+            self._found[key] = sorted(found, key=lambda row: (moment(row[by]), row["id"]))
+        return self._found[key]

@@ -1,0 +1,251 @@
+"""The configuration: accepted forms, defaults, limits, and messages that name the field and never a value."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+import time_machine
+from airbyte_cdk.models import FailureType
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+
+from source_close.config import CloseConfig, parse_config
+
+KEY = "api_0Secret0Key0.2Never3Printed"
+NOW = datetime(2025, 6, 15, 12, 0, 0, tzinfo=timezone.utc)
+FORMS = "YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ (any ISO date-time; without a zone it is UTC) or MM/DD/YYYY"
+
+
+def parse(**config: Any) -> CloseConfig:
+    with time_machine.travel(NOW, tick=False):
+        return parse_config({"api_key": KEY, **config})
+
+
+def message_for(config: dict[str, Any]) -> str:
+    with time_machine.travel(NOW, tick=False), pytest.raises(AirbyteTracedException) as error:
+        parse_config(config)
+    assert error.value.failure_type == FailureType.config_error
+    assert KEY not in f"{error.value!r} {error.value.message} {error.value.internal_message}"
+    assert error.value.__cause__ is None
+    return str(error.value.message)
+
+
+@pytest.mark.parametrize(
+    ("given", "start"),
+    [
+        ("2024-01-31", "2024-01-31T00:00:00.000000+00:00"),
+        ("2024-01-31T10:20:30Z", "2024-01-31T10:20:30.000000+00:00"),
+        ("2024-01-31T10:20:30z", "2024-01-31T10:20:30.000000+00:00"),
+        ("2024-01-31T10:20:30", "2024-01-31T10:20:30.000000+00:00"),
+        ("2024-01-31T10:20", "2024-01-31T10:20:00.000000+00:00"),
+        ("2024-01-31T10:20:30.123Z", "2024-01-31T10:20:30.123000+00:00"),
+        ("2024-01-31T10:20:30.123456", "2024-01-31T10:20:30.123456+00:00"),
+        ("2024-01-31T10:20:30+02:00", "2024-01-31T08:20:30.000000+00:00"),
+        ("2024-01-31T23:20:30-05:30", "2024-02-01T04:50:30.000000+00:00"),
+        ("2024-01-31 10:20:30", "2024-01-31T10:20:30.000000+00:00"),
+        ("01/31/2024", "2024-01-31T00:00:00.000000+00:00"),
+        ("1/5/2024", "2024-01-05T00:00:00.000000+00:00"),
+        ("02/29/2024", "2024-02-29T00:00:00.000000+00:00"),
+        ("  2024-01-31 ", "2024-01-31T00:00:00.000000+00:00"),
+        ("2025-06-15", "2025-06-15T00:00:00.000000+00:00"),
+        ("2025-06-15T12:00:00Z", "2025-06-15T12:00:00.000000+00:00"),
+    ],
+)
+def test_start_date_is_read_in_every_accepted_form(given: str, start: str) -> None:
+    assert parse(start_date=given).for_manifest(NOW)["start_date"] == start
+
+
+@pytest.mark.parametrize(
+    ("now", "start"),
+    [
+        ("2025-06-15T12:00:00.250+00:00", "2024-06-15T12:00:00.250000+00:00"),
+        ("2024-02-29T23:00:00+00:00", "2023-02-28T23:00:00.000000+00:00"),
+        ("2025-02-28T23:00:00+00:00", "2024-02-28T23:00:00.000000+00:00"),
+    ],
+)
+@pytest.mark.parametrize("given", [{}, {"start_date": None}, {"start_date": ""}], ids=["absent", "null", "empty"])
+def test_start_date_is_one_year_before_the_first_sync_by_default(given: dict[str, Any], now: str, start: str) -> None:
+    assert parse(**given).for_manifest(datetime.fromisoformat(now))["start_date"] == start
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "yesterday",
+        "2024",
+        "20240131",
+        "31.01.2024",
+        "2024-1-31",
+        "2024-02-30",
+        "2023-02-29",
+        "02/30/2024",
+        "31/01/2024",
+        "2024-01-31T25:00:00Z",
+        "2024-01-31T10:20:30 in the morning",
+        "0001-01-01T00:00:00+05:00",
+        20240131,
+        1706659200,
+        True,
+        ["2024-01-31"],
+        "   ",
+    ],
+    ids=str,
+)
+def test_a_start_date_that_is_unreadable_or_impossible_names_field_and_forms(given: Any) -> None:
+    message = message_for({"api_key": KEY, "start_date": given})
+    assert message == (f"The configuration can't be used: start_date is no date that exists. Write it as {FORMS}.")
+
+
+@pytest.mark.parametrize("given", ["2025-06-16", "06/16/2025", "2025-06-15T12:00:01Z", "2999-01-01T00:00:00"])
+def test_a_start_date_in_the_future_names_field_and_forms(given: str) -> None:
+    message = message_for({"api_key": KEY, "start_date": given})
+    assert message == (
+        f"The configuration can't be used: start_date lies in the future. Choose a date up to today, as {FORMS}."
+    )
+
+
+def test_the_first_year_there_is_does_not_overflow() -> None:
+    assert parse(start_date="0001-01-01").for_manifest(NOW)["activities_start"] == "1899-12-31T00:00:00.000000+00:00"
+
+
+@pytest.mark.parametrize(
+    ("given", "window", "duration", "activities_start"),
+    [
+        ({}, timedelta(hours=24), "PT86400S", "2024-01-30T00:00:00.000000+00:00"),
+        ({"attribution_window_hours": 0}, timedelta(0), "PT0S", "2024-01-31T00:00:00.000000+00:00"),
+        ({"attribution_window_hours": 720}, timedelta(days=30), "PT2592000S", "2024-01-01T00:00:00.000000+00:00"),
+        ({"attribution_window_hours": "48"}, timedelta(days=2), "PT172800S", "2024-01-29T00:00:00.000000+00:00"),
+        ({"activities_window_seconds": 90}, timedelta(seconds=90), "PT90S", "2024-01-30T23:58:30.000000+00:00"),
+        ({"activities_window_seconds": "3600"}, timedelta(hours=1), "PT3600S", "2024-01-30T23:00:00.000000+00:00"),
+        (
+            {"attribution_window_hours": 2, "activities_window_seconds": 90},
+            timedelta(hours=2),
+            "PT7200S",
+            "2024-01-30T22:00:00.000000+00:00",
+        ),
+    ],
+    ids=["default", "none", "most", "text", "tap", "tap, text", "own before tap"],
+)
+def test_attribution_window(given: dict[str, Any], window: timedelta, duration: str, activities_start: str) -> None:
+    config = parse(start_date="2024-01-31", **given)
+    assert config.attribution_window == window
+    values = config.for_manifest(NOW)
+    assert (values["attribution_window"], values["activities_start"]) == (duration, activities_start)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "problem"),
+    [
+        ("attribution_window_hours", -1, "Input should be greater than or equal to 0"),
+        ("attribution_window_hours", 721, "Input should be less than or equal to 720"),
+        ("attribution_window_hours", 1.5, "Input should be a valid integer, got a number with a fractional part"),
+        ("activities_window_seconds", -1, "Input should be greater than or equal to 0"),
+        ("activities_window_seconds", 2_592_001, "Input should be less than or equal to 2592000"),
+        ("num_workers", 0, "Input should be greater than or equal to 1"),
+        ("num_workers", 41, "Input should be less than or equal to 40"),
+        ("num_workers", "many", "Input should be a valid integer, unable to parse string as an integer"),
+    ],
+)
+def test_numbers_outside_their_limits_name_field_and_limit(field: str, value: Any, problem: str) -> None:
+    assert message_for({"api_key": KEY, field: value}) == f"The configuration can't be used: {field}: {problem}."
+
+
+@pytest.mark.parametrize(("given", "workers"), [({}, 20), ({"num_workers": 1}, 1), ({"num_workers": "40"}, 40)])
+def test_num_workers(given: dict[str, Any], workers: int) -> None:
+    assert parse(**given).for_manifest(NOW)["num_workers"] == workers
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("https://api.close.com/api/v1", "https://api.close.com/api/v1"),
+        ("https://proxy.example/close/", "https://proxy.example/close"),
+        ("http://localhost:8000/api/v1/", "http://localhost:8000/api/v1"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("http://[::1]:8000/api/v1", "http://[::1]:8000/api/v1"),
+    ],
+)
+def test_base_url_is_https_or_http_on_this_machine(given: str, used: str) -> None:
+    assert parse(base_url=given).for_manifest(NOW)["base_url"] == used
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "http://api.close.com/api/v1",
+        "http://localhost.evil.example/",
+        "http://localhost@evil.example/",
+        "http://127.0.0.2/",
+        "ftp://localhost/",
+        "file:///etc/passwd",
+        "api.close.com",
+        "",
+    ],
+)
+def test_base_url_elsewhere_without_encryption_is_refused(given: str) -> None:
+    assert message_for({"api_key": KEY, "base_url": given}) == (
+        "The configuration can't be used: base_url must begin with https:// "
+        "(http:// only for a server on this machine)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "problem"),
+    [
+        ({"start_date": "2024-01-01"}, "api_key is missing"),
+        ({"api_key": ""}, "api_key is empty. Create a key in Close under Settings > Developer > API Keys"),
+        ({"api_key": "  "}, "api_key is empty. Create a key in Close under Settings > Developer > API Keys"),
+        ({"api_key": None}, "api_key: Input should be a valid string"),
+        ({"api_key": [KEY]}, "api_key: Input should be a valid string"),
+    ],
+    ids=["missing", "empty", "blank", "null", "list"],
+)
+def test_a_config_without_a_key_says_so(config: dict[str, Any], problem: str) -> None:
+    assert message_for(config) == f"The configuration can't be used: {problem}."
+
+
+def test_every_problem_is_named_at_once() -> None:
+    message = message_for({"api_key": KEY, "start_date": "soon", "num_workers": 0, "attribution_window_hours": "x"})
+    for field in ("start_date", "num_workers", "attribution_window_hours"):
+        assert field in message
+
+
+def test_the_key_is_not_shown() -> None:
+    config = parse()
+    assert config.for_manifest(NOW)["api_key"] == KEY
+    assert KEY not in f"{config} {config!r}"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"api_key": KEY, "start_date": "2024-01-01T00:00:00Z"},
+        {
+            "api_key": KEY,
+            "start_date": "2024-01-01T00:00:00Z",
+            "user_agent": "tap-closeio <api@example.com>",
+            "date_window": "1",
+            "activities_window_seconds": "86400",
+            "request_timeout": "300",
+        },
+        {"api_key": KEY, "start_date": "2024-01-01", "unknown": {"field": [1]}},
+    ],
+    ids=["the public Airbyte connector", "tap-closeio", "unknown fields"],
+)
+def test_a_config_of_another_connector_works_as_it_is(config: dict[str, Any]) -> None:
+    values = parse_config(config).for_manifest(NOW)
+    assert values == {
+        "api_key": KEY,
+        "start_date": "2024-01-01T00:00:00.000000+00:00",
+        "activities_start": "2023-12-31T00:00:00.000000+00:00",
+        "attribution_window": "PT86400S",
+        "num_workers": 20,
+        "base_url": "https://api.close.com/api/v1",
+    }
+    assert parse_config(config).user_agent == config.get("user_agent")
+
+
+@pytest.mark.parametrize(("given", "captures"), [({}, True), ({"capture_changes": False}, False)])
+def test_changes_are_captured_unless_switched_off(given: dict[str, Any], captures: bool) -> None:
+    assert parse(**given).capture_changes is captures

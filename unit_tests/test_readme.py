@@ -1,0 +1,218 @@
+"""README.md and docs/ say what the manifest, the transport and the Makefile do."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from itertools import count, takewhile
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+import requests_mock
+from airbyte_cdk.sources.declarative.models.declarative_component_schema import HttpRequester
+from isodate import parse_duration
+
+from source_close import transport
+from source_close.config import CloseConfig
+from source_close.errors import CloseApiError
+from source_close.source import SourceClose, load_manifest
+from source_close.windows import utc_now
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+MANIFEST = load_manifest()
+STREAMS: list[dict[str, Any]] = SourceClose(config={"api_key": "api_test"}).resolved_manifest["streams"]
+PROPERTIES: dict[str, dict[str, Any]] = MANIFEST["spec"]["connection_specification"]["properties"]
+ERRORS: list[dict[str, Any]] = MANIFEST["definitions"]["error_table"]["response_filters"]
+RETRIED = {
+    "FAIL": "no",
+    "RETRY": f"for {transport.RETRY_SECONDS / 60:.0f} minutes, with growing waits",
+    "RATE_LIMITED": f"waits as Close asks, {transport.LONGEST_SECONDS / 60:.0f} minutes at the most",
+}
+NO_ANSWER = "none: no connection, no answer in time, half an answer"
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def table(text: str, heading: str) -> list[dict[str, str]]:
+    """The first table under a heading, a mapping for each row."""
+    section = re.split(rf"^#+ {re.escape(heading)}$", text, maxsplit=1, flags=re.MULTILINE)[1]
+    lines = section[section.index("\n|") + 1 :].splitlines()
+    head, _, *rows = takewhile(lambda line: line.startswith("|"), lines)
+    return [dict(zip(cells(head), cells(row.replace("||", "| |")), strict=True)) for row in rows]
+
+
+def by_code(rows: list[dict[str, str]], column: str) -> dict[str, dict[str, str]]:
+    """Rows by a column that holds one word as code."""
+    found = {row[column].strip("`"): row for row in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+def anchors(text: str) -> set[str]:
+    """The places of a page that a link may name, in GitHub's spelling."""
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_tables_of_the_introduction_are_the_streams() -> None:
+    assert list(by_code(table(README, "What you get"), "table")) == [stream["name"] for stream in STREAMS]
+
+
+def test_the_streams_table_has_every_stream() -> None:
+    assert list(by_code(table(README, "Streams"), "stream")) == [stream["name"] for stream in STREAMS]
+
+
+@pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: str(stream["name"]))
+def test_a_stream_is_described_as_the_manifest_defines_it(stream: dict[str, Any]) -> None:
+    row = by_code(table(README, "Streams"), "stream")[stream["name"]]
+    cursor, requester = stream["incremental_sync"], stream["retriever"]["requester"]
+    assert row["key"] == f"`{stream['primary_key']}`"
+    assert row["cursor"] == f"`{cursor['cursor_field']}`"
+    resource = stream.get("$parameters", {}).get("resource") or requester.get("$parameters", {}).get("resource")
+    path = f"/{resource}/" if resource else "/custom_field/…/"
+    assert row["endpoint"].startswith(f"`{requester['http_method']} {path}`")
+
+
+@pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: str(stream["name"]))
+def test_the_overlap_is_the_lookback_of_the_manifest(stream: dict[str, Any]) -> None:
+    lookback = stream["incremental_sync"].get("lookback_window", "")
+    if not lookback:
+        expected = "none"
+    elif "attribution_window" in lookback:
+        expected = "attribution window"
+    else:
+        expected = f"{parse_duration(lookback).total_seconds() / 60:.0f} minutes"
+    assert by_code(table(README, "Streams"), "stream")[stream["name"]]["overlap"] == expected
+
+
+def test_the_days_of_the_event_log_are_the_manifests() -> None:
+    event_log = next(stream for stream in STREAMS if stream["name"] == "event_log")
+    days = f"{parse_duration(event_log['retriever']['retention']).days} days"
+    row = by_code(table(README, "Streams"), "stream")["event_log"]
+    assert days in row["a first sync reads"]
+    assert days in row["a later sync reads"]
+
+
+def test_custom_fields_are_as_many_lists_as_said() -> None:
+    stream = next(stream for stream in STREAMS if stream["name"] == "custom_fields")
+    kinds = stream["retriever"]["partition_router"]["values"]
+    assert len(kinds) == 6
+    assert "six lists" in by_code(table(README, "Streams"), "stream")["custom_fields"]["endpoint"]
+
+
+def test_the_configuration_table_has_the_fields_that_are_shown_in_their_order() -> None:
+    shown = {name: field for name, field in PROPERTIES.items() if not field.get("airbyte_hidden")}
+    assert list(by_code(table(README, "Configuration"), "field")) == sorted(shown, key=lambda one: shown[one]["order"])
+
+
+@pytest.mark.parametrize("name", [name for name, field in PROPERTIES.items() if not field.get("airbyte_hidden")])
+def test_title_default_and_bounds_of_a_field_are_the_specs(name: str) -> None:
+    field, row = PROPERTIES[name], by_code(table(README, "Configuration"), "field")[name]
+    assert row["title in Airbyte"] == field["title"]
+    if name in MANIFEST["spec"]["connection_specification"]["required"]:
+        assert row["default"] == "none, required"
+    elif "default" in field:
+        assert row["default"] == str(field["default"]).lower()
+    if "minimum" in field:
+        assert row["bounds"] == f"{field['minimum']} to {field['maximum']}"
+
+
+def test_the_default_start_date_is_as_said() -> None:
+    now = utc_now().replace(month=6, day=15)
+    start = CloseConfig(api_key="api_test").for_manifest(now)["start_date"]
+    assert start.startswith(f"{now.year - 1}-06-15")
+    row = by_code(table(README, "Configuration"), "field")["start_date"]
+    assert row["default"] == "one year before the first sync"
+
+
+@pytest.mark.parametrize("example", ["2024-01-31", "2024-01-31T08:00:00Z", "01/31/2024"])
+def test_the_forms_of_a_start_date_are_read(example: str) -> None:
+    assert f"`{example}`" in by_code(table(README, "Configuration"), "field")["start_date"]["what it is"]
+    start = CloseConfig.model_validate({"api_key": "api_test", "start_date": example}).start_date
+    assert start is not None
+    assert start.isoformat().startswith("2024-01-31")
+
+
+def test_the_error_table_is_the_manifests() -> None:
+    expected = [
+        {
+            "status": ", ".join(str(code) for code in answer["http_codes"]),
+            "message": answer["error_message"],
+            "failure type": answer["failure_type"],
+            "retried": RETRIED[answer["action"]],
+        }
+        for answer in ERRORS
+    ]
+    found = [
+        {
+            "status": row["status"],
+            "message": f"{row['meaning']} {row['what to do']}",
+            "failure type": row["failure type"],
+            "retried": row["retried"],
+        }
+        for row in table(README, "Errors")
+        if row["status"] != NO_ANSWER
+    ]
+    assert sorted(found, key=lambda row: row["status"]) == sorted(expected, key=lambda row: row["status"])
+
+
+def test_no_answer_ends_as_the_error_table_says() -> None:
+    row = next(row for row in table(README, "Errors") if row["status"] == NO_ANSWER)
+    source = SourceClose(config={"api_key": "api_test"})
+    definition = source.resolved_manifest["definitions"]["key_requester"]
+    requester = source._constructor.create_component(HttpRequester, definition, source._config, name="me")
+    clock = count(0.0, 2 * transport.RETRY_SECONDS)
+    hasty = transport.Transport(max_in_flight=1, user_agent="test", now=lambda: next(clock), sleep=lambda _: None)
+    with requests_mock.Mocker() as api:
+        api.get(requests_mock.ANY, exc=requests.ConnectionError("refused"))
+        with pytest.raises(CloseApiError) as caught:
+            hasty.fetch(requester, "users")
+    assert row["retried"] == RETRIED["RETRY"]
+    assert str(caught.value.message).endswith(f"{row['meaning']} {row['what to do']}")
+    assert caught.value.failure_type is not None
+    assert row["failure type"] == caught.value.failure_type.value
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
+def test_every_make_target_that_is_named_exists(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    named = set(re.findall(r"`make ([a-z-]+)", page.read_text()))
+    assert named <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
+def test_every_link_to_a_file_or_heading_resolves(page: Path) -> None:
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        parts = urlsplit(target)
+        if parts.scheme:
+            continue
+        file = (page.parent / parts.path).resolve() if parts.path else page
+        if not file.is_file() or (parts.fragment and parts.fragment not in anchors(file.read_text())):
+            broken.append(target)
+    assert broken == []
+
+
+def test_the_readme_leads_to_every_page_of_the_docs() -> None:
+    linked = Counter(re.findall(r"\]\(docs/([a-z-]+\.md)\)", README))
+    assert set(linked) == {page.name for page in (ROOT / "docs").glob("*.md")}
+
+
+@pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: str(stream["name"]))
+def test_docs_describe_every_stream(stream: dict[str, Any]) -> None:
+    assert stream["name"] in anchors((ROOT / "docs" / "streams.md").read_text())
+
+
+def test_the_file_map_has_every_module() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    named = {Path(name).name for name in re.findall(r"`([\w/]+\.py)`", text)}
+    modules = {file.name for file in (ROOT / "source_close").glob("*.py")} - {"__init__.py"}
+    assert modules - named == set()
+    assert all(any(ROOT.glob(f"*/**/{name}")) for name in named)

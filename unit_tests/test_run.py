@@ -1,0 +1,171 @@
+"""The command: one sentence for each file that can't be used, and exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from source_close.run import main
+from unit_tests.streams import KEY
+
+CATALOG: dict[str, Any] = {
+    "streams": [
+        {
+            "stream": {"name": "users", "json_schema": {}, "supported_sync_modes": ["full_refresh", "incremental"]},
+            "sync_mode": "incremental",
+            "destination_sync_mode": "append",
+        }
+    ]
+}
+
+
+class Files:
+    """Files in a folder, by what they are."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, name: str, content: Any) -> str:
+        path = self.folder / f"{name}.json"
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return str(path)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+def run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, list[dict[str, Any]], str]:
+    """Exit code, messages and everything that was printed."""
+    code = 0
+    try:
+        main(args)
+    except SystemExit as leaving:
+        code = int(leaving.code or 0)
+    printed = capsys.readouterr()
+    return code, [json.loads(line) for line in printed.out.splitlines()], printed.out + printed.err
+
+
+def the_error(messages: list[dict[str, Any]]) -> dict[str, Any]:
+    (error,) = [message["trace"]["error"] for message in messages if message["type"] == "TRACE"]
+    assert isinstance(error, dict)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("what", "content", "reason"),
+    [
+        ("config", None, "it can't be opened (No such file or directory)"),
+        ("config", "{", "it is no JSON ("),
+        ("config", "[]", "it should hold an object"),
+        ("config", "", "it is no JSON ("),
+        ("catalog", None, "it can't be opened (No such file or directory)"),
+        ("catalog", "not JSON", "it is no JSON ("),
+        ("catalog", "[]", "it should hold an object"),
+        ("catalog", '{"streams": [{"stream": {}}]}', "it does not have the form that Airbyte gives it ("),
+        ("catalog", "{}", "it does not have the form that Airbyte gives it ("),
+        ("state", None, "it can't be opened (No such file or directory)"),
+        ("state", '[{"type": "STREAM", ', "it is no JSON ("),
+        ("state", '[{"type": "NONSENSE"}]', "it does not have the form that Airbyte gives it ("),
+        ("state", '"text"', "it should hold a list"),
+    ],
+)
+def test_a_file_that_cannot_be_used_gets_one_sentence(
+    files: Files, capsys: pytest.CaptureFixture[str], what: str, content: str | None, reason: str
+) -> None:
+    paths = {
+        "config": files.write("config", {"api_key": KEY}),
+        "catalog": files.write("catalog", CATALOG),
+        "state": files.write("state", []),
+    }
+    paths[what] = str(files.folder / "missing.json") if content is None else files.write(what, content)
+    code, messages, printed = run(
+        capsys, "read", *(part for name, path in paths.items() for part in (f"--{name}", path))
+    )
+    assert code == 1
+    error = the_error(messages)
+    assert error["failure_type"] == "config_error"
+    assert error["message"].startswith(f"The {what} file {paths[what]} can't be used: {reason}")
+    assert "\n" not in error["message"]
+    assert "Traceback" not in printed
+    assert KEY not in printed
+
+
+@pytest.mark.parametrize("command", ["discover", "read"])
+def test_a_bad_config_ends_with_one_sentence_and_code_1(
+    files: Files, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    config = files.write("config", {"api_key": KEY, "start_date": "2024-02-30"})
+    more = ["--catalog", files.write("catalog", CATALOG)] if command == "read" else []
+    code, messages, printed = run(capsys, command, "--config", config, *more)
+    assert code == 1
+    assert the_error(messages)["message"].startswith(
+        "The configuration can't be used: start_date is no date that exists."
+    )
+    assert "Traceback" not in printed
+    assert KEY not in printed
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({"api_key": KEY, "num_workers": 99}, "num_workers: Input should be less than or equal to 40"),
+        ({}, "api_key is missing"),
+        ({"api_key": ""}, "api_key is empty."),
+    ],
+    ids=["a number too large", "an empty config", "an empty key"],
+)
+def test_check_with_a_bad_config_answers_failed(
+    files: Files, capsys: pytest.CaptureFixture[str], config: dict[str, Any], sentence: str
+) -> None:
+    code, messages, printed = run(capsys, "check", "--config", files.write("config", config))
+    (status,) = [message["connectionStatus"] for message in messages if message["type"] == "CONNECTION_STATUS"]
+    assert code == 0
+    assert status["status"] == "FAILED"
+    assert sentence in status["message"]
+    assert "Traceback" not in printed
+    assert KEY not in printed
+
+
+def test_check_with_a_missing_config_file_answers_failed(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(files.folder / "missing.json")
+    code, messages, _ = run(capsys, "check", "--config", path)
+    (status,) = [message["connectionStatus"] for message in messages if message["type"] == "CONNECTION_STATUS"]
+    assert (code, status["status"]) == (0, "FAILED")
+    assert path in status["message"]
+
+
+def test_a_damaged_state_of_a_stream_says_how_to_reset(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    state = [
+        {
+            "type": "STREAM",
+            "stream": {"stream_descriptor": {"name": "users"}, "stream_state": {"date_updated": "yesterday"}},
+        }
+    ]
+    code, messages, printed = run(
+        capsys,
+        "read",
+        *("--config", files.write("config", {"api_key": KEY})),
+        *("--catalog", files.write("catalog", CATALOG)),
+        *("--state", files.write("state", state)),
+    )
+    assert code == 1
+    assert "Reset (clear) the stream users and sync again" in the_error(messages)["message"]
+    assert KEY not in printed
+
+
+def test_spec_needs_no_config(capsys: pytest.CaptureFixture[str]) -> None:
+    code, messages, _ = run(capsys, "spec")
+    assert code == 0
+    (spec,) = [message["spec"] for message in messages if message["type"] == "SPEC"]
+    assert spec["connectionSpecification"]["required"] == ["api_key"]
+
+
+def test_no_command_says_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    code, messages, printed = run(capsys)
+    assert (code, messages) == (2, [])
+    assert "spec, check, discover or read" in printed

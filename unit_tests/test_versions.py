@@ -1,0 +1,88 @@
+"""What several files say alike: the version and the names, for the registry, the image and the package."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from airbyte_cdk.models.connector_metadata import ConnectorLanguage, MetadataFile
+
+from integration_tests.running import STREAMS
+
+PROJECT = Path(__file__).resolve().parent.parent
+IMAGE = r"[a-z0-9./-]+:[\w.-]+@sha256:[0-9a-f]{64}"
+
+
+@pytest.fixture(scope="module")
+def metadata() -> Any:
+    return yaml.safe_load((PROJECT / "metadata.yaml").read_text())["data"]
+
+
+def declared_version() -> str:
+    found = re.search(r'^version = "(.+)"$', (PROJECT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
+def label(name: str) -> str:
+    found = re.search(rf'{re.escape(name)}="(.*?)"', (PROJECT / "Dockerfile").read_text())
+    assert found is not None
+    return found[1]
+
+
+def test_the_version_is_the_same_everywhere(metadata: Any) -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+", declared_version())
+    assert version("source-close") == declared_version()
+    assert metadata["dockerImageTag"] == declared_version()
+    assert label("io.airbyte.version") == declared_version()
+    assert f"## [{declared_version()}]" in (PROJECT / "CHANGELOG.md").read_text()
+
+
+def test_the_image_is_called_as_the_registry_knows_it(metadata: Any) -> None:
+    assert label("io.airbyte.name") == metadata["dockerRepository"]
+
+
+def test_base_images_are_pinned_by_digest(metadata: Any) -> None:
+    default = re.search(r"^ARG BASE_IMAGE=(.*)$", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)
+    assert default is not None
+    assert re.fullmatch(IMAGE, default[1])
+    assert re.fullmatch(IMAGE, metadata["connectorBuildOptions"]["baseImage"])
+
+
+def test_the_registry_knows_the_connector_by_what_it_is(metadata: Any) -> None:
+    parsed = MetadataFile.from_file(PROJECT / "metadata.yaml").data
+    assert parsed.language == ConnectorLanguage.PYTHON
+    assert metadata["tags"] == ["language:python", "cdk:low-code"]
+    assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", metadata["definitionId"])
+    assert (metadata["connectorType"], metadata["connectorSubtype"]) == ("source", "api")
+    assert metadata["suggestedStreams"]["streams"] == list(STREAMS)
+
+
+def test_the_platform_lets_the_connector_reach_only_close(metadata: Any) -> None:
+    """Without the host of the default address every request would be blocked."""
+    manifest = yaml.safe_load((PROJECT / "manifest.yaml").read_text())
+    base_url = manifest["spec"]["connection_specification"]["properties"]["base_url"]["default"]
+    assert [f"https://{host}/api/v1" for host in metadata["allowedHosts"]["hosts"]] == [base_url]
+
+
+def test_the_licence_and_the_icon_are_there(metadata: Any) -> None:
+    assert metadata["license"] == "MIT"
+    assert "MIT License" in (PROJECT / "LICENSE").read_text()
+    assert (PROJECT / metadata["icon"]).read_text().startswith("<svg")
+
+
+def test_documentation_links_lead_to_close(metadata: Any) -> None:
+    urls = [metadata["documentationUrl"], *(entry["url"] for entry in metadata["externalDocumentationUrls"])]
+    assert all(re.match(r"https://([a-z]+\.)?close\.com/", url) for url in urls)
+    assert {entry["type"] for entry in metadata["externalDocumentationUrls"]} == {
+        "api_reference",
+        "authentication_guide",
+        "rate_limits",
+        "api_release_history",
+        "openapi_spec",
+        "status_page",
+    }
