@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ _VOLUMES = Volumes(activities=140, leads=30, tasks=54, events=60, users=5, custo
 
 @pytest.fixture(scope="session")
 def acceptance_api() -> Iterator[LocalCloseApi]:
-    """A local API with records in every stream."""
-    with LocalCloseApi(_VOLUMES) as api:
+    """A local API with records in every stream; none so new that a later read has them again."""
+    with LocalCloseApi(_VOLUMES, end=datetime.now(timezone.utc) - timedelta(days=3)) as api:
         yield api
 
 

@@ -70,7 +70,10 @@ def assert_same(database: Database, api: LocalCloseApi) -> None:
     """Each table holds each record of its stream once, and nothing else."""
     end = now()
     for stream in STREAMS:
-        assert sorted(database.ids(stream)) == sorted(ids(api, stream, None, end)), stream
+        found = database.ids(stream)
+        assert len(found) == len(set(found)), stream
+        # A meeting ahead comes before its date if it was changed.
+        assert ids(api, stream, None, end) <= set(found) <= ids(api, stream), stream
 
 
 @dataclass
@@ -96,7 +99,7 @@ def change(api: LocalCloseApi) -> Changes:
     to_delete, to_complete = sorted(task for task in ids(api, "tasks") if task not in children)[:2]
     notes = [record for record in store.collections["activity/note"].records.values() if record.id not in children]
     oldest_note = min(notes, key=lambda record: record.created).id
-    field = store.add("custom_field.lead", type="text", accepts_multiple_values=False)["id"]
+    field = store.add("custom_field.lead", name="Budget", type="text", accepts_multiple_values=False)["id"]
     store.edit(oldest_note, note="Edited late")
     store.edit(edited, display_name="Renamed Ltd", **{f"custom.{field}": "A value of a new field"})
     store.merge(merged, destination)

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from threading import Timer
 from typing import Any
 
+import pytest
 import time_machine
 from airbyte_cdk.sources.declarative import concurrent_declarative_source as cdk
 
@@ -62,9 +64,11 @@ class ForkedConnector(Connector):
 
 @cache
 def _context() -> ForkServerContext:
-    os.environ["PYTHONPATH"] = str(_PROJECT)  # where the process that forks finds this module
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["integration_tests.forked_warm"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(_PROJECT))  # where the process that forks finds the module
+        forkserver.ensure_running()
     return context
 
 

@@ -343,6 +343,38 @@ def test_several_changes_of_one_object_and_an_edit_before_a_deletion(make: Calla
     warehouse.assert_is_current()
 
 
+def test_what_the_log_tells_comes_after_the_windows(make: Callable[..., Warehouse]) -> None:
+    """However slow these are: neither twice, nor a deletion before the row that it ends."""
+    warehouse = make()
+    store, clock = warehouse.api.store, warehouse.clock
+    warehouse.sync()
+    clock.advance(hours=1)
+    new, doomed = (store.add("Note", lead_id=None)["id"] for _ in range(2))
+    task, doomed_task = tasks_of(warehouse)[:2]
+    for one in (new, doomed, task, doomed_task):
+        store.edit(one)
+    clock.advance(minutes=1)
+
+    def delete_late(_: int) -> None:
+        """After the windows are read; with stamps from before the sync, as of a clock that was behind."""
+        if doomed in store.objects and any(entry.path == "/event/" for entry in warehouse.api.requests):
+            before, clock.now = clock(), clock() - timedelta(seconds=30)
+            store.delete(doomed)
+            store.delete(doomed_task)
+            clock.now = before
+
+    stop = store.on_request(delete_late)
+    for path in ("/activity/", "/task/", "/data/search/"):
+        warehouse.api.faults.add(Fault("slow", path, seconds=0.4, when=lambda query: "id__in" not in query))
+    result = warehouse.sync()
+    stop()
+    assert [row["id"] for row in result.records("activities")].count(new) == 1
+    assert result.ids("tasks").count(task) == 1
+    assert [DELETED_AT in row for row in result.records("activities") if row["id"] == doomed] == [False, True]
+    assert [DELETED_AT in row for row in result.records("tasks") if row["id"] == doomed_task] == [False, True]
+    warehouse.assert_is_current("activities", "tasks")
+
+
 def test_meetings_that_move_and_those_of_days_to_come(make: Callable[..., Warehouse]) -> None:
     """Their `date_created` follows their start, so that they leave the windows of the list."""
     warehouse = make()

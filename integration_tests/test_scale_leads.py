@@ -53,13 +53,11 @@ def test_more_leads_in_one_day_than_a_chain_gives_out(
     assert len(api.requests) <= 1.6 * (count + at_once) / PAGE
 
 
-@pytest.mark.parametrize("cursor", ["snapshot", "offset"])
 def test_a_cursor_that_dies_costs_the_pages_since(
-    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector], cursor: Any
+    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
 ) -> None:
     """Cursors live so shortly that most are dead by the next request."""
     api = make_api(Volumes(users=1, leads=3_000))
-    api.settings.search_cursor = cursor
     api.settings.search_cursor_life = 0.001
     api.settings.latency = 0.005
     forbid_after(api, 1_000)
