@@ -42,7 +42,7 @@ def test_a_later_sync_brings_users_stamped_since_and_those_without_a_stamp(
     requests_mock: requests_mock.Mocker, caplog: pytest.LogCaptureFixture
 ) -> None:
     requests_mock.get(f"{API}/user/", json={"data": USERS, "has_more": False})
-    reading = read("users", {"date_updated": "2025-06-01T00:00:00.000000+00:00"}, start_date="2025-06-10")
+    reading = read("users", {"date_updated": "2025-06-01T00:10:00.000000+00:00"}, start_date="2025-06-10")
     assert reading.ids == ["user_2", "user_3", "user_4", "user_6"]
     assert "without a readable date_updated" in caplog.text
 

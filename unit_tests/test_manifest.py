@@ -104,11 +104,11 @@ def test_page_sizes_and_overlaps() -> None:
     }
     assert {name: entry["incremental_sync"].get("lookback_window") for name, entry in STREAMS.items()} == {
         "activities": "{{ config['attribution_window'] }}",
-        "custom_fields": None,
+        "custom_fields": "PT10M",
         "event_log": "PT5M",
         "leads": "PT10M",
         "tasks": "PT5M",
-        "users": None,
+        "users": "PT10M",
     }
     assert STREAMS["event_log"]["retriever"]["retention"] == "P30D"
 

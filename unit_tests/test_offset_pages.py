@@ -66,6 +66,12 @@ def test_a_row_that_leaves_a_page_already_read_hides_none() -> None:
     assert fake.requests[:3] == [(0, 3), (2, 3), (0, 3)]
 
 
+def test_rows_that_move_to_where_the_next_page_begins_hide_none() -> None:
+    """Edited rows of a list by modification, or meetings that were moved: known, but not the last row read."""
+    fake = FakeList(*"abcdefg", then={2: lambda ids: ids.extend([ids.pop(0), ids.pop(0), ids.pop(0)])})
+    assert sorted("".join(map("".join, pages_of(fake)))) == list("abcdefg")
+
+
 def test_a_row_that_joins_before_the_pages_already_read_repeats_none() -> None:
     fake = FakeList(*"abcdefg", then={1: lambda ids: ids.insert(0, "new")})
     assert "".join(map("".join, pages_of(fake))) == "abcnewdefg"
