@@ -134,9 +134,11 @@ class RateLimiter:
             known.refused_in_a_row += 1
             if known.limit is None:
                 recent = [moment for moment in known.answered if moment > now - _RATE_WINDOW_SECONDS]
-                span = max(now - recent[0], 0.1) if recent else _RATE_WINDOW_SECONDS
-                rate = max(len(recent) / max(span, 1.0), 0.2)
-                known.interval = 1 / (rate * _SHARE_AFTER_429)
+                if recent:
+                    rate = len(recent) / max(now - recent[0], 1.0)
+                    known.interval = 1 / (rate * _SHARE_AFTER_429)
+                else:  # nothing is known of what would go well: slower than before, if there was a pace
+                    known.interval /= _SHARE_AFTER_429
                 known.eased_at = now + wait
         known.blocked_until = max(known.blocked_until, now + wait)
         return wait

@@ -189,7 +189,7 @@ class Transport:
         if not self._knows_clock:
             self._compare_clocks(response)
         if not requests.codes.ok <= response.status_code < requests.codes.multiple_choices:
-            return response, told
+            return _unless_cut_short(response), told
         try:
             return parsed(response, is_list=is_list), told
         except UnreadableAnswerError as error:
@@ -283,6 +283,16 @@ def _failure_type(resolution: ErrorResolution) -> FailureType:
     if resolution.response_action in (ResponseAction.RETRY, ResponseAction.RATE_LIMITED):
         return FailureType.transient_error
     return resolution.failure_type or FailureType.system_error
+
+
+def _unless_cut_short(response: requests.Response) -> requests.Response | UnreadableAnswerError:
+    """``response``, unless it is a 400 with half a JSON: what it says decides how a read goes on."""
+    if response.status_code == requests.codes.bad_request and response.content.startswith(b"{"):
+        try:
+            orjson.loads(response.content)
+        except orjson.JSONDecodeError:
+            return UnreadableAnswerError(f"a 400 whose text is no complete JSON ({len(response.content)} bytes)")
+    return response
 
 
 def parsed(response: requests.Response, *, is_list: bool) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
@@ -43,8 +43,8 @@ class Gate:
         self._log.in_flight += 1
         try:
             await self._serve(scope, receive, send)
-        except asyncio.CancelledError:
-            # The server stops; nobody waits for this answer any more.
+        except (asyncio.CancelledError, ClientDisconnect):
+            # The server stops, or the client was killed; nobody waits for this answer any more.
             return
         finally:
             self._log.in_flight -= 1
