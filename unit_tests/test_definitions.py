@@ -269,11 +269,11 @@ class Clock:
 @pytest.mark.parametrize(
     ("answer", "patience", "gives_up_after"),
     [
-        ({"status_code": 503}, 30.0, (30, 75)),
-        ({"status_code": 503}, None, (300, 345)),
+        ({"status_code": 503}, 30.0, (30, 80)),
+        ({"status_code": 503}, None, (300, 360)),
         ({"status_code": 429, "headers": {"retry-after": "20"}}, 30.0, (0, 30)),
         ({"status_code": 429, "headers": {"retry-after": "20"}}, None, (390, 420)),
-        ({"json": {}}, 30.0, (30, 75)),
+        ({"json": {}}, 30.0, (30, 80)),
     ],
 )
 def test_the_transport_gives_up_when_it_is_told_to(
