@@ -99,7 +99,7 @@ class WindowCursor(Cursor):
         if retention is not None:
             self._keep_within(retention, cursor)
         # What changed just before an interrupted sync ended may not have been visible to it yet.
-        settled = max((b for _, b in saved.closed_windows), default=end) - lookback
+        settled = min(max((b for _, b in saved.closed_windows), default=end), end) - lookback
         closed = [(a, min(b, settled)) for a, b in saved.closed_windows if a < settled]
         self._waiting = deque(
             window for partition in partitions for window in subtract(Window(self.start, end, partition), closed)
@@ -241,7 +241,7 @@ class WindowCursor(Cursor):
                 self._saves_first = False
                 self._emit_state()
             if newest is not None and (self._newest is None or newest > self._newest):
-                self._newest = min(newest, self.end)
+                self._newest = newest
             if broken and not self._broken_rows:
                 LOGGER.warning(
                     "Stream %s: a record came without a readable %s. It is emitted all the same; it does not move the "

@@ -153,8 +153,6 @@ def _unreadable(kind: str, reason: str) -> CloseApiError:
     return CloseApiError(
         message=f"The custom fields of the kind {kind} can't be read: {reason}.",
         failure_type=FailureType.transient_error,
-        status=None,
-        text="",
         stream="custom_fields",
     )
 

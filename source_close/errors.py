@@ -24,7 +24,9 @@ class CloseApiError(AirbyteTracedException):
     ``status`` is the HTTP status, or None where there was no answer; ``text`` is the body as Close sent it.
     """
 
-    def __init__(self, *, message: str, failure_type: FailureType, status: int | None, text: str, stream: str) -> None:
+    def __init__(
+        self, *, message: str, failure_type: FailureType, stream: str, status: int | None = None, text: str = ""
+    ) -> None:
         super().__init__(
             message=message,
             internal_message=message,

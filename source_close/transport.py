@@ -232,7 +232,6 @@ class Transport:
                         ),
                         failure_type=FailureType.transient_error,
                         status=TOO_MANY_REQUESTS,
-                        text="",
                         stream=stream,
                     )
                 )

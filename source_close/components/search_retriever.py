@@ -158,8 +158,6 @@ class SearchRetriever(CloseRetriever):
                     "than to leave them out. Ask Close's support for help with this import."
                 ),
                 failure_type=FailureType.transient_error,
-                status=None,
-                text="",
                 stream=self.name,
             )
         at_moment = self._range(by, moment, moment + MILLISECOND)

@@ -232,8 +232,6 @@ class WindowedListRetriever(CloseRetriever):
                 "stream stops here. Ask Close's support for a higher limit, or begin after that moment (start_date)."
             ),
             failure_type=FailureType.transient_error,
-            status=None,
-            text="",
             stream=self.name,
         )
 
