@@ -79,7 +79,7 @@ def fetch(url: str, clock: FakeClock, max_in_flight: int = 2) -> tuple[CloseApiE
     """Ask once for what can't be had; the error and the transport."""
     asking = Transport(max_in_flight=max_in_flight, user_agent="test", now=clock.now, sleep=clock.sleep)
     with pytest.raises(CloseApiError) as caught:
-        asking.fetch(requester_for(url), "users", is_list=False)
+        asking.fetch(asking.endpoint(requester_for(url), "users"), is_list=False)
     return caught.value, asking
 
 
@@ -128,12 +128,12 @@ def test_others_of_the_stream_do_not_wait_for_what_was_given_up(make_api: MakeAp
     _, asking = fetch(api.url, clock)
     began, before = clock.time, len(api.requests)
     with pytest.raises(CloseApiError) as caught:
-        asking.fetch(requester_for(api.url), "users", is_list=False)
+        asking.fetch(asking.endpoint(requester_for(api.url), "users"), is_list=False)
     assert clock.time - began < 1
     assert len(api.requests) == before
     assert str(caught.value).startswith("Stream users: ")
     api.faults.clear()
-    assert asking.fetch(requester_for(api.url), "tasks", is_list=False)
+    assert asking.fetch(asking.endpoint(requester_for(api.url), "tasks"), is_list=False)
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_a_server_that_trickles_does_not_hold_a_sync_up(
     asking = Transport(max_in_flight=1, user_agent="test", retry_seconds=0.0, now=clock.now, sleep=clock.sleep)
     began = time.monotonic()
     with pytest.raises(CloseApiError) as caught:
-        asking.fetch(requester_for(trickling(beginning)), "users", is_list=False)
+        asking.fetch(asking.endpoint(requester_for(trickling(beginning)), "users"), is_list=False)
     assert time.monotonic() - began < 5
     assert "the answer was not complete after 0 s" in str(caught.value)
 
@@ -188,7 +188,7 @@ def test_a_server_that_says_nothing_does_not_hold_a_sync_up(
     asking = Transport(max_in_flight=1, user_agent="test", retry_seconds=0.0, now=clock.now, sleep=clock.sleep)
     began = time.monotonic()
     with pytest.raises(CloseApiError) as caught:
-        asking.fetch(requester_for(api.url), "users", is_list=False)
+        asking.fetch(asking.endpoint(requester_for(api.url), "users"), is_list=False)
     assert time.monotonic() - began < 5
     assert "timed out" in str(caught.value)
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from airbyte_cdk.sources.declarative.requesters.http_requester import HttpRequester
-
 from source_close.changes import Changes, Deletion
+from source_close.endpoint import Endpoint
 from source_close.errors import NOT_FOUND, CloseApiError
 from source_close.transport import Transport
 from source_close.windows import Row, format_moment
@@ -25,16 +24,14 @@ class Refetch:
 
     Attributes:
         transport: sends the requests.
-        requester: the stream's list, asked by POST in place of GET since a hundred ids exceed a URL.
-        stream: name of the stream.
+        endpoint: the stream's list, asked by POST in place of GET since a hundred ids exceed a URL.
         parameters: parameters of the list besides the ids.
         confirm_one_by_one: whether the list comes from an index that may lag, so that a record that the log says is
             deleted and the list still shows is asked for by itself.
     """
 
     transport: Transport
-    requester: HttpRequester
-    stream: str
+    endpoint: Endpoint
     parameters: Mapping[str, Any] = field(default_factory=dict)
     confirm_one_by_one: bool = False
 
@@ -54,14 +51,13 @@ class Refetch:
 
     def _fetch(self, ids: Sequence[str]) -> list[Row]:
         parameters = {**self.parameters, "id__in": ",".join(ids), "_limit": IDS_A_REQUEST}
-        answer = self.transport.fetch(self.requester, self.stream, json={"_params": parameters})
+        answer = self.transport.fetch(self.endpoint, json={"_params": parameters})
         return [row for row in answer["data"] if row["id"] in ids]
 
     def _exists(self, record_id: str) -> bool:
         try:
             row = self.transport.fetch(
-                self.requester,
-                self.stream,
+                self.endpoint,
                 json={"_params": {"_fields": "id"}},
                 path=f"{record_id}/",
                 is_list=False,

@@ -148,7 +148,7 @@ class SourceClose(ConcurrentDeclarativeSource):
     def _check_key(self, transport: Transport) -> None:
         definition = self.resolved_manifest["definitions"]["key_requester"]
         requester = self._constructor.create_component(HttpRequester, definition, self._config, name="me")
-        transport.fetch(requester, "connection", is_list=False)
+        transport.fetch(transport.endpoint(requester, "connection"), is_list=False)
 
     @property
     def _settings(self) -> CloseConfig:

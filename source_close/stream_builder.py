@@ -184,11 +184,11 @@ class StreamBuilder:
         return floor_to_millisecond(self._started_at - self._transport.clock_lead)
 
     def _refetch(self, definition: Mapping[str, Any], changes: Mapping[str, Any]) -> Refetch:
-        fields = definition["retriever"].get("fields")
+        name, fields = definition["name"], definition["retriever"].get("fields")
+        requester = self._create(HttpRequester, changes["requester"], self._config, name=name)
         return Refetch(
             transport=self._transport,
-            requester=self._create(HttpRequester, changes["requester"], self._config, name=definition["name"]),
-            stream=definition["name"],
+            endpoint=self._transport.endpoint(requester, name),
             parameters={**changes.get("parameters", {}), **({"_fields": ",".join(fields)} if fields else {})},
             confirm_one_by_one=changes.get("confirm_one_by_one", False),
         )
@@ -232,4 +232,5 @@ class StreamBuilder:
         # Whoever gives up sooner must not end the stream.
         reader = CUSTOM_FIELDS if patience is None else f"{CUSTOM_FIELDS} (for other streams)"
         params = {"_skip": skip, "_limit": limit}
-        return page_of(self._transport.fetch(requester, reader, stream_slice, params, patience=patience))
+        endpoint = self._transport.endpoint(requester, reader, stream_slice)
+        return page_of(self._transport.fetch(endpoint, params, patience=patience))

@@ -19,6 +19,7 @@ from airbyte_cdk.sources.streams.http.error_handlers import ErrorHandler, ErrorR
 from airbyte_cdk.sources.types import StreamSlice
 
 from source_close.connection import TimedAdapter
+from source_close.endpoint import Endpoint
 from source_close.errors import UNAUTHORIZED, CloseApiError, describe_answer, describe_request, without_key
 from source_close.rate_limiter import TOO_MANY_REQUESTS, RateLimiter
 
@@ -94,11 +95,28 @@ class Transport:
         """How far this machine's clock is ahead of Close's, by the first answer's ``Date``; at least 0."""
         return self._clock_lead
 
+    def endpoint(self, requester: HttpRequester, stream: str, stream_slice: StreamSlice | None = None) -> Endpoint:
+        """What ``requester`` asks on behalf of ``stream``, for ``stream_slice`` if it makes a difference.
+
+        ``requester`` holds url, method, authenticator, parameters and the error table, which says what answers are
+        retried and what the others mean.
+        """
+        error_handler = requester.error_handler
+        assert error_handler is not None  # noqa: S101 - the manifest gives every requester the error table
+        context: dict[str, Any] = {"stream_state": {}, "stream_slice": stream_slice, "next_page_token": None}
+        request = requests.Request(
+            method=requester.get_method().value,
+            url=requester.get_url(**context),
+            headers=dict(requester.get_request_headers(**context)),
+            auth=requester.get_authenticator(),
+        )
+        return Endpoint(
+            stream, self._session.prepare_request(request), requester.get_request_params(**context), error_handler
+        )
+
     def fetch(
         self,
-        requester: HttpRequester,
-        stream: str,
-        stream_slice: StreamSlice | None = None,
+        endpoint: Endpoint,
         params: Mapping[str, Any] | None = None,
         json: Mapping[str, Any] | None = None,
         path: str = "",
@@ -108,27 +126,15 @@ class Transport:
     ) -> Any:
         """Send a request until it is answered and return the JSON of the answer, an object.
 
-        ``requester`` holds url, method, authenticator, parameters and the error table, which says what answers are
-        retried and what the others mean. ``params`` come on top of its parameters, ``path`` is appended to its url.
+        ``params`` come on top of the endpoint's, ``path`` is appended to its url.
         ``is_list``: the answer must hold a list of records under ``data``, else it counts as a broken one.
         ``patience``: seconds after which to give up, whatever the reason, if that is to be sooner than usual.
 
         Raises:
             CloseApiError: the answer is one that a retry doesn't cure, or the time for retries is used up.
         """
-        error_handler = requester.error_handler
-        assert error_handler is not None  # noqa: S101 - the manifest gives every requester the error table
-        context: dict[str, Any] = {"stream_state": {}, "stream_slice": stream_slice, "next_page_token": None}
-        request = requests.Request(
-            method=requester.get_method().value,
-            url=requester.get_url(**context) + path,
-            params={**requester.get_request_params(**context), **(params or {})},
-            headers=dict(requester.get_request_headers(**context)),
-            json=json,
-            auth=requester.get_authenticator(),
-        )
-        prepared = self._session.prepare_request(request)
-        return self._fetch(prepared, error_handler, stream, is_list=is_list, patience=patience)
+        prepared = endpoint.request(params, json, path)
+        return self._fetch(prepared, endpoint.error_handler, endpoint.stream, is_list=is_list, patience=patience)
 
     def _fetch(
         self,
@@ -201,7 +207,9 @@ class Transport:
         """Proxies and certificates that the environment names; looked up once, since all requests go to one host."""
         if self._environment is None:
             url = prepared.url or ""
-            self._environment = dict(self._session.merge_environment_settings(url, {}, True, None, None))
+            self._environment = dict(
+                self._session.merge_environment_settings(url, {}, stream=True, verify=None, cert=None)
+            )
         return self._environment
 
     def _give_up(self, error: CloseApiError) -> CloseApiError:
@@ -297,7 +305,7 @@ def _unless_cut_short(response: requests.Response) -> requests.Response | Unread
 
 
 def _is_success(response: requests.Response) -> bool:
-    return requests.codes.ok <= response.status_code < requests.codes.multiple_choices
+    return bool(requests.codes.ok <= response.status_code < requests.codes.multiple_choices)
 
 
 def _parsed(body: bytes, prepared: requests.PreparedRequest, *, is_list: bool) -> dict[str, Any]:

@@ -71,11 +71,13 @@ class ListApi:
     _sorted: list[tuple[datetime, dict[str, Any]]] = field(default_factory=list)
     _found: dict[tuple[str, str, str], list[dict[str, Any]]] = field(default_factory=dict)
 
+    def endpoint(self, requester: Any, stream: str, stream_slice: Any) -> str:
+        """What takes the place of an ``Endpoint``: the stream's name."""
+        return stream
+
     def fetch(
         self,
-        requester: Any,
-        stream: str,
-        stream_slice: Any,
+        endpoint: str,
         params: dict[str, Any],
         json: Any = None,
         path: str = "",
@@ -89,7 +91,7 @@ class ListApi:
         skip, limit = params.get("_skip", 0), params.get("_limit", 100)
         if self.cap is not None and skip > self.cap:
             raise CloseApiError(
-                message="400", failure_type=FailureType.system_error, status=400, text=self._cap_text(), stream=stream
+                message="400", failure_type=FailureType.system_error, status=400, text=self._cap_text(), stream=endpoint
             )
         found = self._filtered(params[f"{self.date_field}__gte"], params[f"{self.date_field}__lt"], path)
         return {"data": [dict(row) for row in found[skip : skip + limit]], "has_more": len(found) > skip + limit}

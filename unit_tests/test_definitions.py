@@ -286,9 +286,9 @@ def test_the_transport_gives_up_when_it_is_told_to(
     with requests_mock.Mocker() as mocker:
         mocker.post("https://close.example/list/", **answer)
         with pytest.raises(CloseApiError):
-            transport.fetch(requester, "custom_fields (for other streams)", patience=patience)
+            transport.fetch(transport.endpoint(requester, "custom_fields (for other streams)"), patience=patience)
         assert gives_up_after[0] <= clock.seconds <= gives_up_after[1]
         # The stream itself goes on trying.
         mocker.post("https://close.example/list/", json={"data": []})
         clock.sleep(60)
-        assert transport.fetch(requester, "custom_fields") == {"data": []}
+        assert transport.fetch(transport.endpoint(requester, "custom_fields")) == {"data": []}

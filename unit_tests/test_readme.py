@@ -173,7 +173,7 @@ def test_no_answer_ends_as_the_error_table_says() -> None:
     with requests_mock.Mocker() as api:
         api.get(requests_mock.ANY, exc=requests.ConnectionError("refused"))
         with pytest.raises(CloseApiError) as caught:
-            hasty.fetch(requester, "users")
+            hasty.fetch(hasty.endpoint(requester, "users"))
     assert row["retried"] == RETRIED["RETRY"]
     assert str(caught.value.message).endswith(f"{row['meaning']} {row['what to do']}")
     assert caught.value.failure_type is not None

@@ -28,14 +28,14 @@ class Api:
         self.answers = answers
         self.asked: list[Any] = []
 
-    def fetch(self, requester: Any, stream: str, *, json: Any, path: str = "", is_list: bool = True) -> Any:
+    def fetch(self, endpoint: Any, *, json: Any, path: str = "", is_list: bool = True) -> Any:
         self.asked.append(path or json["_params"])
         if is_list:
             wanted = json["_params"]["id__in"].split(",")
             return {"data": [{"id": one, "content": "new"} for one in self.ids if one in wanted or "*" in self.ids]}
         if (record_id := path.rstrip("/")) in self.gone:
             raise CloseApiError(
-                message="gone", failure_type=FailureType.system_error, status=self.status, text="", stream=stream
+                message="gone", failure_type=FailureType.system_error, status=self.status, text="", stream="leads"
             )
         return {"id": self.answers or record_id}
 
@@ -48,7 +48,7 @@ def pages(
     **options: Any,
 ) -> list[list[dict[str, Any]]]:
     changes = Changes(["lead"], GONE_AT, changed, deleted or {})
-    refetch = Refetch(api, Mock(), "leads", **options)  # type: ignore[arg-type] # plays its one method
+    refetch = Refetch(api, Mock(), **options)  # type: ignore[arg-type] # plays its one method
     return list(refetch.pages(changes, emitted or set(), "date_updated"))
 
 

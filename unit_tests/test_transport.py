@@ -79,7 +79,7 @@ def logged_at(clock: Clock) -> Iterator[list[float]]:
 
 
 def fetch(transport: Transport, requester: HttpRequester, stream: str = "tasks", **more: Any) -> Any:
-    return transport.fetch(requester, stream, None, {"_skip": 0}, is_list=True, **more)
+    return transport.fetch(transport.endpoint(requester, stream), {"_skip": 0}, is_list=True, **more)
 
 
 def failure(transport: Transport, requester: HttpRequester, stream: str = "tasks") -> CloseApiError:

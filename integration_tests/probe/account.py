@@ -87,7 +87,8 @@ class Account:
     def _ask(self, requester: str, path: str, *, may_refuse: bool, **content: Any) -> Answer:
         try:
             asked = {"path": path, "is_list": False, **content}
-            body = self.transport.fetch(self._requester(requester), f"probe of {path}", **asked)
+            endpoint = self.transport.endpoint(self._requester(requester), f"probe of {path}")
+            body = self.transport.fetch(endpoint, **asked)
         except CloseApiError as error:
             if error.status is None or error.status == UNAUTHORIZED:
                 raise

@@ -7,6 +7,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
+from functools import cache
 from typing import Any
 
 from airbyte_cdk.sources.declarative.partition_routers.partition_router import PartitionRouter
@@ -18,6 +19,7 @@ from airbyte_cdk.sources.types import Config, Record, StreamSlice
 
 from source_close.changes import ChangeLog
 from source_close.cursor import WindowCursor, WindowSlice
+from source_close.endpoint import Endpoint
 from source_close.refetch import DELETED_AT, Refetch
 from source_close.transport import Transport
 from source_close.windows import Row
@@ -65,6 +67,7 @@ class CloseRetriever(Retriever):
     def __post_init__(self, parameters: Mapping[str, Any]) -> None:
         """Begin without an emitted record."""
         self._emitted: set[str] = set()
+        self._endpoint_of = cache(self._make_endpoint)
 
     def read_records(
         self, records_schema: Mapping[str, Any], stream_slice: StreamSlice | None = None
@@ -145,4 +148,9 @@ class CloseRetriever(Retriever):
 
         ``params`` come on top of the manifest's; ``path`` is appended to the manifest's url.
         """
-        return self.transport.fetch(self.requester, self.name, stream_slice, params, json, path)
+        endpoint = self._endpoint_of(tuple(stream_slice.partition.items()))
+        return self.transport.fetch(endpoint, params, json, path)
+
+    def _make_endpoint(self, partition: tuple[tuple[str, Any], ...]) -> Endpoint:
+        stream_slice = StreamSlice(partition=dict(partition), cursor_slice={})
+        return self.transport.endpoint(self.requester, self.name, stream_slice)
