@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from queue import Queue
 from typing import Any
 
 import yaml
@@ -25,13 +24,14 @@ from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStrea
 
 from source_close.config import CloseConfig, parse_config
 from source_close.errors import PERMISSION_STATUSES, CloseApiError
+from source_close.page_queue import PageQueue
 from source_close.stream_builder import EVENT_LOG, BuiltStream, StreamBuilder
 from source_close.transport import RETRY_SECONDS, Transport
 from source_close.windows import utc_now
 
 _PACKAGE = Path(__file__).resolve().parent
-# Records that wait for the printer. The CDK's 10,000 dictionaries take over 100 MB.
-_LONGEST_QUEUE = 5_000
+# Pages that wait for the printer. The CDK's 10,000 records take over 100 MB.
+_LONGEST_QUEUE = 20
 # A person waits for a check: a network that does not answer is reported soon.
 _CHECK_RETRY_SECONDS = 10.0
 
@@ -73,9 +73,10 @@ class SourceClose(ConcurrentDeclarativeSource):
             state=state,
             source_config=load_manifest(),
         )
-        # The CDK makes the queue of what is to be printed, and offers neither its size nor its length.
-        self._queue: Queue[Any] = self._concurrent_source._queue  # noqa: SLF001 - see above
-        self._queue.maxsize = _LONGEST_QUEUE
+        # The CDK makes these two around a queue of its own, and offers no other way to have them share this one.
+        queue = PageQueue(_LONGEST_QUEUE)
+        self._concurrent_source._queue = queue  # noqa: SLF001 - see above
+        self._message_repository._queue = queue  # type: ignore[attr-defined] # noqa: SLF001 - see above
 
     def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:
         """Take ``config`` if none was given when the source was made.
@@ -171,7 +172,6 @@ class SourceClose(ConcurrentDeclarativeSource):
             started_at=self._started_at,
             message_repository=self._message_repository,
             state_manager=self._connector_state_manager,
-            backlog=self._queue.qsize,
         )
 
 

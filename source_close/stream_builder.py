@@ -68,7 +68,6 @@ class StreamBuilder:
         started_at: datetime,
         message_repository: MessageRepository,
         state_manager: ConnectorStateManager,
-        backlog: Callable[[], int] = int,
     ) -> None:
         """Prepare.
 
@@ -80,7 +79,6 @@ class StreamBuilder:
             started_at: when the sync began; the upper bound (exclusive, UTC) of every stream.
             message_repository: where state messages go.
             state_manager: the states saved by the sync before.
-            backlog: how many records wait to be printed.
         """
         self._definitions = {definition["name"]: definition for definition in definitions}
         self._create = create
@@ -89,7 +87,6 @@ class StreamBuilder:
         self._started_at = started_at
         self._message_repository = message_repository
         self._state_manager = state_manager
-        self._backlog = backlog
         self.fields = FieldDefinitions(self._field_page)
 
     def build_all(self) -> list[BuiltStream]:
@@ -134,7 +131,6 @@ class StreamBuilder:
             cursor=cursor,
             definitions=self.fields,
             lead_ids=self._lead_ids,
-            backlog=self._backlog,
             **bounds,
             **parts,
         )

@@ -17,6 +17,7 @@ from airbyte_cdk.models import (
 )
 from airbyte_cdk.sources.message import InMemoryMessageRepository
 
+from source_close.page_queue import RecordPage
 from source_close.source import SourceClose
 from source_close.transport import Transport
 from unit_tests.rate_limited_server import Clock
@@ -67,7 +68,9 @@ def read(stream: str, state: dict[str, Any] | None = None, *, now: datetime = NO
         (parts,) = built._builder(transport()).build_selected({stream}, capture_changes=False)
         reading = Reading()
         for partition in parts.stream.generate_partitions():
-            reading.records += [dict(record.data) for record in partition.read()]
+            for page in partition.read():
+                assert isinstance(page, RecordPage)
+                reading.records += page.rows
             parts.cursor.close_partition(partition)
         parts.cursor.ensure_at_least_one_state_emitted()
         for message in built._message_repository.consume_queue():

@@ -20,12 +20,13 @@ from airbyte_cdk.models import (
 from airbyte_cdk.sources.connector_state_manager import ConnectorStateManager
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
 from airbyte_cdk.sources.declarative.parsers.model_to_component_factory import ModelToComponentFactory
-from airbyte_cdk.sources.message import MessageRepository
+from airbyte_cdk.sources.message.concurrent_repository import ConcurrentMessageRepository
 from airbyte_cdk.test.entrypoint_wrapper import EntrypointOutput
 from airbyte_cdk.test.entrypoint_wrapper import read as read_by_entrypoint
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from requests_mock import ANY
 
+from source_close.page_queue import PageQueue
 from source_close.source import _LONGEST_QUEUE, SourceClose, load_manifest
 from unit_tests.streams import API, KEY, source
 
@@ -84,9 +85,12 @@ def failures(output: EntrypointOutput) -> dict[str, tuple[str, str]]:
 def test_the_cdk_still_has_what_the_source_relies_on() -> None:
     made = source()
     assert isinstance(made, ConcurrentDeclarativeSource)
-    assert made._concurrent_source._queue.maxsize == _LONGEST_QUEUE
+    queue = made._concurrent_source._queue
+    assert isinstance(queue, PageQueue)
+    assert queue.maxsize == _LONGEST_QUEUE
     assert isinstance(made._constructor, ModelToComponentFactory)
-    assert isinstance(made._message_repository, MessageRepository)
+    assert isinstance(made._message_repository, ConcurrentMessageRepository)
+    assert made._message_repository._queue is queue
     assert isinstance(made._connector_state_manager, ConnectorStateManager)
     assert made._config["api_key"] == KEY
 
@@ -98,7 +102,8 @@ def test_the_plain_source_has_those_attributes_too() -> None:
     )
     for name in ("_concurrent_source", "_constructor", "_message_repository", "_connector_state_manager", "_config"):
         assert hasattr(plain, name), name
-    assert hasattr(plain._concurrent_source, "_queue")
+    assert isinstance(plain._message_repository, ConcurrentMessageRepository)
+    assert plain._concurrent_source._queue is plain._message_repository._queue
 
 
 def test_a_source_without_arguments_has_a_spec() -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from functools import cache
 from typing import Any
@@ -15,20 +14,17 @@ from airbyte_cdk.sources.declarative.requesters.http_requester import HttpReques
 from airbyte_cdk.sources.declarative.retrievers.retriever import Retriever
 from airbyte_cdk.sources.declarative.transformations import RecordTransformation
 from airbyte_cdk.sources.streams.core import StreamData
-from airbyte_cdk.sources.types import Config, Record, StreamSlice
+from airbyte_cdk.sources.types import Config, StreamSlice
 
 from source_close.changes import ChangeLog
 from source_close.cursor import WindowCursor, WindowSlice
 from source_close.endpoint import Endpoint
+from source_close.page_queue import RecordPage
 from source_close.refetch import DELETED_AT, Refetch
 from source_close.transport import Transport
 from source_close.windows import Row
 
 LOGGER = logging.getLogger("airbyte.source-close")
-
-_LONGEST_BACKLOG = 500
-_PAUSE_SECONDS = 0.01
-_MOST_PAUSES = 1_000
 
 
 @dataclass
@@ -48,7 +44,6 @@ class CloseRetriever(Retriever):
         partition_router: names the partitions of the stream, if it has more than one.
         change_log: what the event log tells of this sync; given by the source where changes are captured.
         refetch: reads single records again by their ids; given by the source where changes are captured.
-        backlog: how many records wait to be printed; given by the source.
     """
 
     requester: HttpRequester
@@ -62,7 +57,6 @@ class CloseRetriever(Retriever):
     partition_router: PartitionRouter | None = None
     change_log: ChangeLog | None = None
     refetch: Refetch | None = None
-    backlog: Callable[[], int] = int
 
     def __post_init__(self, parameters: Mapping[str, Any]) -> None:
         """Begin without an emitted record."""
@@ -72,7 +66,7 @@ class CloseRetriever(Retriever):
     def read_records(
         self, records_schema: Mapping[str, Any], stream_slice: StreamSlice | None = None
     ) -> Iterable[StreamData]:
-        """Yield the records of the slice's window, which shrinks on the way if a part goes to another worker.
+        """Yield pages of the records of the slice's window, which shrinks on the way if a part goes to another worker.
 
         Raises:
             CloseApiError: a request failed for good, the first of the stream. No window is handed out after that, and
@@ -83,28 +77,16 @@ class CloseRetriever(Retriever):
             return
         try:
             for rows in self._pages(stream_slice):
-                self._wait_for_printer()
                 for row in rows:
                     if DELETED_AT not in row:
                         self._transform(row, stream_slice)
-                    yield Record(row, self.name, stream_slice)
+                yield RecordPage(rows, self.name, stream_slice)
         except BaseException as error:
             is_first = self.cursor.fail(error)
             if is_first or not isinstance(stream_slice, WindowSlice) or not isinstance(error, Exception):
                 raise
             stream_slice.is_abandoned = True
             LOGGER.info("Stream %s: another part of it ended for the same reason, or another: %s", self.name, error)
-
-    def _wait_for_printer(self) -> None:
-        """Hold a page back while many records wait to be printed.
-
-        A full queue would stop workers at every record, and switch threads twice for each. If nothing gets printed for
-        long, the queue's own limit is left to stop them.
-        """
-        for _ in range(_MOST_PAUSES):
-            if self.backlog() <= _LONGEST_BACKLOG:
-                return
-            time.sleep(_PAUSE_SECONDS)
 
     def _transform(self, row: Row, stream_slice: StreamSlice | None) -> None:
         for transformation in self.transformations:
