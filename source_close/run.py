@@ -23,9 +23,6 @@ from source_close.source import SourceClose
 # Records are many objects without cycles: the default of 700 has Python look for cycles at every tenth record, which
 # takes an eighth of the time.
 _GC_THRESHOLD = (50_000, 50, 100)
-# Twenty readers and the printer take turns at the interpreter. Each turn begins with cold caches; the default of 5 ms
-# makes an eighth more work of it.
-_TURN_SECONDS = 0.02
 # How the CDK ends a read of which streams have failed. Each of them has had its own trace by then, with its own failure
 # type; another one for all, a config error always, would keep Airbyte from trying again after an outage.
 _STREAMS_HAVE_FAILED = "Concurrent read failure"
@@ -43,7 +40,6 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.stderr.write("Name a command: spec, check, discover or read. --help tells what they take.\n")
         sys.exit(2)
     gc.set_threshold(*_GC_THRESHOLD)
-    sys.setswitchinterval(_TURN_SECONDS)
     for handler in logging.getLogger().handlers:
         handler.addFilter(_without_stack_if_expected)
     try:
