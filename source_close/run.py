@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from airbyte_cdk.entrypoint import AirbyteEntrypoint, launch
+from airbyte_cdk.entrypoint import AirbyteEntrypoint
+from airbyte_cdk.logger import PRINT_BUFFER
 from airbyte_cdk.models import AirbyteMessage, AirbyteMessageSerializer, FailureType
 from airbyte_cdk.utils.airbyte_secrets_utils import update_secrets
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
+from source_close.entrypoint import CloseEntrypoint
 from source_close.errors import CloseApiError, without_stack
 from source_close.source import SourceClose
 
@@ -43,7 +45,10 @@ def main(args: Sequence[str] | None = None) -> None:
     for handler in logging.getLogger().handlers:
         handler.addFilter(_without_stack_if_expected)
     try:
-        launch(_source(parsed), given)
+        entrypoint = CloseEntrypoint(_source(parsed), sys.stdout.buffer)
+        with PRINT_BUFFER:
+            for line in entrypoint.run(parsed):
+                print(f"{line}\n", end="")  # noqa: T201 - the protocol's channel; in one piece, as threads log there too
     except AirbyteTracedException as error:
         status = error.as_connection_status_message() if parsed.command == "check" else None
         if status is not None:

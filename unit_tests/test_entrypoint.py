@@ -1,0 +1,129 @@
+"""How the command writes records: as the CDK does, in the same order, in fewer steps."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import patch
+
+import orjson
+import pytest
+from airbyte_cdk.entrypoint import AirbyteEntrypoint
+from airbyte_cdk.models import (
+    AirbyteLogMessage,
+    AirbyteMessage,
+    AirbyteRecordMessage,
+    AirbyteStateBlob,
+    AirbyteStateMessage,
+    AirbyteStateStats,
+    AirbyteStateType,
+    AirbyteStreamState,
+    Level,
+    StreamDescriptor,
+    Type,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from source_close.entrypoint import CloseEntrypoint, line_of
+from unit_tests.streams import KEY, source
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+def record(record_id: str, stream: str = "leads", **more: Any) -> AirbyteMessage:
+    message = AirbyteRecordMessage(stream=stream, data={"id": record_id, **more}, emitted_at=1735689600123)
+    return AirbyteMessage(type=Type.RECORD, record=message)
+
+
+def log(text: str) -> AirbyteMessage:
+    return AirbyteMessage(type=Type.LOG, log=AirbyteLogMessage(level=Level.INFO, message=text))
+
+
+def state(stream: str) -> AirbyteMessage:
+    saved = AirbyteStreamState(stream_descriptor=StreamDescriptor(name=stream), stream_state=AirbyteStateBlob())
+    return AirbyteMessage(type=Type.STATE, state=AirbyteStateMessage(type=AirbyteStateType.STREAM, stream=saved))
+
+
+def nested(depth: int) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    for _ in range(depth):
+        data = {"in": data}
+    return data
+
+
+class Output(io.BytesIO):
+    """Keeps what is written at once as a list of ids."""
+
+    def __init__(self, seen: list[Any]) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def write(self, written: Any) -> int:
+        self.seen.append([orjson.loads(line)["record"]["data"]["id"] for line in bytes(written).splitlines()])
+        return len(written)
+
+
+def read(*messages: AirbyteMessage, seen: list[Any], error: Exception | None = None) -> None:
+    """Have a source with these messages read; ``seen`` gets what is written and what is yielded, in order."""
+
+    def given_out(*_: Any) -> Iterator[AirbyteMessage]:
+        yield from messages
+        if error is not None:
+            raise error
+
+    made = source()
+    spec = made.spec(logging.getLogger("airbyte"))
+    with patch.object(made, "read", given_out):
+        seen.extend(CloseEntrypoint(made, Output(seen)).read(spec, {"api_key": KEY}, None, []))
+
+
+def test_every_message_keeps_its_place() -> None:
+    note, saved, seen = log("halfway"), state("leads"), list[Any]()
+    read(record("lead_1"), record("lead_2"), note, record("lead_3"), saved, record("lead_4"), seen=seen)
+    assert seen == [["lead_1", "lead_2"], note, ["lead_3"], saved, ["lead_4"]]
+
+
+def test_a_state_carries_the_count_of_its_records() -> None:
+    first, second = state("leads"), state("leads")
+    read(record("lead_1"), record("user_1", "users"), first, record("lead_2"), record("lead_3"), second, seen=[])
+    assert [each.state and each.state.sourceStats for each in (first, second)] == [
+        AirbyteStateStats(recordCount=1.0),
+        AirbyteStateStats(recordCount=2.0),
+    ]
+
+
+def test_many_records_are_written_two_hundred_at_once() -> None:
+    seen: list[Any] = []
+    read(*(record(f"lead_{number}") for number in range(450)), seen=seen)
+    assert [len(written) for written in seen] == [200, 200, 50]
+
+
+def test_records_before_an_error_are_written() -> None:
+    seen: list[Any] = []
+    with pytest.raises(ZeroDivisionError):
+        read(record("lead_1"), seen=seen, error=ZeroDivisionError())
+    assert seen == [["lead_1"]]
+
+
+@given(st.dictionaries(st.text(), VALUES, max_size=6))
+def test_a_record_is_written_as_the_cdk_writes_it(data: dict[str, Any]) -> None:
+    message = AirbyteRecordMessage(stream="leads", data=data, emitted_at=1735689600123)
+    as_ever = AirbyteEntrypoint.airbyte_message_to_string(AirbyteMessage(type=Type.RECORD, record=message))
+    assert line_of(message) == f"{as_ever}\n".encode()
+
+
+def test_a_record_nested_too_deep_for_orjson_is_left_to_the_cdk() -> None:
+    deep, seen = record("lead_2", inside=nested(300)), list[Any]()
+    read(record("lead_1"), deep, record("lead_3"), seen=seen)
+    assert seen == [["lead_1"], deep, ["lead_3"]]
