@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Sequence
 from queue import Queue
@@ -25,13 +26,18 @@ class RecordPage(Record):
         self.rows = rows
 
 
+class PrinterGoneError(Exception):
+    """Nobody takes records out any more."""
+
+
 class PageQueue(Queue[Any]):
     """A queue that takes pages, and gives out their records one after the other.
 
     The CDK puts record after record into a plain ``Queue``. Each one locks it on both sides and may wake the other
     thread: a tenth of the processor time of a full read. Everything else passes by as it is, in its place.
 
-    Any thread may put, only one may get. ``maxsize`` and ``qsize`` count pages.
+    Any thread may put, only one may get. ``maxsize`` and ``qsize`` count pages. Once it is closed, nobody waits for
+    room any more and what is put is refused: readers end when the printer does.
     """
 
     def __init__(self, maxsize: int = 0) -> None:
@@ -39,6 +45,25 @@ class PageQueue(Queue[Any]):
         super().__init__(maxsize)
         self._page = RecordPage((), "", None)
         self._rows: deque[Row] = deque()
+        self._is_closed = False
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: FBT001, FBT002 - as in Queue
+        """Add a page, or anything else.
+
+        Raises:
+            PrinterGoneError: the queue is closed.
+            Full: there is no room within ``timeout`` seconds, or at all where ``block`` is false.
+        """
+        if self._is_closed:
+            raise PrinterGoneError
+        super().put(item, block, timeout)
+
+    def close(self) -> None:
+        """Let go who waits for room, and refuse whatever comes."""
+        with self.mutex:
+            self._is_closed = True
+            self.maxsize = sys.maxsize
+            self.not_full.notify_all()
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: FBT001, FBT002 - as in Queue
         """The next record, or whatever else comes next."""

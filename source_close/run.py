@@ -45,10 +45,7 @@ def main(args: Sequence[str] | None = None) -> None:
     for handler in logging.getLogger().handlers:
         handler.addFilter(_without_stack_if_expected)
     try:
-        entrypoint = CloseEntrypoint(_source(parsed), sys.stdout.buffer)
-        with PRINT_BUFFER:
-            for line in entrypoint.run(parsed):
-                print(f"{line}\n", end="")  # noqa: T201 - the protocol's channel; in one piece, as threads log there too
+        _answer(_source(parsed), parsed)
     except AirbyteTracedException as error:
         status = error.as_connection_status_message() if parsed.command == "check" else None
         if status is not None:
@@ -58,6 +55,16 @@ def main(args: Sequence[str] | None = None) -> None:
             trace = error.as_sanitized_airbyte_message()
             _print(without_stack(trace) if _is_expected(error) else trace)
         sys.exit(1)
+
+
+def _answer(source: SourceClose, parsed: Any) -> None:
+    entrypoint = CloseEntrypoint(source, sys.stdout.buffer)
+    try:
+        with PRINT_BUFFER:
+            for line in entrypoint.run(parsed):
+                print(f"{line}\n", end="")  # noqa: T201 - the protocol's channel; in one piece, as threads log there too
+    finally:
+        source.stop()
 
 
 def _is_expected(error: BaseException | None) -> bool:

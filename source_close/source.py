@@ -74,9 +74,9 @@ class SourceClose(ConcurrentDeclarativeSource):
             source_config=load_manifest(),
         )
         # The CDK makes these two around a queue of its own, and offers no other way to have them share this one.
-        queue = PageQueue(_LONGEST_QUEUE)
-        self._concurrent_source._queue = queue  # noqa: SLF001 - see above
-        self._message_repository._queue = queue  # type: ignore[attr-defined] # noqa: SLF001 - see above
+        self._queue = PageQueue(_LONGEST_QUEUE)
+        self._concurrent_source._queue = self._queue  # noqa: SLF001 - see above
+        self._message_repository._queue = self._queue  # type: ignore[attr-defined] # noqa: SLF001 - see above
 
     def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:
         """Take ``config`` if none was given when the source was made.
@@ -114,6 +114,10 @@ class SourceClose(ConcurrentDeclarativeSource):
         event_log_first = sorted(catalog.streams, key=lambda configured: configured.stream.name != EVENT_LOG)
         self._selected = {configured.stream.name for configured in event_log_first}
         yield from super().read(logger, config, ConfiguredAirbyteCatalog(streams=event_log_first), state)
+
+    def stop(self) -> None:
+        """End the readers of an unfinished ``read``; Python would wait for them before it exits, and they for room."""
+        self._queue.close()
 
     def discover(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteCatalog:
         """The streams, with a column for each custom field of the account.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from queue import Empty, Full
+from threading import Thread
 
 import pytest
 from airbyte_cdk.sources.types import Record, StreamSlice
 
-from source_close.page_queue import PageQueue, RecordPage
+from source_close.page_queue import PageQueue, PrinterGoneError, RecordPage
 
 SLICE = StreamSlice(partition={}, cursor_slice={"start": "2024-01-01", "end": "2024-01-02"})
 
@@ -72,3 +74,22 @@ def test_its_size_counts_pages() -> None:
     queue.get()
     queue.put(page("lead_101"), block=False)
     assert taken(queue)[-3:] == ["lead_99", "lead_100", "lead_101"]
+
+
+def test_closed_it_lets_go_all_who_wait_for_room_and_refuses_more() -> None:
+    queue = PageQueue(1)
+    queue.put(page("lead_1"))
+
+    def put() -> None:
+        with suppress(PrinterGoneError):  # where the thread comes late
+            queue.put(page("lead_2"))
+
+    waiting = [Thread(target=put, daemon=True) for _ in range(4)]
+    for thread in waiting:
+        thread.start()
+    queue.close()
+    for thread in waiting:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in waiting)
+    with pytest.raises(PrinterGoneError):
+        queue.put(page("lead_3"))
