@@ -59,7 +59,7 @@ class PageQueue(Queue[Any]):
         super().put(item, block, timeout)
 
     def close(self) -> None:
-        """Let go who waits for room, and refuse whatever comes."""
+        """Let go who waits for room, and refuse whatever comes; ``Queue.shutdown`` does so from Python 3.13 on."""
         with self.mutex:
             self._is_closed = True
             self.maxsize = sys.maxsize

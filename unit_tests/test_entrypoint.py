@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
+import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
@@ -11,6 +13,7 @@ from unittest.mock import patch
 import orjson
 import pytest
 from airbyte_cdk.entrypoint import AirbyteEntrypoint
+from airbyte_cdk.logger import PRINT_BUFFER
 from airbyte_cdk.models import (
     AirbyteLogMessage,
     AirbyteMessage,
@@ -74,8 +77,8 @@ class Output(io.BytesIO):
         return len(written)
 
 
-def read(*messages: AirbyteMessage, seen: list[Any], error: Exception | None = None) -> None:
-    """Have a source with these messages read; ``seen`` gets what is written and what is yielded, in order."""
+def reading(output: io.BytesIO, *messages: AirbyteMessage, error: Exception | None = None) -> Iterator[AirbyteMessage]:
+    """Have a source with these messages read; yields what is not written to ``output``."""
 
     def given_out(*_: Any) -> Iterator[AirbyteMessage]:
         yield from messages
@@ -85,7 +88,12 @@ def read(*messages: AirbyteMessage, seen: list[Any], error: Exception | None = N
     made = source()
     spec = made.spec(logging.getLogger("airbyte"))
     with patch.object(made, "read", given_out):
-        seen.extend(CloseEntrypoint(made, Output(seen)).read(spec, {"api_key": KEY}, None, []))
+        yield from CloseEntrypoint(made, output).read(spec, {"api_key": KEY}, None, [])
+
+
+def read(*messages: AirbyteMessage, seen: list[Any], error: Exception | None = None) -> None:
+    """The same to the end; ``seen`` gets what is written and what is yielded, in order."""
+    seen.extend(reading(Output(seen), *messages, error=error))
 
 
 def test_every_message_keeps_its_place() -> None:
@@ -114,6 +122,16 @@ def test_records_before_an_error_are_written() -> None:
     with pytest.raises(ZeroDivisionError):
         read(record("lead_1"), seen=seen, error=ZeroDivisionError())
     assert seen == [["lead_1"]]
+
+
+def test_what_is_printed_between_records_stays_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = io.BytesIO()
+    monkeypatch.setattr(sys, "__stdout__", io.TextIOWrapper(output, write_through=True))
+    monkeypatch.setattr(PRINT_BUFFER, "last_flush_time", time.monotonic() + 60)  # it keeps what it gets
+    for message in reading(output, record("lead_1"), state("leads"), record("lead_2")):
+        PRINT_BUFFER.write(message.type.value + "\n")
+    lines = [line[:16] for line in output.getvalue().decode().splitlines()]
+    assert lines[-3:] == ['{"type":"RECORD"', "STATE", '{"type":"RECORD"']
 
 
 @given(st.dictionaries(st.text(), VALUES, max_size=6))
