@@ -26,7 +26,7 @@ export PYTHONUNBUFFERED := 1
 
 say = @printf '\033[1m== %s\033[0m\n' "$(1)"
 
-.PHONY: help demo test lint types unit integration bench soak probe test-duckdb format lock wheel clean
+.PHONY: help demo test lint types unit integration bench soak probe test-cdk test-duckdb format lock wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,22 @@ soak: $(READY) ## long read with faults and changing data
 
 probe: $(READY) ## ask a real account, read only, what Close does not document (CONFIG=path)
 	@$(PY) -m integration_tests.probe --config "$(CONFIG)" $(ARGS)
+
+# The versions of the lock file, but for airbyte-cdk and what it asks for.
+define on_cdk
+$(call say,Integration tests on the $(1) airbyte-cdk)
+@test -x build/cdk-$(1)/bin/python || $(PY) -m venv build/cdk-$(1)
+@build/cdk-$(1)/bin/python -m pip install --quiet --requirement requirements-dev.lock
+@build/cdk-$(1)/bin/python -m pip install --quiet --upgrade "airbyte-cdk$(2)"
+@build/cdk-$(1)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+@build/cdk-$(1)/bin/python -m pip list | grep airbyte-cdk
+@build/cdk-$(1)/bin/python -m pytest -q -n $(JOBS) integration_tests $(ARGS)
+endef
+CDK_OLDEST := $(shell sed -n 's/.*"airbyte-cdk>=\([0-9.]*\),.*/\1/p' pyproject.toml)
+CDK_BELOW := $(shell sed -n 's/.*"airbyte-cdk>=[0-9.]*,\(<[0-9]*\)".*/\1/p' pyproject.toml)
+test-cdk: $(READY) ## integration tests on the oldest and the newest airbyte-cdk of pyproject.toml
+	$(call on_cdk,oldest,==$(CDK_OLDEST))
+	$(call on_cdk,newest,$(CDK_BELOW))
 
 # PyAirbyte is large, so it has an environment of its own.
 DUCKDB := build/duckdb

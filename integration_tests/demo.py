@@ -55,7 +55,7 @@ class Demo:
     def __init__(self, console: Console, config: Path, api: LocalCloseApi | None) -> None:
         """Without `api` the config is that of a real account."""
         self._console = console
-        self._config = str(config)
+        self._config_path = str(config)
         self._api = api
 
     def play(self) -> None:
@@ -65,12 +65,12 @@ class Demo:
         shown = [name for name, field in fields.items() if not field.get("airbyte_hidden")]
         self._say(f"options: {', '.join(shown)}")
         with self._step("check", "whether the key works, and for which streams"):
-            checked = run(["check", "--config", self._config], OUTPUT / "check.jsonl")
+            checked = run(["check", "--config", self._config_path], OUTPUT / "check.jsonl")
         if checked.content["status"] != "SUCCEEDED":
             raise DemoError(checked.content["message"])
         self._say(checked.content.get("message") or "every stream can be read")
         with self._step("discover", "which streams there are"):
-            streams = run(["discover", "--config", self._config], OUTPUT / "discover.jsonl").content["streams"]
+            streams = run(["discover", "--config", self._config_path], OUTPUT / "discover.jsonl").content["streams"]
         _write("catalog.json", {"streams": [_configured(stream) for stream in streams]})
         self._say(f"{len(streams)} streams, {sum(len(one['json_schema']['properties']) for one in streams)} columns")
         first = self._read("first read", 1, [])
@@ -91,7 +91,7 @@ class Demo:
     def _read(self, title: str, number: int, state: list[str]) -> Read:
         if self._api:
             self._api.clear_requests()
-        words = ["read", "--config", self._config, "--catalog", str(OUTPUT / "catalog.json"), *state]
+        words = ["read", "--config", self._config_path, "--catalog", str(OUTPUT / "catalog.json"), *state]
         self._heading("read", title)
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
         with Progress(*columns, console=self._console, transient=True) as progress:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from functools import cache
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
-from threading import Timer
+from threading import Lock, Timer
 from typing import Any
 
 import pytest
 import time_machine
-from airbyte_cdk.sources.declarative import concurrent_declarative_source as cdk
 
 from integration_tests.running import Connector, Result, _messages
-from source_close import run, source
-from source_close.source import SourceClose
+from source_close import run
 
 _HANGS_AFTER_SECONDS = 120.0
 _PROJECT = Path(__file__).resolve().parent.parent
@@ -32,18 +31,28 @@ class ForkedConnector(Connector):
     """The connector as `source-close` runs it, but for the start of the interpreter and the reading of the manifest.
 
     `now` tells at which moment the process is to begin; None is the real one. `retry_seconds` is how long a request
-    that fails is tried again; None leaves that to the connector.
+    that fails is tried again; None leaves that to the connector. `faster` is by how much waits are shorter than real.
+    With `skips_waits` they take no time at all, and the connector's clocks show that they are over.
     """
 
     now: Callable[[], datetime] | None = None
     retry_seconds: float | None = None
+    faster: float = 1.0
+    skips_waits: bool = False
+
+    def __post_init__(self) -> None:
+        """Hand on what the config can say."""
+        if self.retry_seconds is not None:
+            self.config = {**self.config, "retry_seconds": self.retry_seconds}
 
     def run(self, *arguments: str, kill_after: int | None = None) -> Result:
         """Run the command with these arguments."""
         context = _context()
         reader, writer = context.Pipe(duplex=False)
         now = self.now() if self.now else None
-        process = context.Process(target=_run, args=(arguments, writer, now, self.retry_seconds), daemon=True)
+        process = context.Process(
+            target=_run, args=(arguments, writer, now, self.faster, self.skips_waits), daemon=True
+        )
         process.start()
         writer.close()
         guard = Timer(_HANGS_AFTER_SECONDS, process.kill)
@@ -72,23 +81,32 @@ def _context() -> ForkServerContext:
     return context
 
 
-@cache
-def resolved_manifest() -> dict[str, Any]:
-    """The manifest as the CDK resolves it, which takes half a second."""
-    manifest: dict[str, Any] = SourceClose()._source_config
-    return manifest
-
-
-def _run(arguments: tuple[str, ...], output: Connection, now: datetime | None, retry_seconds: float | None) -> None:
-    resolved = resolved_manifest()
+def _run(
+    arguments: tuple[str, ...], output: Connection, now: datetime | None, faster: float, skips_waits: bool
+) -> None:
     os.dup2(output.fileno(), 1)
     os.dup2(output.fileno(), 2)
-    source.load_manifest = lambda: resolved
-    cdk.get_declarative_component_schema = dict
-    SourceClose._pre_process_manifest = lambda self, manifest: resolved  # type: ignore[method-assign]
-    SourceClose._validate_source = lambda self: None  # type: ignore[method-assign]
-    if retry_seconds is not None:
-        vars(source)["RETRY_SECONDS"] = retry_seconds
-    if now is not None:
-        time_machine.travel(now, tick=True).start()
+    if skips_waits:
+        _skip_waits(time_machine.travel(now or datetime.now(timezone.utc), tick=True).start().shift)
+    else:
+        sleep = time.sleep
+
+        def sleep_less(seconds: Any) -> None:
+            sleep(seconds / faster)
+
+        time.sleep = sleep_less
+        if now is not None:
+            time_machine.travel(now, tick=True).start()
     run.main(arguments)
+
+
+def _skip_waits(shift_clock: Callable[[float], None]) -> None:
+    lock, monotonic, skipped = Lock(), time.monotonic, 0.0
+
+    def skip(seconds: Any) -> None:
+        nonlocal skipped
+        with lock:
+            skipped += seconds
+            shift_clock(seconds)
+
+    time.sleep, time.monotonic = skip, lambda: monotonic() + skipped

@@ -1,5 +1,5 @@
-"""What is done once before the processes of `forked` are forked."""
+"""What is imported once before the processes of `forked` are forked."""
 
-from integration_tests.forked import resolved_manifest
+from source_close import SourceClose
 
-resolved_manifest()
+SourceClose()

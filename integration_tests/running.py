@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -62,6 +63,11 @@ class Result:
         return [log["message"] for log in self.of("LOG") if not levels or log["level"] in levels]
 
     @property
+    def warnings(self) -> list[str]:
+        """What the connector warns of; beside it the CDK tells of each request that failed."""
+        return [line for line in self.logs("WARN", "ERROR") if re.match(r"'\w+' request to '", line) is None]
+
+    @property
     def errors(self) -> list[dict[str, Any]]:
         """The error traces, in order."""
         return [trace["error"] for trace in self.of("TRACE") if trace["type"] == "ERROR"]
@@ -90,11 +96,11 @@ class Connector:
 
     def check(self) -> Result:
         """Run `check`."""
-        return self.run("check", "--config", self._write("config", self.config))
+        return self.run("check", "--config", self.write("config", self.config))
 
     def discover(self) -> Result:
         """Run `discover`."""
-        return self.run("discover", "--config", self._write("config", self.config))
+        return self.run("discover", "--config", self.write("config", self.config))
 
     def read(
         self,
@@ -104,7 +110,7 @@ class Connector:
         kill_after: int | None = None,
     ) -> Result:
         """Run `read` for some streams; with `kill_after`, end it by SIGKILL once it has printed so many lines."""
-        return self.run(*self._read_arguments(streams, state), kill_after=kill_after)
+        return self.run(*self.read_arguments(streams, state), kill_after=kill_after)
 
     def run(self, *arguments: str, kill_after: int | None = None) -> Result:
         """Run the command with these arguments."""
@@ -126,12 +132,12 @@ class Connector:
         exit_code = process.wait()
         return Result(exit_code, list(_messages(lines)), b"".join(lines).decode())
 
-    def _read_arguments(self, streams: Sequence[str], state: list[dict[str, Any]] | None) -> list[str]:
-        arguments = ["read", "--config", self._write("config", self.config)]
-        arguments += ["--catalog", self._write("catalog", catalog_of(streams))]
-        return arguments if state is None else [*arguments, "--state", self._write("state", state)]
+    def read_arguments(self, streams: Sequence[str], state: list[dict[str, Any]] | None) -> list[str]:
+        arguments = ["read", "--config", self.write("config", self.config)]
+        arguments += ["--catalog", self.write("catalog", catalog_of(streams))]
+        return arguments if state is None else [*arguments, "--state", self.write("state", state)]
 
-    def _write(self, name: str, content: Any) -> str:
+    def write(self, name: str, content: Any) -> str:
         path = self.folder / f"{name}.json"
         path.write_text(json.dumps(content))
         return str(path)

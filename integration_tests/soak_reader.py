@@ -19,11 +19,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from integration_tests.forked import resolved_manifest
-from source_close import run, transport
-from source_close.components import search_retriever
-from source_close.source import SourceClose
-from source_close.windows import floor_to_millisecond
+from source_close import run, source, sync
+from source_close.components import config as _config  # noqa: F401 - has the clock that is set below
+from source_close.source import load_manifest
 
 _FASTER = 100
 _SIZE = struct.calcsize("d")
@@ -83,13 +81,17 @@ def read(reading: Reading, output: Connection) -> None:
 
 
 def _adapt(reading: Reading) -> None:
-    defaults = transport.Transport.__init__.__kwdefaults__ or {}
-    defaults["now"] = lambda: time.monotonic() * _FASTER
-    defaults["sleep"] = lambda seconds: time.sleep(seconds / _FASTER)
+    sleep, monotonic = time.sleep, time.monotonic
+
+    def sleep_less(seconds: Any) -> None:
+        sleep(seconds / _FASTER)
+
+    time.sleep = sleep_less
+    time.monotonic = lambda: monotonic() * _FASTER
     clock, skew = SharedClock(reading.clock), timedelta(seconds=reading.skew)
     for name, module in list(sys.modules.items()):
         if name.startswith("source_close") and hasattr(module, "utc_now"):
-            setattr(module, "utc_now", lambda: floor_to_millisecond(clock.now() + skew))  # noqa: B010 - mypy knows no such module
+            setattr(module, "utc_now", lambda: clock.now() + skew)  # noqa: B010 - mypy knows no such module
 
     class SkewedDatetime(datetime):
         """Compared with the `Date` of an answer, which tells the real time."""
@@ -98,18 +100,16 @@ def _adapt(reading: Reading) -> None:
         def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
             return datetime.now(tz) + skew
 
-    vars(transport)["datetime"] = SkewedDatetime
-    search_retriever._ROWS_A_CHAIN = reading.rows_a_chain
-    search_retriever._ROWS_WORTH_SHARING = reading.rows_a_chain // 2
-    sized = _with_page_sizes(resolved_manifest(), reading.page_sizes)
-    SourceClose._pre_process_manifest = lambda self, manifest: sized  # type: ignore[method-assign]
-    SourceClose._validate_source = lambda self: None  # type: ignore[method-assign]
+    vars(sync)["datetime"] = SkewedDatetime
+    sizes: dict[str, Any] = {"rows_a_chain": {10_000: reading.rows_a_chain}, "page_size": reading.page_sizes}
+    sized = _with_sizes(load_manifest(), sizes)
+    source.load_manifest = lambda: sized
 
 
-def _with_page_sizes(node: Any, sizes: dict[int, int]) -> Any:
+def _with_sizes(node: Any, sizes: dict[str, dict[Any, Any]]) -> Any:
     if isinstance(node, dict):
         return {
-            key: sizes.get(value, value) if key == "page_size" else _with_page_sizes(value, sizes)
+            key: sizes[key].get(value, value) if key in sizes and isinstance(value, int) else _with_sizes(value, sizes)
             for key, value in node.items()
         }
-    return [_with_page_sizes(one, sizes) for one in node] if isinstance(node, list) else node
+    return [_with_sizes(one, sizes) for one in node] if isinstance(node, list) else node

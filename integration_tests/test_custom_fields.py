@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft7Validator, FormatChecker
 
-from integration_tests import running
 from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.close_api.faults import Fault
+from integration_tests.conftest import KEY
+from integration_tests.forked import ForkedConnector
 from integration_tests.running import Connector, Result
-from integration_tests.truth import DAY, HOUR, assert_complete, clock_at, now, requests_of, text
+from integration_tests.schemas import schema_errors
+from integration_tests.truth import DAY, HOUR, assert_complete, clock_at, forbid_after, ids, now, requests_of, text
 
 TEXT = {"type": ["string", "null"]}
 NUMBER = {"type": ["number", "null"]}
@@ -74,13 +74,11 @@ def all_columns(schemas: Schemas) -> dict[str, set[str]]:
 
 def misfits(result: Result, schemas: Schemas) -> list[str]:
     """Where records do not match the discovered schemas."""
-    found = []
-    for stream, schema in schemas.items():
-        Draft7Validator.check_schema(schema)
-        validator = Draft7Validator(schema, format_checker=FormatChecker())
-        for record in result.records(stream):
-            found += [f"{stream}.{error.json_path}" for error in validator.iter_errors(record)]
-    return found
+    return [
+        f"{stream}{error}"
+        for stream, schema in schemas.items()
+        for error in schema_errors(schema, result.records(stream))
+    ]
 
 
 def values(record: dict[str, Any]) -> dict[str, Any]:
@@ -167,10 +165,11 @@ def test_every_type_with_one_and_several_values(make_api: MakeApi, connect: Conn
         assert {f"custom.{entry['id']}": entry["name"] for entry in lead["custom_fields"]} == {
             name: column["title"] for name, column in expected["leads"].items()
         }
-    # The stream and the names need the same lists; each was read once.
-    assert sorted(definition_requests(api)) == sorted(
-        f"/custom_field/{kind}/" for kind in (*KINDS, "custom_object_type", "shared")
-    )
+    # Once for the stream, and those of leads once more for the names.
+    assert Counter(definition_requests(api)) == {
+        **{f"/custom_field/{kind}/": 1 for kind in (*KINDS, "custom_object_type", "shared")},
+        **{f"/custom_field/{kind}/": 2 for kind in ("lead", "shared")},
+    }
 
 
 @pytest.mark.parametrize("lists_have_shared", [False, True])
@@ -278,8 +277,8 @@ def test_no_fields_and_many(make_api: MakeApi, connect: Connect, number: int) ->
         "leads.opportunities": 0,
         "activities": number,
     }
-    # The lists are read side by side, so their number does not make a discover slow.
-    assert side_by_side >= 5
+    # The lists of a stream are read side by side, so their number does not make a discover slow.
+    assert side_by_side >= 4
     api.clear_requests()
     result = connector.read(["leads", "activities", "tasks", "users"])
     assert_complete(result, "leads", "activities", "tasks", "users")
@@ -295,8 +294,7 @@ def test_no_fields_and_many(make_api: MakeApi, connect: Connect, number: int) ->
         assert not lists
         return
     assert set(lists) == {"/custom_field/lead/", "/custom_field/shared/"}
-    assert sorted(int(query["_skip"]) for query in requests_of(api, "/custom_field/lead/")) == [0, 99, 198]
-    assert lists["/custom_field/shared/"] == 1
+    assert lists["/custom_field/lead/"] == lists["/custom_field/shared/"] == 1
     assert set(names_on_leads(result)) == {field["id"] for field in fields + shared}
     assert None not in names_on_leads(result).values()
     again = connector.read(["leads"], first_state)
@@ -314,14 +312,14 @@ def test_who_needs_the_definitions(make_api: MakeApi, connect: Connect) -> None:
     add_field(api, "activity", "text", custom_activity_type_id=api.store.factory.world.activity_type_ids[0])
     for _ in range(3):
         lead = api.store.add("lead")
-        api.store._drop_values(field["id"], api.store.now())
+        api.store.drop_values(field["id"], api.store.now())
         api.store.factory.world.custom_fields["lead"] = []
         assert not values(api.store.get(lead["id"]))
     connector = connect(api)
     connector.spec()
     assert api.requests == []
     connector.check()
-    assert [entry.query for entry in api.requests if entry.path.startswith("/custom_field")] == [{"_limit": "1"}]
+    assert len(definition_requests(api)) == 1, "the stream's first page; who needs columns asks with discover"
     api.clear_requests()
     connector.read(["leads", "activities", "tasks", "users", "event_log"])
     assert definition_requests(api) == []
@@ -386,9 +384,11 @@ def test_no_right_to_read_the_definitions(make_api: MakeApi, connect: Connect) -
     discovered = connector.discover()
     assert discovered.exit_code == 0
     assert all_columns(schemas_of(discovered)) == {place: set() for place in PLACES}
-    [warning] = discovered.logs("WARN")
-    assert "403" in warning
-    assert "lead, contact, opportunity, activity, shared" in warning
+    of_activities, of_leads = discovered.warnings
+    assert "403" in of_activities
+    assert "(activity, shared)" in of_activities
+    assert "403" in of_leads
+    assert "(lead, contact, opportunity, shared)" in of_leads
     result = connector.read(["leads", "activities", "users"])
     assert_complete(result, "leads", "activities", "users")
     assert len(result.ids("leads")) == 5
@@ -396,40 +396,27 @@ def test_no_right_to_read_the_definitions(make_api: MakeApi, connect: Connect) -
     assert assert_as_stored(api, result, "activities")
     assert misfits(result, schemas_of(discovered)) == []
     assert set(names_on_leads(result).values()) == {None}
-    [warning] = result.logs("WARN")
+    [warning] = result.warnings
     assert "names" in warning
     assert "403" in warning
 
     # What can be read is used: a plan without custom activities, a role that may not see shared fields.
     api.settings.forbidden = {"/custom_field/activity/": 402, "/custom_field/shared/": 403}
     discovered = connector.discover()
-    [warning] = discovered.logs("WARN")
-    assert "(activity, shared)" in warning
+    of_activities, of_leads = discovered.warnings
+    assert "(activity, shared)" in of_activities
+    assert "(shared)" in of_leads
     own = {place: {name for name in columns if not shared(api, name)} for place, columns in everything.items()}
     assert all_columns(schemas_of(discovered)) == own | {"activities": set()}
     result = connector.read(["leads"])
     assert_complete(result, "leads")
-    assert len(result.logs("WARN")) == 1
+    assert len(result.warnings) == 1
     unnamed = {field_id for field_id, name in names_on_leads(result).items() if name is None}
     assert unnamed == {field_id for field_id in names_on_leads(result) if shared(api, field_id)}
 
 
 def shared(api: LocalCloseApi, name: str) -> bool:
     return bool(api.store.get(name.removeprefix("custom."))["is_shared"])
-
-
-@pytest.fixture
-def impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command with less patience for the definitions, so that tests need not wait."""
-    command = tmp_path / "impatient"
-    command.write_text(
-        f"#!{sys.executable}\n"
-        "from source_close import definitions, run\n"
-        "definitions.NAMES_PATIENCE_SECONDS = definitions.COLUMNS_PATIENCE_SECONDS = 2.0\n"
-        "run.main()\n"
-    )
-    command.chmod(0o755)
-    monkeypatch.setattr(running, "COMMAND", command)
 
 
 @pytest.mark.parametrize(
@@ -441,15 +428,14 @@ def impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["503", "no list", "rate limit"],
 )
-@pytest.mark.usefixtures("impatient")
-def test_the_definitions_are_down(make_api: MakeApi, connect: Connect, fault: Fault) -> None:
+def test_the_definitions_are_down(make_api: MakeApi, tmp_path: Path, fault: Fault) -> None:
     api = make_api(Volumes(users=2, activities=40, leads=250, custom_fields=4))
     api.faults.add(fault)
-    connector = connect(api)
+    connector = ForkedConnector({"api_key": KEY, "base_url": api.url}, tmp_path, skips_waits=True)
     discovered = connector.discover()
     assert discovered.exit_code == 0
     assert all_columns(schemas_of(discovered)) == {place: set() for place in PLACES}
-    assert len(warnings_about_fields(discovered)) == 1
+    assert len(warnings_about_fields(discovered)) == 2, "one for leads, one for activities"
     api.clear_requests()
     result = connector.read(["leads", "activities"])
     assert_complete(result, "leads", "activities")
@@ -457,8 +443,7 @@ def test_the_definitions_are_down(make_api: MakeApi, connect: Connect, fault: Fa
     assert assert_as_stored(api, result, "leads")
     assert len(warnings_about_fields(result)) == 1
     assert set(names_on_leads(result).values()) == {None}
-    tried = [entry.started for entry in api.requests if entry.path.startswith("/custom_field/")]
-    assert max(tried) - min(tried) < 10
+    assert set(definition_requests(api)) <= {"/custom_field/lead/", "/custom_field/shared/"}
 
 
 def test_the_definitions_stumble(make_api: MakeApi, connect: Connect) -> None:
@@ -472,8 +457,18 @@ def test_the_definitions_stumble(make_api: MakeApi, connect: Connect) -> None:
     assert warnings_about_fields(result) == []
 
 
+def test_more_fields_than_a_page_has_rows(make_api: MakeApi, connect: Connect) -> None:
+    """Five of the lists have pages; that of custom objects comes whole, whatever is asked for."""
+    api = make_api(Volumes(users=2, custom_fields=1_050))
+    forbid_after(api, 30)
+    result = connect(api).read(["custom_fields"])
+    assert_complete(result, "custom_fields")
+    assert set(result.ids("custom_fields")) == ids(api, "custom_fields")
+    assert result.repeated("custom_fields") == []
+
+
 def test_the_stream_tells_what_the_columns_mean(make_api: MakeApi, connect: Connect) -> None:
-    """All six kinds, more than a page of each, and names of every sort; deleted and odd ones included."""
+    """All six kinds, and names of every sort; deleted and odd ones included."""
     api = make_api(Volumes(users=2, custom_fields=120))
     odd = ["", "  ", "«»\"'\\\n\t", "🦄" * 300, "x" * 20_000, "Same", "Same", "custom.cf_1", "null"]
     named = {

@@ -40,7 +40,7 @@ def assert_hidden(result: Result) -> None:
 
 def connector(api: LocalCloseApi, folder: Path, **config: Any) -> ForkedConnector:
     config = {"api_key": KEY, "base_url": api.url, "start_date": "2020-01-01", **config}
-    return ForkedConnector(config, folder, retry_seconds=0.6)
+    return ForkedConnector(config, folder, retry_seconds=0.6, faster=20)
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -49,7 +49,7 @@ def test_the_key_shows_in_no_output_of_a_read(name: str, make_api: MakeApi, tmp_
     api.settings.api_key = KEY
     api.faults.add(*FAULTS[name])
     reading = connector(api, tmp_path)
-    result = reading.run(*reading._read_arguments(["activities", "leads", "event_log", "custom_fields"], []), "--debug")
+    result = reading.run(*reading.read_arguments(["activities", "leads", "event_log", "custom_fields"], []), "--debug")
     assert (result.exit_code == 0) == (name == "nothing")
     assert_hidden(result)
 
@@ -59,7 +59,7 @@ def test_the_key_shows_in_no_output_of_a_check_and_discover(name: str, make_api:
     api = make_api(Volumes(activities=5, leads=5, tasks=5, users=2))
     api.settings.api_key = KEY
     api.faults.add(*FAULTS[name])
-    config = connector(api, tmp_path)._write("config", connector(api, tmp_path).config)
+    config = connector(api, tmp_path).write("config", connector(api, tmp_path).config)
     for command in ("check", "discover"):
         assert_hidden(connector(api, tmp_path).run(command, "--config", config, "--debug"))
 

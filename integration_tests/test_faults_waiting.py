@@ -3,84 +3,61 @@
 from __future__ import annotations
 
 import http.server
-import itertools
-import logging
+import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from airbyte_cdk.sources.declarative.models.declarative_component_schema import HttpRequester as HttpRequesterModel
-from airbyte_cdk.sources.declarative.requesters.http_requester import HttpRequester
+import yaml
+from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from integration_tests.close_api import Fault, LocalCloseApi, Volumes
-from integration_tests.running import Connector
+from integration_tests.conftest import KEY
+from integration_tests.forked import ForkedConnector
+from integration_tests.running import Connector, Result
 from integration_tests.truth import assert_complete, ids
-from source_close import transport
-from source_close.connection import TimedResponse
-from source_close.errors import CloseApiError
-from source_close.source import SourceClose
-from source_close.transport import Transport
 
 MakeApi = Callable[..., LocalCloseApi]
 Connect = Callable[..., Connector]
+MANIFEST = Path(__file__).resolve().parent.parent / "manifest.yaml"
+FIVE_MINUTES = 300.0
 TEN_MINUTES = 600.0
-
-
-class FakeClock:
-    """Time that passes when somebody sleeps, and a little with each look at it; keeps the moments of log messages."""
-
-    def __init__(self) -> None:
-        self.time = 0.0
-        self.logged = [0.0]
-
-    def now(self) -> float:
-        self.time += 0.001
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.time += seconds
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        self.logged.append(self.time)
-        return True
-
-    @property
-    def longest_silence(self) -> float:
-        return max(later - earlier for earlier, later in itertools.pairwise([*self.logged, self.time]))
+READ_TIMEOUT = 45.0
 
 
 @pytest.fixture
-def clock() -> Iterator[FakeClock]:
-    clock = FakeClock()
-    level = transport.LOGGER.level
-    transport.LOGGER.setLevel(logging.INFO)
-    transport.LOGGER.addFilter(clock.filter)
-    yield clock
-    transport.LOGGER.removeFilter(clock.filter)
-    transport.LOGGER.setLevel(level)
+def without_waits(tmp_path: Path) -> Callable[..., ForkedConnector]:
+    """The connector, whose waits are over at once; its clocks tell how long they would have been."""
+
+    def make(url: str, **config: Any) -> ForkedConnector:
+        return ForkedConnector({"api_key": KEY, "base_url": url, **config}, tmp_path, skips_waits=True)
+
+    return make
 
 
-def requester_for(url: str) -> HttpRequester:
-    source = SourceClose(None, {"api_key": "api_local", "base_url": url}, None)
-    definition = source.resolved_manifest["definitions"]["key_requester"]
-    requester: HttpRequester = source._constructor.create_component(
-        HttpRequesterModel, definition, source._config, name="me"
-    )
-    return requester
+def took(result: Result, stream: str) -> float:
+    """The seconds from a stream's start to its error, by the connector's clock."""
+    traces = result.of("TRACE")
+    statuses = [one for one in traces if one["type"] == "STREAM_STATUS"]
+    [began] = [
+        one["emitted_at"]
+        for one in statuses
+        if one["stream_status"]["stream_descriptor"]["name"] == stream and one["stream_status"]["status"] == "STARTED"
+    ]
+    [ended] = [one["emitted_at"] for one in traces if one["type"] == "ERROR"]
+    return float(ended - began) / 1000
 
 
-def fetch(url: str, clock: FakeClock, max_in_flight: int = 2) -> tuple[CloseApiError, Transport]:
-    """Ask once for what can't be had; the error and the transport."""
-    asking = Transport(max_in_flight=max_in_flight, user_agent="test", now=clock.now, sleep=clock.sleep)
-    with pytest.raises(CloseApiError) as caught:
-        asking.fetch(asking.endpoint(requester_for(url), "users"), is_list=False)
-    return caught.value, asking
+def longest_silence(result: Result) -> float:
+    """The longest of the waits that were told of; what they say comes before each."""
+    waits = [re.search(r"(?:Retrying in|waits) ([\d.]+) s", line) for line in result.logs("INFO")]
+    return max((float(wait[1]) for wait in waits if wait), default=0.0)
 
 
 @pytest.mark.parametrize(
@@ -88,109 +65,85 @@ def fetch(url: str, clock: FakeClock, max_in_flight: int = 2) -> tuple[CloseApiE
     [Fault("status", status=500), Fault("status", status=502, body="<html>"), Fault("reset"), Fault("empty")],
     ids=["500", "502", "reset", "nothing under 200"],
 )
-def test_a_dead_endpoint_is_given_up_within_ten_minutes(fault: Fault, make_api: MakeApi, clock: FakeClock) -> None:
+def test_a_dead_endpoint_is_given_up_within_ten_minutes(
+    fault: Fault, make_api: MakeApi, without_waits: Callable[..., ForkedConnector]
+) -> None:
     api = make_api()
     api.faults.add(fault)
-    error, _ = fetch(api.url, clock)
-    assert 200 < clock.time < TEN_MINUTES - transport.READ_TIMEOUT_SECONDS
-    assert clock.longest_silence < 60
-    assert error.failure_type is not None
-    assert error.failure_type.value == "transient_error"
-    assert f"Tried {len(api.requests)} times within" in str(error)
+    result = without_waits(api.url).read(["users"])
+    assert 200 < took(result, "users") < TEN_MINUTES - READ_TIMEOUT
+    assert longest_silence(result) <= READ_TIMEOUT * 4
+    [error] = result.errors
+    assert error["failure_type"] == "transient_error"
     assert 8 <= len(api.requests) <= 40, "the waits grow"
 
 
-def test_nobody_listens(clock: FakeClock) -> None:
+def test_nobody_listens(without_waits: Callable[..., ForkedConnector]) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        error, _ = fetch(f"http://127.0.0.1:{unused.getsockname()[1]}", clock)
-    assert 200 < clock.time < TEN_MINUTES
-    assert "Connection refused" in str(error)
-    assert "Check the network, proxy and firewall" in str(error)
+        result = without_waits(f"http://127.0.0.1:{unused.getsockname()[1]}").read(["users"])
+    assert 200 < took(result, "users") < TEN_MINUTES
+    [error] = result.errors
+    assert "Connection refused" in error["message"]
+    assert "Check the network, proxy and firewall" in error["message"]
 
 
 @pytest.mark.parametrize("seconds", [20.0, 100.0, 10_000.0])
 def test_rate_limits_are_waited_out_up_to_a_ceiling_that_says_so(
-    seconds: float, make_api: MakeApi, clock: FakeClock
+    seconds: float, make_api: MakeApi, without_waits: Callable[..., ForkedConnector]
 ) -> None:
     api = make_api()
     api.faults.add(Fault("rate_limit", seconds=seconds))
-    error, _ = fetch(api.url, clock)
-    assert clock.time < TEN_MINUTES
-    assert clock.longest_silence < 60
-    assert "rate limit" in str(error)
-    assert len(api.requests) >= transport.LONGEST_SECONDS // seconds
+    result = without_waits(api.url).read(["users"])
+    assert took(result, "users") < TEN_MINUTES
+    [error] = result.errors
+    assert "rate limit" in error["message"]
+    assert error["failure_type"] == "transient_error"
+    assert len(api.requests) >= FIVE_MINUTES // seconds
+    assert longest_silence(result) <= FIVE_MINUTES + 1, "told before each wait"
 
 
-def test_others_of_the_stream_do_not_wait_for_what_was_given_up(make_api: MakeApi, clock: FakeClock) -> None:
-    api = make_api()
-    api.faults.add(Fault("status", status=503))
-    _, asking = fetch(api.url, clock)
-    began, before = clock.time, len(api.requests)
-    with pytest.raises(CloseApiError) as caught:
-        asking.fetch(asking.endpoint(requester_for(api.url), "users"), is_list=False)
-    assert clock.time - began < 1
-    assert len(api.requests) == before
-    assert str(caught.value).startswith("Stream users: ")
-    api.faults.clear()
-    assert asking.fetch(asking.endpoint(requester_for(api.url), "tasks"), is_list=False)
-
-
-@pytest.fixture
-def trickling() -> Iterator[Callable[[bytes], str]]:
-    """Makes servers that send a beginning and then a byte each 50 ms, for ever; gives their URL."""
-    stop, started = threading.Event(), list[threading.Thread]()
-
-    def serve(listening: socket.socket, beginning: bytes) -> None:
-        with listening, listening.accept()[0] as connection:
-            connection.recv(65_536)
-            connection.sendall(beginning)
-            with suppress(OSError):
-                while not stop.wait(0.05):
-                    connection.sendall(b" ")
-
-    def make(beginning: bytes) -> str:
-        listening = socket.create_server(("127.0.0.1", 0))
-        thread = threading.Thread(target=serve, args=(listening, beginning), daemon=True)
-        thread.start()
-        started.append(thread)
-        return f"http://127.0.0.1:{listening.getsockname()[1]}"
-
-    yield make
-    stop.set()
-    for thread in started:
-        thread.join(5)
-
-
-@pytest.mark.parametrize(
-    "beginning",
-    [b"", b"HTTP/1.1 200 OK\r\nX-Slow:", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{"],
-    ids=["no status", "headers", "body"],
-)
-def test_a_server_that_trickles_does_not_hold_a_sync_up(
-    beginning: bytes, trickling: Callable[[bytes], str], clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+def test_others_of_the_stream_do_not_wait_for_what_was_given_up(
+    make_api: MakeApi, without_waits: Callable[..., ForkedConnector]
 ) -> None:
-    monkeypatch.setattr(TimedResponse, "seconds", 0.4)
-    asking = Transport(max_in_flight=1, user_agent="test", retry_seconds=0.0, now=clock.now, sleep=clock.sleep)
+    """Thirteen windows that would each be tried for five minutes, one after the other."""
+    api = make_api(Volumes(users=3))
+    api.faults.add(Fault("status", "/activity/", status=503))
+    result = without_waits(api.url, num_workers=1).read(["activities", "users"])
+    assert took(result, "activities") < TEN_MINUTES
+    asked = [entry.query["date_created__lt"] for entry in api.requests if entry.path == "/activity/"]
+    assert len(asked) >= 8
+    assert len(set(asked)) == 1
+    [error] = result.errors
+    assert error["message"].startswith("Stream activities: ")
+    assert_complete_but_for(result, "activities", others=["users"])
+
+
+def assert_complete_but_for(result: Result, failed: str, others: list[str]) -> None:
+    assert result.exit_code == 1
+    assert result.status(failed) == "INCOMPLETE"
+    assert {stream: result.status(stream) for stream in others} == dict.fromkeys(others, "COMPLETE")
+
+
+def error_with(url: str, **limits: float) -> str:
+    """What reading the users ends with, under other time limits of the manifest's requester and nearly no retries."""
+    manifest = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))
+    requester = manifest["definitions"]["base_requester"]
+    requester |= {name: seconds for name, seconds in limits.items() if name in requester}
+    config = {"api_key": KEY, "base_url": url, "retry_seconds": 0.1}
+    streams = ConcurrentDeclarativeSource(None, config, None, source_config=manifest).streams(config)
+    [users] = [stream for stream in streams if stream.name == "users"]
     began = time.monotonic()
-    with pytest.raises(CloseApiError) as caught:
-        asking.fetch(asking.endpoint(requester_for(trickling(beginning)), "users"), is_list=False)
+    with pytest.raises(AirbyteTracedException) as caught:
+        list(next(iter(users.generate_partitions())).read())
     assert time.monotonic() - began < 5
-    assert "the answer was not complete after 0 s" in str(caught.value)
+    return str(caught.value.message)
 
 
-def test_a_server_that_says_nothing_does_not_hold_a_sync_up(
-    make_api: MakeApi, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(transport, "READ_TIMEOUT_SECONDS", 0.2)
+def test_a_server_that_says_nothing_does_not_hold_a_sync_up(make_api: MakeApi) -> None:
     api = make_api()
     api.faults.add(Fault("hang", seconds=30.0))
-    asking = Transport(max_in_flight=1, user_agent="test", retry_seconds=0.0, now=clock.now, sleep=clock.sleep)
-    began = time.monotonic()
-    with pytest.raises(CloseApiError) as caught:
-        asking.fetch(asking.endpoint(requester_for(api.url), "users"), is_list=False)
-    assert time.monotonic() - began < 5
-    assert "timed out" in str(caught.value)
+    assert "timed out" in error_with(api.url, read_timeout_in_seconds=0.2)
 
 
 class _ForwardingProxy(http.server.BaseHTTPRequestHandler):
@@ -237,7 +190,8 @@ def test_a_proxy_of_the_environment_is_used_and_a_netrc_is_not(
     assert {authorization for _, authorization in asked} == {"Basic YXBpX2xvY2FsOg=="}
 
 
-def test_a_bundle_of_certificates_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/bundle.pem")
-    error, _ = fetch("https://localhost:1", clock)
-    assert "/nowhere/bundle.pem" in str(error)
+def test_a_bundle_of_certificates_of_the_environment_is_used(make_api: MakeApi, connect: Connect) -> None:
+    connector = connect(make_api(), base_url="https://localhost:1", retry_seconds=0.1)
+    connector.environment = {"REQUESTS_CA_BUNDLE": "/nowhere/bundle.pem"}
+    [error] = connector.read(["users"]).errors
+    assert "/nowhere/bundle.pem" in error["internal_message"]

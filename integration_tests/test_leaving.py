@@ -21,7 +21,7 @@ def test_it_ends_soon(
     leave: signal.Signals | None, make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
 ) -> None:
     connector = connect(make_api(VOLUMES), start_date="2020-01-01")
-    arguments = connector._read_arguments(STREAMS, None)
+    arguments = connector.read_arguments(STREAMS, None)
     with subprocess.Popen(
         [COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=connector.folder
     ) as process:

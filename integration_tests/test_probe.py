@@ -80,6 +80,7 @@ def grim() -> dict[str, tuple[str, str]]:
         ("/activity/: is the filter by date_created", "honoured", "honoured"),
         ("/activity/: does the filter by date_created", "to the millisecond", "only whole seconds"),
         ("/task/: does the filter by date_updated", "to the millisecond", "only whole seconds"),
+        ("/user/: may a page have 1,000 rows?", "yes: 4 rows", "yes: 4 rows"),
         ("/lead/: does id__in", "99 ids bring exactly", "99 ids bring exactly"),
         ("/activity/meeting/: is date_created", r"of (\d+): \1 yes", r"of 20: 19 yes"),
         ("search: what comes after 100 rows", "no cursor after 100 rows", "a cursor; with it: 400"),

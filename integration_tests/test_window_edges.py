@@ -103,7 +103,8 @@ def test_upper_bound_is_the_beginning_of_the_sync(
             edges["leads"] = around(api, "leads", bounds["leads"])
 
     end = api.store.on_request(put_records_on_the_bounds)
-    connector = connect(api, attribution_window_hours=0)
+    # Less than 30 days, so that there is one window.
+    connector = connect(api, start_date=text(now() - 20 * DAY), attribution_window_hours=0)
     began = now()
     first = connector.read(list(KINDS))
     end()
@@ -157,7 +158,7 @@ def test_a_future_activity_comes_when_its_time_has_come(
 
     past = stamped(api, "activities", now() - 2 * HOUR)
     api.store.on_request(book)
-    connector = connect(api, attribution_window_hours=0)
+    connector = connect(api, start_date=text(now() - 20 * DAY), attribution_window_hours=0)
     first = connector.read(["activities"])
     assert_complete(first, "activities")
     assert first.ids("activities") == [past]

@@ -119,7 +119,8 @@ def state_of(**cursors: str | dict[str, Any]) -> list[dict[str, Any]]:
 
 def saved_cursor(result: Result, stream: str) -> datetime:
     """The moment up to which a read has saved a stream as complete."""
-    return moment(result.state(stream)[CURSOR_FIELD[stream]])
+    state = result.state(stream)
+    return moment(state.get("state", state)[CURSOR_FIELD[stream]])  # of several partitions: the CDK's global one
 
 
 def assert_complete(result: Result, *streams: str) -> None:

@@ -74,6 +74,7 @@ class Warehouse:
             self.folder,
             now=lambda: self.clock() + self.skew,
             retry_seconds=self.retry_seconds,
+            faster=20,
         )
         self.api.clear_requests()
         self.clock.advance(seconds=1)

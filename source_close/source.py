@@ -1,194 +1,130 @@
-"""The source: builds the manifest's streams around this connector's cursor, and checks a connection."""
+"""The source: the manifest's streams on the CDK's own runtime, and what has no place there."""
 
-from __future__ import annotations
-
-import logging
-from collections.abc import Iterator, Mapping
-from importlib.metadata import version
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import yaml
-from airbyte_cdk.models import (
-    AirbyteCatalog,
-    AirbyteConnectionStatus,
-    AirbyteMessage,
-    AirbyteStateMessage,
-    ConfiguredAirbyteCatalog,
-    Status,
-)
-from airbyte_cdk.sources.connector_state_manager import ConnectorStateManager
+from airbyte_cdk import models
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
-from airbyte_cdk.sources.declarative.models.declarative_component_schema import HttpRequester
-from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
-from source_close.config import CloseConfig, parse_config
-from source_close.errors import PERMISSION_STATUSES, CloseApiError
-from source_close.page_queue import PageQueue
-from source_close.stream_builder import EVENT_LOG, BuiltStream, StreamBuilder
-from source_close.transport import RETRY_SECONDS, Transport
-from source_close.windows import utc_now
+from source_close.moments import format_moment, moment_of, parse_moment, utc_now
+from source_close.sync import Sync
 
+LOG_POSITION = "event_log_position"
 _PACKAGE = Path(__file__).resolve().parent
-# Pages that wait for the printer. The CDK's 10,000 records take over 100 MB.
-_LONGEST_QUEUE = 20
-# A person waits for a check: a network that does not answer is reported soon.
-_CHECK_RETRY_SECONDS = 10.0
+_PATIENCE_SECONDS = 20  # a person waits for a check and for a discover
 
 
 def load_manifest() -> dict[str, Any]:
     """Read manifest.yaml: beside the package in a wheel, at the top of the project in a checkout."""
-    for folder in (_PACKAGE, _PACKAGE.parent):
-        if (path := folder / "manifest.yaml").is_file():
-            loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # written in C, it takes a fifth of the time
-            manifest: dict[str, Any] = yaml.load(path.read_bytes(), Loader=loader)  # noqa: S506 - both are safe loaders
-            return manifest
-    raise FileNotFoundError(f"manifest.yaml is neither in {_PACKAGE} nor above it: the installation is incomplete.")
+    path = next(path for folder in (_PACKAGE, _PACKAGE.parent) if (path := folder / "manifest.yaml").is_file())
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # written in C, it takes a fifth of the time
+    manifest: dict[str, Any] = yaml.load(path.read_bytes(), Loader=loader)  # noqa: S506 - both are safe loaders
+    return manifest
+
+
+class LogPositions:
+    """Where each stream that follows the event log goes on in it, which the CDK's states have no place for.
+
+    The position moves when a stream is complete: its last state comes after that. Until then states keep the one of
+    the sync before; those of a first sync have that of its beginning, the first of them before any record, so that a
+    sync in place of an interrupted one learns what was deleted meanwhile. ``to_follow`` holds by stream where to go on,
+    without a position the cursor.
+    """
+
+    def __init__(self, streams: Collection[str], state: Iterable[Any], *, are_followed: bool) -> None:
+        """``are_followed``: whether ``streams`` follow the log in this sync; if not, positions are kept as they are."""
+        states = {one.stream.stream_descriptor.name: vars(one.stream.stream_state) for one in state if one.stream}
+        self._streams, self._complete, self._are_followed = streams, set[str](), are_followed
+        self._saved = {name: states[name].get(LOG_POSITION) for name in streams if name in states}
+        self._without_position = {name for name in streams if are_followed and not self._saved.get(name)}
+        keys = (LOG_POSITION, "date_updated", "date_created") if are_followed else ()
+        found = {name: next((key for key in keys if moment_of(states[name], key)), None) for name in self._saved}
+        self.to_follow = {name: states[name][key] for name, key in found.items() if key}
+
+    def add_to(self, messages: Iterable[Any], config: Mapping[str, Any]) -> Iterator[models.AirbyteMessage]:
+        """Yield the messages, states with the position; ``config`` has ``end`` and ``sync_id``."""
+        for message in messages:
+            status = message.trace.stream_status if message.trace else None
+            stream = message.state.stream if message.state else None
+            descriptor = getattr(status or stream, "stream_descriptor", None)
+            name = descriptor.name if descriptor and descriptor.name in self._streams else None
+            if name and status and status.status == models.AirbyteStreamStatus.COMPLETE:
+                self._complete.add(name)
+            elif name and stream:
+                state = self._with_position(name, vars(stream.stream_state), config)
+                stream.stream_state = models.AirbyteStateBlob(state)
+            elif status and status.status == models.AirbyteStreamStatus.STARTED and name in self._without_position:
+                first = {"stream_descriptor": {"name": name}, "stream_state": self._with_position(name, {}, config)}
+                state = {"type": "STREAM", "stream": first}
+                yield models.AirbyteMessageSerializer.load({"type": "STATE", "state": state})
+            yield message
+
+    def _with_position(self, name: str, state: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+        position, sync = self._saved.get(name), Sync.of(config)
+        is_reached = name in self._complete and not sync.is_log_forbidden
+        if name in self._without_position or (is_reached and self._are_followed):
+            position = format_moment(parse_moment(config["end"]) - (sync.clock_lead or timedelta()))
+        return {**state, LOG_POSITION: position} if position else dict(state)
 
 
 class SourceClose(ConcurrentDeclarativeSource):
-    """Close as an Airbyte source.
-
-    What the streams are stands in manifest.yaml, and ``StreamBuilder`` builds them; this class answers the protocol's
-    commands.
-    """
+    """Close as an Airbyte source: keeps the positions in the event log, and words a check stream by stream."""
 
     def __init__(
         self,
-        catalog: ConfiguredAirbyteCatalog | None = None,
+        catalog: models.ConfiguredAirbyteCatalog | None = None,
         config: Mapping[str, Any] | None = None,
-        state: list[AirbyteStateMessage] | None = None,
+        state: list[models.AirbyteStateMessage] | None = None,
     ) -> None:
-        """All may be given later, by ``configure`` and ``read``.
-
-        Raises:
-            AirbyteTracedException: (config error) the config can't be used.
-        """
-        self._started_at = utc_now()
-        self._selected: set[str] | None = None
-        self._close_config: CloseConfig | None = parse_config(config) if config is not None else None
-        super().__init__(
-            catalog=catalog,
-            config=self._close_config.for_manifest(self._started_at) if self._close_config else None,
-            state=state,
-            source_config=load_manifest(),
-        )
-        # The CDK makes these two around a queue of its own, and offers no other way to have them share this one.
-        self._queue = PageQueue(_LONGEST_QUEUE)
-        self._concurrent_source._queue = self._queue  # noqa: SLF001 - see above
-        self._message_repository._queue = self._queue  # type: ignore[attr-defined] # noqa: SLF001 - see above
+        manifest, self._given, self._catalog = load_manifest(), dict(config or {}), catalog
+        following = [one["name"] for one in manifest["definitions"].values() if "changes" in one.get("retriever", {})]
+        are_followed = self._given.get("capture_changes") is not False
+        self._positions = LogPositions(following, state or [], are_followed=are_followed)
+        if config is not None:
+            self._given |= {"sync_id": uuid4().hex, "end": format_moment(utc_now())}
+            self._given["event_log_positions"] = self._positions.to_follow
+            self._given.setdefault("custom_field_columns", catalog is None)
+            if catalog is None:
+                self._given.setdefault("retry_seconds", _PATIENCE_SECONDS)
+        super().__init__(catalog, self._given or None, state, source_config=manifest)
 
     def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:
-        """Take ``config`` if none was given when the source was made.
-
-        Raises:
-            AirbyteTracedException: (config error) it can't be used.
-        """
-        if self._close_config is None:
-            SourceClose.__init__(self, config=config)
+        """Take ``config`` if none was given at first."""
+        if not self._given:
+            SourceClose.__init__(self, None, config)
         return super().configure(config, temp_dir)
 
-    def streams(self, config: Mapping[str, Any]) -> list[AbstractStream]:
-        """Build the streams of the manifest, the selected ones only once ``read`` has told which they are."""
-        builder = self._builder()
-        if self._selected is None:
-            return [built.stream for built in builder.build_all()]
-        capture = self._settings.capture_changes
-        return [built.stream for built in builder.build_selected(self._selected, capture_changes=capture)]
+    def read(self, logger: Any, config: Any, catalog: Any, state: Any = None) -> Iterator[models.AirbyteMessage]:
+        """Read the streams of ``catalog`` from ``state`` on; of the windows of a stream the first to fail says so."""
+        if self._catalog is None:
+            yield from SourceClose(catalog, config, state).read(logger, config, catalog, state)
+            return
+        failed = set[str]()
+        for message in self._positions.add_to(super().read(logger, config, catalog, state), self._given):
+            error = message.trace.error if message.trace else None
+            name = error.stream_descriptor.name if error and error.stream_descriptor else None
+            if error and error.failure_type != models.FailureType.system_error:
+                error.stack_trace = None  # nothing went wrong in the code
+            if name not in failed:
+                yield message
+            failed |= {name} if name else set()
 
-    def read(
-        self,
-        logger: logging.Logger,
-        config: Mapping[str, Any],
-        catalog: ConfiguredAirbyteCatalog,
-        state: list[AirbyteStateMessage] | None = None,
-    ) -> Iterator[AirbyteMessage]:
-        """Read the streams of ``catalog`` from ``state`` on.
-
-        Raises:
-            AirbyteTracedException: a stream could not be read to its end; the others were.
-        """
-        if state:
-            self._connector_state_manager = ConnectorStateManager(state=state)
-        # The event log first: other streams wait for what it tells.
-        event_log_first = sorted(catalog.streams, key=lambda configured: configured.stream.name != EVENT_LOG)
-        self._selected = {configured.stream.name for configured in event_log_first}
-        yield from super().read(logger, config, ConfiguredAirbyteCatalog(streams=event_log_first), state)
-
-    def stop(self) -> None:
-        """End the readers of an unfinished ``read``; Python would wait for them before it exits, and they for room."""
-        self._queue.close()
-
-    def discover(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteCatalog:
-        """The streams, with a column for each custom field of the account.
-
-        Raises:
-            CloseApiError: Close does not accept the key. Whatever else keeps the fields from being read is a warning.
-        """
-        catalog = super().discover(logger, config)
-        schemas = self._builder().fields.add_columns({stream.name: stream.json_schema for stream in catalog.streams})
-        for stream in catalog.streams:
-            stream.json_schema = schemas[stream.name]
-        return catalog
-
-    def check(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteConnectionStatus:
-        """Prove the key by ``GET /me/``, then try each stream with the cheapest request there is.
-
-        A stream that the key may not read is named in a warning and does not fail the check, unless there is no other.
-        """
-        transport = self._transport(_CHECK_RETRY_SECONDS)
-        try:
-            self._check_key(transport)
-            streams = self._builder(transport).build_all()
-            refusals = [refusal for built in streams if (refusal := _refusal(built))]
-        except CloseApiError as error:
-            return AirbyteConnectionStatus(status=Status.FAILED, message=str(error))
-        for refusal in refusals:
-            logger.warning("This key can't read every stream. %s", refusal)
-        return AirbyteConnectionStatus(
-            status=Status.FAILED if len(refusals) == len(streams) else Status.SUCCEEDED,
-            message=" ".join(str(refusal) for refusal in refusals) or None,
-        )
-
-    def _check_key(self, transport: Transport) -> None:
-        definition = self.resolved_manifest["definitions"]["key_requester"]
-        requester = self._constructor.create_component(HttpRequester, definition, self._config, name="me")
-        transport.fetch(transport.endpoint(requester, "connection"), is_list=False)
-
-    @property
-    def _settings(self) -> CloseConfig:
-        return self._close_config or parse_config({})
-
-    def _transport(self, retry_seconds: float) -> Transport:
-        ours, theirs = f"source-close/{version('source-close')}", self._settings.user_agent
-        return Transport(
-            max_in_flight=self._settings.num_workers,
-            user_agent=f"{theirs} {ours}" if theirs else ours,
-            retry_seconds=retry_seconds,
-        )
-
-    def _builder(self, transport: Transport | None = None) -> StreamBuilder:
-        return StreamBuilder(
-            definitions=self.resolved_manifest["streams"],
-            create=self._constructor.create_component,
-            config=self._config,
-            transport=transport or self._transport(RETRY_SECONDS),
-            started_at=self._started_at,
-            message_repository=self._message_repository,
-            state_manager=self._connector_state_manager,
-        )
-
-
-def _refusal(built: BuiltStream) -> CloseApiError | None:
-    """Try a stream; the error if the key may not read it.
-
-    Raises:
-        CloseApiError: it can't be read for another reason.
-    """
-    try:
-        built.retriever.try_one(next(iter(built.cursor.stream_slices())))
-    except CloseApiError as error:
-        if error.status in PERMISSION_STATUSES:
-            return error
-        raise
-    return None
+    def check(self, logger: Any, config: Any) -> models.AirbyteConnectionStatus:
+        """Try each stream. One that the key may not read is named and fails the check only if there is no other."""
+        given = {**self._given, "custom_field_columns": False}
+        streams, refused = SourceClose(None, given, None).streams(given), list[str]()
+        for stream in streams:
+            try:
+                next(iter(next(iter(stream.generate_partitions())).read()), None)
+            except AirbyteTracedException as error:  # noqa: PERF203 - six times
+                if " answered 401" in str(error) or error.failure_type != models.FailureType.config_error:
+                    return models.AirbyteConnectionStatus(models.Status.FAILED, str(error))
+                logger.warning("This key can't read every stream. %s", error)
+                refused.append(str(error))
+        status = models.Status.FAILED if len(refused) == len(streams) else models.Status.SUCCEEDED
+        return models.AirbyteConnectionStatus(status, " ".join(refused) or None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,27 +11,15 @@ from dataclasses import dataclass
 import requests
 from requests.structures import CaseInsensitiveDict
 
-from source_close.rate_limiter import RateLimiter
-
-
-class Clock:
-    """Seconds that pass only when told to."""
-
-    def __init__(self, now: float = 1000.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
+from source_close.components.rate_limiter import RateLimiter
+from unit_tests.syncs import Clock
 
 
 def response(status: int = 200, body: bytes = b"{}", **headers: str) -> requests.Response:
     """An answer; header names with ``_`` for ``-``."""
     answer = requests.Response()
     answer.status_code = status
-    answer._content = body
+    answer.raw = io.BytesIO(body)
     answer.headers = CaseInsensitiveDict({name.replace("_", "-"): value for name, value in headers.items()})
     return answer
 

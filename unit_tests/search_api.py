@@ -11,11 +11,9 @@ from typing import Any
 import orjson
 import requests_mock
 
-from unit_tests.streams import API
+from unit_tests.syncs import API, Row
 
-URL = f"{API}/data/search/"
 ROWS_A_CHAIN = 10_000
-Row = dict[str, Any]
 
 
 @cache
@@ -26,13 +24,13 @@ def moment(text: str) -> datetime:
 class SearchApi:
     """Answers searches over ``rows`` as they stand in the index; ``shown`` makes of an indexed row what is sent."""
 
-    def __init__(self, mock: requests_mock.Mocker, rows: list[Row]) -> None:
+    def __init__(self, api: requests_mock.Mocker, rows: list[Row]) -> None:
         self.rows = rows
         self.shown: Callable[[Row], Row] = dict
         self.expire_at: set[int] = set()
         self.bodies: list[Row] = []
         self._found: dict[bytes, list[Row]] = {}
-        mock.post(URL, json=self._answer)
+        api.post(f"{API}/data/search/", json=self._answer)
 
     @property
     def counts(self) -> list[Row]:
@@ -50,26 +48,29 @@ class SearchApi:
             context.status_code = 400
             return {"errors": [], "field-errors": {"cursor": "Expired cursor"}}
         found = self._matching(body)
-        count = {"limited": min(len(found), ROWS_A_CHAIN), "total": len(found)}
         if body.get("results_limit") == 0:
-            return {"data": [], "cursor": None, "count": count}
+            return {"data": [], "cursor": None, "count": {"limited": min(len(found), 10_000), "total": len(found)}}
         first = int(base64.b64decode(body["cursor"])) if body.get("cursor") else 0
         last = min(first + body["_limit"], ROWS_A_CHAIN)
         more = last < min(len(found), ROWS_A_CHAIN)
         cursor = base64.b64encode(str(last).encode()).decode() if more else None
-        answer: Row = {"data": [self.shown(row) for row in found[first:last]], "cursor": cursor}
-        return answer | ({"count": count} if body.get("include_counts") else {})
+        return {"data": [self.shown(row) for row in found[first:last]], "cursor": cursor}
 
     def _matching(self, body: Row) -> list[Row]:
         key = orjson.dumps([body["query"], body["sort"]])
         if key not in self._found:
             found = self.rows
-            for node in body["query"]["queries"]:
-                if node["type"] != "field_condition":
-                    continue
-                name, condition = node["field"]["field_name"], node["condition"]
-                start, end = (moment(condition[bound]["value"]) for bound in ("on_or_after", "before"))
-                found = [row for row in found if start <= moment(row[name]) < end]
-            by = body["sort"][0]["field"]["field_name"]
-            self._found[key] = sorted(found, key=lambda row: (moment(row[by]), row["id"]))
+            for name, (start, end) in ranges(body).items():
+                found = [row for row in found if moment(start) <= moment(row[name]) < moment(end)]
+            by = [one["field"]["field_name"] for one in body["sort"]]
+            self._found[key] = sorted(found, key=lambda row: (*(moment(row[name]) for name in by), row["id"]))
         return self._found[key]
+
+
+def ranges(body: Row) -> dict[str, tuple[str, str]]:
+    """What a search asks for: bounds by field."""
+    return {
+        node["field"]["field_name"]: (node["condition"]["on_or_after"]["value"], node["condition"]["before"]["value"])
+        for node in body["query"]["queries"]
+        if node["type"] == "field_condition"
+    }

@@ -1,265 +1,272 @@
-"""What is taken from the event log, and how it is read once for all streams."""
+"""Late edits, deletions and merges: from the event log to records by id and rows of deletions."""
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
 from itertools import permutations
 from typing import Any
 
+import orjson
 import pytest
-from airbyte_cdk.models import FailureType
+import requests_mock
 
-from source_close.changes import OVERLAP, ChangeLog, Changes, Deletion
-from source_close.cursor import WindowCursor
-from source_close.errors import CloseApiError
-from source_close.state import StreamState
-from source_close.windows import Row, Window, format_moment, parse_moment, subtract
-from unit_tests.list_api import make_cursor
+from unit_tests.syncs import API, Clock, Reading, Row, asked, read
 
-NOW = datetime(2025, 3, 1, tzinfo=timezone.utc)
-MINUTE = timedelta(minutes=1)
-RETENTION = timedelta(days=30)
+STATES = {
+    "activities": {"date_created": "2025-06-15T00:00:00+00:00"},
+    "leads": {"date_updated": "2025-06-15T00:00:00+00:00"},
+    "tasks": {"date_updated": "2025-06-15T00:00:00+00:00"},
+}
+POSITION = "2025-06-15T06:00:00+00:00"
 CREATED = "2020-01-02T03:04:05+00:00"
+GONE_AT = "2025-06-15T10:00:00.000000+00:00"
 
 
-def event(
-    object_id: str, action: str = "updated", *, at: datetime = NOW, kind: str = "activity.note", **more: Any
-) -> Row:
-    stamp = at.replace(tzinfo=None).isoformat()  # as Close writes it
-    return {"id": f"ev_{object_id}_{action}", "object_id": object_id, "object_type": kind, "action": action} | {
-        "date_updated": stamp,
-        **more,
-    }
+def event(object_id: str, action: str = "updated", kind: str = "activity.note", hour: str = "10", **more: Any) -> Row:
+    # Close writes events without an offset.
+    stamped = {"id": f"ev_{object_id}_{action}", "date_updated": f"2025-06-15T{hour}:00:00"}
+    return {**stamped, "object_id": object_id, "object_type": kind, "action": action, **more}
 
 
-def changes_after(*events: Row, since: datetime = NOW - timedelta(days=1), kinds: tuple[str, ...] = ()) -> Changes:
-    changes = Changes(kinds or ("activity.note", "lead", "task."), since)
-    for one in events:
-        changes.take(one, parse_moment(one["date_updated"]))
-    return changes
+class Close:
+    """An account whose lists are empty, and what it has by id; ``indexed`` stands in lists by ids only."""
+
+    def __init__(self, api: requests_mock.Mocker, *events: Row, alive: tuple[str, ...] = (), indexed: str = "") -> None:
+        self.rows = {one: {"id": one, "date_created": CREATED, "date_updated": CREATED, "now": 1} for one in alive}
+        self.indexed = {one: {"id": one, "date_created": CREATED} for one in indexed.split()}
+        self.asked_by_id: list[Row] = []
+        self.strangers: list[Row] = []
+        api.get(f"{API}/event/", json={"data": list(events), "cursor_next": None})
+        api.get(f"{API}/activity/", json={"data": [], "has_more": False})
+        api.get(f"{API}/task/", json={"data": [], "has_more": False})
+        api.post(f"{API}/data/search/", json={"data": [], "cursor": None})
+        for path in ("activity", "lead", "task"):
+            api.post(f"{API}/{path}/", json=self._by_ids)
+            for one in (*alive, *self.indexed):
+                api.post(
+                    f"{API}/{path}/{one}/",
+                    json={"id": one} if one in alive else {},
+                    status_code=200 if one in alive else 404,
+                )
+
+    def _by_ids(self, request: Any, context: Any) -> Row:
+        assert request.headers["x-http-method-override"] == "GET"
+        params = orjson.loads(request.body)["_params"]
+        self.asked_by_id.append(params)
+        known = {**self.indexed, **self.rows}
+        return {"data": [known[one] for one in params["id__in"].split(",") if one in known] + self.strangers}
+
+
+def changes(*streams: str, position: str = POSITION, **config: Any) -> Reading:
+    """A sync after one that has saved this position."""
+    positions = dict.fromkeys(streams, position)
+    states = {stream: STATES[stream] for stream in streams}
+    return read(*streams, state=states, event_log_positions=positions, **config)
+
+
+def gone(record_id: str, stream: str = "activities", created: str = "") -> Row:
+    cursor_field = "date_created" if stream == "activities" else "date_updated"
+    return {"id": record_id, cursor_field: created or GONE_AT, "_ab_cdc_deleted_at": GONE_AT}
+
+
+def test_what_was_edited_comes_as_it_is_now(api: requests_mock.Mocker) -> None:
+    close = Close(api, event("acti_1"), event("acti_2", "created"), event("acti_1", "sent"), alive=("acti_1", "acti_2"))
+    close.rows["acti_2"]["date_created"] = "2025-06-15T11:59:00+00:00"
+    reading = changes("activities")
+    assert reading.records == [close.rows["acti_1"], close.rows["acti_2"]]
+    assert close.asked_by_id == [{"id__in": "acti_1,acti_2", "_limit": 100}]
+    # They are of no window: the state stays.
+    assert reading.states()[-1] == {"date_created": "2025-06-15T00:00:00.000000+00:00"}
+
+
+def test_a_request_for_each_hundred(api: requests_mock.Mocker) -> None:
+    ids = [f"task_{number:03}" for number in range(250)]
+    close = Close(api, *(event(one, kind="task.lead") for one in ids), alive=tuple(ids))
+    assert changes("tasks").ids == ids
+    assert [len(params["id__in"].split(",")) for params in close.asked_by_id] == [100, 100, 50]
+    assert {params["_type"] for params in close.asked_by_id} == {"all"}
+
+
+def test_leads_are_asked_for_the_columns_of_the_search(api: requests_mock.Mocker) -> None:
+    close = Close(api, event("lead_1", kind="lead"), alive=("lead_1",))
+    assert changes("leads").records == [{**close.rows["lead_1"], "custom_fields": []}]
+    (params,) = close.asked_by_id
+    assert params["_fields"].startswith("id,date_created,date_updated,")
+    assert params["_fields"].endswith(",url,custom")
 
 
 @pytest.mark.parametrize(
-    ("kind", "is_ours"),
+    ("stream", "ours", "others"),
     [
-        ("activity.note", True),
-        ("activity.notes", False),
-        ("activity.call", False),
-        ("task.lead", True),
-        ("task.a_type_to_come", True),
-        ("tasks", False),
-        ("lead", True),
-        ("lead_merge", False),
-        ("custom_fields.lead", False),
+        (
+            "activities",
+            ["activity.note", "activity.custom_activity", "lead_merge"],
+            ["activity.notes", "task.lead", "lead"],
+        ),
+        ("tasks", ["task.lead", "task.a_type_to_come"], ["tasks", "activity.task_completed"]),
+        ("leads", ["lead"], ["lead_merge", "lead.x", "contact"]),
     ],
 )
-def test_events_of_the_streams_own_types_count(kind: str, *, is_ours: bool) -> None:
-    changes = changes_after(event("a", kind=kind), event("b", "deleted", kind=kind))
-    assert (changes.changed, set(changes.deleted)) == (({"a"}, {"b"}) if is_ours else (set(), set()))
+def test_events_of_the_streams_own_types_count(
+    api: requests_mock.Mocker, stream: str, ours: list[str], others: list[str]
+) -> None:
+    events = [event(f"id_{kind}", kind=kind) for kind in (*ours, *others)]
+    close = Close(api, *events, alive=tuple(one["object_id"] for one in events))
+    changes(stream)
+    assert [params["id__in"] for params in close.asked_by_id] == [",".join(sorted(f"id_{kind}" for kind in ours))]
 
 
-def test_events_count_from_the_position_on() -> None:
-    edge = NOW - MINUTE
-    just_before = event("before", at=edge - timedelta(milliseconds=1))
-    assert changes_after(just_before, event("on", at=edge), since=edge).changed == {"on"}
+def test_what_a_window_has_brought_is_not_asked_for_again(api: requests_mock.Mocker) -> None:
+    close = Close(api, event("acti_1"), event("acti_2"), event("acti_3", "deleted"), alive=("acti_1", "acti_2"))
+    seen = [{"id": one, "date_created": "2025-06-15T09:00:00+00:00"} for one in ("acti_1", "acti_3")]
+    api.get(f"{API}/activity/", json={"data": seen, "has_more": False})
+    # What was deleted after it was seen is gone all the same.
+    assert changes("activities").records == [*seen, close.rows["acti_2"], gone("acti_3")]
+    assert close.asked_by_id == [{"id__in": "acti_2,acti_3", "_limit": 100}]
 
 
-@pytest.mark.parametrize("action", ["created", "updated", "sent", "answered", "completed", "canceled", "started"])
-def test_whatever_is_no_deletion_is_a_change(action: str) -> None:
-    changes = changes_after(event("a", action), event("a", action))
-    assert (changes.changed, changes.deleted) == ({"a"}, {})
+def test_only_what_the_log_says_is_deleted_is_and_only_if_it_is_not_there_again(api: requests_mock.Mocker) -> None:
+    """acti_1 is there again, acti_2 is not, and acti_3 has changed and can't be seen."""
+    close = Close(
+        api, event("acti_1", "deleted"), event("acti_2", "deleted"), event("acti_3"), event("acti_2"), alive=("acti_1",)
+    )
+    assert changes("activities").records == [close.rows["acti_1"], gone("acti_2")]
 
 
-def test_a_merge_changes_the_destination_and_ends_the_source() -> None:
-    meta = {"merge_source_lead_id": "lead_s", "merge_destination_lead_id": "lead_d"}
-    merged = event("lead_d", "merged", kind="lead", meta=meta)
-    assert changes_after(merged).changed == {"lead_d"}
-    assert changes_after(merged).deleted == {"lead_s": Deletion(NOW)}
-    # The same meta stands on everything that moved: that is no end of anything.
-    moved = event("acti_1", "updated", meta=meta)
-    assert changes_after(moved, event("lead_d", "updated", kind="lead", meta=meta)).deleted == {}
-    assert changes_after(event("lead_d", "merged", kind="lead", meta=None)).deleted == {}
+def test_rows_that_were_not_asked_for_are_left_out(api: requests_mock.Mocker) -> None:
+    """Close ignores a filter that it does not understand."""
+    close = Close(api, event("acti_1"), alive=("acti_1",))
+    close.strangers = [{"id": "acti_9", "date_created": CREATED}]
+    assert changes("activities").ids == ["acti_1"]
 
 
-@pytest.mark.parametrize("hidden", [{}, {"previous_data": None}])
-def test_of_several_deletions_the_last_counts_in_whatever_order_they_come(hidden: dict[str, Any]) -> None:
-    """And the creation date is that of any event that shows it."""
+@pytest.mark.parametrize(
+    ("stream", "kind", "previous", "created"),
+    [
+        ("activities", "activity.note", {"date_created": CREATED}, CREATED),
+        ("activities", "activity.note", {}, ""),
+        ("activities", "activity.note", None, ""),
+        ("tasks", "task.lead", {"date_created": CREATED}, ""),
+        ("leads", "lead", {"date_created": CREATED}, ""),
+    ],
+)
+def test_the_row_of_a_deletion_is_no_older_than_the_rows_before_it(
+    api: requests_mock.Mocker, stream: str, kind: str, previous: Row | None, created: str
+) -> None:
+    Close(api, event("x_1", "deleted", kind, previous_data=previous))
+    assert changes(stream).records == [gone("x_1", stream, created)]
+
+
+def test_of_several_deletions_the_last_counts_in_whatever_order_they_come(api: requests_mock.Mocker) -> None:
     events = (
-        event("a", "deleted", at=NOW - 3 * MINUTE, previous_data={"date_created": "2019-01-01T00:00:00+00:00"}),
-        event("a", "deleted", at=NOW - 2 * MINUTE, previous_data={"date_created": CREATED, "note": "x"}),
-        event("a", "deleted", at=NOW - MINUTE, **hidden),
-        event("a", "created", at=NOW),
+        event("acti_1", "deleted", hour="08", previous_data={"date_created": CREATED}),
+        event("acti_1", "deleted", hour="10"),
+        event("acti_1", "created", hour="11"),
     )
     for order in permutations(events):
-        changes = changes_after(*order)
-        assert changes.changed == {"a"}
-        deletion = changes.deleted["a"]
-        assert deletion.moment == NOW - MINUTE
-        assert deletion.date_created in {CREATED, "2019-01-01T00:00:00+00:00"}
-    assert changes_after(*events).deleted["a"].date_created == CREATED
+        Close(api, *order)
+        assert changes("activities").records == [gone("acti_1", created=CREATED)]
 
 
-class Log:
-    """An event log, and what was asked of it."""
-
-    def __init__(self, *events: Row, error: Exception | None = None) -> None:
-        self.events = events
-        self.error = error
-        self.asked: list[tuple[datetime, datetime]] = []
-
-    def read(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
-        self.asked.append((start, end))
-        yield [one for one in self.events if start <= parse_moment(one["date_updated"]) < end]
-        if self.error is not None:
-            raise self.error
+def test_a_merge_changes_one_lead_and_ends_the_other(api: requests_mock.Mocker) -> None:
+    meta = {"merge_source_lead_id": "lead_s", "merge_destination_lead_id": "lead_d"}
+    # The same meta stands on everything that moved: that is no end of anything.
+    moved = [event("lead_x", kind="lead", meta={"merge_source_lead_id": "lead_y"}), event("lead_z", "merged", "lead")]
+    merged = event("lead_d", "merged", "lead", meta=meta, previous_data={"date_created": "2001-01-01T00:00:00+00:00"})
+    close = Close(api, merged, *moved, alive=("lead_d", "lead_x", "lead_z"))
+    records = changes("leads").records
+    assert [row["id"] for row in records] == ["lead_d", "lead_x", "lead_z", "lead_s"]
+    assert records[-1] == gone("lead_s", "leads")
+    assert len(close.asked_by_id) == 1
 
 
-def refused(status: int | None) -> CloseApiError:
-    message = f"Stream event_log: GET /api/v1/event/ answered {status}."
-    return CloseApiError(
-        message=message, failure_type=FailureType.transient_error, status=status, text="", stream="event_log"
-    )
+def test_an_index_that_lags_is_not_taken_at_its_word(api: requests_mock.Mocker) -> None:
+    events = [event(f"lead_{number}", "deleted", "lead") for number in (1, 2, 3)]
+    Close(api, *events, event("lead_4", kind="lead"), alive=("lead_3",), indexed="lead_1 lead_2 lead_4")
+    api.post(f"{API}/lead/lead_2/", json={"id": "lead_it_was_merged_into"})
+    reading = changes("leads")
+    assert sorted(row["id"] for row in reading.records if "_ab_cdc_deleted_at" in row) == ["lead_1", "lead_2"]
+    assert sorted(row["id"] for row in reading.records if "_ab_cdc_deleted_at" not in row) == ["lead_3", "lead_4"]
+    # And nobody asks for one that nobody calls deleted.
+    assert asked(api, "/lead/lead") == ["/lead/lead_1/", "/lead/lead_2/", "/lead/lead_3/"]
 
 
-def test_streams_of_differing_positions_share_one_sweep() -> None:
-    early, late = NOW - timedelta(days=2), NOW - timedelta(hours=1)
-    log = Log(event("old", at=early + MINUTE), event("new", at=late + MINUTE), event("t", kind="task.lead", at=late))
-    change_log = ChangeLog(NOW, RETENTION, log.read)
-    change_log.register("activities", ["activity.note"], late)
-    change_log.register("tasks", ["task."], early)
-    found: dict[str, Changes | None] = {}
-    threads = [
-        threading.Thread(target=lambda name=name: found.update({name: change_log.changes_of(name)}))
-        for name in ("activities", "tasks")
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert log.asked == [(early - OVERLAP, NOW)]
-    assert found["activities"] is not None
-    assert found["tasks"] is not None
-    assert found["activities"].changed == {"new"}
-    assert found["tasks"].changed == {"t"}
+def test_an_error_other_than_not_found_is_no_proof(api: requests_mock.Mocker) -> None:
+    Close(api, event("lead_1", "deleted", "lead"), indexed="lead_1")
+    api.post(f"{API}/lead/lead_1/", status_code=403)
+    reading = changes("leads")
+    assert reading.records == []
+    assert [failure[:2] for failure in reading.failures] == [("leads", "config_error")]
 
 
-def test_the_overlap_may_be_longer_and_does_not_leave_what_is_kept() -> None:
-    log = Log()
-    change_log = ChangeLog(NOW, RETENTION, log.read)
-    change_log.register("leads", ["lead"], NOW - timedelta(hours=1), timedelta(minutes=10))
-    change_log.changes_of("leads")
-    assert log.asked == [(NOW - timedelta(minutes=70), NOW)]
-    log = Log()
-    change_log = ChangeLog(NOW, RETENTION, log.read)
-    change_log.register("leads", ["lead"], NOW - RETENTION + MINUTE)
-    change_log.changes_of("leads")
-    assert log.asked == [(NOW - RETENTION, NOW)]
-
-
-@pytest.mark.parametrize(("days", "is_lost"), [(29.9, False), (30, False), (30.1, True), (400, True)])
-def test_a_position_before_what_is_kept_is_warned_of(
-    caplog: pytest.LogCaptureFixture, days: float, *, is_lost: bool
-) -> None:
-    change_log = ChangeLog(NOW, RETENTION, Log().read)
-    position = NOW - timedelta(days=days)
-    with caplog.at_level(logging.WARNING):
-        change_log.register("activities", ["activity.note"], position)
-    assert len(caplog.messages) == is_lost
-    for message in caplog.messages:
-        assert format_moment(position) in message
-        assert format_moment(NOW - RETENTION) in message
-        assert "Refresh (reset) the stream activities" in message
-
-
-def closed(event_log: WindowCursor, feed: Any, events: tuple[Row, ...]) -> None:
-    """Read the stream event_log as its retriever would."""
-    for being_read in event_log.stream_slices():
-        window: Window = being_read.window  # type: ignore[attr-defined]
-        feed([one for one in events if window.contains(parse_moment(one["date_updated"]))])
-        event_log.close(being_read)  # type: ignore[arg-type]
-
-
-HOURS = [timedelta(hours=one) for one in range(6)]
+def test_the_log_is_read_once_from_ten_minutes_before_the_oldest_position(api: requests_mock.Mocker) -> None:
+    Close(api, event("acti_1"), event("task_1", kind="task.lead"), event("lead_1", kind="lead"))
+    states = {**STATES, "event_log": {"date_updated": "2025-06-15T11:00:00+00:00"}}
+    positions = {"activities": "2025-06-15T06:00:00+00:00", "leads": "2025-06-14T05:00:00+00:00"}
+    reading = read("activities", "leads", "tasks", state=states, event_log_positions=positions)
+    assert set(reading.statuses.values()) == {"COMPLETE"}
+    bounds = "date_updated__gte=2025-06-14T04:50:00.000000+00:00&date_updated__lt=2025-06-15T12:00:00.000000+00:00"
+    assert asked(api, "/event") == [f"/event/?_limit=50&{bounds}"]
+    assert [url for url in asked(api) if url in {"/activity/", "/lead/", "/task/"}] == ["/activity/", "/lead/"]
 
 
 @pytest.mark.parametrize(
-    "saved",
-    [
-        StreamState(),
-        StreamState(cursor=NOW - HOURS[5]),
-        StreamState(cursor=NOW - HOURS[1]),
-        StreamState(cursor=NOW - HOURS[4], closed_windows=((NOW - HOURS[3], NOW - HOURS[2]),)),
-        StreamState(cursor=NOW - HOURS[4], closed_windows=((NOW - HOURS[3], NOW),)),
-    ],
-    ids=["first sync", "behind", "ahead", "interrupted", "interrupted near its end"],
+    ("position", "is_lost"), [("2025-05-16T12:00:00+00:00", False), ("2025-05-16T11:59:59+00:00", True)]
 )
-def test_what_the_stream_event_log_reads_is_not_asked_for_again(saved: StreamState) -> None:
-    """And what it leaves out, because an interrupted sync has emitted it, is."""
-    events = tuple(event(f"a{minutes}", at=NOW - minutes * MINUTE) for minutes in range(1, 4 * 60))
-    position = NOW - 4 * HOURS[1] + MINUTE
-    event_log = make_cursor("date_updated", start=NOW - RETENTION, end=NOW, saved=saved, lookback=OVERLAP)
-    log = Log(*events)
-    change_log = ChangeLog(NOW, RETENTION, log.read)
-    change_log.serve_from(event_log)
-    change_log.register("activities", ["activity.note"], position)
-    reader = threading.Thread(target=closed, args=(event_log, change_log.feed, events))
-    planned = [Window(start, end) for start, end in event_log.planned]
-    reader.start()
-    changes = change_log.changes_of("activities")
-    reader.join()
-    assert changes is not None
-    assert changes.changed == {one["object_id"] for one in events}
-    for start, end in log.asked:
-        for window in planned:
-            assert subtract(Window(start, end), [(window.start, window.end)]) == [Window(start, end)]
+def test_a_position_before_what_is_kept_is_warned_of(
+    api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture, position: str, *, is_lost: bool
+) -> None:
+    Close(api)
+    changes("activities", position=position)
+    assert "date_updated__gte=2025-05-16T12:00:00.000000+00:00" in asked(api, "/event")[0]
+    warnings = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert len(warnings) == is_lost
+    for warning in warnings:
+        assert "2025-05-16T11:59:59.000000+00:00" in warning
+        assert "Refresh (reset) the stream activities" in warning
+
+
+def test_without_a_position_the_log_is_not_read(api: requests_mock.Mocker) -> None:
+    Close(api, event("acti_1"), alive=("acti_1",))
+    assert read("activities", state={"activities": STATES["activities"]}).records == []
+    assert asked(api, "/event") == []
 
 
 @pytest.mark.parametrize("status", [402, 403])
-def test_without_the_right_nothing_comes_and_one_warning_says_so(caplog: pytest.LogCaptureFixture, status: int) -> None:
-    log = Log(event("a"), error=refused(status))
-    change_log = ChangeLog(NOW, RETENTION, log.read)
-    for stream in ("activities", "leads"):
-        change_log.register(stream, ["activity.note"], NOW - HOURS[1])
-    with caplog.at_level(logging.WARNING):
-        assert [change_log.changes_of(stream) for stream in ("activities", "leads")] == [None, None]
-    assert len(log.asked) == 1
-    (message,) = caplog.messages
-    assert "may not read the event log" in message
-    assert f"answered {status}" in message
+def test_without_the_right_to_the_log_all_else_comes_and_one_warning_says_so(
+    api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    Close(api)
+    api.get(f"{API}/event/", status_code=status, json={"error": "No"})
+    reading = changes("activities", "leads", "tasks")
+    assert set(reading.statuses.values()) == {"COMPLETE"}
+    (warning,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert "This key may not read the event log" in warning
+    assert f"GET /api/v1/event/ answered {status}: «No»." in warning
+    assert len(asked(api, "/event")) == 1
 
 
-@pytest.mark.parametrize("status", [None, 400, 404, 500])
-def test_what_fails_the_sweep_fails_every_stream_in_its_own_name(status: int | None) -> None:
-    log = Log(event("a"), error=refused(status))
-    change_log = ChangeLog(NOW, RETENTION, log.read)
-    for stream in ("activities", "leads"):
-        change_log.register(stream, ["activity.note"], NOW - HOURS[1])
-    for stream in ("activities", "leads"):
-        with pytest.raises(CloseApiError, match=f"^Stream {stream}: GET /api/v1/event/ answered {status}") as caught:
-            change_log.changes_of(stream)
-        assert caught.value.status == status
-    assert len(log.asked) == 1
+@pytest.mark.parametrize(("status", "kind", "most"), [(404, "system_error", 1), (503, "transient_error", 20)])
+def test_what_fails_the_log_fails_every_stream_in_its_own_name(
+    api: requests_mock.Mocker, clock: Clock, status: int, kind: str, most: int
+) -> None:
+    Close(api)
+    api.get(f"{API}/event/", status_code=status, json={"error": "No"})
+    reading = changes("activities", "leads", "tasks")
+    assert sorted(failure[:2] for failure in reading.failures) == [
+        (name, kind) for name in ("activities", "leads", "tasks")
+    ]
+    for stream, _, message in reading.failures:
+        assert message.startswith(f"Stream {stream}: GET /api/v1/event/ answered {status}: «No».")
+    assert len(asked(api, "/event")) <= most
 
 
-def test_a_fault_of_the_code_fails_every_stream() -> None:
-    """Half a log must not pass for the whole."""
-    log = Log(event("a"), error=KeyError("object_type"))
-    change_log = ChangeLog(NOW, RETENTION, log.read)
-    for stream in ("activities", "leads"):
-        change_log.register(stream, ["activity.note"], NOW - HOURS[1])
-    for stream in ("activities", "leads"):
-        with pytest.raises(KeyError):
-            change_log.changes_of(stream)
-
-
-def test_what_ends_the_stream_event_log_ends_those_that_wait_for_it() -> None:
-    event_log = make_cursor("date_updated", start=NOW - HOURS[2], end=NOW)
-    change_log = ChangeLog(NOW, RETENTION, Log().read)
-    change_log.serve_from(event_log)
-    change_log.register("activities", ["activity.note"], NOW - HOURS[1])
-    threading.Timer(0.05, event_log.fail, [refused(500)]).start()
-    with pytest.raises(CloseApiError, match=r"^Stream activities: "):
-        change_log.changes_of("activities")
+def test_half_a_log_does_not_pass_for_the_whole(api: requests_mock.Mocker) -> None:
+    """A fault of the code, here for want of an object's type, fails every stream."""
+    Close(api)
+    broken = {"id": "ev_1", "date_updated": "2025-06-15T10:00:00"}
+    api.get(f"{API}/event/", json={"data": [broken], "cursor_next": None})
+    reading = changes("activities", "tasks")
+    assert sorted(failure[:2] for failure in reading.failures) == [
+        ("activities", "system_error"),
+        ("tasks", "system_error"),
+    ]

@@ -1,35 +1,168 @@
-"""The manifest: six streams, each fact once, schemas that a destination can use."""
+"""The manifest: it runs by itself, says each fact once, and has schemas that a destination can use."""
 
 from __future__ import annotations
 
+import ast
+import importlib
+import inspect
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests_mock
+import time_machine
+import yaml
+from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
 from jsonschema import Draft7Validator
 
 from source_close.source import load_manifest
-from unit_tests.streams import source
+from unit_tests.syncs import API, KEY, KINDS, NOW, STREAMS, Row, catalog, run
 
-CURSOR_FIELDS = {
-    "activities": "date_created",
-    "custom_fields": "date_updated",
-    "event_log": "date_updated",
-    "leads": "date_updated",
-    "tasks": "date_updated",
-    "users": "date_updated",
-}
+ROOT = Path(__file__).resolve().parent.parent
+MANIFEST = load_manifest()
+CODE = sorted((ROOT / "source_close").rglob("*.py"))
 # Columns of leads that the connector makes itself: the others are asked for by name.
 MADE_HERE = {"custom_fields", "_ab_cdc_deleted_at"}
-STREAMS: dict[str, dict[str, Any]] = {entry["name"]: entry for entry in source().resolved_manifest["streams"]}
 
 
-def schema_of(stream: str) -> dict[str, Any]:
-    schema: dict[str, Any] = STREAMS[stream]["schema_loader"]["schema"]
-    return schema
+@cache
+def source() -> ConcurrentDeclarativeSource:
+    config = {"api_key": KEY, "custom_field_columns": False}
+    return ConcurrentDeclarativeSource(None, config, None, source_config=MANIFEST)
 
 
-def nodes(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+def parts(node: Any) -> Iterator[Row]:
+    """Every mapping within the manifest, ``$ref`` and all."""
+    if isinstance(node, dict):
+        yield node
+    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from parts(inner)
+
+
+def resolved_streams() -> dict[str, Row]:
+    return {entry["name"]: entry for entry in source().resolved_manifest["streams"]}
+
+
+def columns(stream: str) -> Row:
+    (found,) = [one for one in source().streams({}) if one.name == stream]
+    return dict(found.get_json_schema())
+
+
+def test_it_runs_by_itself(api: requests_mock.Mocker) -> None:
+    """Nothing but the CDK's own class, the file as it is, and what a user enters."""
+    stamps = {"date_created": "2025-06-15T09:00:00+00:00", "date_updated": "2025-06-15T10:00:00+00:00"}
+    for path, row_id in (("activity", "acti_1"), ("task", "task_1"), ("user", "user_1"), ("event", "ev_1")):
+        api.get(f"{API}/{path}/", json={"data": [{"id": row_id, **stamps}], "has_more": False, "cursor_next": None})
+    for kind in KINDS:
+        api.get(f"{API}/custom_field/{kind}/", json={"data": [{"id": f"cf_{kind}", "name": kind, **stamps}]})
+    lead = {"id": "lead_1", **stamps, "custom.cf_lead": "x"}
+    api.post(f"{API}/data/search/", json={"data": [lead], "cursor": None})
+    manifest = yaml.safe_load((ROOT / "manifest.yaml").read_text())
+    config = {"api_key": KEY, "start_date": "2025-06-15"}
+    with time_machine.travel(NOW, tick=False):
+        plain = ConcurrentDeclarativeSource(catalog(*STREAMS), config, [], source_config=manifest)
+        reading = run(plain, *STREAMS)
+    assert reading.error == ""
+    assert reading.statuses == dict.fromkeys(STREAMS, "COMPLETE")
+    assert {stream: sorted(reading.ids_of(stream)) for stream in STREAMS} == {
+        "activities": ["acti_1"],
+        "custom_fields": sorted(f"cf_{kind}" for kind in KINDS),
+        "event_log": ["ev_1"],
+        "leads": ["lead_1"],
+        "tasks": ["task_1"],
+        "users": ["user_1"],
+    }
+    assert [row["custom_fields"] for row in reading.records if row["id"] == "lead_1"] == [
+        [{"id": "cf_lead", "name": "lead", "value": "x"}]
+    ]
+    assert set(reading.states("leads")[-1]) == {"date_updated"}
+
+
+def test_it_needs_no_field_that_the_cdk_calls_deprecated() -> None:
+    assert source().deprecation_warnings() == []
+
+
+def test_the_streams_are_six_with_these_keys_and_cursors_in_both_modes() -> None:
+    streams = [stream.as_airbyte_stream() for stream in source().streams({})]
+    assert [stream.name for stream in streams] == STREAMS
+    for stream in streams:
+        assert sorted(mode.value for mode in stream.supported_sync_modes) == ["full_refresh", "incremental"]
+        assert stream.source_defined_primary_key == [["id"]]
+        assert stream.source_defined_cursor is True
+        expected = "date_created" if stream.name == "activities" else "date_updated"
+        assert stream.default_cursor_field == [expected]
+
+
+def test_every_class_that_is_named_is_a_component_that_says_which_built_in_it_replaces() -> None:
+    names = {part["class_name"] for part in parts(MANIFEST) if "class_name" in part}
+    assert len(names) >= 8
+    for name in names:
+        module, _, attribute = name.rpartition(".")
+        component = getattr(importlib.import_module(module), attribute)
+        assert module.startswith("source_close.components.")
+        assert inspect.isclass(component)
+        assert len(component.__doc__ or "") > 80, name
+
+
+def test_every_list_has_a_paginator_and_every_requester_the_error_table() -> None:
+    lists = [part for part in parts(source().resolved_manifest["streams"]) if "record_selector" in part]
+    assert len(lists) >= 10
+    for one in lists:
+        assert one["paginator"]["type"] == "DefaultPaginator"
+        assert one["paginator"]["page_size_option"]["type"] == "RequestOption"
+        assert one["paginator"]["page_token_option"]["type"] == "RequestOption"
+    requesters = [part for part in parts(source().resolved_manifest["streams"]) if part.get("type") == "HttpRequester"]
+    table = MANIFEST["definitions"]["error_handler"]["response_filters"]
+    for one in requesters:
+        assert [row["http_codes"] for row in one["error_handler"]["response_filters"]] == [
+            row["http_codes"] for row in table
+        ]
+        assert one["authenticator"]["class_name"].endswith(".PacedAuthenticator")
+
+
+def texts_of(file: Path) -> set[Any]:
+    """The constants and the names of arguments in a module, without its docstrings."""
+    tree = ast.parse(file.read_text())
+    docstrings = {
+        ast.get_docstring(node, clean=False)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+    }
+    constants = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    return (constants - docstrings) | {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword)}
+
+
+def test_the_code_has_no_parameter_of_the_api_and_no_page_size() -> None:
+    options = [part for part in parts(MANIFEST) if part.get("type") == "RequestOption"]
+    names = {name for option in options for name in option.get("field_path") or [option["field_name"]]} - {"cursor"}
+    assert {"_limit", "_skip", "_cursor", "date_created__gte", "date_updated__lt", "id__in"} <= names
+    sizes = {part["page_size"] for part in parts(MANIFEST) if "page_size" in part}
+    assert sizes == {50, 100, 200, 1000}
+    for file in CODE:
+        constants = texts_of(file)
+        assert not names & constants, file.name
+        if file.name.endswith("_retriever.py"):
+            assert not sizes & constants, file.name
+
+
+def test_leads_are_asked_for_every_column_of_their_schema() -> None:
+    fields = resolved_streams()["leads"]["$parameters"]["fields"]
+    assert len(fields) == len(set(fields))
+    assert set(fields) == set(columns("leads")["properties"]) - MADE_HERE | {"custom"}
+
+
+def test_a_second_that_exceeds_the_cap_is_read_by_every_type() -> None:
+    streams = resolved_streams()
+    assert len(streams["activities"]["retriever"]["narrow_by"]) == 14
+    assert {part["parameters"]["_type"] for part in streams["tasks"]["retriever"]["narrow_by"]} == {
+        "lead", "incoming_email", "email_followup", "missed_call", "answered_detached_call", "voicemail",
+        "opportunity_due", "incoming_sms", "outgoing_call"
+    }  # fmt: skip
+
+
+def nodes(schema: Any, path: str = "") -> Iterator[tuple[str, Row]]:
     """Every schema within a schema, with its path."""
     if not isinstance(schema, dict):
         return
@@ -39,36 +172,12 @@ def nodes(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     yield from nodes(schema.get("items"), f"{path}[]")
 
 
-def test_the_streams_are_six_with_these_cursors() -> None:
-    assert {name: entry["incremental_sync"]["cursor_field"] for name, entry in STREAMS.items()} == CURSOR_FIELDS
-    assert {name: entry["primary_key"] for name, entry in STREAMS.items()} == dict.fromkeys(CURSOR_FIELDS, "id")
-
-
-def test_the_check_names_every_stream() -> None:
-    assert load_manifest()["check"]["stream_names"] == list(CURSOR_FIELDS)
-
-
-def test_both_sync_modes_are_offered() -> None:
-    for stream in source().streams({}):
-        described = stream.as_airbyte_stream()
-        assert sorted(mode.value for mode in described.supported_sync_modes) == ["full_refresh", "incremental"]
-        assert described.source_defined_primary_key == [["id"]]
-        assert described.default_cursor_field == [CURSOR_FIELDS[stream.name]]
-        assert described.source_defined_cursor is True
-
-
-def test_leads_are_asked_for_every_column_of_their_schema() -> None:
-    fields = STREAMS["leads"]["retriever"]["fields"]
-    assert len(fields) == len(set(fields))
-    assert set(fields) == set(schema_of("leads")["properties"]) - MADE_HERE | {"custom"}
-
-
-@pytest.mark.parametrize("stream", CURSOR_FIELDS)
+@pytest.mark.parametrize("stream", STREAMS)
 def test_schemas_are_open_nullable_and_described(stream: str) -> None:
-    schema = schema_of(stream)
+    schema = columns(stream)
     Draft7Validator.check_schema(schema)
     assert schema["$schema"] == "http://json-schema.org/draft-07/schema#"
-    assert {"id", CURSOR_FIELDS[stream]} <= set(schema["properties"])
+    assert {"id", "date_created" if stream == "activities" else "date_updated"} <= set(schema["properties"])
     assert "custom" not in schema["properties"]
     for path, node in nodes(schema):
         types = [node["type"]] if isinstance(node["type"], str) else node["type"]
@@ -87,47 +196,18 @@ def test_schemas_are_open_nullable_and_described(stream: str) -> None:
 
 
 def test_event_stamps_have_no_zone_and_others_do() -> None:
-    for stream in CURSOR_FIELDS:
-        kind = schema_of(stream)["properties"][CURSOR_FIELDS[stream]]["airbyte_type"]
+    for stream in STREAMS:
+        kind = columns(stream)["properties"]["date_updated"]["airbyte_type"]
         expected = "timestamp_without_timezone" if stream == "event_log" else "timestamp_with_timezone"
         assert kind == expected
 
 
-def test_page_sizes_and_overlaps() -> None:
-    assert {name: entry["retriever"]["page_size"] for name, entry in STREAMS.items()} == {
-        "activities": 100,
-        "custom_fields": 100,
-        "event_log": 50,
-        "leads": 200,
-        "tasks": 100,
-        "users": 100,
-    }
-    assert {name: entry["incremental_sync"].get("lookback_window") for name, entry in STREAMS.items()} == {
-        "activities": "{{ config['attribution_window'] }}",
-        "custom_fields": "PT10M",
-        "event_log": "PT5M",
-        "leads": "PT10M",
-        "tasks": "PT5M",
-        "users": "PT10M",
-    }
-    assert STREAMS["event_log"]["retriever"]["retention"] == "P30D"
-
-
-def test_a_second_that_exceeds_the_cap_is_read_by_every_type() -> None:
-    assert len(STREAMS["activities"]["retriever"]["narrow_by"]) == 14
-    assert {part["parameters"]["_type"] for part in STREAMS["tasks"]["retriever"]["narrow_by"]} == {
-        "lead", "incoming_email", "email_followup", "missed_call", "answered_detached_call", "voicemail",
-        "opportunity_due", "incoming_sms", "outgoing_call",
-    }  # fmt: skip
-
-
 def test_the_spec() -> None:
-    spec = load_manifest()["spec"]["connection_specification"]
+    spec = MANIFEST["spec"]["connection_specification"]
     properties = spec["properties"]
     Draft7Validator.check_schema(spec)
     assert spec["required"] == ["api_key"]
     assert spec["additionalProperties"] is True
-    assert list(properties) == sorted(properties, key=lambda name: properties[name]["order"])
     assert [properties[name]["order"] for name in properties] == list(range(len(properties)))
     assert properties["api_key"]["airbyte_secret"] is True
     assert properties["base_url"]["airbyte_hidden"] is True

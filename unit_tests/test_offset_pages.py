@@ -1,202 +1,207 @@
-"""Offset pages: every row once, whatever leaves or joins the list meanwhile, and errors about ``_skip`` told apart."""
+"""Offset lists: complete whatever their length, order, skip cap and ties, and while rows come and go."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
-from datetime import datetime, timezone
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from functools import cache
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from zlib import crc32
 
+import orjson
 import pytest
+import requests_mock
+import time_machine
+from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
+from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from source_close.offset_pages import OffsetPages, Page, SkipCapError, UnstableListError, page_of, skip_cap_in
-from source_close.windows import Window
+from source_close.moments import format_moment, parse_moment
+from unit_tests.search_api import ranges
+from unit_tests.syncs import API, NOW, Row, manifest_of, plain_config
 
-WINDOW = Window(datetime(2024, 1, 1, tzinfo=timezone.utc), datetime(2025, 1, 1, tzinfo=timezone.utc))
-STAMP = "2024-05-06T07:08:09.010000+00:00"
-
-
-class FakeList:
-    """Ids behind ``_skip`` and ``_limit``; ``then`` changes them after the request of that number."""
-
-    def __init__(self, *ids: str, then: dict[int, Callable[[list[str]], object]] | None = None) -> None:
-        self.ids = list(ids)
-        self.requests: list[tuple[int, int]] = []
-        self._then = then or {}
-
-    def __call__(self, skip: int, limit: int) -> Page:
-        self.requests.append((skip, limit))
-        assert len(self.requests) < 100, "reads for ever"
-        page = Page(
-            [{"id": row_id, "date_created": STAMP} for row_id in self.ids[skip : skip + limit]],
-            has_more=len(self.ids) > skip + limit,
-        )
-        if (change := self._then.get(len(self.requests))) is not None:
-            change(self.ids)
-        return page
+START = datetime(2025, 6, 1, tzinfo=timezone.utc)
+DAYS = 14
+ORDERS: dict[str, Callable[[Row], Any]] = {
+    "newest first": lambda row: (-parse_moment(row["date_created"]).timestamp(), row["id"]),
+    "oldest first": lambda row: (row["date_created"], row["id"]),
+    "by id": lambda row: row["id"],
+    "arbitrary": lambda row: crc32(row["id"].encode()),  # not hash(): that orders differently in each process
+}
+OLD = '{{"error": "The skip you set is larger than the maximum skip for this resource (max_skip = {cap})."}}'
+NEW = '{{"errors": [], "field-errors": {{"_skip": "Input should be less than or equal to {cap}"}}}}'
+OLD_UNDER_FIELD = (
+    '{{"field-errors": {{"_skip": "The skip you set is larger than the maximum skip for this resource"}}}}'
+)
+NEW_IN_A_LIST = '{{"message": [{{"_skip": ["INPUT SHOULD BE LESS THAN OR EQUAL TO {cap}"]}}],\n "errors": []}}'
+WORDINGS = [OLD, NEW, OLD_UNDER_FIELD, NEW_IN_A_LIST]
 
 
-def pages_of(fake: Callable[[int, int], Page], window: Window = WINDOW, size: int = 3) -> list[list[str]]:
-    return [[row["id"] for row in rows] for rows in OffsetPages(fake, size, "date_created", window)]
+def activities(page_size: int) -> AbstractStream:
+    """The manifest's activities from 2025-06-01 to 2025-06-15 12:00, in one window, with so many rows a page."""
+    manifest = manifest_of("activities")
+    definitions, lists = manifest["definitions"], manifest["definitions"]["offset_list_retriever"]
+    paginator = {
+        **definitions["offset_paginator"],
+        "pagination_strategy": {"type": "OffsetIncrement", "page_size": page_size},
+    }
+    definitions = {**definitions, "offset_list_retriever": {**lists, "paginator": paginator}}
+    config = plain_config({"start_date": "2025-06-01", "attribution_window_hours": 0})
+    with time_machine.travel(NOW, tick=False):
+        source = ConcurrentDeclarativeSource(None, config, None, source_config={**manifest, "definitions": definitions})
+        (stream,) = source.streams({})
+    return stream
+
+
+@dataclass
+class ListApi:
+    """An offset list of rows with a skip cap, in an order that stays the same but is unknown to the reader."""
+
+    rows: list[Row]
+    order: Callable[[Row], Any] = ORDERS["oldest first"]
+    cap: int | None = None
+    wording: str = OLD
+    whole_seconds: bool = False
+    then: dict[int, Callable[[list[Row]], object]] = field(default_factory=dict)
+    before_request: Callable[[], object] = lambda: None
+    requests: list[tuple[str, int]] = field(default_factory=list)
+    leads: list[str] = field(default_factory=list)
+
+    def answer(self, request: Any, context: Any) -> Any:
+        if request.method == "POST":
+            rows = [{"id": lead, "date_created": "2020-01-01T00:00:00+00:00"} for lead in self.leads]
+            start, end = ranges(orjson.loads(request.body))["date_created"]
+            return {"data": rows if start < "2020-01-01" < end else []}
+        self.before_request()
+        url = urlsplit(request.url)
+        query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        skip, limit = int(query["_skip"]), int(query["_limit"])
+        kind, leads = url.path.removeprefix("/api/v1/activity/"), query.get("lead_id__in")
+        self.requests.append((kind + (f"?{leads}" if leads else ""), skip))
+        assert len(self.requests) < 20_000, "reads for ever"
+        if self.cap is not None and skip > self.cap:
+            context.status_code = 400
+            return self.wording.format(cap=self.cap)
+        low, high = (self.cut(parse_moment(query[f"date_created__{bound}"])) for bound in ("gte", "lt"))
+        found = [row for row in self.rows if low <= self.cut(parse_moment(row["date_created"])) < high]
+        found = [row for row in found if kind in {"", row.get("_type")}]
+        found = [row for row in found if leads is None or row["lead_id"] in leads.split(",")]
+        found.sort(key=self.order)
+        answer = {"data": found[skip : skip + limit], "has_more": len(found) > skip + limit}
+        if change := self.then.get(len(self.requests)):
+            change(self.rows)
+        return answer
+
+    def cut(self, at: datetime) -> datetime:
+        return at.replace(microsecond=0) if self.whole_seconds else at
+
+
+kept = cache(activities)
+
+
+def read(api: ListApi, page_size: int = 3, stream: AbstractStream | None = None) -> list[str]:
+    """The ids in the order in which they come; a stream that is to fail must be one of its own."""
+    stream = stream or kept(page_size)
+
+    def text(request: Any, context: Any) -> str:
+        answer = api.answer(request, context)
+        return answer if isinstance(answer, str) else orjson.dumps(answer).decode()
+
+    with requests_mock.Mocker() as close:
+        close.get(requests_mock.ANY, text=text)
+        close.post(f"{API}/data/search/", text=text)
+        return [str(record["id"]) for partition in stream.generate_partitions() for record in partition.read()]
+
+
+def letters(ids: str, then: dict[int, Callable[[list[Row]], object]] | None = None) -> ListApi:
+    """Rows of one moment, in the order given; ``then`` changes them after the request of that number."""
+    stamp = "2025-06-05T00:00:00+00:00"
+    return ListApi([{"id": one, "date_created": stamp} for one in ids], lambda row: 0, then=then or {})
+
+
+def row(number: int, at: datetime, **more: Any) -> Row:
+    return {"id": f"acti_{number}", "date_created": format_moment(at), "_type": "note/", "lead_id": None, **more}
+
+
+def burst(count: int, seconds: int) -> list[Row]:
+    """Rows spread evenly over some seconds."""
+    return [row(n, START + timedelta(days=7, milliseconds=n * seconds * 1000 // count)) for n in range(count)]
 
 
 @pytest.mark.parametrize(
-    ("ids", "pages", "requests"),
-    [
-        ("", [], [(0, 3)]),
-        ("a", ["a"], [(0, 3)]),
-        ("abc", ["abc"], [(0, 3)]),
-        ("abcd", ["abc", "d"], [(0, 3), (2, 3)]),
-        ("abcde", ["abc", "de"], [(0, 3), (2, 3)]),
-        ("abcdef", ["abc", "de", "f"], [(0, 3), (2, 3), (4, 3)]),
-    ],
+    ("ids", "skips"),
+    [("", [0]), ("a", [0]), ("abc", [0]), ("abcd", [0, 2]), ("abcde", [0, 2]), ("abcdef", [0, 2, 4])],
     ids=["empty", "one row", "a page exactly full", "one row more", "two pages exactly full", "three pages"],
 )
-def test_each_request_begins_with_the_last_row_of_the_page_before(
-    ids: str, pages: list[str], requests: list[tuple[int, int]]
-) -> None:
-    fake = FakeList(*ids)
-    assert ["".join(page) for page in pages_of(fake)] == pages
-    assert fake.requests == requests
+def test_each_request_begins_with_the_last_row_of_the_page_before(ids: str, skips: list[int]) -> None:
+    api = letters(ids)
+    assert "".join(read(api)) == ids
+    assert [skip for _, skip in api.requests] == skips
 
 
 def test_a_row_that_leaves_a_page_already_read_hides_none() -> None:
-    fake = FakeList(*"abcdefgh", then={1: lambda ids: ids.remove("a")})
-    assert "".join(map("".join, pages_of(fake))) == "abcdefgh"
+    api = letters("abcdefgh", {1: lambda rows: rows.pop(0)})
+    assert "".join(read(api)) == "abcdefgh"
     # bcdefgh: at 2 comes d, which is new; a step back meets c, or b, which is known.
-    assert fake.requests[:3] == [(0, 3), (2, 3), (0, 3)]
+    assert [skip for _, skip in api.requests][:3] == [0, 2, 0]
 
 
 def test_rows_that_move_to_where_the_next_page_begins_hide_none() -> None:
     """Edited rows of a list by modification, or meetings that were moved: known, but not the last row read."""
-    fake = FakeList(*"abcdefg", then={2: lambda ids: ids.extend([ids.pop(0), ids.pop(0), ids.pop(0)])})
-    assert sorted("".join(map("".join, pages_of(fake)))) == list("abcdefg")
+    api = letters("abcdefg", {2: lambda rows: rows.extend([rows.pop(0), rows.pop(0), rows.pop(0)])})
+    assert sorted(read(api)) == list("abcdefg")
 
 
 def test_a_row_that_joins_before_the_pages_already_read_repeats_none() -> None:
-    fake = FakeList(*"abcdefg", then={1: lambda ids: ids.insert(0, "new")})
-    assert "".join(map("".join, pages_of(fake))) == "abcnewdefg"
+    api = letters("abcdefg", {1: lambda rows: rows.insert(0, {**rows[0], "id": "new"})})
+    assert "".join(read(api)) == "abcnewdefg"
 
 
 def test_everything_but_the_end_is_deleted_meanwhile() -> None:
-    fake = FakeList(*"abcdefghijkl", then={3: lambda ids: ids.__delitem__(slice(0, 9))})
-    ids = "".join(map("".join, pages_of(fake)))
-    assert ids == "abcdefgjkl"
-    assert len(fake.requests) <= 8
+    api = letters("abcdefghijkl", {3: lambda rows: rows.__delitem__(slice(0, 9))})
+    assert "".join(read(api)) == "abcdefgjkl"
+    assert len(api.requests) <= 8
 
 
 def test_everything_is_deleted_meanwhile() -> None:
-    fake = FakeList(*"abcdefgh", then={2: lambda ids: ids.clear()})
-    assert pages_of(fake) == [["a", "b", "c"], ["d", "e"]]
-    assert fake.requests[-1] == (0, 3)
+    api = letters("abcdefgh", {2: lambda rows: rows.clear()})
+    assert "".join(read(api)) == "abcde"
+    assert api.requests[-1] == ("", 0)
 
 
-def test_an_empty_page_behind_the_end_ends_the_list() -> None:
-    fake = FakeList(*"abcd", then={1: lambda ids: ids.__delitem__(slice(1, None))})
-    assert pages_of(fake) == [["a", "b", "c"]]
-    assert fake.requests == [(0, 3), (2, 3), (0, 3)]
+@pytest.mark.parametrize("rest", [[], None], ids=["no rows", "other rows with each request"])
+def test_a_list_whose_later_pages_never_join_what_was_read_fails_the_stream(rest: list[Row] | None) -> None:
+    stamp, number = "2025-06-05T00:00:00+00:00", iter(range(10**6))
+    api = ListApi([])
+
+    def answer(request: Any, context: Any) -> Row:
+        assert next(number) < 1_000, "reads for ever"
+        rows = [{"id": f"row_{next(number)}", "date_created": stamp} for _ in range(3)] if rest is None else rest
+        first = [{"id": one, "date_created": stamp} for one in "abc"]
+        return {"data": first if "_skip=0" in request.url else rows, "has_more": True}
+
+    api.answer = answer  # type: ignore[method-assign]
+    with pytest.raises(AirbyteTracedException, match=r"at 2025-06-05T00:00:00.000000\+00:00 Close holds more records"):
+        read(api, stream=activities(3))
 
 
-def test_rows_that_come_with_has_more_but_no_row_do_not_loop_for_ever() -> None:
-    requests: list[int] = []
-
-    def fetch(skip: int, limit: int) -> Page:
-        requests.append(skip)
-        assert len(requests) < 100, "reads for ever"
-        return Page([{"id": "a"}] if skip == 0 else [], has_more=True)
-
-    with pytest.raises(UnstableListError):
-        pages_of(fetch)
-
-
-def test_a_list_whose_later_pages_never_join_what_was_read_is_told() -> None:
-    number = iter(range(10**6))
-    requests: list[int] = []
-
-    def fetch(skip: int, limit: int) -> Page:
-        requests.append(skip)
-        assert len(requests) < 100, "reads for ever"
-        ids = ["a", "b", "c"] if skip == 0 else [f"row {next(number)}" for _ in range(limit)]
-        return Page([{"id": row_id} for row_id in ids], has_more=True)
-
-    given: list[str] = []
-
-    def read() -> None:
-        for rows in OffsetPages(fetch, 3, "date_created", WINDOW):
-            given.extend(row["id"] for row in rows)
-
-    with pytest.raises(UnstableListError):
-        read()
-    assert given == ["a", "b", "c"]
-    assert len(requests) <= 60
-
-
-def test_rows_of_the_head_are_not_given_out_again() -> None:
-    fake = FakeList(*"abcdef")
-    head = tuple((row_id, None) for row_id in "abcd")
-    assert pages_of(fake, Window(WINDOW.start, WINDOW.end, head=head)) == [["e", "f"]]
-    assert fake.requests == [(3, 3)]
-
-
-def test_an_unreadable_stamp_belongs_to_the_newer_half() -> None:
-    window = Window(
-        WINDOW.start,
-        WINDOW.end,
-        head=(
-            ("old", datetime(2024, 2, 1, tzinfo=timezone.utc)),
-            ("edge", datetime(2024, 7, 1, tzinfo=timezone.utc)),
-            ("odd", None),
-        ),
-    )
-    pages = OffsetPages(FakeList(), 3, "date_created", window)
-    older, newer = pages.divide(window, datetime(2024, 7, 1, tzinfo=timezone.utc))
-    assert [row_id for row_id, _ in older.head] == ["old"]
-    assert [row_id for row_id, _ in newer.head] == ["edge", "odd"]
-    assert (older.end, newer.start) == (newer.start, older.end)
-
-
-@pytest.mark.parametrize(("skip", "row_id"), [(0, "a"), (2, "c"), (3, None)])
-def test_looking_at_one_row(skip: int, row_id: str | None) -> None:
-    fake = FakeList(*"abc")
-    row = OffsetPages(fake, 3, "date_created", WINDOW).row_at(skip)
-    assert (row and row["id"]) == row_id
-    assert fake.requests == [(skip, 1)]
+@pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS.keys())
+@pytest.mark.parametrize("wording", WORDINGS, ids=["old", "new", "old under the field", "new in a list"])
+def test_nine_hundred_rows_in_an_hour_under_a_cap_of_a_hundred_and_fifty(order: Any, wording: str) -> None:
+    api = ListApi(burst(900, 3600), order, cap=150, wording=wording)
+    assert sorted(read(api, 10)) == sorted(row["id"] for row in api.rows)
+    # 100 pages of nine new rows each; a window reads on where the one before was cut.
+    assert len(api.requests) <= 1.25 * 100
 
 
 @pytest.mark.parametrize(
-    ("body", "cap"),
+    "text",
     [
-        (
-            (
-                '{"error": "The skip you set is larger than the maximum skip for this resource (max_skip = 250000). '
-                'Please refine your search query."}'
-            ),
-            250_000,
-        ),
-        (
-            (
-                '{"errors": [], "field-errors": {"_skip": "The skip you set is larger than the maximum skip for this '
-                'resource (max_skip = 35000). Please refine your search query."}}'
-            ),
-            35_000,
-        ),
-        ('{"errors": ["The skip you set is larger than the maximum skip for this resource."]}', None),
-        ('{"errors": [], "field-errors": {"_skip": "Input should be less than or equal to 10000"}}', 10_000),
-        ('{"field-errors": {"_skip": ["Input should be less than or equal to 1500"]}, "errors": []}', 1_500),
-        ('{"field-errors": {"_limit": "wrong", "_skip": "Input should be less than or equal to 1500"}}', 1_500),
-        ('{"message": {"detail": [{"_skip": "INPUT SHOULD BE LESS THAN OR EQUAL TO 7"}]}}', 7),
-        ('{\n "error": "max_skip=99"\n}', 99),
-    ],
-)
-def test_both_wordings_of_the_skip_cap_are_known_wherever_they_stand(body: str, cap: int | None) -> None:
-    found = skip_cap_in(body)
-    assert isinstance(found, SkipCapError)
-    assert found.cap == cap
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        "",
         "<html>400</html>",
         '{"error": "The limit you set is larger than the maximum limit for this resource (max_limit = 100)."}',
         '{"errors": [], "field-errors": {"_limit": "Input should be less than or equal to 200"}}',
@@ -204,18 +209,95 @@ def test_both_wordings_of_the_skip_cap_are_known_wherever_they_stand(body: str, 
         '{"error": "_skip must be a non-negative integer (got \\"-1\\" instead)."}',
     ],
 )
-def test_other_errors_are_not_taken_for_the_skip_cap(body: str) -> None:
-    assert skip_cap_in(body) is None
+def test_other_refusals_are_not_taken_for_the_skip_cap(text: str) -> None:
+    api = ListApi(burst(50, 50), cap=10, wording=text.replace("{", "{{").replace("}", "}}"))
+    with pytest.raises(AirbyteTracedException, match=r"answered 400: .*Close did not understand the request\."):
+        read(api, stream=activities(3))
+
+
+moments = st.one_of(
+    st.integers(0, DAYS * 86_400_000 - 1),
+    st.integers(0, 20_000).map(lambda ms: 10**9 + ms),
+    st.integers(0, 30).map(lambda s: 10**9 + s * 1000),
+)
+
+
+@st.composite
+def lists(draw: st.DrawFn) -> tuple[ListApi, int]:
+    """Lists of random stamps with ties and bursts, in random order, under a random cap that one second fits below."""
+    stamps = draw(st.lists(moments, max_size=200))
+    page_size = draw(st.sampled_from([2, 3, 10, 25]))
+    rows = [row(n, START + timedelta(milliseconds=ms)) for n, ms in enumerate(stamps)]
+    fullest = max(([ms // 1000 for ms in stamps].count(s) for s in {ms // 1000 for ms in stamps}), default=0)
+    cap = draw(st.one_of(st.none(), st.integers(fullest + 2 * page_size, fullest + 150)))
+    order, wording = ORDERS[draw(st.sampled_from(sorted(ORDERS)))], draw(st.sampled_from(WORDINGS))
+    return ListApi(rows, order, cap=cap, wording=wording, whole_seconds=draw(st.booleans())), page_size
+
+
+@settings(max_examples=60, deadline=None)
+@given(lists())
+def test_complete_and_once_for_any_stamps_order_and_cap(drawn: tuple[ListApi, int]) -> None:
+    api, page_size = drawn
+    assert sorted(read(api, page_size)) == sorted(row["id"] for row in api.rows)
+
+
+@settings(max_examples=60, deadline=None)
+@given(lists(), st.integers(0, 10**6))
+def test_no_row_that_stays_is_missed_while_others_come_and_go(drawn: tuple[ListApi, int], seed: int) -> None:
+    api, page_size = drawn
+    changes, number = random.Random(seed), iter(range(10**6, 10**9))
+    staying = {row["id"] for row in api.rows}
+
+    def change() -> None:
+        if api.rows and changes.random() < 0.5:
+            for _ in range(changes.choice([1, 1, 1, page_size])):
+                if api.rows:
+                    staying.discard(api.rows.pop(changes.randrange(len(api.rows)))["id"])
+        elif changes.random() < 0.1:
+            api.rows.append(row(next(number), START + timedelta(seconds=changes.randrange(DAYS * 86400))))
+
+    api.before_request = change
+    assert staying - set(read(api, page_size)) == set()
+
+
+@pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS.keys())
+def test_more_rows_on_one_moment_than_the_cap_come_by_type(order: Any) -> None:
+    at = START + timedelta(days=3)
+    tied = [row(10_000 + n, at, _type=kind) for n, kind in enumerate(["note/", "call/", "status_change/lead/"] * 100)]
+    api = ListApi([*tied, *burst(50, 50)], order, cap=150)
+    assert sorted(read(api, 10)) == sorted(row["id"] for row in api.rows)
+
+
+def test_where_one_type_has_too_many_they_come_by_lead_forty_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    at = START + timedelta(days=3)
+    leads = [f"lead_{number}" for number in range(50)]
+    tied = [row(n, at, lead_id=leads[n % 50]) for n in range(300)]
+    api = ListApi([*tied, row(900, at, _type="call/")], ORDERS["by id"], cap=80, leads=leads)
+    assert sorted(read(api, 10)) == sorted(row["id"] for row in api.rows)
+    by_leads = {kind: len(kind.split(",")) for kind, _ in api.requests if "?" in kind}
+    # 40 leads have 240 of the rows, which is too many for the cap; so have 20, and 10 have 60.
+    assert sorted(by_leads.values(), reverse=True) == [40, 20, 20, 10, 10, 10, 10, 10]
+    assert "more records at 2025-06-04T00:00:00.000000+00:00 than one list gives out" in caplog.text
 
 
 @pytest.mark.parametrize(
-    ("answer", "page"),
-    [
-        ({"data": [{"id": "a"}], "has_more": True}, Page([{"id": "a"}], has_more=True)),
-        ({"data": [{"id": "a"}], "has_more": False, "total_results": 1}, Page([{"id": "a"}], has_more=False)),
-        ({"data": []}, Page([], has_more=False)),
-    ],
-    ids=["more", "last", "a list without paging"],
+    ("lead_ids", "leads"),
+    [(["lead_1"], ["lead_1", "lead_2"]), ([None], ["lead_1"])],
+    ids=["one lead alone has too many", "some have no lead"],
 )
-def test_the_envelope(answer: dict[str, Any], page: Page) -> None:
-    assert page_of(answer) == page
+def test_more_rows_on_one_moment_than_any_list_gives_out_fail_the_stream(
+    lead_ids: list[str | None], leads: list[str]
+) -> None:
+    at = START + timedelta(days=3, milliseconds=250)
+    api = ListApi([row(n, at, lead_id=lead_ids[0]) for n in range(300)], ORDERS["by id"], cap=150, leads=leads)
+    with pytest.raises(AirbyteTracedException, match=r"^Stream activities: at 2025-06-04T00:00:00.*for a single lead"):
+        read(api, stream=activities(10))
+
+
+@pytest.mark.parametrize("order", ["newest first", "oldest first"])
+@pytest.mark.parametrize("count", [100, 5_000])
+def test_requests_stay_within_a_quarter_more_than_the_pages_need(count: int, order: str) -> None:
+    api = ListApi(burst(count, 86_400 * 6), ORDERS[order])
+    ids = read(api, 100)
+    assert len(ids) == len(set(ids)) == count
+    assert len(api.requests) <= 1.25 * count / 100

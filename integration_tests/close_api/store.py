@@ -175,11 +175,11 @@ class Store(Catalogue):
         self._drop(record, now)
         self._log(record, "deleted", record.data(), None, now, meta)
         if record.kind.startswith("custom_field."):
-            self._drop_values(record.id, now)
+            self.drop_values(record.id, now)
         if not with_lead:
             self._touch_lead(record.lead_id, now)
 
-    def _drop_values(self, field_id: str, now: int) -> None:
+    def drop_values(self, field_id: str, now: int) -> None:
         """Take a deleted custom field's values off every lead, contact, opportunity and custom activity."""
         for fields in self.factory.world.custom_fields.values():
             fields[:] = [one for one in fields if one["id"] != field_id]

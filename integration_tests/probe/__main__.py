@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
 import orjson
-from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+import requests
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from integration_tests.probe import events, general, lists, searches
-from integration_tests.probe.account import Account, RefusedError
+from integration_tests.probe.account import Account, RefusedError, WrongKeyError
 from integration_tests.probe.question import Finding, Question, unseen
 
 _STYLES = {"yes": "green", "no": "bold red", "only": "yellow", "not": "dim"}
@@ -65,7 +64,6 @@ def main() -> int:
     parser.add_argument("--config", required=True, help="the connector's config, with the key of a real account")
     path = Path(parser.parse_args().config)
     console = Console(highlight=False)
-    logging.getLogger("airbyte").setLevel(logging.WARNING)  # the transport tells of every wait
     if not path.is_file():
         console.print("Name the config of a real account: make probe CONFIG=secrets/config.json", markup=False)
         return 2
@@ -73,8 +71,12 @@ def main() -> int:
         return probe(Account(orjson.loads(path.read_bytes())), console)
     except orjson.JSONDecodeError as error:
         console.print(f"{path} is no JSON: {error}", markup=False)
-    except AirbyteTracedException as error:
-        console.print(str(error.message), markup=False)
+    except KeyError as error:
+        console.print(f"{path} has no {error}", markup=False)
+    except WrongKeyError as error:
+        console.print(str(error), markup=False)
+    except requests.RequestException as error:
+        console.print(f"Close can't be reached: {error}", markup=False)
     return 1
 
 

@@ -1,24 +1,35 @@
-"""An account as the probe sees it: requests through the connector's own transport, and what came back."""
+"""An account as the probe sees it: reads, one at a time, and what came back."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
 import requests
-from airbyte_cdk.sources.declarative.models.declarative_component_schema import HttpRequester
+import yaml
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
-from source_close.errors import UNAUTHORIZED, CloseApiError, _texts
-from source_close.source import SourceClose
-from source_close.transport import Transport
-from source_close.windows import Row
+Row = dict[str, Any]
 
-_RETRY_SECONDS = 20.0
+_MANIFEST = Path(__file__).resolve().parent.parent.parent / "manifest.yaml"
+_TIMEOUT_SECONDS = 45
+# What passes by is asked for again, after as long as the answer says.
+_RETRIES = Retry(
+    total=5,
+    backoff_factor=0.5,
+    status_forcelist=(429, 500, 502, 503, 504),
+    allowed_methods=None,
+    raise_on_status=False,
+)
 _LONGEST_QUOTE = 160
-_OK, _BAD_REQUEST = 200, 400
+_OK, _UNAUTHORIZED = 200, 401
 ROWS_A_CHAIN = 10_000
 
 
@@ -33,7 +44,7 @@ class Answer:
     @property
     def is_refusal(self) -> bool:
         """Whether Close did not give what was asked for."""
-        return self.status >= _BAD_REQUEST
+        return self.status != _OK
 
     @property
     def rows(self) -> list[Row]:
@@ -50,6 +61,14 @@ class Answer:
         return f"{self.status} «{words[:_LONGEST_QUOTE]}»"
 
 
+def _texts(body: Any) -> Iterator[str]:
+    if isinstance(body, str):
+        yield body
+    elif isinstance(body, dict | list):
+        for entry in body.values() if isinstance(body, dict) else body:
+            yield from _texts(entry)
+
+
 class RefusedError(Exception):
     """Close refused what a question needs before it can be asked."""
 
@@ -58,59 +77,55 @@ class RefusedError(Exception):
         super().__init__(answer.quote)
 
 
+class WrongKeyError(Exception):
+    """There is nothing to ask with this key."""
+
+
 class Account:
     """Sends reads, one at a time. Everything is kept in memory, and nothing but shapes and counts is told of it."""
 
     def __init__(self, config: Mapping[str, Any], *, rows_a_chain: int = ROWS_A_CHAIN) -> None:
         """Take a connector's config; `rows_a_chain` is where a chain of search cursors is said to end."""
         self.rows_a_chain = rows_a_chain
-        self.source = SourceClose(config=config)
-        self.transport = Transport(max_in_flight=1, user_agent="source-close probe", retry_seconds=_RETRY_SECONDS)
-        self.transport._session.hooks["response"].append(self._take_note)
+        self.definitions: dict[str, Any] = yaml.safe_load(_MANIFEST.read_text(encoding="utf-8"))["definitions"]
         self.requests = 0
         self.rate_limits: Counter[str] = Counter()
-        self._requesters: dict[str, Any] = {}
+        self.clock_lead: timedelta | None = None
+        self._base_url = config.get("base_url", "https://api.close.com/api/v1")
+        self._session = requests.Session()
+        self._session.auth = (config["api_key"], "")
+        self._session.headers["User-Agent"] = "source-close probe"
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, HTTPAdapter(max_retries=_RETRIES))
 
     def get(self, path: str, *, may_refuse: bool = False, **params: Any) -> Answer:
         """`GET` a path such as `task/`."""
-        return self._ask("base_requester", path, may_refuse=may_refuse, params=params)
+        return self._ask("GET", path, may_refuse=may_refuse, params=params)
 
     def by_post(self, path: str, *, may_refuse: bool = False, **params: Any) -> Answer:
         """The same by a POST that stands for a GET, with the parameters in its body."""
-        return self._ask("by_ids_requester", path, may_refuse=may_refuse, json={"_params": params})
+        headers = {"x-http-method-override": "GET"}
+        return self._ask("POST", path, may_refuse=may_refuse, json={"_params": params}, headers=headers)
 
     def search(self, object_type: str, *conditions: Row, may_refuse: bool = False, **body: Any) -> Answer:
         """`POST /data/search/` for the objects of a type that meet all conditions."""
         query = {"type": "and", "queries": [{"type": "object_type", "object_type": object_type}, *conditions]}
-        return self._ask("search", "data/search/", may_refuse=may_refuse, json={"query": query, **body})
+        return self._ask("POST", "data/search/", may_refuse=may_refuse, json={"query": query, **body})
 
-    def _ask(self, requester: str, path: str, *, may_refuse: bool, **content: Any) -> Answer:
-        try:
-            asked = {"path": path, "is_list": False, **content}
-            endpoint = self.transport.endpoint(self._requester(requester), f"probe of {path}")
-            body = self.transport.fetch(endpoint, **asked)
-        except CloseApiError as error:
-            if error.status is None or error.status == UNAUTHORIZED:
-                raise
-            answer = Answer(error.status, raw=error.text)
-            if may_refuse:
-                return answer
-            raise RefusedError(answer) from error
-        return Answer(_OK, body)
+    def _ask(self, method: str, path: str, *, may_refuse: bool, **content: Any) -> Answer:
+        response = self._session.request(method, f"{self._base_url}/{path}", timeout=_TIMEOUT_SECONDS, **content)
+        self._take_note(response)
+        if response.status_code == _UNAUTHORIZED:
+            raise WrongKeyError("Close does not accept the API key.")
+        if response.ok:
+            return Answer(response.status_code, response.json())
+        answer = Answer(response.status_code, raw=response.text)
+        if may_refuse:
+            return answer
+        raise RefusedError(answer)
 
-    def _requester(self, name: str) -> Any:
-        if name not in self._requesters:
-            definitions = self.source.resolved_manifest["definitions"]
-            definition = {
-                **definitions["base_requester" if name == "search" else name],
-                "url": "{{ config['base_url'] }}/",
-            }
-            if name == "search":
-                definition["http_method"] = "POST"
-            create = self.source._constructor.create_component
-            self._requesters[name] = create(HttpRequester, definition, self.source._config, name="probe")
-        return self._requesters[name]
-
-    def _take_note(self, response: requests.Response, **_: Any) -> None:
+    def _take_note(self, response: requests.Response) -> None:
         self.requests += 1
         self.rate_limits[response.headers.get("ratelimit", "").split(",")[0]] += 1
+        if self.clock_lead is None and "date" in response.headers:
+            self.clock_lead = datetime.now(timezone.utc) - parsedate_to_datetime(response.headers["date"])

@@ -7,9 +7,9 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from integration_tests.probe.account import Account
-from integration_tests.probe.question import Finding, Question, ids, unseen, with_fraction
-from source_close.windows import MILLISECOND, Row, format_moment, moment_of, utc_now
+from integration_tests.probe.account import Account, Row
+from integration_tests.probe.question import Finding, Question, ids, moment_of, unseen, with_fraction
+from integration_tests.truth import MILLISECOND, now, text
 
 _STAMP = "date_updated"
 _FEW = 5
@@ -53,8 +53,8 @@ def _precision(account: Account) -> Finding:
     if moment is None:
         return unseen("no event with a fraction of a second")
     wanted = {row["id"] for row in rows if moment_of(row, _STAMP) == moment}
-    at = _between(account, format_moment(moment), format_moment(moment + MILLISECOND))
-    before = _between(account, format_moment(moment - timedelta(seconds=1)), format_moment(moment))
+    at = _between(account, text(moment), text(moment + MILLISECOND))
+    before = _between(account, text(moment - timedelta(seconds=1)), text(moment))
     if wanted <= at and not wanted & before:
         return Finding("to the millisecond; gte includes, lt excludes")
     if wanted <= at | before:
@@ -71,8 +71,8 @@ def _cursor(account: Account, *, repeated: bool) -> Finding:
     if start is None or end is None or oldest is None or not oldest < start < end:
         return unseen("the latest events share a moment")
     bounds: dict[str, Any] = {
-        "date_updated__gte": format_moment(start),
-        "date_updated__lt": format_moment(end + MILLISECOND),
+        "date_updated__gte": text(start),
+        "date_updated__lt": text(end + MILLISECOND),
     }
     first = account.get("event/", _limit=_FEW, **bounds)
     if not first.body.get("cursor_next"):
@@ -93,9 +93,8 @@ def _cursor(account: Account, *, repeated: bool) -> Finding:
 def _bad_cursor(account: Account) -> Finding:
     answer = account.get("event/", may_refuse=True, _limit=1, _cursor="none")
     if not answer.is_refusal:
-        return Finding("not at all: it is ignored", "yes, unless a cursor expires within a sync")
-    is_known = answer.status == 400 and "cursor" in answer.raw
-    return Finding(answer.quote, "yes: it begins again where it was" if is_known else "no: the stream would fail")
+        return Finding("not at all: it is ignored", "yes, unless a cursor expires while a day is read")
+    return Finding(answer.quote, "yes: the stream fails, if a cursor expires while a day is read")
 
 
 def _unlisted(account: Account, name: str) -> Finding:
@@ -113,7 +112,7 @@ def _unlisted(account: Account, name: str) -> Finding:
 
 
 def _retention(account: Account) -> Finding:
-    before = format_moment(utc_now() - timedelta(days=31))
+    before = text(now() - timedelta(days=31))
     answer = account.get("event/", may_refuse=True, _limit=1, date_updated__lt=before)
     if answer.is_refusal:
         return Finding(answer.quote, "yes: it never asks for more than 30 days")
@@ -122,7 +121,7 @@ def _retention(account: Account) -> Finding:
 
 
 def _data(account: Account) -> Finding:
-    before = format_moment(utc_now() - timedelta(hours=2))
+    before = text(now() - timedelta(hours=2))
     rows = [row for row in account.get("event/", _limit=50, date_updated__lt=before).rows if row["action"] != "deleted"]
     if not rows:
         return unseen("no event older than two hours that is no deletion")
@@ -131,10 +130,10 @@ def _data(account: Account) -> Finding:
 
 
 def _rows(account: Account, limit: int) -> list[Row]:
-    now = utc_now()
+    end = now()
     bounds: dict[str, Any] = {
-        "date_updated__gte": format_moment(now - timedelta(days=29)),
-        "date_updated__lt": format_moment(now),
+        "date_updated__gte": text(end - timedelta(days=29)),
+        "date_updated__lt": text(end),
     }
     return account.get("event/", _limit=limit, **bounds).rows
 

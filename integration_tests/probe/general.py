@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from integration_tests.probe.account import Account
 from integration_tests.probe.question import Finding, Question, unseen
-from source_close.definitions import KINDS, SHARED
 
 
 def first_questions(account: Account) -> Iterator[Question]:
@@ -34,16 +33,18 @@ def _role(account: Account) -> Finding:
 def _shared_fields(account: Account) -> Finding:
     shown = {
         kind: sum(bool(row.get("is_shared")) for row in account.get(f"custom_field/{kind}/", _limit=100).rows)
-        for kind in KINDS
+        for kind in _kinds(account)
     }
-    if not shown.pop(SHARED):
+    if not shown.pop("shared"):
         return unseen("no shared fields")
     among = ", ".join(f"{count} in {kind}" for kind, count in shown.items() if count)
     return Finding(among or "no", "yes: a shared field is one row, of the object type shared")
 
 
 def _field_lists(account: Account) -> Finding:
-    answers = {kind: account.get(f"custom_field/{kind}/", may_refuse=True, _limit=1, _skip=0) for kind in KINDS}
+    answers = {
+        kind: account.get(f"custom_field/{kind}/", may_refuse=True, _limit=1, _skip=0) for kind in _kinds(account)
+    }
     refused = [f"{kind} {answer.quote}" for kind, answer in answers.items() if answer.is_refusal]
     if refused:
         return Finding("; ".join(refused), "no: the stream custom_fields fails")
@@ -61,7 +62,16 @@ def _rate_limit(account: Account) -> Finding:
 
 
 def _clock(account: Account) -> Finding:
-    seconds = account.transport.clock_lead.total_seconds()
+    if account.clock_lead is None:
+        return unseen("no answer had a date")
+    seconds = account.clock_lead.total_seconds()
     if seconds < 2:
         return Finding("no, or by less than two seconds")
     return Finding(f"by {seconds:.0f} s", "yes: it takes that into account for the event log")
+
+
+def _kinds(account: Account) -> list[str]:
+    """The lists of custom fields, one for each kind of object."""
+    fields = account.definitions["custom_field_lists_stream"]
+    kinds: list[str] = fields["retriever"]["partition_router"]["values"]
+    return kinds

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from integration_tests.probe.account import Account
-from integration_tests.probe.question import Finding, Question, ids, order_of, unseen, with_fraction
-from source_close.offset_pages import skip_cap_in
-from source_close.windows import MILLISECOND, SECOND, floor_to_second, format_moment, moment_of, utc_now
+from integration_tests.probe.question import Finding, Question, ids, moment_of, order_of, unseen, with_fraction
+from integration_tests.truth import MILLISECOND, SECOND, now, text
 
 _FAR = 10_000_000
+_WHOLE_LIST = 1_000
 _LISTS = ("activity/", "activity/note/", "task/", "user/", "custom_field/lead/", "lead/")
 _READ_IN_PAGES = ("activity/", "task/", "user/", "lead/")
 _ALL_TASKS: dict[str, Any] = {"_type": "all"}
@@ -31,6 +32,8 @@ def questions(account: Account) -> Iterator[Question]:
         yield Question(
             f"/{path}: does the filter by {name} see milliseconds?", partial(_precision, path=path, name=name)
         )
+    for path in ("user/", "custom_field/lead/"):
+        yield Question(f"/{path}: may a page have 1,000 rows?", partial(_whole_list, path=path))
     for path in ("activity/", "task/", "lead/"):
         yield Question(f"/{path}: does id__in work by POST in place of GET?", partial(_ids_by_post, path=path))
     yield Question("/activity/: is lead_id__in honoured for several leads?", _several_leads)
@@ -46,14 +49,16 @@ def _skip_cap(account: Account, path: str) -> Finding:
     answer = account.get(path, may_refuse=True, _skip=_FAR, _limit=1, **_more(path))
     if not answer.is_refusal:
         return Finding(f"_skip={_FAR:,} is taken")
-    cap = skip_cap_in(answer.raw)
-    if cap is None:
+    wording = account.definitions["skip_cap_handler"]["passes_on"]["400"]
+    if not re.search(wording, answer.raw, re.IGNORECASE | re.DOTALL):
         return Finding(answer.quote, "no: it does not know this wording and would stop at the cap")
-    if cap.cap is None:
-        return Finding(answer.quote, "yes: it finds the cap by trying")
-    at_cap = account.get(path, may_refuse=True, _skip=cap.cap, _limit=1, **_more(path))
+    number = re.search(r"(?:max_skip\D*|equal to )(\d+)", answer.raw)
+    if number is None:
+        return Finding(answer.quote, "yes: windows are cut where it refuses")
+    cap = int(number[1])
+    at_cap = account.get(path, may_refuse=True, _skip=cap, _limit=1, **_more(path))
     taken = "taken" if not at_cap.is_refusal else "refused as well"
-    return Finding(f"{answer.quote}; _skip={cap.cap:,} is {taken}", "yes: windows are cut before it")
+    return Finding(f"{answer.quote}; _skip={cap:,} is {taken}", "yes: windows are cut where it refuses")
 
 
 def _order(account: Account, path: str) -> Finding:
@@ -70,7 +75,7 @@ def _filter(account: Account, path: str, name: str) -> Finding:
     if not rows:
         return Finding("nothing before 1990 comes: honoured")
     moment = moment_of(rows[0], name)
-    if moment is not None and format_moment(moment) < _LONG_AGO:
+    if moment is not None and text(moment) < _LONG_AGO:
         return unseen("there are records from before 1990")
     return Finding("ignored: newer records come", "no: windows of time would all hold the whole list")
 
@@ -82,11 +87,11 @@ def _precision(account: Account, path: str, name: str) -> Finding:
         return unseen("no record with a fraction of a second")
 
     def between(start: datetime, end: datetime) -> set[str]:
-        bounds = _bounds(name, gte=format_moment(start), lt=format_moment(end))
+        bounds = _bounds(name, gte=text(start), lt=text(end))
         return set(ids(account.get(path, _limit=100, _fields="id", **bounds, **_more(path)).rows))
 
     record_ids = {row["id"] for row in rows if moment_of(row, name) == moment}
-    second = floor_to_second(moment)
+    second = moment.replace(microsecond=0)
     if not record_ids <= between(second, second + SECOND):
         return Finding("the record's own second does not bring it", "no: whole seconds are its smallest windows")
     at = between(moment, moment + MILLISECOND)
@@ -94,6 +99,15 @@ def _precision(account: Account, path: str, name: str) -> Finding:
     if record_ids <= at and not record_ids & after:
         return Finding("to the millisecond; gte includes, lt excludes")
     return Finding("only whole seconds count", "yes: it cuts windows at whole seconds")
+
+
+def _whole_list(account: Account, path: str) -> Finding:
+    answer = account.get(path, may_refuse=True, _limit=_WHOLE_LIST)
+    if answer.is_refusal:
+        return Finding(answer.quote, "no: the stream fails")
+    if answer.body.get("has_more") and len(answer.rows) < _WHOLE_LIST:
+        return Finding(f"{len(answer.rows)} rows, and more to come", "no: it takes a short page for the last one")
+    return Finding(f"yes: {len(answer.rows)} rows come at once")
 
 
 def _ids_by_post(account: Account, path: str) -> Finding:
@@ -147,7 +161,7 @@ def _meetings(account: Account) -> Finding:
     if not rows:
         return unseen("no meetings")
     same = sum(moment_of(row, "date_created") == moment_of(row, "starts_at") for row in rows)
-    ahead = sum((moment_of(row, "date_created") or utc_now()) > utc_now() for row in rows)
+    ahead = sum((moment_of(row, "date_created") or now()) > now() for row in rows)
     return Finding(
         f"of {len(rows)}: {same} yes, {ahead} with a date_created in the future",
         "yes: a meeting ahead comes in the first sync after that date",
@@ -192,6 +206,5 @@ def _more(path: str) -> dict[str, Any]:
 
 def _narrowing(account: Account, stream: str) -> list[dict[str, Any]]:
     """The lists that the connector reads one by one where a second holds more than the whole list gives out."""
-    [definition] = [one for one in account.source.resolved_manifest["streams"] if one["name"] == stream]
-    parts: list[dict[str, Any]] = definition["retriever"]["narrow_by"]
+    parts: list[dict[str, Any]] = account.definitions[f"{stream}_stream"]["retriever"]["narrow_by"]
     return parts

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from integration_tests.probe.account import Account
-from source_close.windows import Row, moment_of
+from integration_tests.probe.account import Account, Row
+from integration_tests.truth import moment as parsed
 
 NOT_SEEN = "not seen"
 
@@ -31,6 +31,14 @@ class Question:
 
     text: str
     ask: Callable[[Account], Finding]
+
+
+def moment_of(row: Row, name: str) -> datetime | None:
+    """The value of a date field of a row, or None where it is missing or no date-time."""
+    try:
+        return parsed(row[name]) if row.get(name) else None
+    except ValueError:
+        return None
 
 
 def order_of(rows: Sequence[Row]) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from integration_tests.probe.account import Account
-from integration_tests.probe.question import Finding, Question, ids, order_of, unseen, with_fraction
-from source_close.definitions import CUSTOM_PREFIX
-from source_close.windows import MILLISECOND, Row, format_moment, moment_of
+from integration_tests.probe.account import Account, Row
+from integration_tests.probe.question import Finding, Question, ids, moment_of, order_of, unseen, with_fraction
+from integration_tests.truth import MILLISECOND, text
 
 _PAGE = 200
+_CUSTOM_PREFIX = "custom."
 _STAMPS = {"lead": ["id", "date_created", "date_updated"]}
 
 
@@ -61,7 +61,7 @@ def _counts(account: Account) -> Finding:
     alone = account.search("lead", include_counts=True, results_limit=0)
     count = alone.body.get("count")
     if not isinstance(count, dict) or "total" not in count:
-        return Finding("no counts", "yes, slower: large windows are not shared among workers")
+        return Finding("no counts", "yes, unless rows come out of order at the end of a chain")
     same = isinstance(with_rows, dict) and with_rows.get("total") == count["total"]
     return Finding(
         f"{count['total']:,} leads, {'the same' if same else 'not the same'} with rows; {len(alone.rows)} rows"
@@ -123,7 +123,7 @@ def _columns(account: Account) -> Finding:
 
 def _custom_values(account: Account) -> Finding:
     rows = account.search("lead", _fields={"lead": ["id", "custom"]}, _limit=_PAGE).rows
-    flat = sum(any(name.startswith(CUSTOM_PREFIX) for name in row) for row in rows)
+    flat = sum(any(name.startswith(_CUSTOM_PREFIX) for name in row) for row in rows)
     nested = sum(bool(row.get("custom")) for row in rows)
     if not flat and not nested:
         return unseen("no custom values among 200 leads")
@@ -156,14 +156,11 @@ def _sorted() -> dict[str, Any]:
 
 def _range(object_type: str, name: str, start: datetime, end: datetime | None) -> Row:
     bounds = {"on_or_after": start, "before": end}
-    moments = {
-        bound: {"type": "fixed_utc", "value": format_moment(moment)} for bound, moment in bounds.items() if moment
-    }
+    moments = {bound: {"type": "fixed_utc", "value": text(moment)} for bound, moment in bounds.items() if moment}
     field = {"type": "regular_field", "object_type": object_type, "field_name": name}
     return {"type": "field_condition", "field": field, "condition": {"type": "moment_range", **moments}}
 
 
 def _lead_fields(account: Account) -> list[str]:
-    [definition] = [one for one in account.source.resolved_manifest["streams"] if one["name"] == "leads"]
-    fields: list[str] = definition["retriever"]["fields"]
+    fields: list[str] = account.definitions["leads_stream"]["$parameters"]["fields"]
     return fields

@@ -1,38 +1,25 @@
-"""Keeps within Close's rate limits: what one answer tells of a limit, every worker knows.
-
-https://developer.close.com/api/overview/rate-limits.md
-"""
-
-from __future__ import annotations
+"""Keeps within Close's rate limits: https://developer.close.com/api/overview/rate-limits.md."""
 
 import re
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
-import orjson
 import requests
 
 TOO_MANY_REQUESTS = 429
 _HEADER = re.compile(r"limit=(?P<limit>\d+),\s*remaining=(?P<remaining>\d+),\s*reset=(?P<reset>\d+(?:\.\d+)?)")
-_RATE_WINDOW_SECONDS = 2.0
-# Without a header the rate is found by trying: after a 429 this share of the rate that went well, then slowly more.
-_SHARE_AFTER_429 = 0.85
-_GROWTH_PER_SECOND = 1.02
+# Without a header the rate is found by trying: after a 429 this share of what went well, then slowly more.
+_SHARE_AFTER_429, _GROWTH_PER_SECOND = 0.85, 1.02
 # While nothing is known of a limit: so many requests at once, and for each that goes well this share of one more.
-_FIRST_IN_FLIGHT = 4.0
-_GROWTH_PER_ANSWER = 0.5
-_ASK_AGAIN_SECONDS = 0.01
-_FIRST_WAIT_SECONDS = 1.0
-_LONGEST_GUESSED_WAIT_SECONDS = 60.0
+_FIRST_IN_FLIGHT, _GROWTH_PER_ANSWER = 4.0, 0.5
+_ASK_AGAIN_SECONDS, _RATE_WINDOW_SECONDS, _LONGEST_GUESSED_WAIT_SECONDS = 0.01, 2.0, 60.0
 
 
 @dataclass
 class _Group:
-    """What is known of one endpoint group. Guarded by the limiter's lock."""
-
     limit: int | None = None
     remaining: float = float("inf")
     reset_at: float = float("inf")
@@ -47,27 +34,18 @@ class _Group:
 
 
 class RateLimiter:
-    """Tells a worker how long to wait before its next request to an endpoint group.
+    """Tells a worker how long to wait before its next request to an endpoint group. Safe to use from several threads.
 
     With the ``ratelimit`` header the requests that remain are shared out, so that none is refused. Without it the
-    pace is learned from 429 answers. The built-in ``HTTPAPIBudget`` reads one number a header and cannot read
-    ``limit=100, remaining=50, reset=5``; nor does it adapt where there is no header.
-
-    Safe to use from several threads.
+    pace is learned from 429 answers. ``HTTPAPIBudget`` reads one number a header and cannot read ``limit=100,
+    remaining=50, reset=5``; nor does it adapt where there is no header. ``now`` gives seconds, and never goes back.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
-        """``now`` gives seconds on a clock that never goes back."""
-        self._now = now
-        self._lock = threading.Lock()
-        self._groups: dict[str, _Group] = {}
+        self._now, self._lock, self._groups = now, threading.Lock(), dict[str, _Group]()
 
     def reserve(self, group: str) -> float:
-        """Reserve the next request to ``group``.
-
-        Returns:
-            0 when it may start now, else the seconds to wait before asking again.
-        """
+        """Reserve the next request to ``group``; 0 if it may start now, else the seconds until to ask again."""
         with self._lock:
             now, known = self._now(), self._groups.setdefault(group, _Group())
             wait = max(self._wait_for_window(known, now), known.blocked_until - now, known.next_start - now)
@@ -92,27 +70,22 @@ class RateLimiter:
         # Every request that could tell is under way: ask again shortly.
         return known.reset_at - now if known.reset_at != float("inf") else _ASK_AGAIN_SECONDS
 
-    def answered(self, group: str, response: requests.Response | None) -> float:
-        """Take in an answer (None: there was none) to a reserved request.
-
-        Returns:
-            For a 429 the seconds that every request to this group now waits, else 0.
-        """
+    def answered(self, group: str, response: requests.Response | None) -> None:
+        """Take in the answer to a reserved request, None if there was none; a 429 holds the whole group back."""
         with self._lock:
-            now, known = self._now(), self._groups[group]
+            now, known = self._now(), self._groups.setdefault(group, _Group(in_flight=1))
             known.in_flight -= 1
-            if response is None:
-                return 0.0
-            self._read_header(known, response, now)
-            if response.status_code == TOO_MANY_REQUESTS:
-                return self._refused(known, response, now)
-            known.refused_in_a_row = 0
-            known.answered.append(now)
-            known.most_in_flight += _GROWTH_PER_ANSWER
-            if known.interval:
-                known.interval /= _GROWTH_PER_SECOND ** (now - known.eased_at)
-                known.eased_at = now
-            return 0.0
+            if response is not None:
+                self._read_header(known, response, now)
+            if response is not None and response.status_code == TOO_MANY_REQUESTS:
+                self._refused(known, response, now)
+            elif response is not None:
+                known.refused_in_a_row = 0
+                known.answered.append(now)
+                known.most_in_flight += _GROWTH_PER_ANSWER
+                if known.interval:
+                    known.interval /= _GROWTH_PER_SECOND ** (now - known.eased_at)
+                    known.eased_at = now
 
     @staticmethod
     def _read_header(known: _Group, response: requests.Response, now: float) -> None:
@@ -126,39 +99,28 @@ class RateLimiter:
         known.limit = int(found["limit"])
 
     @staticmethod
-    def _refused(known: _Group, response: requests.Response, now: float) -> float:
-        wait = seconds_told(response)
-        if not wait:  # 0 is no wait at all: to ask again at once would only be refused again
-            wait = min(_FIRST_WAIT_SECONDS * 2**known.refused_in_a_row, _LONGEST_GUESSED_WAIT_SECONDS)
+    def _refused(known: _Group, response: requests.Response, now: float) -> None:
+        # 0 is no wait at all: to ask again at once would only be refused again.
+        wait = seconds_told(response) or min(2.0**known.refused_in_a_row, _LONGEST_GUESSED_WAIT_SECONDS)
         if now >= known.blocked_until:  # the first of those that were under way together
             known.refused_in_a_row += 1
             if known.limit is None:
                 recent = [moment for moment in known.answered if moment > now - _RATE_WINDOW_SECONDS]
                 if recent:
-                    rate = len(recent) / max(now - recent[0], 1.0)
-                    known.interval = 1 / (rate * _SHARE_AFTER_429)
+                    known.interval = max(now - recent[0], 1.0) / (len(recent) * _SHARE_AFTER_429)
                 else:  # nothing is known of what would go well: slower than before, if there was a pace
                     known.interval /= _SHARE_AFTER_429
                 known.eased_at = now + wait
         known.blocked_until = max(known.blocked_until, now + wait)
-        return wait
 
 
-def seconds_told(response: requests.Response) -> float | None:
-    """How long a 429 says to wait, in seconds: by ``retry-after``, the ``ratelimit`` header or the old body.
-
-    The old body is ``{"error": {"rate_reset": 0.87}}``, or has ``rate_reset`` at the top.
-    """
-    retry_after = response.headers.get("retry-after", "")
-    if re.fullmatch(r"\d+(\.\d+)?", retry_after):
-        return float(retry_after)
+def seconds_told(response: requests.Response) -> float:
+    """How long a 429 says to wait: by ``retry-after``, ``ratelimit`` or the ``rate_reset`` of the old body."""
+    with suppress(ValueError):
+        return max(float(response.headers.get("retry-after", "")), 0.0)
     if found := _HEADER.search(response.headers.get("ratelimit", "")):
         return float(found["reset"])
-    try:
-        body: Any = orjson.loads(response.content)
-    except orjson.JSONDecodeError:
-        return None
-    for holder in (body, body.get("error") if isinstance(body, dict) else None):
-        if isinstance(holder, dict) and isinstance(holder.get("rate_reset"), int | float):
-            return float(holder["rate_reset"])
-    return None
+    with suppress(AttributeError, KeyError, TypeError, ValueError):
+        body = response.json()
+        return float(body.get("rate_reset") or body["error"]["rate_reset"])
+    return 0.0

@@ -1,0 +1,122 @@
+"""Late edits, deletions and merges: https://developer.close.com/api/resources/events/list-of-event-types."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from airbyte_cdk.sources.declarative.requesters import HttpRequester, RequestOption
+from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream as DeclarativeStream
+from airbyte_cdk.sources.types import Config
+
+from source_close.components.error_handler import CloseApiError, answer_of
+from source_close.moments import Row, format_moment, moment_of
+from source_close.sync import Sync
+
+LOGGER = logging.getLogger("airbyte.source-close")
+
+DELETED_AT = "_ab_cdc_deleted_at"  # a destination that deduplicates removes a record whose last row has it
+# By id: None if the object was created or changed; if it was deleted, or went into another by a merge, and may be there
+# again, when that was, and when it was created as far as the log knows.
+Changes = dict[str, tuple[datetime, str | None] | None]
+
+
+@dataclass
+class ChangesRetriever:
+    """Reads the event log since the saved position, once for all streams, and then each object's present state by id.
+
+    No part of the CDK follows a log of changes: its incremental streams see what their own list shows.
+
+    Attributes:
+        object_types: types of events that belong to the stream; one that ends in a dot stands for all that begin so.
+        events: the events since the oldest position of all streams, which stand in the config.
+        by_ids_requester: the stream's list, asked for ``ids_a_request`` single records at once.
+        confirm_one_by_one: whether to ask once more for what is deleted and still in the list, as its index may lag.
+    """
+
+    name: str
+    cursor_field: str
+    config: Config
+    object_types: Sequence[str]
+    events: DeclarativeStream
+    by_ids_requester: HttpRequester
+    ids_option: RequestOption
+    page_size_option: RequestOption
+    ids_a_request: int
+    confirm_one_by_one: bool = False
+
+    @property
+    def has_position(self) -> bool:
+        """Whether the sync before has saved a position to go on from."""
+        return self.name in self.config["event_log_positions"]
+
+    def read_pages(self, emitted: set[str]) -> Iterator[list[Row]]:
+        """Yield a row for each record that changed and is not among the ``emitted``, or that has gone since."""
+        changes: Changes = {}
+        for object_type, of_type in self._log().items():
+            if any(object_type.startswith(one) if one[-1] == "." else object_type == one for one in self.object_types):
+                changes |= of_type
+        wanted = sorted(record_id for record_id, gone in changes.items() if gone or record_id not in emitted)
+        for first in range(0, len(wanted), self.ids_a_request):
+            ids, body = wanted[first : first + self.ids_a_request], dict[str, Any]()
+            self.ids_option.inject_into_request(body, ",".join(ids), self.config)
+            self.page_size_option.inject_into_request(body, self.ids_a_request, self.config)
+            answer = answer_of(self.by_ids_requester.send_request(request_body_json=body))
+            alive = {row["id"]: row for row in answer["data"] if row["id"] in ids}
+            for record_id in [one for one in alive if self.confirm_one_by_one and changes[one]]:
+                # Where a merged lead was, Close may answer with the other.
+                if answer_of(self.by_ids_requester.send_request(path=f"{record_id}/")).get("id") != record_id:
+                    del alive[record_id]
+            dead = [(one, gone) for one in ids if (gone := changes[one]) and one not in alive]
+            yield [alive[one] for one in alive if one not in emitted] + [
+                self._tombstone(one, *gone) for one, gone in dead
+            ]
+
+    def _tombstone(self, record_id: str, moment: datetime, date_created: str | None) -> Row:
+        # Destinations keep the row with the newest cursor value, so it has the record's own creation date where that is
+        # the cursor and the log knows it, else the moment of the deletion.
+        deleted_at = format_moment(moment)
+        value = date_created if self.cursor_field == "date_created" else None
+        return {"id": record_id, self.cursor_field: value or deleted_at, DELETED_AT: deleted_at}
+
+    def _log(self) -> Mapping[str, Changes]:
+        """What the log tells, by type of object; read by the first stream that asks."""
+        sync = Sync.of(self.config)
+        with sync.log_lock:
+            if sync.log is None:
+                sync.log = self._read_log(sync)
+        if isinstance(sync.log, CloseApiError):
+            raise sync.log.for_stream(self.name)
+        log: Mapping[str, Changes] = sync.log
+        return log
+
+    def _read_log(self, sync: Sync) -> Mapping[str, Changes] | CloseApiError:
+        log: defaultdict[str, Changes] = defaultdict(dict)
+        try:
+            for partition in self.events.generate_partitions():
+                for event in partition.read():
+                    if moment := moment_of(event, "date_updated"):
+                        _take_note(log[event["object_type"]], event, moment)
+        except CloseApiError as error:
+            sync.is_log_forbidden = " answered 402" in error.text or " answered 403" in error.text
+            if not sync.is_log_forbidden:
+                return error
+            LOGGER.warning(
+                "This key may not read the event log, so late edits of activities and deletions do not come. Give its "
+                "user the permission, or set capture_changes to false. %s",
+                error.text,
+            )
+        return log
+
+
+def _take_note(changes: Changes, event: Mapping[str, Any], moment: datetime) -> None:
+    is_deleted, created, meta = event["action"] == "deleted", None, event.get("meta") or {}
+    if is_deleted:
+        created = (event.get("previous_data") or {}).get("date_created")
+    else:
+        changes.setdefault(event["object_id"], None)
+    if gone := event["object_id"] if is_deleted else event["action"] == "merged" and meta.get("merge_source_lead_id"):
+        known_moment, known_created = changes.get(gone) or (moment, None)
+        changes[gone] = (max(moment, known_moment), created or known_created)

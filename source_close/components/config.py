@@ -1,0 +1,96 @@
+"""The configuration: what JSON Schema can't check, the forms of other connectors, and defaults that depend on now."""
+
+import re
+from collections.abc import MutableMapping
+from datetime import datetime, timedelta, timezone
+from importlib.metadata import version
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from airbyte_cdk.models import FailureType
+from airbyte_cdk.sources.declarative.transformations.config_transformations import config_transformation
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
+
+from source_close.moments import format_moment, parse_moment, utc_now
+
+_DATE_FORMS = "YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ (any ISO date-time; without a zone it is UTC) or MM/DD/YYYY"
+
+
+def _read_start_date(value: Any) -> datetime | None:
+    text = value.strip() if isinstance(value, str) else "?"
+    if not text:
+        return None
+    try:
+        month_first = re.fullmatch(r"(\d{1,2})/(\d{1,2})/(\d{4})", text)
+        iso = "{2}-{0:0>2}-{1:0>2}".format(*month_first.groups()) if month_first else text.replace(" ", "T", 1)
+        moment = parse_moment(re.match(r"\d{4}-\d{2}-\d{2}.*", iso)[0])  # type: ignore[index] # no match is no date
+    except (TypeError, ValueError):
+        raise ValueError(f"is no date that exists. Write it as {_DATE_FORMS}") from None
+    if moment > utc_now():
+        raise ValueError(f"lies in the future. Choose a date up to today, as {_DATE_FORMS}")
+    return max(moment, datetime(1900, 1, 1, tzinfo=timezone.utc))  # less the attribution window there must be a year
+
+
+def _read_base_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in {"localhost", "127.0.0.1", "::1"}):
+        return value.rstrip("/")
+    raise ValueError("must begin with https:// (http:// only for a server on this machine)")
+
+
+def _no_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("is empty. Create a key in Close under Settings > Developer > API Keys")
+    return value.strip()
+
+
+class CloseConfig(BaseModel):
+    """The fields of a config, tap-closeio's ``activities_window_seconds`` and ``user_agent`` among them."""
+
+    api_key: Annotated[str, AfterValidator(_no_blank)] = Field(repr=False)
+    start_date: Annotated[datetime | None, BeforeValidator(_read_start_date)] = None
+    attribution_window_hours: int | None = Field(default=None, ge=0, le=720)
+    activities_window_seconds: int = Field(default=24 * 3600, ge=0, le=720 * 3600)
+    capture_changes: bool = True
+    num_workers: int = Field(default=20, ge=1, le=40)
+    user_agent: str = ""
+    base_url: Annotated[str, AfterValidator(_read_base_url)] = "https://api.close.com/api/v1"
+
+
+class CloseConfigTransformation(config_transformation.ConfigTransformation):
+    """Checks the config and sets what the manifest refers to, each value present and in one form.
+
+    ``ConfigAddFields`` and the validators can't read several forms of a date, or say what is wrong in words.
+    """
+
+    def transform(self, config: MutableMapping[str, Any]) -> None:
+        """Change ``config`` in place, or raise a config error that names the wrong fields, and no value."""
+        try:
+            checked = CloseConfig.model_validate({name: value for name, value in config.items() if value is not None})
+        except ValidationError as error:
+            problems = "; ".join(_problem(entry) for entry in error.errors(include_input=False, include_url=False))
+            message = f"The configuration can't be used: {problems}."
+            raise AirbyteTracedException(message, message, FailureType.config_error) from None
+        # The end of every window, so that no stream reads what another can't have seen, or a date to come.
+        end = config.setdefault("end", format_moment(utc_now()))
+        hours, seconds = checked.attribution_window_hours, checked.activities_window_seconds
+        window = timedelta(seconds=seconds) if hours is None else timedelta(hours=hours)
+        start = checked.start_date or parse_moment(end) - timedelta(days=365)
+        positions = config.setdefault("event_log_positions", {})
+        for name, default in {"sync_id": uuid4().hex, "custom_field_columns": True, "retry_seconds": 300}.items():
+            config.setdefault(name, default)
+        config.update(
+            checked.model_dump(exclude={"attribution_window_hours", "activities_window_seconds"}),
+            start_date=format_moment(start),
+            activities_start=format_moment(start - window),
+            attribution_window=f"PT{int(window.total_seconds())}S",
+            event_log_since=min(positions.values(), default=end),
+            user_agent=f"{checked.user_agent} source-close/{version('source-close')}".strip(),
+        )
+
+
+def _problem(entry: Any) -> str:
+    text = "is missing" if entry["type"] == "missing" else entry["msg"].removeprefix("Value error, ")
+    return f"{entry['loc'][0]}{' ' if entry['type'] in {'missing', 'value_error'} else ': '}{text}"

@@ -1,0 +1,133 @@
+"""Custom fields of the account as columns and names: https://developer.close.com/api/resources/custom-fields."""
+
+import logging
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+from airbyte_cdk.sources.declarative.schema import SchemaLoader
+from airbyte_cdk.sources.declarative.transformations import RecordTransformation
+from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream as DeclarativeStream
+from airbyte_cdk.sources.types import Config
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+
+from source_close.moments import Row
+from source_close.sync import KEY_REFUSED, Sync
+
+LOGGER = logging.getLogger("airbyte.source-close")
+
+_PREFIX, _SHARED = "custom.", "shared"
+
+
+@dataclass
+class CustomFieldsSchemaLoader(SchemaLoader):
+    """The schema of ``schema_loader`` with a column ``custom.cf_…`` for each custom field, wherever its values stand.
+
+    ``DynamicSchemaLoader`` makes a schema of one list of fields for one place, and none for lists in a record.
+
+    Attributes:
+        places: for each kind of field the path of columns to the object that has its values; the record is ``[]``.
+        types: the JSON schema of each type of field, with ``other`` for those that Close adds one day.
+    """
+
+    config: Config
+    schema_loader: SchemaLoader
+    fields: DeclarativeStream
+    places: Mapping[str, Sequence[str]]
+    types: Mapping[str, Mapping[str, Any]]
+
+    def get_json_schema(self) -> Mapping[str, Any]:
+        """The schema."""
+        schema = deepcopy(dict(self.schema_loader.get_json_schema()))
+        problem = (
+            "Columns of custom fields are left out where the fields can't be read (%s); their values come all the same."
+        )
+        kinds = {*self.places, _SHARED} if self.config["custom_field_columns"] else ()
+        for row in read_fields(self.fields, kinds, problem, self.config):
+            links = [link.get("object_type") for link in row.get("associations") or ()]
+            for kind in links if row["object_type"] == _SHARED else [row["object_type"]]:
+                if kind in self.places:
+                    properties = schema["properties"]
+                    for column in self.places[kind]:
+                        properties = properties[column]["items"]["properties"]
+                    properties[f"{_PREFIX}{row['id']}"] = self._column(row)
+        return schema
+
+    def _column(self, row: Row) -> dict[str, Any]:
+        """The schema of a field's values; while it is converted to another type, both are allowed."""
+        kind, name = str(row.get("type") or "of no known type"), str(row.get("name") or row["id"])
+        value, traits = deepcopy(dict(self.types.get(kind, self.types["other"]))), [kind]
+        if other := row.get("converting_to_type"):
+            value = {"type": sorted({*value["type"], *self.types.get(other, self.types["other"])["type"]})}
+            traits.append(f"being converted to {other}")
+        if row.get("accepts_multiple_values"):
+            value = {"type": ["array", "null"], "items": value}
+            traits.append("several values")
+        choices = ", ".join(str(choice) for choice in row.get("choices") or ())
+        parts = [
+            f"Custom field «{name}» ({', '.join(traits)}).",
+            row.get("description"),
+            choices and f"Choices: {choices}.",
+        ]
+        return {**value, "title": name, "description": " ".join(str(part) for part in parts if part)}
+
+
+@dataclass
+class CustomFieldsTransformation(RecordTransformation):
+    """Lists a record's custom values beside the keys under which Close sends them, and leaves out the fields ``drop``.
+
+    ``{"custom.cf_1": "Web", "custom": {…}}`` becomes ``{"custom.cf_1": "Web", "custom_fields": [{"id": "cf_1", "name":
+    "Source", "value": "Web"}]}``; names are read with the first value. ``AddFields`` can't build a list from keys that
+    it does not know; ``RemoveFields`` walks through the whole record for each field, 1.5 ms for a lead.
+    """
+
+    config: Config
+    fields: DeclarativeStream
+    kinds: Sequence[str]
+    drop: Sequence[str]
+    _names: dict[str, str | None] | None = field(default=None, init=False)
+    _lock: Any = field(default_factory=threading.Lock, init=False)
+
+    def transform(self, record: dict[str, Any], *_: Any, **__: Any) -> None:
+        """Change ``record`` in place; the row of a deletion has no values to list."""
+        for name in self.drop:
+            record.pop(name, None)
+        if "date_created" not in record:
+            return
+        values = {key.removeprefix(_PREFIX): value for key, value in record.items() if key.startswith(_PREFIX)}
+        names = self._field_names() if values else {}
+        record["custom_fields"] = [{"id": key, "name": names.get(key), "value": value} for key, value in values.items()]
+
+    def _field_names(self) -> Mapping[str, str | None]:
+        with self._lock:
+            if self._names is None:
+                problem = (
+                    "Custom values of leads come without the names of their fields where these can't be read (%s)."
+                )
+                rows = read_fields(self.fields, self.kinds, problem, self.config)
+                self._names = {row["id"]: row.get("name") for row in rows}
+            return self._names
+
+
+def read_fields(stream: DeclarativeStream, kinds: Collection[str], problem: str, config: Config) -> list[Row]:
+    """The fields of ``kinds``, read side by side; a warning about those that can't be, unless the key is refused."""
+
+    def read(partition: Any) -> list[Row] | AirbyteTracedException:
+        try:
+            return [dict(record.data) for record in partition.read()]
+        except AirbyteTracedException as error:
+            return error
+
+    partitions = {(one.to_slice() or {})["object_type"]: one for one in (stream.generate_partitions() if kinds else ())}
+    wanted = [kind for kind in partitions if kind in kinds]
+    with ThreadPoolExecutor() as pool:
+        found = dict(zip(wanted, pool.map(read, (partitions[kind] for kind in wanted)), strict=True))
+    errors = {kind: error for kind, error in found.items() if isinstance(error, AirbyteTracedException)}
+    for error in list(errors.values())[:1]:
+        if KEY_REFUSED in Sync.of(config).ended:
+            raise error
+        LOGGER.warning(f"{problem} %s", ", ".join(errors), error)  # noqa: G004 - a constant with a placeholder
+    return [row for rows in found.values() if isinstance(rows, list) for row in rows]

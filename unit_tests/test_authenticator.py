@@ -1,0 +1,101 @@
+"""What each request carries, and when it is sent."""
+
+from __future__ import annotations
+
+import base64
+import logging
+
+import pytest
+import requests
+import requests_mock
+
+from source_close.components.authenticator import PacedAuthenticator
+from source_close.components.error_handler import CloseApiError
+from source_close.sync import Sync
+from unit_tests.rate_limited_server import response
+from unit_tests.syncs import API, KEY, Clock, read
+
+GROUP = "GET /api/v1/user/"
+USER = {"id": "user_1", "date_updated": "2025-06-01T00:00:00+00:00"}
+
+
+@pytest.fixture
+def authenticator() -> PacedAuthenticator:
+    """One of a stream that waits five minutes at the most."""
+    config = {"api_key": KEY, "sync_id": "one"}
+    return PacedAuthenticator(
+        username="{{ config['api_key'] }}", password="", config=config, parameters={}, name="users", turn_seconds=300
+    )
+
+
+@pytest.fixture
+def sync(clock: Clock) -> Sync:
+    """A sync of which two requests are left in the next forty seconds."""
+    sync = Sync.of({"sync_id": "one"})
+    sync.limiter.reserve(GROUP)
+    sync.limiter.answered(GROUP, response(ratelimit="limit=20, remaining=2, reset=40"))
+    return sync
+
+
+def request(path: str = "user") -> requests.PreparedRequest:
+    return requests.Request("GET", f"{API}/{path}/?_limit=1").prepare()
+
+
+def test_a_request_carries_the_key_and_what_the_manifest_says(api: requests_mock.Mocker) -> None:
+    api.get(f"{API}/user/", json={"data": [USER]})
+    assert read("users", user_agent="someone").ids == ["user_1"]
+    sent = api.request_history[0]
+    assert sent.headers["Authorization"] == "Basic " + base64.b64encode(f"{KEY}:".encode()).decode()
+    assert sent.headers["Accept"] == "application/json"
+    assert sent.headers["User-Agent"].startswith("someone source-close/")
+    assert KEY not in sent.url
+    assert tuple(map(int, sent.timeout)) == (10, 45)  # type: ignore[call-overload] # a pair, in spite of its type
+
+
+def test_requests_beyond_what_is_left_wait_for_the_next_window(
+    authenticator: PacedAuthenticator, sync: Sync, clock: Clock
+) -> None:
+    for _ in range(2):
+        assert authenticator(request()).headers["Authorization"].startswith("Basic ")
+    assert clock.now == 1000
+    authenticator(request())
+    assert 1040 <= clock.now < 1041
+    authenticator(request("task"))
+    assert clock.now < 1041
+    assert sync.sending.request == "GET /api/v1/task/"
+
+
+def test_what_is_not_worth_sending_ends_even_while_it_waits(
+    authenticator: PacedAuthenticator, sync: Sync, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    for _ in range(2):
+        authenticator(request())
+
+    def meanwhile(seconds: float) -> None:
+        clock.now += seconds
+        sync.ended["users", GROUP] = CloseApiError("users", "It is over.")
+
+    monkeypatch.setattr("time.sleep", meanwhile)
+    with pytest.raises(CloseApiError, match=r"^Stream users: It is over\.$"):
+        authenticator(request())
+    assert clock.now == 1001
+
+
+def test_a_wait_beyond_the_ceiling_is_not_begun(authenticator: PacedAuthenticator, sync: Sync, clock: Clock) -> None:
+    sync.limiter.answered(GROUP, response(429, retry_after="301"))
+    with pytest.raises(
+        CloseApiError, match=r"^Stream users: GET /api/v1/user/ is at its rate limit for 301 s more, after"
+    ):
+        authenticator(request())
+    assert clock.now == 1000
+
+
+def test_a_long_wait_is_told_of_every_half_minute(
+    authenticator: PacedAuthenticator, sync: Sync, caplog: pytest.LogCaptureFixture
+) -> None:
+    sync.limiter.answered(GROUP, response(429, retry_after="95"))
+    with caplog.at_level(logging.INFO):
+        authenticator(request())
+    assert caplog.messages == [
+        f"Stream users waits {seconds}.0 s: GET /api/v1/user/ is at its rate limit." for seconds in (95, 65, 35, 5)
+    ]

@@ -1,0 +1,240 @@
+"""Custom fields: the stream of six lists, columns in the schemas, and names beside the values of leads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import requests_mock
+from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+from jsonschema import Draft7Validator
+
+from source_close.source import load_manifest
+from unit_tests.syncs import API, KEY, KINDS, LOGGER, Row, asked, read
+
+OLD, NEW = "2019-05-06T07:08:09+00:00", "2025-06-01T00:00:00+00:00"
+LEAD = {"id": "lead_1", "date_created": OLD, "date_updated": NEW}
+
+
+def field(field_id: str, updated: str = OLD, **more: Any) -> Row:
+    return {"id": field_id, "name": field_id.upper(), "type": "text", "date_updated": updated, **more}
+
+
+def lists(api: requests_mock.Mocker, **fields: list[Row]) -> None:
+    """The lists of custom fields by kind, empty where nothing is given."""
+    for kind in KINDS:
+        api.get(f"{API}/custom_field/{kind}/", json={"data": fields.get(kind, [])})
+
+
+def properties(stream: str) -> Row:
+    """The columns of a stream as a discover shows them."""
+    source = ConcurrentDeclarativeSource(None, {"api_key": KEY}, None, source_config=load_manifest())
+    (found,) = [one for one in source.streams({}) if one.name == stream]
+    columns: Row = found.as_airbyte_stream().json_schema["properties"]
+    return columns
+
+
+def column(api: requests_mock.Mocker, **definition: Any) -> Row:
+    lists(api, activity=[{"id": "cf_1", **definition}])
+    found: Row = properties("activities")["custom.cf_1"]
+    return found
+
+
+def test_a_first_sync_brings_the_six_kinds_with_their_kind_whatever_the_start_date(api: requests_mock.Mocker) -> None:
+    lists(api, **{kind: [field(f"cf_{kind}_1"), field(f"cf_{kind}_2", NEW)] for kind in KINDS})
+    reading = read("custom_fields", start_date="2025-06-10")
+    assert [(row["id"], row["object_type"]) for row in reading.records] == [
+        (f"cf_{kind}_{number}", kind) for kind in KINDS for number in (1, 2)
+    ]
+    assert asked(api) == [f"/custom_field/{kind}/?_limit=1000" for kind in KINDS]
+
+
+def test_a_later_sync_brings_those_changed_since_ten_minutes_before(api: requests_mock.Mocker) -> None:
+    lists(api, **{kind: [field(f"cf_{kind}_1"), field(f"cf_{kind}_2", NEW)] for kind in KINDS})
+    state = {"custom_fields": {"date_updated": "2025-06-01T00:10:00.000000+00:00"}}
+    assert read("custom_fields", state=state).ids == [f"cf_{kind}_2" for kind in KINDS]
+
+
+def test_the_kinds_share_one_state_from_which_the_next_sync_goes_on(api: requests_mock.Mocker) -> None:
+    lists(api, lead=[field("cf_1", NEW)], shared=[field("cf_2", "2025-06-02T00:00:00+00:00")])
+    state = read("custom_fields").states()[-1]
+    assert state["use_global_cursor"] is True
+    assert state["state"] == {"date_updated": "2025-06-02T00:00:00.000000+00:00"}
+    assert read("custom_fields", state={"custom_fields": state}).ids == ["cf_2"]
+
+
+def test_a_shared_field_comes_once_from_the_list_of_shared_ones(api: requests_mock.Mocker) -> None:
+    shared = field("cf_1", is_shared=True)
+    lists(api, lead=[shared], contact=[shared], shared=[shared])
+    assert [(row["id"], row["object_type"]) for row in read("custom_fields").records] == [("cf_1", "shared")]
+
+
+@pytest.mark.parametrize(
+    ("definition", "schema"),
+    [
+        (
+            {"name": "Budget", "type": "number"},
+            {"type": ["number", "null"], "title": "Budget", "description": "Custom field «Budget» (number)."},
+        ),
+        (
+            {"name": "Sizes", "type": "choices", "accepts_multiple_values": True, "choices": ["S", "", "L, XL", 3]},
+            {
+                "type": ["array", "null"],
+                "items": {"type": ["string", "null"]},
+                "title": "Sizes",
+                "description": "Custom field «Sizes» (choices, several values). Choices: S, , L, XL, 3.",
+            },
+        ),
+        (
+            {"name": "Day", "type": "date", "description": "Ask Ana."},
+            {
+                "type": ["string", "null"],
+                "format": "date",
+                "title": "Day",
+                "description": "Custom field «Day» (date). Ask Ana.",
+            },
+        ),
+        (
+            {"name": "At", "type": "datetime"},
+            {
+                "type": ["string", "null"],
+                "format": "date-time",
+                "airbyte_type": "timestamp_with_timezone",
+                "title": "At",
+                "description": "Custom field «At» (datetime).",
+            },
+        ),
+        (
+            {"name": "N", "type": "text", "converting_to_type": "number", "accepts_multiple_values": True},
+            {
+                "type": ["array", "null"],
+                "items": {"type": ["null", "number", "string"]},
+                "title": "N",
+                "description": "Custom field «N» (text, being converted to number, several values).",
+            },
+        ),
+        # A text in a column declared as a date-time would be lost in a destination.
+        (
+            {"name": "T", "type": "datetime", "converting_to_type": "text"},
+            {
+                "type": ["null", "string"],
+                "title": "T",
+                "description": "Custom field «T» (datetime, being converted to text).",
+            },
+        ),
+        # A type of tomorrow may have any values.
+        (
+            {"name": "Where", "type": "map"},
+            {
+                "type": ["string", "number", "boolean", "object", "array", "null"],
+                "additionalProperties": True,
+                "title": "Where",
+                "description": "Custom field «Where» (map).",
+            },
+        ),
+        # Nobody found out whether Close would send these.
+        (
+            {"name": None, "choices": None, "description": None},
+            {
+                "type": ["string", "number", "boolean", "object", "array", "null"],
+                "additionalProperties": True,
+                "title": "cf_1",
+                "description": "Custom field «cf_1» (of no known type).",
+            },
+        ),
+    ],
+    ids=["number", "choices", "date", "datetime", "becomes a number", "becomes a text", "unknown", "almost nothing"],
+)
+def test_a_column_says_what_its_values_are(api: requests_mock.Mocker, definition: Row, schema: Row) -> None:
+    found = column(api, **definition)
+    assert found == schema
+    Draft7Validator.check_schema(found)
+
+
+def test_columns_stand_where_the_values_do(api: requests_mock.Mocker) -> None:
+    everywhere = [{"object_type": name} for name in ("contact", "custom_activity_type", "contact", "new", None)]
+    lists(
+        api,
+        lead=[field("cf_l"), field("cf_s", is_shared=True)],
+        contact=[field("cf_c")],
+        opportunity=[field("cf_o")],
+        activity=[field("cf_a")],
+        custom_object_type=[field("cf_x")],
+        shared=[field("cf_1", associations=everywhere), field("cf_2", associations=None), field("cf_3")],
+    )
+    leads, activities = properties("leads"), properties("activities")
+
+    def custom(columns: Row) -> set[str]:
+        return {name for name in columns if name.startswith("custom.")}
+
+    # cf_s is in none: the list of leads shows it because it is shared, and the list of shared ones is what counts.
+    assert custom(leads) == {"custom.cf_l"}
+    assert custom(leads["contacts"]["items"]["properties"]) == {"custom.cf_c", "custom.cf_1"}
+    assert custom(leads["opportunities"]["items"]["properties"]) == {"custom.cf_o"}
+    assert custom(activities) == {"custom.cf_a", "custom.cf_1"}
+    assert {"id", "date_updated", "contacts"} <= set(leads)
+
+
+def test_columns_that_can_not_be_read_are_one_warning(
+    api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture
+) -> None:
+    lists(api, activity=[field("cf_a")])
+    api.get(f"{API}/custom_field/shared/", status_code=403, json={"error": "Forbidden"})
+    assert "custom.cf_a" in properties("activities")
+    (warning,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert warning.startswith("Columns of custom fields are left out where the fields can't be read (shared); their")
+    assert "GET /api/v1/custom_field/shared/ answered 403: «Forbidden»." in warning
+
+
+def test_a_key_that_is_not_accepted_fails_a_discover(api: requests_mock.Mocker) -> None:
+    api.get(requests_mock.ANY, status_code=401, json={"error": "Unauthorized"})
+    source = ConcurrentDeclarativeSource(None, {"api_key": KEY}, None, source_config=load_manifest())
+    with pytest.raises(
+        AirbyteTracedException, match=r"answered 401: «Unauthorized»\. Close does not accept the API key"
+    ):
+        source.discover(LOGGER, {})
+
+
+def test_values_of_leads_are_listed_with_the_names_of_their_fields(api: requests_mock.Mocker) -> None:
+    lists(api, lead=[field("cf_1"), field("cf_4")], shared=[field("cf_2")], contact=[field("cf_3")])
+    row = {**LEAD, "custom.cf_1": ["a", "b"], "custom.cf_2": 0, "custom.cf_3": None, "custom.lcf_old.1": "x"}
+    api.post(f"{API}/data/search/", json={"data": [row], "cursor": None})
+    (record,) = read("leads", start_date="2025-06-01").records
+    assert record == {
+        **row,
+        "custom_fields": [
+            {"id": "cf_1", "name": "CF_1", "value": ["a", "b"]},
+            {"id": "cf_2", "name": "CF_2", "value": 0},
+            {"id": "cf_3", "name": None, "value": None},  # the fields of contacts are not asked for
+            {"id": "lcf_old.1", "name": None, "value": "x"},
+        ],
+    }
+    assert sorted(asked(api, "/custom")) == ["/custom_field/lead/?_limit=1000", "/custom_field/shared/?_limit=1000"]
+
+
+def test_names_are_read_once_and_only_where_there_are_values(api: requests_mock.Mocker) -> None:
+    lists(api, lead=[field("cf_1")])
+    without = {**LEAD, "custom": {"Source": "Web"}, "customs.cf_1": 1, "__object_type": "lead"}
+    api.post(f"{API}/data/search/", json={"data": [without], "cursor": None})
+    assert read("leads", start_date="2025-06-01").records == [{**LEAD, "customs.cf_1": 1, "custom_fields": []}]
+    assert asked(api, "/custom") == []
+    rows = [{**LEAD, "id": f"lead_{number}", "custom.cf_1": "Web"} for number in range(5)]
+    api.post(f"{API}/data/search/", json={"data": rows, "cursor": None})
+    assert all(row["custom_fields"][0]["name"] == "CF_1" for row in read("leads", start_date="2025-06-01").records)
+    assert len(asked(api, "/custom")) == 2
+
+
+def test_names_that_can_not_be_read_are_one_warning_and_no_failure(
+    api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture
+) -> None:
+    lists(api, lead=[field("cf_1")])
+    api.get(f"{API}/custom_field/shared/", status_code=402, json={"error": "Upgrade"})
+    row = {**LEAD, "custom.cf_1": "Web", "custom.cf_2": 1}
+    api.post(f"{API}/data/search/", json={"data": [row, {**row, "id": "lead_2"}], "cursor": None})
+    reading = read("leads", start_date="2025-06-01")
+    assert reading.statuses == {"leads": "COMPLETE"}
+    assert [[one["name"] for one in row["custom_fields"]] for row in reading.records] == [["CF_1", None]] * 2
+    (warning,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert "(shared)" in warning
+    assert "answered 402: «Upgrade»" in warning

@@ -1,0 +1,288 @@
+"""Answers: the error table, what is no whole answer, how long is tried, what messages say and never say."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import logging
+from typing import Any
+
+import pytest
+import requests
+import requests_mock
+
+from source_close.run import hide
+from source_close.source import load_manifest
+from unit_tests.syncs import API, KEY, KINDS, Clock, Row, asked, read
+
+USERS = f"{API}/user/"
+ASKED = "GET /api/v1/user/"
+PAGE = {"data": [{"id": "user_1", "date_updated": "2025-06-01T00:00:00+00:00"}], "has_more": False}
+ENCODED_KEY = base64.b64encode(f"{KEY}:".encode()).decode().rstrip("=")
+NO_ANSWER = "Close could not be reached, or broke off."
+TROUBLE = "Close has trouble answering."
+# Seconds between the tries of a request that fails all the time: until a minute is over, and the wait begun then.
+PATIENCE = 60
+WAITS = [2.2, 3.4, 5.8, 10.6, 20.2, 39.4]
+TRIES = 7
+TABLE: list[tuple[list[int], str, str, str]] = [
+    ([400], "FAIL", "system_error", "Close did not understand the request."),
+    ([401], "FAIL", "config_error", "Close does not accept the API key"),
+    ([402], "FAIL", "config_error", "The organization's Close plan does not include this."),
+    ([403], "FAIL", "config_error", "has no permission to read this."),
+    (
+        [
+            404,
+            405,
+            406,
+            *range(409, 425),
+            426,
+            428,
+            430,
+            431,
+            440,
+            444,
+            *range(449, 452),
+            460,
+            463,
+            464,
+            *range(494, 500),
+        ],
+        "FAIL",
+        "system_error",
+        "Close does not know this address.",
+    ),
+    ([407], "FAIL", "config_error", "A proxy between here and Close wants a user name and a password"),
+    ([429], "RATE_LIMITED", "transient_error", "Close has asked to wait for longer than a sync should."),
+    (
+        [408, 425, 500, 501, 502, 503, 504, 505, 507, 508, 509, 511, *range(520, 528), 529, 530],
+        "RETRY",
+        "transient_error",
+        TROUBLE,
+    ),
+]
+
+
+def failure() -> tuple[str, str]:
+    """Failure type and message of a read of users."""
+    ((stream, kind, message),) = read("users", retry_seconds=PATIENCE).failures
+    assert stream == "users"
+    return kind, message
+
+
+def test_the_cases_here_are_the_manifests_table() -> None:
+    rows = load_manifest()["definitions"]["error_handler"]["response_filters"]
+    assert len(rows) == len(TABLE)
+    for row, (codes, action, kind, meaning) in zip(rows, TABLE, strict=True):
+        assert (sorted(row["http_codes"]), row["action"], row["failure_type"]) == (codes, action, kind)
+        assert meaning in row["error_message"]
+
+
+@pytest.mark.parametrize(
+    ("codes", "action", "kind", "meaning"),
+    [
+        (codes[first : first + 6], *more)
+        for codes, *more in TABLE
+        if codes not in ([401], [429])
+        for first in range(0, len(codes), 6)
+    ],
+    ids=lambda value: "-".join(map(str, value)) if isinstance(value, list) else "",
+)
+def test_what_an_answer_means_and_how_often_is_tried(
+    api: requests_mock.Mocker, codes: list[int], action: str, kind: str, meaning: str
+) -> None:
+    """Six statuses at once, each as the answer of a list of custom fields."""
+    for object_type, status in itertools.zip_longest(KINDS, codes):
+        answer: Row = {"status_code": status, "json": {"error": "Own words"}} if status else {"json": {"data": []}}
+        api.get(f"{API}/custom_field/{object_type}/", **answer)
+    failures = read("custom_fields", retry_seconds=PATIENCE).failures
+    assert len(failures) == len(codes)
+    for object_type, status, (stream, failure_type, message) in zip(KINDS, codes, failures, strict=False):
+        path = f"/custom_field/{object_type}/"
+        assert (stream, failure_type) == ("custom_fields", kind)
+        assert message.startswith(f"Stream custom_fields: GET /api/v1{path} answered {status}: «Own words». ")
+        assert meaning in message
+        assert len(asked(api, path)) == (1 if action == "FAIL" else TRIES)
+
+
+def test_a_key_that_is_not_accepted_ends_all_streams_after_one_request(api: requests_mock.Mocker) -> None:
+    api.get(requests_mock.ANY, status_code=401, json={"error": "Unauthorized"})
+    api.post(requests_mock.ANY, status_code=401, json={"error": "Unauthorized"})
+    reading = read("users", "tasks", "leads", "custom_fields")
+    assert api.call_count == 1
+    assert {stream for stream, _, _ in reading.failures} == {"users", "tasks", "leads", "custom_fields"}
+    first = asked(api)[0].partition("?")[0]
+    for stream, kind, message in reading.failures:
+        assert kind == "config_error"
+        assert (
+            message.startswith(
+                f"Stream {stream}: GET /api/v1{first} answered 401: «Unauthorized». Close does not accept the API key"
+            )
+            or first == "/data/search/"
+        )
+
+
+def test_one_stream_that_fails_does_not_keep_the_others(api: requests_mock.Mocker) -> None:
+    api.get(USERS, json=PAGE)
+    api.get(f"{API}/task/", status_code=403, json={"error": "Forbidden"})
+    reading = read("tasks", "users", start_date="2024-01-01")
+    assert reading.ids_of("users") == ["user_1"]
+    assert reading.statuses == {"tasks": "INCOMPLETE", "users": "COMPLETE"}
+    # The other windows of the stream do not ask again.
+    assert len(asked(api, "/task/")) == 1
+
+
+def test_the_waits_between_tries_grow_until_the_patience_is_at_an_end(api: requests_mock.Mocker, clock: Clock) -> None:
+    sent: list[float] = []
+
+    def trouble(request: Any, context: Any) -> str:
+        sent.append(clock.now)
+        context.status_code = 503
+        return ""
+
+    api.get(USERS, text=trouble)
+    kind, message = failure()
+    assert [round(later - earlier, 3) for earlier, later in itertools.pairwise(sent)] == WAITS
+    assert kind == "transient_error"
+    assert message == (
+        f"Stream users: {ASKED} answered 503 without a text. Close has trouble answering. status.close.com tells of "
+        "outages; the next sync goes on from the last saved state."
+    )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"status_code": 500, "json": {"error": "Server error"}},
+        {"status_code": 502, "text": "<html>"},
+        {"exc": requests.ConnectionError("Connection refused")},
+        {"exc": requests.ConnectTimeout("timed out")},
+        {"exc": requests.ReadTimeout("Read timed out. (read timeout=45)")},
+        {"exc": requests.exceptions.ChunkedEncodingError("Connection broken: IncompleteRead")},
+        {"exc": requests.exceptions.SSLError("EOF occurred in violation of protocol")},
+        {"text": '{"data": [{"id": "user_1"}, {"id": "us'},
+        {"text": "<html>Please log in</html>"},
+        {"text": ""},
+        {"text": "null"},
+        {"text": "[]"},
+        {"text": "{}"},
+        {"text": '{"data": null, "has_more": false}'},
+        {"text": '{"data": [{"no": "id"}], "has_more": false}'},
+        {"text": '{"data": ["user_1"], "has_more": false}'},
+        {"text": '{"error": "Something went wrong"}'},
+    ],
+    ids=lambda answer: " ".join(str(part) for part in answer.values())[:60] or "empty",
+)
+def test_what_is_no_whole_answer_is_asked_for_again(api: requests_mock.Mocker, answer: Row) -> None:
+    api.get(USERS, [answer, answer, {"json": PAGE}])
+    reading = read("users")
+    assert (reading.ids, reading.statuses, api.call_count) == (["user_1"], {"users": "COMPLETE"}, 3)
+
+
+@pytest.mark.parametrize(
+    ("answer", "happened"),
+    [
+        ({"exc": requests.ConnectionError("Connection refused")}, "failed: Connection refused."),
+        ({"exc": requests.ReadTimeout("Read timed out. (read timeout=45)")}, "failed: Read timed out."),
+        ({"text": '{"data": ['}, "failed: the answer (200) is no complete JSON (10 bytes"),
+        ({"text": "{}"}, "failed: the answer holds no records under data (only: nothing)."),
+    ],
+    ids=["refused", "silence", "cut short", "not a list"],
+)
+def test_an_endpoint_that_stays_dead_fails_the_stream(api: requests_mock.Mocker, answer: Row, happened: str) -> None:
+    api.get(USERS, **answer)
+    kind, message = failure()
+    assert kind == "transient_error"
+    assert message.startswith(f"Stream users: {ASKED} {happened}")
+    assert NO_ANSWER in message
+    assert api.call_count == TRIES
+
+
+def test_the_windows_of_a_stream_that_was_given_up_do_not_try_for_themselves(api: requests_mock.Mocker) -> None:
+    api.get(f"{API}/task/", status_code=503)
+    reading = read("tasks", start_date="2025-01-01", retry_seconds=PATIENCE)
+    assert reading.statuses == {"tasks": "INCOMPLETE"}
+    assert api.call_count == TRIES
+
+
+def test_patience_begins_anew_with_every_success(api: requests_mock.Mocker, clock: Clock) -> None:
+    trouble = [{"status_code": 503}] * 5  # 42 seconds
+    window = {"json": {"data": [{"id": "task_1"}], "has_more": False}}
+    api.get(f"{API}/task/", [*trouble, window, *trouble, window])
+    assert read("tasks", start_date="2025-05-10", retry_seconds=PATIENCE).statuses == {"tasks": "COMPLETE"}
+    assert clock.now - 1000 > PATIENCE
+
+
+def test_a_refusal_is_waited_out_as_told(api: requests_mock.Mocker, clock: Clock) -> None:
+    api.get(USERS, [{"status_code": 429, "headers": {"Retry-After": "7"}}, {"json": PAGE}])
+    assert read("users").ids == ["user_1"]
+    assert api.call_count == 2
+    assert 7 <= clock.now - 1000 <= 9
+
+
+def test_refusals_are_waited_out_up_to_a_ceiling(api: requests_mock.Mocker, clock: Clock) -> None:
+    api.get(USERS, status_code=429, headers={"Retry-After": "25"}, json={"error": "Too many requests"})
+    kind, message = failure()
+    assert (kind, api.call_count) == ("transient_error", 4)
+    assert 60 < clock.now - 1000 <= 90
+    assert message.startswith(
+        f"Stream users: {ASKED} answered 429: «Too many requests». Close has asked to wait for longer than"
+    )
+
+
+def test_a_single_wait_beyond_the_ceiling_is_not_begun(api: requests_mock.Mocker, clock: Clock) -> None:
+    api.get(USERS, status_code=429, headers={"Retry-After": "3600"})
+    kind, message = failure()
+    assert (kind, api.call_count, clock.now) == ("transient_error", 1, 1000)
+    assert "It asked to wait for 3600 s more." in message
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ('{"error": "text"}', "text"),
+        (
+            '{"error": {"message": "API call count exceeded", "rate_reset": 0.87}}',
+            "API call count exceeded; rate_reset: 0.87",
+        ),
+        ('{"errors": ["one", "two"]}', "one; two"),
+        ('{"errors": ["one"], "field-errors": {"a": ["x", "y"]}}', "one; a: x; a: y"),
+        ('"just a text"', "just a text"),
+        ("<html>\n  <h1>Bad   gateway</h1></html>", "<html> <h1>Bad gateway</h1></html>"),
+        ('{"error": "Ungültig – 無効"}', "Ungültig – 無効"),
+        ("x" * 1000, "x" * 300),
+    ],
+    ids=["error text", "error object", "errors", "field-errors", "a text", "HTML", "accents", "a long text"],
+)
+def test_closes_own_text_is_found_in_every_form_of_body(api: requests_mock.Mocker, body: str, text: str) -> None:
+    api.get(USERS, status_code=400, text=body)
+    assert failure()[1].startswith(f"Stream users: {ASKED} answered 400: «{text}». Close did")
+
+
+@pytest.mark.parametrize("body", ["", "{}", "[]"])
+def test_an_answer_without_a_text_says_so(api: requests_mock.Mocker, body: str) -> None:
+    api.get(USERS, status_code=404, text=body)
+    assert failure()[1].startswith(f"Stream users: {ASKED} answered 404 without a text. Close does not know")
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 418, 429, 503])
+def test_a_server_that_repeats_the_key_does_not_bring_it_into_a_message(
+    api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], status: int
+) -> None:
+    caplog.set_level(logging.INFO)
+    hide({"api_key": KEY})  # as the command does with what its files hold
+    text = f"Sorry, {KEY} (Authorization: Basic {ENCODED_KEY}==) was no good"
+    api.get(USERS, status_code=status, text=text, headers={"Retry-After": "500"} if status == 429 else {})
+    reading = read("users", retry_seconds=PATIENCE)
+    everything = f"{reading.messages} {reading.error} {caplog.text} {capsys.readouterr()}"
+    assert KEY not in everything
+    assert ENCODED_KEY not in everything
+
+
+def test_a_network_error_with_the_key_in_it_does_not_bring_it_into_a_message(
+    api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture
+) -> None:
+    hide({"api_key": KEY})
+    api.get(USERS, exc=requests.ConnectionError(f"https://{KEY}:@api.close.com refused"))
+    reading = read("users", retry_seconds=PATIENCE)
+    assert KEY not in f"{reading.messages} {reading.error} {caplog.text}"

@@ -1,0 +1,139 @@
+"""Saved states: the forms that are understood, the future, what Close has forgotten, and what a damaged one says."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from airbyte_cdk.models import FailureType
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+
+from source_close.components.state_migration import CursorStateMigration
+from unit_tests.syncs import NOW, Row
+
+WRITTEN = "2024-05-06T07:08:09.010000+00:00"
+
+
+def migrate(state: Any, position: str = "", *, is_event_log: bool = False) -> Row:
+    config = {"end": NOW, "event_log_positions": {"leads": position} if position else {}}
+    migration = CursorStateMigration("leads", "date_updated", config, retention="P30D", is_event_log=is_event_log)
+    assert migration.should_migrate(state) is bool(state)
+    return dict(migration.migrate(state))
+
+
+@pytest.mark.parametrize(
+    ("saved", "cursor"),
+    [
+        ({}, None),
+        ({"date_updated": WRITTEN}, WRITTEN),
+        ({"date_updated": "2024-05-06T07:08:09.010Z"}, WRITTEN),
+        ({"date_updated": "2024-05-06T07:08:09.010000"}, WRITTEN),
+        ({"date_updated": "2024-05-06T09:08:09.010000+02:00"}, WRITTEN),
+        ({"date_updated": "2024-05-06"}, "2024-05-06T00:00:00.000000+00:00"),
+        ({"date_updated": WRITTEN, "field_of_another_version": [1], "event_log_position": "x"}, WRITTEN),
+        ({"date_updated": WRITTEN, "closed_windows": [["2024-06-01T00:00:00Z", "2024-07-01T00:00:00Z"]]}, WRITTEN),
+        (
+            {
+                "state_type": "date-range",
+                "legacy": {},
+                "slices": [
+                    {
+                        "start": "2024-05-10T00:00:00Z",
+                        "end": "2024-06-01T00:00:00Z",
+                        "most_recent_cursor_value": "2024-05-30",
+                    },
+                    {
+                        "start": "2024-01-01T00:00:00Z",
+                        "end": "2024-05-01T00:00:00Z",
+                        "most_recent_cursor_value": WRITTEN,
+                    },
+                ],
+            },
+            WRITTEN,
+        ),
+        ({"state_type": "date-range", "slices": [{"start": "2024-01-01T00:00:00Z", "end": WRITTEN}]}, WRITTEN),
+        (
+            {
+                "use_global_cursor": False,
+                "states": [
+                    {"partition": {"object_type": "lead"}, "cursor": {"date_updated": "2024-08-01T00:00:00Z"}},
+                    {"partition": {"object_type": "contact"}, "cursor": {"date_updated": WRITTEN}},
+                ],
+                "state": {"date_updated": "2024-09-01T00:00:00Z"},
+            },
+            WRITTEN,
+        ),
+        ({"use_global_cursor": True, "state": {"date_updated": WRITTEN}, "lookback_window": 7}, WRITTEN),
+        ({"use_global_cursor": True, "lookback_window": 0}, None),
+        ({"event_log_position": WRITTEN}, None),
+        ({"__ab_no_cursor_state_message": True}, None),
+        ({"__ab_full_refresh_sync_complete": True}, None),
+    ],
+    ids=[
+        "empty",
+        "own, and the public connector's",
+        "Z",
+        "no zone",
+        "offset",
+        "date",
+        "more fields",
+        "of 0.1.0",
+        "date-range",
+        "date-range without a newest value",
+        "per partition",
+        "global cursor",
+        "of a stream without records",
+        "before the first record",
+        "no cursor",
+        "full refresh",
+    ],
+)
+def test_a_cursor_is_read_from_every_known_form(saved: Row, cursor: str | None) -> None:
+    assert migrate(saved) == ({"date_updated": cursor} if cursor else {})
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        {"date_updated": "yesterday"},
+        {"date_updated": 1714979289},
+        {"date_updated": {"value": WRITTEN}},
+        {"date_updated": "0001-01-01T00:00:00+05:00"},
+        {"date_created": WRITTEN},
+        {"cursor": WRITTEN},
+        {"state_type": "date-range", "slices": []},
+        {"state_type": "date-range", "slices": [{"start": "2024-01-01", "end": "?"}]},
+        {"states": [{"partition": {"object_type": "lead"}, "cursor": {"date_updated": "?"}}]},
+    ],
+    ids=str,
+)
+def test_a_damaged_state_says_how_to_reset(saved: Row) -> None:
+    with pytest.raises(AirbyteTracedException) as error:
+        migrate(saved)
+    assert error.value.failure_type == FailureType.config_error
+    message = str(error.value.message)
+    assert message.startswith("The saved state of stream leads can't be read (")
+    assert "Reset (clear) the stream leads and sync again: it is then read from its start date." in message
+
+
+def test_a_state_in_the_future_goes_on_from_now(caplog: pytest.LogCaptureFixture) -> None:
+    assert migrate({"date_updated": "2025-06-15T12:00:00.001Z"}) == {"date_updated": NOW}
+    assert "lies in the future. Reading goes on from now" in caplog.text
+    assert "2025-06-15 12:00:00.001000+00:00" in caplog.text
+
+
+@pytest.mark.parametrize(("reached", "is_lost"), [("2025-05-16T12:00:00Z", False), ("2025-05-16T11:59:59Z", True)])
+def test_a_gap_in_what_the_event_log_tells_is_named(
+    caplog: pytest.LogCaptureFixture, reached: str, *, is_lost: bool
+) -> None:
+    """Of the log itself, and of a stream that follows it; a list that Close keeps for ever has none."""
+    with caplog.at_level(logging.WARNING):
+        migrate({"date_updated": reached}, is_event_log=True)
+        migrate({"date_updated": "2020-01-01"}, reached)
+        migrate({"date_updated": "2020-01-01"})
+    assert len(caplog.messages) == 2 * is_lost
+    for message in caplog.messages:
+        assert "2025-05-16T11:59:59.000000+00:00" in message
+        assert "goes back 30 days to 2025-05-16T12:00:00.000000+00:00" in message
+        assert "Refresh (reset) the stream leads" in message

@@ -1,0 +1,49 @@
+"""Tasks: of all types, by their last change, the last five minutes once more."""
+
+from __future__ import annotations
+
+import requests_mock
+
+from unit_tests.syncs import API, Row, asked, read
+
+URL = f"{API}/task/"
+
+
+def task(number: int, updated: str) -> Row:
+    return {
+        "id": f"task_{number}",
+        "_type": "lead",
+        "date_created": "2024-01-01T00:00:00+00:00",
+        "date_updated": updated,
+    }
+
+
+def window(start: str, end: str) -> str:
+    return f"/task/?_limit=100&_skip=0&_type=all&date_updated__gte={start}&date_updated__lt={end}"
+
+
+def test_a_first_sync_asks_for_every_type_in_windows_of_thirty_days(api: requests_mock.Mocker) -> None:
+    api.get(URL, json={"data": [], "has_more": False})
+    reading = read("tasks", start_date="2025-05-01T06:00:00Z")
+    assert asked(api) == [
+        window("2025-05-01T06:00:00.000000+00:00", "2025-05-31T06:00:00.000000+00:00"),
+        window("2025-05-31T06:00:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00"),
+    ]
+    assert reading.states()[-1] == {"date_updated": "2025-05-01T06:00:00.000000+00:00"}
+
+
+def test_a_later_sync_reads_five_minutes_again(api: requests_mock.Mocker) -> None:
+    rows = [task(1, "2025-06-15T11:50:00+00:00"), task(2, "2025-06-15T11:59:59.999000+00:00")]
+    api.get(URL, json={"data": rows, "has_more": False})
+    reading = read("tasks", state={"tasks": {"date_updated": "2025-06-15T11:40:00.000000+00:00"}})
+    assert asked(api) == [window("2025-06-15T11:35:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")]
+    assert reading.records == rows
+    assert reading.states()[-1] == {"date_updated": "2025-06-15T11:59:59.999000+00:00"}
+
+
+def test_a_task_without_a_stamp_comes_out_and_moves_nothing(api: requests_mock.Mocker) -> None:
+    rows = [{"id": "task_1", "date_updated": None}, {"id": "task_2"}, task(3, "2025-06-15T11:50:00+00:00")]
+    api.get(URL, json={"data": rows, "has_more": False})
+    reading = read("tasks", state={"tasks": {"date_updated": "2025-06-15T11:40:00.000000+00:00"}})
+    assert reading.ids == ["task_1", "task_2", "task_3"]
+    assert reading.states()[-1] == {"date_updated": "2025-06-15T11:50:00.000000+00:00"}
