@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.forked import ForkedConnector
 from integration_tests.running import Connector
 
 KEY = "api_local"
@@ -36,5 +37,15 @@ def connect(tmp_path: Path) -> Callable[..., Connector]:
 
     def make(api: LocalCloseApi, **config: Any) -> Connector:
         return Connector({"api_key": KEY, "base_url": api.url, **config}, tmp_path)
+
+    return make
+
+
+@pytest.fixture
+def fork(tmp_path: Path) -> Callable[..., Connector]:
+    """As `connect`, without the two seconds that the start of the interpreter takes."""
+
+    def make(api: LocalCloseApi, **config: Any) -> Connector:
+        return ForkedConnector({"api_key": KEY, "base_url": api.url, **config}, tmp_path)
 
     return make

@@ -129,7 +129,7 @@ def add_lead_family(api: LocalCloseApi, by_kind: dict[str, dict[str, Any]], **mo
     return lead_id
 
 
-def test_every_type_with_one_and_several_values(make_api: MakeApi, connect: Connect) -> None:
+def test_every_type_with_one_and_several_values(make_api: MakeApi, fork: Connect) -> None:
     api = make_api(Volumes(users=3))
     expected: dict[str, dict[str, Any]] = {}
     by_kind: dict[str, dict[str, Any]] = {}
@@ -152,7 +152,7 @@ def test_every_type_with_one_and_several_values(make_api: MakeApi, connect: Conn
                 by_kind[kind][key(field)] = [value, value] if several else value
     for _ in range(3):
         add_lead_family(api, by_kind)
-    connector = connect(api)
+    connector = fork(api)
     schemas = schemas_of(connector.discover())
     assert {place: columns(schemas, place) for place in PLACES} == expected
     api.clear_requests()
@@ -173,7 +173,7 @@ def test_every_type_with_one_and_several_values(make_api: MakeApi, connect: Conn
 
 
 @pytest.mark.parametrize("lists_have_shared", [False, True])
-def test_shared_fields_where_they_are_associated(make_api: MakeApi, connect: Connect, lists_have_shared: bool) -> None:
+def test_shared_fields_where_they_are_associated(make_api: MakeApi, fork: Connect, lists_have_shared: bool) -> None:
     api = make_api(Volumes(users=2))
     api.settings.custom_field_lists_have_shared = lists_have_shared
     world = api.store.factory.world
@@ -195,7 +195,7 @@ def test_shared_fields_where_they_are_associated(make_api: MakeApi, connect: Con
             if (place := place_of.get(name.split()[0])) is not None:
                 expected[place].add(key(field))
     add_lead_family(api, {kind: dict.fromkeys(expected[place], 7) for kind, place in place_of.items()})
-    connector = connect(api)
+    connector = fork(api)
     schemas = schemas_of(connector.discover())
     assert all_columns(schemas) == expected
     assert {place: len(names) for place, names in expected.items()} == {
@@ -219,7 +219,7 @@ def test_shared_fields_where_they_are_associated(make_api: MakeApi, connect: Con
     assert set(result.ids("custom_fields")) == set(shared)
 
 
-def test_values_that_do_not_fit_are_kept(make_api: MakeApi, connect: Connect) -> None:
+def test_values_that_do_not_fit_are_kept(make_api: MakeApi, fork: Connect) -> None:
     api = make_api(Volumes(users=2))
     odd: list[Any] = ["n/a", 5, -1.5, True, [], ["a", None], [1], {"a": [1]}, "2024-13-45", ""]
     by_kind: dict[str, list[dict[str, Any]]] = {kind: [{} for _ in odd] for kind in KINDS}
@@ -232,7 +232,7 @@ def test_values_that_do_not_fit_are_kept(make_api: MakeApi, connect: Connect) ->
     unknown = {f"custom.{name}": 1 for name in ("cf_unknown", "lcf_old", "x y.z")}
     for position in range(len(odd)):
         add_lead_family(api, {kind: by_kind[kind][position] | unknown for kind in KINDS})
-    connector = connect(api)
+    connector = fork(api)
     schemas = schemas_of(connector.discover())
     result = connector.read(["leads", "activities"])
     assert_complete(result, "leads", "activities")
@@ -249,7 +249,7 @@ def test_values_that_do_not_fit_are_kept(make_api: MakeApi, connect: Connect) ->
 
 
 @pytest.mark.parametrize("number", [0, 200])
-def test_no_fields_and_many(make_api: MakeApi, connect: Connect, number: int) -> None:
+def test_no_fields_and_many(make_api: MakeApi, fork: Connect, number: int) -> None:
     api = make_api(Volumes(users=2))
     api.settings.latency = 0.1
     fields = [add_field(api, "lead", "text", name="Same name") for _ in range(number)]
@@ -263,11 +263,11 @@ def test_no_fields_and_many(make_api: MakeApi, connect: Connect, number: int) ->
     by_kind = {"lead": many, "activity": dict.fromkeys(map(key, shared), "v")}
     lead_ids = [add_lead_family(api, by_kind) for _ in range(5)]
     # Only the event log tells of this one's change, so it is read by its id.
-    first_state = connect(api).read(["leads"]).states if number else None
+    first_state = fork(api).read(["leads"]).states if number else None
     if number:
         api.store.edit(lead_ids[0], date_updated=text(now() - 20 * DAY))
     api.clear_requests()
-    connector = connect(api)
+    connector = fork(api)
     schemas = schemas_of(connector.discover())
     side_by_side = max(entry.in_flight for entry in api.requests)
     assert set(columns(schemas, "leads")) == set(many)
@@ -305,7 +305,7 @@ def test_no_fields_and_many(make_api: MakeApi, connect: Connect, number: int) ->
     assert assert_as_stored(api, again, "leads") == 5 * 2 * number
 
 
-def test_who_needs_the_definitions(make_api: MakeApi, connect: Connect) -> None:
+def test_who_needs_the_definitions(make_api: MakeApi, fork: Connect) -> None:
     """Only discover, the stream of them, and leads that have values."""
     api = make_api(Volumes(users=2, activities=30, tasks=5, events=20))
     field = add_field(api, "lead", "text")
@@ -315,7 +315,7 @@ def test_who_needs_the_definitions(make_api: MakeApi, connect: Connect) -> None:
         api.store.drop_values(field["id"], api.store.now())
         api.store.factory.world.custom_fields["lead"] = []
         assert not values(api.store.get(lead["id"]))
-    connector = connect(api)
+    connector = fork(api)
     connector.spec()
     assert api.requests == []
     connector.check()
@@ -328,14 +328,14 @@ def test_who_needs_the_definitions(make_api: MakeApi, connect: Connect) -> None:
     assert sorted(definition_requests(api)) == ["/custom_field/lead/", "/custom_field/shared/"]
 
 
-def test_changes_between_syncs(make_api: MakeApi, connect: Connect) -> None:
+def test_changes_between_syncs(make_api: MakeApi, fork: Connect) -> None:
     """Added, renamed, retyped, deleted: the second discover shows it, and no value is lost."""
     api = make_api(Volumes(users=2))
     with clock_at(api, now() - HOUR):
         renamed, retyped, deleted = (add_field(api, "lead", "text", name=name) for name in ("Old", "Typed", "Gone"))
         old_values = {key(renamed): "r", key(retyped): "12", key(deleted): "d"}
         touched, untouched = (add_lead_family(api, {"lead": old_values}) for _ in range(2))
-    connector = connect(api)
+    connector = fork(api)
     streams = ["leads", "custom_fields"]
     before = schemas_of(connector.discover())
     first = connector.read(streams)
@@ -376,9 +376,9 @@ def test_changes_between_syncs(make_api: MakeApi, connect: Connect) -> None:
     assert {row["id"] for row in during.records("custom_fields")} >= {renamed["id"], retyped["id"]}
 
 
-def test_no_right_to_read_the_definitions(make_api: MakeApi, connect: Connect) -> None:
+def test_no_right_to_read_the_definitions(make_api: MakeApi, fork: Connect) -> None:
     api = make_api(Volumes(users=2, activities=60, leads=5, custom_fields=20))
-    connector = connect(api)
+    connector = fork(api)
     everything = all_columns(schemas_of(connector.discover()))
     api.settings.forbidden = NO_RIGHT
     discovered = connector.discover()
@@ -446,28 +446,28 @@ def test_the_definitions_are_down(make_api: MakeApi, tmp_path: Path, fault: Faul
     assert set(definition_requests(api)) <= {"/custom_field/lead/", "/custom_field/shared/"}
 
 
-def test_the_definitions_stumble(make_api: MakeApi, connect: Connect) -> None:
+def test_the_definitions_stumble(make_api: MakeApi, fork: Connect) -> None:
     """An error that passes is not noticed."""
     api = make_api(Volumes(users=2, leads=5, custom_fields=4))
     for path in ("lead", "shared"):
         api.faults.add(Fault("reset", f"/custom_field/{path}/", times=2))
-    result = connect(api).read(["leads", "custom_fields"])
+    result = fork(api).read(["leads", "custom_fields"])
     assert_complete(result, "leads", "custom_fields")
     assert None not in names_on_leads(result).values()
     assert warnings_about_fields(result) == []
 
 
-def test_more_fields_than_a_page_has_rows(make_api: MakeApi, connect: Connect) -> None:
+def test_more_fields_than_a_page_has_rows(make_api: MakeApi, fork: Connect) -> None:
     """Five of the lists have pages; that of custom objects comes whole, whatever is asked for."""
     api = make_api(Volumes(users=2, custom_fields=1_050))
     forbid_after(api, 30)
-    result = connect(api).read(["custom_fields"])
+    result = fork(api).read(["custom_fields"])
     assert_complete(result, "custom_fields")
     assert set(result.ids("custom_fields")) == ids(api, "custom_fields")
     assert result.repeated("custom_fields") == []
 
 
-def test_the_stream_tells_what_the_columns_mean(make_api: MakeApi, connect: Connect) -> None:
+def test_the_stream_tells_what_the_columns_mean(make_api: MakeApi, fork: Connect) -> None:
     """All six kinds, and names of every sort; deleted and odd ones included."""
     api = make_api(Volumes(users=2, custom_fields=120))
     odd = ["", "  ", "«»\"'\\\n\t", "🦄" * 300, "x" * 20_000, "Same", "Same", "custom.cf_1", "null"]
@@ -476,7 +476,7 @@ def test_the_stream_tells_what_the_columns_mean(make_api: MakeApi, connect: Conn
         for field in (add_field(api, "lead", "choices", name=name, choices=[name, name]) for name in odd)
     }
     api.store.add("lead", **dict.fromkeys((f"custom.{field_id}" for field_id in named), "v"))
-    connector = connect(api)
+    connector = fork(api)
     schemas = schemas_of(connector.discover())
     result = connector.read(["leads", "custom_fields"])
     assert_complete(result, "leads", "custom_fields")

@@ -36,7 +36,7 @@ OVERLAP = LOOKBACK["event_log"]
 )
 def test_complete_whatever_a_date_filter_does_beside_a_cursor(
     make_api: Callable[..., LocalCloseApi],
-    connect: Callable[..., Connector],
+    fork: Callable[..., Connector],
     beside_a_cursor: Any,
     keeps_bounds: bool,
     hidden: Any,
@@ -51,7 +51,7 @@ def test_complete_whatever_a_date_filter_does_beside_a_cursor(
     young = api.store.add("Note", lead_id=None)
     start = began - 20 * DAY
     expected = ids(api, "event_log", start)
-    result = connect(api, start_date=text(start)).read(["event_log"])
+    result = fork(api, start_date=text(start)).read(["event_log"])
     assert_complete(result, "event_log")
     assert result.repeated("event_log") == []
     assert set(result.ids("event_log")) == expected
@@ -74,7 +74,7 @@ def test_complete_whatever_a_date_filter_does_beside_a_cursor(
 
 @pytest.mark.parametrize("precision", ["millisecond", "second"])
 def test_an_event_on_the_edge_of_two_windows_comes_once(
-    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector], precision: Any
+    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector], precision: Any
 ) -> None:
     """Windows of a day, whose bounds have fractions of a second that the API's filter may not see."""
     api = make_api(Volumes(users=1))
@@ -85,14 +85,14 @@ def test_an_event_on_the_edge_of_two_windows_comes_once(
             # The log stamps an event three milliseconds after the change.
             with clock_at(api, start + days * DAY + (step - 3) * MILLISECOND):
                 api.store.add("Note", lead_id=None)
-    result = connect(api, start_date=text(start)).read(["event_log"])
+    result = fork(api, start_date=text(start)).read(["event_log"])
     assert_complete(result, "event_log")
     assert set(result.ids("event_log")) == ids(api, "event_log")
     assert len(result.ids("event_log")) == 15
 
 
 def test_never_asks_for_more_than_30_days_and_warns_of_a_gap(
-    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
+    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
 ) -> None:
     api = make_api(Volumes(leads=5, activities=30, events=300))
     api.settings.event_retention_days = 100
@@ -100,7 +100,7 @@ def test_never_asks_for_more_than_30_days_and_warns_of_a_gap(
     for days in (31, 35, 39):
         with clock_at(api, now() - days * DAY):
             api.store.add("Note", lead_id=None)
-    result = connect(api, start_date=text(old)).read(["event_log"], state_of(event_log=text(old)))
+    result = fork(api, start_date=text(old)).read(["event_log"], state_of(event_log=text(old)))
     asked = now()
     assert_complete(result, "event_log")
     bounds = [moment(page["date_updated__gte"]) for page in requests_of(api, "/event/") if not page.get("_cursor")]
@@ -116,7 +116,7 @@ def test_never_asks_for_more_than_30_days_and_warns_of_a_gap(
 
 
 def test_late_reordered_and_consolidated_events_come_with_the_next_sync(
-    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
+    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
 ) -> None:
     """The newest five minutes are read again; a consolidated event comes again with its new stamp."""
     api = make_api(Volumes(users=1, activities=14))
@@ -127,7 +127,7 @@ def test_late_reordered_and_consolidated_events_come_with_the_next_sync(
     with clock_at(api, now() - 30 * SECOND):
         api.store.edit(note_id, title="second")
     before = ids(api, "event_log")
-    connector = connect(api)
+    connector = fork(api)
     first = connector.read(["event_log"])
     assert_complete(first, "event_log")
     assert set(first.ids("event_log")) == before

@@ -33,7 +33,7 @@ def small_leads(api: LocalCloseApi, count: int, day: Any, *, at_once: int = 0) -
 )
 def test_more_leads_in_one_day_than_a_chain_gives_out(
     make_api: Callable[..., LocalCloseApi],
-    connect: Callable[..., Connector],
+    fork: Callable[..., Connector],
     count: int,
     at_once: int,
     past_max_rows: Any,
@@ -44,7 +44,7 @@ def test_more_leads_in_one_day_than_a_chain_gives_out(
     api.settings.search_cursor = cursor
     small_leads(api, count, now() - 30 * DAY, at_once=at_once)
     forbid_after(api, 1_000)
-    result = connect(api).read(["leads"])
+    result = fork(api).read(["leads"])
     assert_complete(result, "leads")
     assert set(result.ids("leads")) == ids(api, "leads")
     assert len(set(result.ids("leads"))) == count
@@ -54,7 +54,7 @@ def test_more_leads_in_one_day_than_a_chain_gives_out(
 
 
 def test_a_cursor_that_dies_costs_the_pages_since(
-    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
+    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
 ) -> None:
     """Cursors live so shortly that most are dead by the next request."""
     api = make_api(Volumes(users=1, leads=3_000))
@@ -62,7 +62,7 @@ def test_a_cursor_that_dies_costs_the_pages_since(
     api.settings.latency = 0.005
     forbid_after(api, 1_000)
     start, end = now() - 300 * DAY, now()
-    result = connect(api, start_date=text(start)).read(["leads"])
+    result = fork(api, start_date=text(start)).read(["leads"])
     assert_complete(result, "leads")
     expected = ids(api, "leads", start, end)
     assert set(result.ids("leads")) == expected
@@ -72,11 +72,11 @@ def test_a_cursor_that_dies_costs_the_pages_since(
     assert len(api.requests) <= 2 * 3 * len(expected) / PAGE + 10
 
 
-def test_the_index_is_late(make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]) -> None:
+def test_the_index_is_late(make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]) -> None:
     """A lead that search shows minutes after its change comes with the sync after that."""
     api = make_api(Volumes(users=1, leads=30))
     store = api.store
-    connector = connect(api)
+    connector = fork(api)
     shown = store.add("lead")["id"]
     api.settings.search_lag = 3_600
     late = store.add("lead")["id"]

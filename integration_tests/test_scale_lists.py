@@ -24,7 +24,7 @@ def rows_over(result: Result, stream: str) -> float:
 # Newest first is what every other test reads.
 @pytest.mark.parametrize("order", ["oldest", "id", "inserted", "date_updated"])
 def test_the_order_of_lists_does_not_matter(
-    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector], order: ListOrder
+    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector], order: ListOrder
 ) -> None:
     api = make_api(Volumes(activities=1_500, tasks=900, users=1_150, leads=10))
     settings = api.settings
@@ -37,7 +37,7 @@ def test_the_order_of_lists_does_not_matter(
         "tasks": ids(api, "tasks", start, now()),
         "users": ids(api, "users"),
     }
-    result = connect(api, start_date=text(start)).read(streams)
+    result = fork(api, start_date=text(start)).read(streams)
     assert_complete(result, *streams)
     for stream in streams:
         assert set(result.ids(stream)) == expected[stream]
@@ -46,7 +46,7 @@ def test_the_order_of_lists_does_not_matter(
 
 @pytest.mark.parametrize("wording", ["old", "new"])
 def test_an_import_within_one_hour_exceeds_the_cap(
-    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector], wording: Any
+    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector], wording: Any
 ) -> None:
     """9,000 activities in an hour, of which 1,500 can be paged through; tasks likewise."""
     api = make_api(Volumes(users=1))
@@ -60,7 +60,7 @@ def test_an_import_within_one_hour_exceeds_the_cap(
         api.store.load_many("task", 1, hour + number * 1_750 * MILLISECOND)
     windows = 12
     start = hour + 40 * DAY - windows * 30 * DAY + HOUR
-    result = connect(api, start_date=text(start), attribution_window_hours=0).read(["activities", "tasks"])
+    result = fork(api, start_date=text(start), attribution_window_hours=0).read(["activities", "tasks"])
     assert_complete(result, "activities", "tasks")
     for stream, path, rows in (("activities", "/activity/", 9_000), ("tasks", "/task/", 2_000)):
         assert set(result.ids(stream)) == ids(api, stream)
@@ -69,7 +69,7 @@ def test_an_import_within_one_hour_exceeds_the_cap(
 
 
 def test_one_timestamp_of_several_types_exceeds_the_cap(
-    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
+    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
 ) -> None:
     """3,000 activities at one midnight, of which 1,000 can be paged through, and 1,500 tasks of which 500 can."""
     api = make_api(Volumes(users=1, activities=300, tasks=90))
@@ -79,7 +79,7 @@ def test_one_timestamp_of_several_types_exceeds_the_cap(
         api.store.load_many(kind, 500, midnight, lead_id=None)
     api.store.load_many("task", 1_500, midnight)
     end = now()
-    result = connect(api, start_date=text(end - 366 * DAY)).read(["activities", "tasks"])
+    result = fork(api, start_date=text(end - 366 * DAY)).read(["activities", "tasks"])
     assert_complete(result, "activities", "tasks")
     for stream in ("activities", "tasks"):
         assert set(result.ids(stream)) == ids(api, stream, None, end)
@@ -88,7 +88,7 @@ def test_one_timestamp_of_several_types_exceeds_the_cap(
 
 @pytest.mark.parametrize("leads", [60, 0])
 def test_one_timestamp_of_one_type_exceeds_the_cap(
-    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector], leads: int
+    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector], leads: int
 ) -> None:
     """3,000 meetings at one midnight: complete by way of their leads; without leads a failure that names the moment."""
     api = make_api(Volumes(users=1, leads=leads, activities=300))
@@ -96,7 +96,7 @@ def test_one_timestamp_of_one_type_exceeds_the_cap(
     midnight = now().replace(hour=0, minute=0, second=0, microsecond=0) - 50 * DAY
     api.store.load_many("Meeting", 3_000, midnight)
     end = now()
-    result = connect(api).read(["activities"])
+    result = fork(api).read(["activities"])
     if leads:
         assert_complete(result, "activities")
         assert set(result.ids("activities")) == ids(api, "activities", end - 366 * DAY, end)
@@ -108,7 +108,7 @@ def test_one_timestamp_of_one_type_exceeds_the_cap(
 
 
 def test_sparse_years_cost_a_request_for_30_days(
-    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
+    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
 ) -> None:
     end = now()
     start = end - 3_650 * DAY
@@ -118,7 +118,7 @@ def test_sparse_years_cost_a_request_for_30_days(
         "tasks": ids(api, "tasks", start, end),
         "leads": ids(api, "leads", start, end),
     }
-    result = connect(api, start_date=text(start)).read(["activities", "tasks", "leads", "event_log"])
+    result = fork(api, start_date=text(start)).read(["activities", "tasks", "leads", "event_log"])
     assert_complete(result, *expected)
     for stream, wanted in expected.items():
         assert set(result.ids(stream)) == wanted
@@ -127,7 +127,7 @@ def test_sparse_years_cost_a_request_for_30_days(
     assert len(api.requests) <= 3 * windows + 31, "the event log is read by the day, for 30 days"
 
 
-def test_request_budget(make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]) -> None:
+def test_request_budget(make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]) -> None:
     """20,000 activities: at most 1.25 requests for each page that they fill, no row twice."""
     rows = 20_000
     api = make_api(Volumes(users=1))
@@ -136,7 +136,7 @@ def test_request_budget(make_api: Callable[..., LocalCloseApi], connect: Callabl
     api.store.load_many("Created", rows - 2_000, end - 300 * DAY, end, lead_id=None)
     # Busy days among quiet months, as imports make them.
     api.store.load_many("TaskCompleted", 2_000, end - 100 * DAY, end - 99 * DAY, lead_id=None)
-    result = connect(api).read(["activities"])
+    result = fork(api).read(["activities"])
     assert_complete(result, "activities")
     assert set(result.ids("activities")) == ids(api, "activities")
     assert len(result.ids("activities")) <= 1.02 * rows
@@ -144,7 +144,7 @@ def test_request_budget(make_api: Callable[..., LocalCloseApi], connect: Callabl
 
 
 def test_nothing_is_missed_while_data_moves(
-    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
+    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
 ) -> None:
     """Rows are edited, deleted and added before every second request; pages slip, and nothing may slip through."""
     api = make_api(Volumes(users=1, leads=400, activities=3_000, tasks=2_000))
@@ -170,7 +170,7 @@ def test_nothing_is_missed_while_data_moves(
             store.add("task")
 
     end = api.store.on_request(change)
-    connector = connect(api, start_date=text(start), attribution_window_hours=0)
+    connector = fork(api, start_date=text(start), attribution_window_hours=0)
     first = connector.read(streams)
     end()
     second = connector.read(streams, first.states)

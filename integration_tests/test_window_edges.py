@@ -44,9 +44,7 @@ def around(api: LocalCloseApi, stream: str, at: datetime) -> list[str]:
 
 
 @pytest.mark.parametrize("precision", ["millisecond", "second"])
-def test_lower_bounds(
-    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector], precision: str
-) -> None:
+def test_lower_bounds(make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector], precision: str) -> None:
     """Of the first sync: start_date (less the attribution window); of the next: the saved cursor less the overlap."""
     api = make_api(Volumes(users=1))
     api.settings.filter_precision = precision  # type: ignore[assignment]
@@ -56,7 +54,7 @@ def test_lower_bounds(
     last = now().replace(microsecond=500_000) - DAY
     for stream in KINDS:
         stamped(api, stream, last)
-    connector = connect(api, start_date=text(start), attribution_window_hours=WINDOW_HOURS)
+    connector = fork(api, start_date=text(start), attribution_window_hours=WINDOW_HOURS)
     first = connector.read(list(KINDS))
     assert_complete(first, *KINDS)
     for stream, (before, at, after) in edges.items():
@@ -81,7 +79,7 @@ def test_lower_bounds(
 
 @pytest.mark.parametrize("precision", ["millisecond", "second"])
 def test_upper_bound_is_the_beginning_of_the_sync(
-    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector], precision: str
+    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector], precision: str
 ) -> None:
     """What is stamped at the bound or after it comes with the next sync, and nothing moves the cursor past it."""
     api = make_api(Volumes(users=1))
@@ -104,7 +102,7 @@ def test_upper_bound_is_the_beginning_of_the_sync(
 
     end = api.store.on_request(put_records_on_the_bounds)
     # Less than 30 days, so that there is one window.
-    connector = connect(api, start_date=text(now() - 20 * DAY), attribution_window_hours=0)
+    connector = fork(api, start_date=text(now() - 20 * DAY), attribution_window_hours=0)
     began = now()
     first = connector.read(list(KINDS))
     end()
@@ -142,7 +140,7 @@ def _search_bound(body: dict[str, object]) -> str:
 
 
 def test_a_future_activity_comes_when_its_time_has_come(
-    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
+    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
 ) -> None:
     """A meeting's date_created is its start: it may lie ahead, and must not take the cursor along."""
     api = make_api(Volumes(users=1))
@@ -158,7 +156,7 @@ def test_a_future_activity_comes_when_its_time_has_come(
 
     past = stamped(api, "activities", now() - 2 * HOUR)
     api.store.on_request(book)
-    connector = connect(api, start_date=text(now() - 20 * DAY), attribution_window_hours=0)
+    connector = fork(api, start_date=text(now() - 20 * DAY), attribution_window_hours=0)
     first = connector.read(["activities"])
     assert_complete(first, "activities")
     assert first.ids("activities") == [past]

@@ -22,6 +22,7 @@ from source_close.source import SourceClose
 
 # Records are many objects without cycles: with the default of 700 an eighth of the time goes into looking for some.
 _GC_THRESHOLD = (50_000, 50, 100)
+_BYTES_AT_ONCE = 1 << 18  # with each write the readers may take the interpreter's lock
 
 
 class CloseEntrypoint(AirbyteEntrypoint):
@@ -37,15 +38,23 @@ class CloseEntrypoint(AirbyteEntrypoint):
 
     def read(self, *args: Any) -> Iterator[AirbyteMessage]:
         """Write the records, each in its place among the other messages, and yield those."""
-        for message in super().read(*args):
-            line = line_of(message.record) if message.record is not None else None
-            if line is None:
-                yield message
-            else:
-                with PRINT_BUFFER.lock:  # other threads write their logs there
-                    if PRINT_BUFFER.buffer.tell():
-                        PRINT_BUFFER.flush()
-                    self._output.write(line)
+        lines = bytearray()
+        try:
+            for message in super().read(*args):
+                line = line_of(message.record) if message.record is not None else None
+                if line is None or len(lines) > _BYTES_AT_ONCE or PRINT_BUFFER.buffer.tell():
+                    self._write(lines)
+                lines += line or b""
+                if line is None:
+                    yield message
+        finally:
+            self._write(lines)
+
+    def _write(self, lines: bytearray) -> None:
+        with PRINT_BUFFER.lock:  # other threads write their logs there
+            self._output.write(lines)
+            lines.clear()
+            PRINT_BUFFER.flush()
 
     @staticmethod
     def set_up_secret_filter(config: Any, connection_specification: Any) -> None:

@@ -183,7 +183,7 @@ def test_columns_that_can_not_be_read_are_one_warning(
     api.get(f"{API}/custom_field/shared/", status_code=403, json={"error": "Forbidden"})
     assert "custom.cf_a" in properties("activities")
     (warning,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
-    assert warning.startswith("Columns of custom fields are left out where the fields can't be read (shared); their")
+    assert warning.startswith("Custom fields that can't be read (shared) have no columns; their")
     assert "GET /api/v1/custom_field/shared/ answered 403: «Forbidden»." in warning
 
 

@@ -70,9 +70,8 @@ class ChangesRetriever:
                 if answer_of(self.by_ids_requester.send_request(path=f"{record_id}/")).get("id") != record_id:
                     del alive[record_id]
             dead = [(one, gone) for one in ids if (gone := changes[one]) and one not in alive]
-            yield [alive[one] for one in alive if one not in emitted] + [
-                self._tombstone(one, *gone) for one, gone in dead
-            ]
+            living = [alive[one] for one in alive if one not in emitted]
+            yield living + [self._tombstone(one, *gone) for one, gone in dead]
 
     def _tombstone(self, record_id: str, moment: datetime, date_created: str | None) -> Row:
         # Destinations keep the row with the newest cursor value, so it has the record's own creation date where that is

@@ -42,9 +42,7 @@ class CustomFieldsSchemaLoader(SchemaLoader):
     def get_json_schema(self) -> Mapping[str, Any]:
         """The schema."""
         schema = deepcopy(dict(self.schema_loader.get_json_schema()))
-        problem = (
-            "Columns of custom fields are left out where the fields can't be read (%s); their values come all the same."
-        )
+        problem = "Custom fields that can't be read (%s) have no columns; their values come all the same."
         kinds = {*self.places, _SHARED} if self.config["custom_field_columns"] else ()
         for row in read_fields(self.fields, kinds, problem, self.config):
             links = [link.get("object_type") for link in row.get("associations") or ()]
@@ -67,12 +65,9 @@ class CustomFieldsSchemaLoader(SchemaLoader):
             value = {"type": ["array", "null"], "items": value}
             traits.append("several values")
         choices = ", ".join(str(choice) for choice in row.get("choices") or ())
-        parts = [
-            f"Custom field «{name}» ({', '.join(traits)}).",
-            row.get("description"),
-            choices and f"Choices: {choices}.",
-        ]
-        return {**value, "title": name, "description": " ".join(str(part) for part in parts if part)}
+        parts = [row.get("description"), choices and f"Choices: {choices}."]
+        about = " ".join([f"Custom field «{name}» ({', '.join(traits)}).", *(str(part) for part in parts if part)])
+        return {**value, "title": name, "description": about}
 
 
 @dataclass
@@ -104,9 +99,7 @@ class CustomFieldsTransformation(RecordTransformation):
     def _field_names(self) -> Mapping[str, str | None]:
         with self._lock:
             if self._names is None:
-                problem = (
-                    "Custom values of leads come without the names of their fields where these can't be read (%s)."
-                )
+                problem = "Custom values of leads come without names where their fields can't be read (%s)."
                 rows = read_fields(self.fields, self.kinds, problem, self.config)
                 self._names = {row["id"]: row.get("name") for row in rows}
             return self._names

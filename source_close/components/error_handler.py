@@ -18,8 +18,7 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from source_close.components.rate_limiter import seconds_told
 from source_close.sync import KEY_REFUSED, Sync
 
-_ANSWER = "close_answer"
-_BAD_REQUEST, _UNAUTHORIZED, _LONGEST_QUOTE = 400, 401, 300
+_ANSWER, _BAD_REQUEST, _UNAUTHORIZED, _LONGEST_QUOTE = "close_answer", 400, 401, 300
 
 
 class UnreadableAnswerError(requests.RequestException):

@@ -47,11 +47,9 @@ class CursorStateMigration(StateMigration):
             if not moments and {key for key in stream_state if not key.startswith("__ab_")} - _SAYS_NOTHING:
                 raise ValueError(f"no {self.cursor_field} in it")  # noqa: TRY301 - one sentence for all that is wrong
         except (AttributeError, TypeError, ValueError) as error:
-            problem = (
-                f"The saved state of stream {self.name} can't be read ({error}). It was damaged, or made by another"
-            )
+            problem = f"The saved state of stream {self.name} can't be read ({error}). It was damaged, or made by"
             advice = f"Reset (clear) the stream {self.name} and sync again: it is then read from its start date."
-            message = f"{problem} connector. {advice}"
+            message = f"{problem} another connector. {advice}"
             raise AirbyteTracedException(message, message, FailureType.config_error) from error
         end, position = parse_moment(self.config["end"]), self.config["event_log_positions"].get(self.name)
         earliest, cursor = end - parse_duration(self.retention), min(moments, default=None)
