@@ -117,7 +117,7 @@ def definition_requests(api: LocalCloseApi) -> list[str]:
 
 
 def warnings_about_fields(result: Result) -> list[str]:
-    return [line for line in result.logs("WARN") if "ustom field" in line or "names of their fields" in line]
+    return [line for line in result.logs("WARN") if "ustom field" in line or "without names where their fields" in line]
 
 
 def add_lead_family(api: LocalCloseApi, by_kind: dict[str, dict[str, Any]], **more: Any) -> str:
