@@ -205,3 +205,10 @@ def test_the_file_map_has_every_module() -> None:
     modules = {file.name for file in (ROOT / "source_close").glob("*.py")} - {"__init__.py"}
     assert modules - named == set()
     assert all(any(ROOT.glob(f"*/**/{name}")) for name in named)
+
+
+def test_the_table_of_components_has_every_class_that_the_manifest_names() -> None:
+    named = set(re.findall(r"class_name: [\w.]+\.(\w+)", (ROOT / "manifest.yaml").read_text()))
+    rows = table((ROOT / "docs" / "architecture.md").read_text(), "What is ours")
+    listed = {name for row in rows for name in re.findall(r"`(\w+)`", row["ours"])}
+    assert named - listed == set()

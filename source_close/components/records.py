@@ -27,9 +27,7 @@ class DataExtractor(RecordExtractor):
 
 @dataclass
 class HasMorePaginationStrategy(OffsetIncrement):
-    """Goes on as long as Close says ``has_more``; ``OffsetIncrement`` never ends on a list that ignores ``_limit``."""
-
-    extractor: RecordExtractor | None = None
+    """Goes on as long as Close says ``has_more``; ``OffsetIncrement`` ends at a page shorter than it asked for."""
 
     def next_page_token(self, response: requests.Response, *args: Any, **options: Any) -> int | None:
         """The next ``_skip``."""
