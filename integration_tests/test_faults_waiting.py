@@ -29,6 +29,7 @@ MANIFEST = Path(__file__).resolve().parent.parent / "manifest.yaml"
 FIVE_MINUTES = 300.0
 TEN_MINUTES = 600.0
 READ_TIMEOUT = 45.0
+LONGEST_WAIT = 156.0
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_a_dead_endpoint_is_given_up_within_ten_minutes(
     api.faults.add(fault)
     result = without_waits(api.url).read(["users"])
     assert 200 < took(result, "users") < TEN_MINUTES - READ_TIMEOUT
-    assert longest_silence(result) <= READ_TIMEOUT * 4
+    assert longest_silence(result) <= LONGEST_WAIT
     [error] = result.errors
     assert error["failure_type"] == "transient_error"
     assert 8 <= len(api.requests) <= 40, "the waits grow"
