@@ -56,7 +56,7 @@ unit: $(READY) ## unit tests
 
 integration: $(READY) ## the connector against the local Close API
 	$(call say,Integration tests)
-	@$(PY) -m pytest -q -n $(JOBS) integration_tests $(ARGS)
+	@$(PY) -m pytest -q -n $(JOBS) --dist worksteal integration_tests $(ARGS)
 
 bench: $(READY) ## speed, memory and completeness next to tap-closeio (ARGS=--all: all parts)
 	@$(PY) -m benchmarks.run $(ARGS)
@@ -75,7 +75,7 @@ $(call say,Integration tests on the $(1) airbyte-cdk)
 @build/cdk-$(1)/bin/python -m pip install --quiet --upgrade "airbyte-cdk$(2)"
 @build/cdk-$(1)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 @build/cdk-$(1)/bin/python -m pip list | grep airbyte-cdk
-@build/cdk-$(1)/bin/python -m pytest -q -n $(JOBS) integration_tests $(ARGS)
+@build/cdk-$(1)/bin/python -m pytest -q -n $(JOBS) --dist worksteal integration_tests $(ARGS)
 endef
 CDK_OLDEST := $(shell sed -n 's/.*"airbyte-cdk>=\([0-9.]*\),.*/\1/p' pyproject.toml)
 CDK_BELOW := $(shell sed -n 's/.*"airbyte-cdk>=[0-9.]*,\(<[0-9]*\)".*/\1/p' pyproject.toml)

@@ -42,10 +42,10 @@ def connect(tmp_path: Path) -> Callable[..., Connector]:
 
 
 @pytest.fixture
-def fork(tmp_path: Path) -> Callable[..., Connector]:
+def fork(tmp_path: Path) -> Callable[..., ForkedConnector]:
     """As `connect`, without the two seconds that the start of the interpreter takes."""
 
-    def make(api: LocalCloseApi, **config: Any) -> Connector:
+    def make(api: LocalCloseApi, **config: Any) -> ForkedConnector:
         return ForkedConnector({"api_key": KEY, "base_url": api.url, **config}, tmp_path)
 
     return make

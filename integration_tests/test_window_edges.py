@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.forked import ForkedConnector
 from integration_tests.running import Connector
 from integration_tests.truth import (
     DAY,
@@ -79,7 +80,7 @@ def test_lower_bounds(make_api: Callable[..., LocalCloseApi], fork: Callable[...
 
 @pytest.mark.parametrize("precision", ["millisecond", "second"])
 def test_upper_bound_is_the_beginning_of_the_sync(
-    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector], precision: str
+    make_api: Callable[..., LocalCloseApi], fork: Callable[..., ForkedConnector], precision: str
 ) -> None:
     """What is stamped at the bound or after it comes with the next sync, and nothing moves the cursor past it."""
     api = make_api(Volumes(users=1))
@@ -116,6 +117,8 @@ def test_upper_bound_is_the_beginning_of_the_sync(
             assert first.ids(stream) == [before]
             assert saved_cursor(first, stream) == bounds[stream] - MILLISECOND
         assert saved_cursor(first, stream) <= bounds[stream]
+    # A filter that is cut to the second hides what was stamped within the second in which the sync begins.
+    connector.now = lambda: now() + timedelta(seconds=1)
     second = connector.read(list(KINDS), first.states)
     assert_complete(second, *KINDS)
     for stream in KINDS:
