@@ -19,7 +19,7 @@ from integration_tests.warehouse import DELETED_AT, FOLLOWING, Clock, Warehouse
 
 # The event log tells nothing of these, so that one that went with its lead, or moved with it, is not known of.
 UNLOGGED = {"Created", "ImportUpdate"}
-SYNCS = 45
+SYNCS = 32
 EDITED = ("Note", "Call", "Email", "SMS", "Meeting", "CustomActivity", "FormSubmission", "WhatsAppMessage")
 
 

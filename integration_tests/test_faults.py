@@ -143,10 +143,10 @@ def test_a_broken_body_that_stays_has_a_clear_message(api: LocalCloseApi, tmp_pa
 
 @pytest.mark.parametrize("status", [402, 403])
 def test_a_forbidden_stream_ends_incomplete_and_the_others_complete(
-    status: int, api: LocalCloseApi, connect: Connect
+    status: int, api: LocalCloseApi, tmp_path: Path
 ) -> None:
     api.settings.forbidden = {"/custom_field/": status, "/task/": status}
-    result = connect(api, start_date=START, capture_changes=False).read()
+    result = forked(api, tmp_path, capture_changes=False).read()
     assert result.exit_code == 1
     messages = {error["stream_descriptor"]["name"]: error["message"] for error in result.errors}
     assert len(result.errors) == len(messages)
@@ -164,11 +164,11 @@ def test_a_forbidden_stream_ends_incomplete_and_the_others_complete(
     assert "Traceback" not in result.output
 
 
-def test_a_key_that_is_deleted_meanwhile_stops_everything(make_api: MakeApi, connect: Connect) -> None:
+def test_a_key_that_is_deleted_meanwhile_stops_everything(make_api: MakeApi, tmp_path: Path) -> None:
     workers = 4
     api = make_api(Volumes(activities=3_000, leads=500, tasks=3_000, events=2_000, users=900, custom_fields=2))
     api.faults.add(Fault("status", status=401, body={"error": "Unauthorized"}, after=10))
-    result = connect(api, start_date=START, num_workers=workers).read()
+    result = forked(api, tmp_path, num_workers=workers).read()
     assert result.exit_code == 1
     assert {error["failure_type"] for error in result.errors} == {"config_error"}
     assert len(result.errors) == len({error["stream_descriptor"]["name"] for error in result.errors})
@@ -182,10 +182,10 @@ def test_a_key_that_is_deleted_meanwhile_stops_everything(make_api: MakeApi, con
     assert "Traceback" not in result.output
 
 
-def test_a_400_that_nobody_expected_is_quoted_and_not_tried_again(api: LocalCloseApi, connect: Connect) -> None:
+def test_a_400_that_nobody_expected_is_quoted_and_not_tried_again(api: LocalCloseApi, tmp_path: Path) -> None:
     wording = {"errors": ["Bad query"], "field-errors": {"date_updated__gte": "Is out of fashion"}}
     api.faults.add(Fault("status", "/task/", status=400, body=wording))
-    result = connect(api, start_date=START).read()
+    result = forked(api, tmp_path).read()
     assert result.exit_code == 1
     assert [error["stream_descriptor"]["name"] for error in result.errors] == ["tasks"]
     assert (
@@ -234,9 +234,9 @@ def test_a_429_is_obeyed_in_all_its_forms(
         assert third - second >= seconds
 
 
-def test_a_429_that_asks_for_hours_says_so(api: LocalCloseApi, connect: Connect) -> None:
+def test_a_429_that_asks_for_hours_says_so(api: LocalCloseApi, tmp_path: Path) -> None:
     api.faults.add(Fault("rate_limit", "/activity/", after=1, seconds=7_200.0))
-    result = connect(api, start_date=START).read()
+    result = forked(api, tmp_path).read()
     assert result.exit_code == 1
     assert [error["stream_descriptor"]["name"] for error in result.errors] == ["activities"]
     assert [error["failure_type"] for error in result.errors] == ["transient_error"]
@@ -245,7 +245,7 @@ def test_a_429_that_asks_for_hours_says_so(api: LocalCloseApi, connect: Connect)
     assert_all_there(api, result, *set(STREAMS) - {"activities"})
 
 
-def test_a_record_without_a_readable_cursor_is_emitted_and_told_of(make_api: MakeApi, connect: Connect) -> None:
+def test_a_record_without_a_readable_cursor_is_emitted_and_told_of(make_api: MakeApi, tmp_path: Path) -> None:
     api = make_api()
     broken: list[dict[str, Any]] = [{"id": "x_1"}, {"id": "x_2", "date_updated": None, "date_created": "yesterday"}]
     yesterday = now() - DAY
@@ -254,7 +254,7 @@ def test_a_record_without_a_readable_cursor_is_emitted_and_told_of(make_api: Mak
         newest = {"id": "x_3", "date_updated": text(yesterday), "date_created": text(yesterday)}
         body = {"data": [newest, *broken], "has_more": False, "cursor": None, "cursor_next": None}
         api.faults.add(Fault("status", PATHS[stream], status=200, body=body, times=1, when=partial(holds, yesterday)))
-    result = connect(api, start_date=START, capture_changes=False).read(streams)
+    result = forked(api, tmp_path, capture_changes=False).read(streams)
     assert_complete(result, *streams)
     for stream in streams:
         assert set(result.ids(stream)) >= {"x_1", "x_2", "x_3"}, stream

@@ -12,6 +12,7 @@ import pytest
 from integration_tests.close_api import Fault, LocalCloseApi, Volumes
 from integration_tests.forked import ForkedConnector
 from integration_tests.running import Result
+from integration_tests.truth import DAY, now, text
 
 MakeApi = Callable[..., LocalCloseApi]
 
@@ -39,7 +40,7 @@ def assert_hidden(result: Result) -> None:
 
 
 def connector(api: LocalCloseApi, folder: Path, **config: Any) -> ForkedConnector:
-    config = {"api_key": KEY, "base_url": api.url, "start_date": "2020-01-01", **config}
+    config = {"api_key": KEY, "base_url": api.url, "start_date": text(now() - 50 * DAY), **config}
     return ForkedConnector(config, folder, retry_seconds=0.6, faster=20)
 
 

@@ -25,7 +25,7 @@ def test_limits_are_met_without_being_hit(
     api.settings.rate_limit_header = header
     api.settings.rate_limit_reply_header = header
     api.settings.latency = 0.05
-    rows = 22_000
+    rows = 15_000
     api.store.load_many("Created", rows, now() - 300 * DAY, now() - DAY, lead_id=None)
     result = connect(api).read(["activities"])
     assert_complete(result, "activities")
