@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -81,11 +82,18 @@ def _context() -> ForkServerContext:
     return context
 
 
+def send_output_to(output: Connection) -> None:
+    """Let what this process prints go there, as if it had begun that way."""
+    os.dup2(output.fileno(), 1)
+    os.dup2(output.fileno(), 2)
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - as long as the process lives
+    vars(sys)["__stdout__"] = sys.stdout
+
+
 def _run(
     arguments: tuple[str, ...], output: Connection, now: datetime | None, faster: float, skips_waits: bool
 ) -> None:
-    os.dup2(output.fileno(), 1)
-    os.dup2(output.fileno(), 2)
+    send_output_to(output)
     if skips_waits:
         _skip_waits(time_machine.travel(now or datetime.now(timezone.utc), tick=True).start().shift)
     else:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import sysconfig
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,11 +84,12 @@ _BODY = {"CONNECTION_STATUS": "connectionStatus"}
 
 @dataclass
 class Connector:
-    """The command with a config, and a folder for its files."""
+    """The command with a config, and a folder for its files; streams are read incrementally but for `sync_modes`."""
 
     config: dict[str, Any]
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
+    sync_modes: dict[str, str] = field(default_factory=dict)
 
     def spec(self) -> Result:
         """Run `spec`."""
@@ -134,7 +135,7 @@ class Connector:
 
     def read_arguments(self, streams: Sequence[str], state: list[dict[str, Any]] | None) -> list[str]:
         arguments = ["read", "--config", self.write("config", self.config)]
-        arguments += ["--catalog", self.write("catalog", catalog_of(streams))]
+        arguments += ["--catalog", self.write("catalog", catalog_of(streams, self.sync_modes))]
         return arguments if state is None else [*arguments, "--state", self.write("state", state)]
 
     def write(self, name: str, content: Any) -> str:
@@ -156,8 +157,8 @@ def _messages(lines: list[bytes]) -> list[Message]:
     return found
 
 
-def catalog_of(streams: Sequence[str]) -> dict[str, Any]:
-    """A configured catalog that reads `streams` incrementally."""
+def catalog_of(streams: Sequence[str], sync_modes: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """A configured catalog that reads `streams` incrementally, but for those whose mode is given."""
     return {
         "streams": [
             {
@@ -166,7 +167,7 @@ def catalog_of(streams: Sequence[str]) -> dict[str, Any]:
                     "json_schema": {},
                     "supported_sync_modes": ["full_refresh", "incremental"],
                 },
-                "sync_mode": "incremental",
+                "sync_mode": (sync_modes or {}).get(name, "incremental"),
                 "destination_sync_mode": "append_dedup",
                 "cursor_field": ["date_created" if name == "activities" else "date_updated"],
                 "primary_key": [["id"]],

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -40,13 +41,24 @@ _CONTEXT = get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     ["integration_tests.forked_warm", "integration_tests.soak_reader", "integration_tests.close_api"]
 )
-_ACTIONS = ("add", "add", "lead", "task", "task done", "activity", "other", "delete", "merge", "moved")
+# What an event may hold in place of the texts that tell what it is about.
+_ODD: tuple[dict[str, Any], ...] = (
+    {"object_type": None},
+    {"object_id": ["acti_1"]},
+    {"action": 7},
+    {"object_type": "spaceship"},
+    {"object_id": "acti_never_there", "action": "vanished"},
+    {"action": "merged", "meta": None},
+    {"data": None, "previous_data": "text", "meta": 7},
+)
+_ACTIONS = ("odd", "add", "add", "lead", "task", "task done", "activity", "other", "delete", "merge", "moved")
 _LATE_SHARE = 0.3
 _NO_EVENTS = {"Created", "ImportUpdate"}
 _ATTRIBUTION_HOURS = 24
 _MOST_KILLS = 3
 # About as many as a first read prints.
 _LINES = 400
+_EARLY_SHARE, _EARLY_SECONDS, _NEVER = 0.3, 1.0, 3_600.0
 # Above every lag that a world may have, and every difference of clocks.
 _UNTIL_ALL_IS_VISIBLE = 900.0
 _DELETED_AT = "_ab_cdc_deleted_at"
@@ -74,6 +86,7 @@ def faults(rng: Random) -> list[Fault]:
         {"kind": "empty"},
         {"kind": "hang", "seconds": 0.05},
         {"kind": "slow", "seconds": 0.05},
+        {"kind": "stall"},
     ]
     rng.shuffle(kinds)
     return [Fault(**kind, probability=FAULTY_SHARE / len(kinds)) for kind in kinds]
@@ -87,6 +100,7 @@ def settings(rng: Random, clock: SharedClock) -> Settings:
     made.task_order = rng.choice((*orders, "date_updated"))
     made.user_order = rng.choice(orders)
     made.max_skip |= {"activity": rng.choice((30, 60, 250_000)), "task": rng.choice((30, 60, None))}
+    made.rows_by_id = rng.choice((None, 3, 20))
     made.error_wording = rng.choice(("old", "new"))
     made.filter_precision = rng.choice(("millisecond", "second"))
     made.filter_needs_lead = rng.choice(("ignore", "reject"))
@@ -130,7 +144,7 @@ class Changes:
             with self.store.lock:
                 self.change()
 
-    def change(self) -> None:
+    def change(self) -> None:  # noqa: C901 - a case for each kind of change
         """Make one change."""
         rng, store = self.rng, self.store
         leads = list(store.leads.visible.records.keys() & store.objects.keys())
@@ -158,6 +172,8 @@ class Changes:
                 store.merge(*rng.sample(leads, 2))
             case "moved" if self.late_changes:
                 self.move_meeting()
+            case "odd":
+                store.log_event(**rng.choice(_ODD))
             case _:
                 return
         self.done.append(action)
@@ -276,9 +292,12 @@ class Run:
     def sync(self, rng: Random) -> None:
         """Read to the end, after being killed none to three times."""
         kills = rng.choice((0, 0, 1, 1, 2, _MOST_KILLS))
-        for kill_after in [*(rng.randint(1, _LINES) for _ in range(kills)), None]:
+        ends: list[tuple[int | None, float | None]] = [(rng.randint(1, _LINES), None) for _ in range(kills)]
+        if rng.random() < _EARLY_SHARE:
+            ends.insert(0, (None, rng.uniform(0, _EARLY_SECONDS)))
+        for end in [*ends, (None, None)]:
             self.began = self.clock.now()
-            lines, killed = self.read(kill_after)
+            lines, killed = self.read(*end)
             messages = self.destination.take(lines)
             if not killed:
                 break
@@ -289,14 +308,16 @@ class Run:
             others = [line.decode() for line in lines if not line.startswith(b"{")]
             raise LostError("\n".join([f"A read ended with {ended}", *errors, *others]))
 
-    def read(self, kill_after: int | None) -> tuple[list[bytes], bool]:
-        """The lines of one read, and whether it was killed after so many of them."""
+    def read(self, kill_after: int | None, interrupt_after: float | None) -> tuple[list[bytes], bool]:
+        """The lines of one read, and whether it was killed after so many of them, or interrupted after seconds."""
         config = {"api_key": "api_local", "base_url": self.api.url, **self.config}
         reading = Reading(config, catalog_of(self.streams), self.destination.state, **self.reading)
         receiver, sender = _CONTEXT.Pipe(duplex=False)
         process = _CONTEXT.Process(target=read, args=(reading, sender))
         process.start()
         sender.close()
+        interrupt = threading.Timer(interrupt_after or _NEVER, os.kill, (process.pid, signal.SIGINT))
+        interrupt.start()
         lines: list[bytes] = []
         with os.fdopen(os.dup(receiver.fileno()), "rb") as output:
             receiver.close()
@@ -306,9 +327,11 @@ class Run:
                     os.kill(process.pid, signal.SIGKILL)
                     break
         process.join()
+        interrupt.cancel()
         now = self.clock.now().isoformat(timespec="milliseconds")
         self.note(read=f"{self.began.isoformat()} to {now}, {len(lines)} lines, exit code {process.exitcode}")
-        return lines, process.exitcode == -signal.SIGKILL
+        early = {-signal.SIGKILL} if kill_after else {-signal.SIGTERM, 1} if interrupt_after else set[int]()
+        return lines, process.exitcode in early
 
     def verify(self) -> None:
         """Compare what was emitted with what there is."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import mmap
-import os
 import struct
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from integration_tests.forked import send_output_to
 from source_close import run, source, sync
 from source_close.components import config as _config  # noqa: F401 - has the clock that is set below
 from source_close.source import load_manifest
@@ -65,8 +65,7 @@ class Reading:
 
 def read(reading: Reading, output: Connection) -> None:
     """Run `source-close read`; what it prints goes to `output`."""
-    os.dup2(output.fileno(), 1)
-    os.dup2(output.fileno(), 2)
+    send_output_to(output)
     _adapt(reading)
     arguments = ["read"]
     with tempfile.TemporaryDirectory() as folder:

@@ -271,6 +271,19 @@ def holds(moment: datetime, query: dict[str, str]) -> bool:
     return since <= text(moment) < before
 
 
+def test_a_stream_that_does_not_exist_is_named_and_the_others_are_read(api: LocalCloseApi, tmp_path: Path) -> None:
+    """As in the catalog of somebody who comes from another connector."""
+    result = forked(api, tmp_path).read(["users", "lead_custom_fields", "opportunities", "tasks"])
+    assert result.exit_code == 1
+    there_are = f"only {', '.join(STREAMS)}. Refresh the schema of the connection."
+    assert {error["stream_descriptor"]["name"]: error["message"] for error in result.errors} == {
+        name: f"Stream {name}: there is no such stream, {there_are}" for name in ("lead_custom_fields", "opportunities")
+    }
+    assert {error["failure_type"] for error in result.errors} == {"config_error"}
+    assert_all_there(api, result, "users", "tasks")
+    assert (result.status("users"), result.status("opportunities")) == ("COMPLETE", "INCOMPLETE")
+
+
 @pytest.mark.parametrize("lines", [1, 20, 60, 150, 300, 600, 900])
 def test_a_read_that_is_killed_goes_on_from_its_last_state(lines: int, api: LocalCloseApi, tmp_path: Path) -> None:
     connector = forked(api, tmp_path)

@@ -191,6 +191,63 @@ def test_a_proxy_of_the_environment_is_used_and_a_netrc_is_not(
     assert {authorization for _, authorization in asked} == {"Basic YXBpX2xvY2FsOg=="}
 
 
+def test_a_netrc_is_not_used_after_a_redirect_either(make_api: MakeApi, connect: Connect, tmp_path: Path) -> None:
+    api = make_api(Volumes(users=3))
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password else\n")
+    redirect = Fault("status", "/user/", status=307, headers={"location": f"{api.url}/user/?_limit=5"}, times=1)
+    api.faults.add(redirect)
+    connector = connect(api)
+    connector.environment = {"NETRC": str(tmp_path / "netrc")}
+    result = connector.read(["users"])
+    assert_complete(result, "users")
+    assert set(result.ids("users")) == ids(api, "users")
+    assert [entry.status for entry in api.requests] == [307, 200]
+
+
+class _ProxyWithPassword(http.server.BaseHTTPRequestHandler):
+    """Opens no tunnel without a password."""
+
+    def do_CONNECT(self) -> None:
+        """Refuse."""
+        self.send_error(407, "Proxy Authentication Required")
+
+    def log_message(self, *args: Any) -> None:
+        """Nothing."""
+
+
+def test_a_proxy_that_wants_a_password_is_named_at_once(make_api: MakeApi, connect: Connect) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _ProxyWithPassword) as proxy:
+        proxy.daemon_threads = True
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        connector = connect(make_api(), base_url="https://localhost:1/api/v1")
+        address = f"http://127.0.0.1:{proxy.server_port}"
+        connector.environment = {"HTTPS_PROXY": address, "https_proxy": address, "NO_PROXY": "", "no_proxy": ""}
+        [error] = connector.read(["users"]).errors
+        [status] = connector.check().of("CONNECTION_STATUS")
+        proxy.shutdown()
+    assert error["failure_type"] == "config_error"
+    for message in (error["message"], status["message"]):
+        assert "answered 407" in message
+        assert "A proxy between here and Close wants a user name and a password" in message
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_to_another_host_is_not_followed(
+    status: int, make_api: MakeApi, fork: Callable[..., ForkedConnector]
+) -> None:
+    elsewhere, api = make_api(Volumes(users=5)), make_api(Volumes(users=1, tasks=3))
+    address = f"{elsewhere.url}/user/"
+    api.faults.add(Fault("status", "/user/", status=status, headers={"location": address}))
+    result = fork(api).read(["users", "tasks"])
+    [error] = result.errors
+    assert error["failure_type"] == "config_error"
+    assert f"GET /api/v1/user/ answered {status}: «it leads to {address}»" in error["message"]
+    assert "the connector follows no redirect to another host" in error["message"]
+    assert result.status("tasks") == "COMPLETE"
+    assert elsewhere.requests == []
+    assert len([entry for entry in api.requests if entry.path == "/user/"]) == 1
+
+
 def test_a_bundle_of_certificates_of_the_environment_is_used(make_api: MakeApi, connect: Connect) -> None:
     connector = connect(make_api(), base_url="https://localhost:1", retry_seconds=0.1)
     connector.environment = {"REQUESTS_CA_BUNDLE": "/nowhere/bundle.pem"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Callable
@@ -35,3 +36,60 @@ def test_it_ends_soon(
             assert process.wait(ENDS_WITHIN_SECONDS) != 0
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.9, 1.5, 2.1])
+def test_it_ends_at_once_when_it_is_interrupted_early(
+    seconds: float, make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
+) -> None:
+    connector = connect(make_api(VOLUMES), start_date="2020-01-01")
+    arguments = connector.read_arguments(STREAMS, None)
+    with subprocess.Popen(
+        [COMMAND, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=connector.folder
+    ) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(ENDS_WITHIN_SECONDS) != 0
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("command", ["spec", "check", "discover", "read"])
+@pytest.mark.parametrize("output", ["nobody reads", "disk full"])
+def test_it_ends_when_it_can_not_print(
+    command: str, output: str, make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
+) -> None:
+    connector = connect(make_api(VOLUMES), start_date="2020-01-01")
+    arguments = connector.read_arguments(STREAMS, None)
+    asked = {"spec": ["spec"], "read": arguments}.get(command, [command, *arguments[1:3]])
+    reader, writer = (
+        os.pipe() if output == "nobody reads" else (os.open(os.devnull, os.O_RDONLY), os.open("/dev/full", os.O_WRONLY))
+    )
+    os.close(reader)
+    with subprocess.Popen([COMMAND, *asked], stdout=writer, stderr=subprocess.PIPE, cwd=connector.folder) as process:
+        try:
+            _, errors = process.communicate(timeout=ENDS_WITHIN_SECONDS)
+        finally:
+            process.kill()
+    os.close(writer)
+    assert process.returncode != 0
+    assert b"Traceback" not in errors
+    assert (b"Broken pipe" if output == "nobody reads" else b"No space left on device") in errors
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-16"])
+def test_the_output_is_utf_8_whatever_the_terminal_wants(
+    encoding: str, make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
+) -> None:
+    api = make_api(Volumes(users=1))
+    name = "Zo\N{LATIN SMALL LETTER E WITH DIAERESIS} \N{GRINNING FACE} \N{CJK UNIFIED IDEOGRAPH-6F22}"
+    api.store.add("user", first_name=name)
+    api.store.add("custom_field.lead", name=name)
+    connector = connect(api)
+    connector.environment = {"PYTHONIOENCODING": encoding}
+    read, discovered = connector.read(["users"]), connector.discover()
+    assert (read.exit_code, discovered.exit_code) == (0, 0)
+    assert name in [row["first_name"] for row in read.records("users")]
+    assert name in discovered.output

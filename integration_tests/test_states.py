@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.forked import ForkedConnector
 from integration_tests.running import STREAMS, Connector
 from integration_tests.truth import (
     CURSOR_FIELD,
@@ -104,3 +105,43 @@ def test_a_future_state_does_not_stop_a_stream_from_ever_reading_again(
     for stream, record_id in new.items():
         assert record_id in second.ids(stream), stream
     assert set(second.ids("event_log")) == ids(api, "event_log", began - MILLISECOND)
+
+
+def test_a_state_of_the_first_year_there_is_begins_at_the_start_date(
+    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
+) -> None:
+    api = make_api(Volumes(activities=9, leads=9, tasks=9, users=3, custom_fields=3, events=9), end=now())
+    year_one = "0001-01-01T00:00:00+00:00"
+    states = {name: {CURSOR_FIELD[name]: year_one, "event_log_position": year_one} for name in STREAMS}
+    result = fork(api).read(state=state_of(**states))
+    assert_complete(result, *STREAMS)
+    for stream in STREAMS:
+        assert set(result.ids(stream)) >= ids(api, stream, now() - 29 * DAY, now()), stream
+
+
+def test_a_global_state_counts_stream_by_stream_whatever_is_shared(
+    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
+) -> None:
+    api = make_api(Volumes(tasks=30, users=1), end=now())
+    cursor = now() - 50 * DAY
+    streams = [state["stream"] for state in state_of(tasks=text(cursor))]
+    shared = {"type": "GLOBAL", "global": {"shared_state": {"cdc": "lsn 7"}, "stream_states": streams}}
+    result = fork(api, capture_changes=False).read(["tasks"], [shared])
+    assert_complete(result, "tasks")
+    assert set(result.ids("tasks")) == ids(api, "tasks", cursor - LOOKBACK["tasks"])
+
+
+def test_a_full_refresh_reads_the_whole_stream_whatever_the_state(
+    make_api: Callable[..., LocalCloseApi], fork: Callable[..., ForkedConnector]
+) -> None:
+    api = make_api(Volumes(tasks=30, leads=9, users=3), end=now() - DAY)
+    connector = fork(api)
+    connector.sync_modes = {"tasks": "full_refresh", "users": "full_refresh"}
+    result = connector.read(
+        ["leads", "tasks", "users"], state_of(**dict.fromkeys(("leads", "tasks", "users"), text(now())))
+    )
+    assert_complete(result, "leads", "tasks", "users")
+    assert {stream: set(result.ids(stream)) for stream in ("tasks", "users")} == {
+        stream: ids(api, stream) for stream in ("tasks", "users")
+    }
+    assert result.ids("leads") == []

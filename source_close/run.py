@@ -18,7 +18,7 @@ from airbyte_cdk.sources import Source
 from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
-from source_close.source import SourceClose
+from source_close.source import READ_FAILURE, SourceClose
 
 # Records are many objects without cycles: with the default of 700 an eighth of the time goes into looking for some.
 _GC_THRESHOLD = (50_000, 50, 100)
@@ -86,7 +86,11 @@ def main(args: Sequence[str] | None = None) -> None:
     if parsed.command is None:
         sys.stderr.write("Name a command: spec, check, discover or read. --help tells what they take.\n")
         sys.exit(2)
+    logging.raiseExceptions = False  # where nothing can be printed, the sentence below is enough
     gc.set_threshold(*_GC_THRESHOLD)
+    signal.signal(signal.SIGINT, lambda *_: _end("interrupted"))
+    os.environ["NETRC"] = os.devnull  # of which requests takes a login when it follows a redirect
+    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr] # it is text
     for handler in logging.getLogger().handlers:
         handler.addFilter(_without_stack_if_expected)
     try:
@@ -95,19 +99,23 @@ def main(args: Sequence[str] | None = None) -> None:
         with PRINT_BUFFER:
             for line in entrypoint.run(parsed):
                 print(f"{line}\n", end="")  # noqa: T201 - the protocol's channel; in one piece, as threads log there too
-    except (KeyboardInterrupt, OSError) as error:
-        print(f"Ended early: {str(error) or 'interrupted'}.", file=sys.__stderr__)
-        # Python would wait for the readers, and they for room in a queue that nobody empties any more.
-        os.kill(os.getpid(), signal.SIGTERM)
+    except OSError as error:
+        _end(str(error))
     except AirbyteTracedException as error:
         is_check = parsed.command == "check"
         message = error.as_connection_status_message() if is_check else error.as_sanitized_airbyte_message()
         if message and message.trace and message.trace.error and error.failure_type == FailureType.config_error:
             message.trace.error.stack_trace = None
         # Streams that failed have had their own traces; this one, a config error always, would end Airbyte's retries.
-        if message and error.internal_message != "Concurrent read failure":
+        if message and error.internal_message != READ_FAILURE:
             print(AirbyteEntrypoint.airbyte_message_to_string(message))  # noqa: T201 - the protocol's channel
         sys.exit(0 if is_check else 1)
+
+
+def _end(reason: str) -> None:
+    """Leave at once: Python would wait for the readers, and they for room in a queue that nobody empties any more."""
+    os.write(2, f"Ended early: {reason}.\n".encode())
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _content_of_file(parsed: Any, what: str) -> Any:

@@ -11,10 +11,12 @@ from airbyte_cdk import models
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
+from source_close.components.error_handler import CloseApiError
 from source_close.moments import format_moment, moment_of, parse_moment, utc_now
 from source_close.sync import Sync
 
 LOG_POSITION = "event_log_position"
+READ_FAILURE = "Concurrent read failure"  # how the CDK ends a read some of whose streams have failed
 _PACKAGE = Path(__file__).resolve().parent
 _PATIENCE_SECONDS = 20  # a person waits for a check and for a discover
 
@@ -25,6 +27,17 @@ def load_manifest() -> dict[str, Any]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # written in C, it takes a fifth of the time
     manifest: dict[str, Any] = yaml.load(path.read_bytes(), Loader=loader)  # noqa: S506 - both are safe loaders
     return manifest
+
+
+def states_of(
+    state: Iterable[models.AirbyteStateMessage], catalog: models.ConfiguredAirbyteCatalog | None
+) -> list[models.AirbyteStateMessage]:
+    """The states of single streams, in whichever form they come; none of those that ``catalog`` wants whole."""
+    full_refresh = models.SyncMode.full_refresh
+    whole = {one.stream.name for one in catalog.streams if one.sync_mode == full_refresh} if catalog else ()
+    states = [one for each in state for one in (each.global_.stream_states if each.global_ else [each.stream])]
+    wanted = [one for one in states if one and one.stream_state and one.stream_descriptor.name not in whole]
+    return [models.AirbyteStateMessage(type=models.AirbyteStateType.STREAM, stream=one) for one in wanted]
 
 
 class LogPositions:
@@ -82,9 +95,10 @@ class SourceClose(ConcurrentDeclarativeSource):
         state: list[models.AirbyteStateMessage] | None = None,
     ) -> None:
         manifest, self._given, self._catalog = load_manifest(), dict(config or {}), catalog
+        state = states_of(state or [], catalog)
         following = [one["name"] for one in manifest["definitions"].values() if "changes" in one.get("retriever", {})]
         are_followed = self._given.get("capture_changes") is not False
-        self._positions = LogPositions(following, state or [], are_followed=are_followed)
+        self._positions = LogPositions(following, state, are_followed=are_followed)
         if config is not None:
             self._given |= {"sync_id": uuid4().hex, "end": format_moment(utc_now())}
             self._given["event_log_positions"] = self._positions.to_follow
@@ -104,7 +118,11 @@ class SourceClose(ConcurrentDeclarativeSource):
         if self._catalog is None:
             yield from SourceClose(catalog, config, state).read(logger, config, catalog, state)
             return
-        failed = set[str]()
+        failed, known = set[str](), [stream["name"] for stream in self.resolved_manifest["streams"]]
+        unknown = [one.stream.name for one in catalog.streams if one.stream.name not in known]
+        for name in unknown:
+            advice = f"there is no such stream, only {', '.join(known)}. Refresh the schema of the connection."
+            yield CloseApiError(name, advice, models.FailureType.config_error).as_airbyte_message()
         for message in self._positions.add_to(super().read(logger, config, catalog, state), self._given):
             error = message.trace.error if message.trace else None
             name = error.stream_descriptor.name if error and error.stream_descriptor else None
@@ -113,6 +131,8 @@ class SourceClose(ConcurrentDeclarativeSource):
             if name not in failed:
                 yield message
             failed |= {name} if name else set()
+        if unknown:
+            raise AirbyteTracedException(internal_message=READ_FAILURE, failure_type=models.FailureType.config_error)
 
     def check(self, logger: Any, config: Any) -> models.AirbyteConnectionStatus:
         """Try each stream. One that the key may not read is named and fails the check only if there is no other."""

@@ -99,3 +99,22 @@ def test_a_long_wait_is_told_of_every_half_minute(
     assert caplog.messages == [
         f"Stream users waits {seconds}.0 s: GET /api/v1/user/ is at its rate limit." for seconds in (95, 65, 35, 5)
     ]
+
+
+@pytest.mark.parametrize(
+    "target", ["http://api.close.com/api/v1/user/", "https://evil.example/api/v1/user/", "//evil.example/", "ftp://x/"]
+)
+def test_a_redirect_to_another_host_or_to_http_is_not_followed(api: requests_mock.Mocker, target: str) -> None:
+    api.get(requests_mock.ANY, json={"data": [USER]})
+    api.get(f"{API}/user/", status_code=302, headers={"Location": target})
+    ((_, kind, message),) = read("users").failures
+    assert kind == "config_error"
+    assert "answered 302: «it leads to " in message
+    assert api.call_count == 1
+
+
+def test_a_redirect_on_the_same_host_is_followed(api: requests_mock.Mocker) -> None:
+    api.get(f"{API}/user/", status_code=308, headers={"Location": "/api/v2/user/"})
+    api.get("https://api.close.com/api/v2/user/", json={"data": [USER]})
+    assert read("users").ids == ["user_1"]
+    assert api.request_history[1].headers["Authorization"].startswith("Basic ")

@@ -178,12 +178,16 @@ def test_base_url_is_https_or_http_on_this_machine(given: str, used: str) -> Non
         "file:///etc/passwd",
         "api.close.com",
         "",
+        "https://",
+        "https:///api/v1",
+        "https://api.close.com:port/api/v1",
+        "https://api.close.com:99999/api/v1",
     ],
 )
 def test_base_url_elsewhere_without_encryption_is_refused(given: str) -> None:
     assert message_for({"api_key": KEY, "base_url": given}) == (
         "The configuration can't be used: base_url must begin with https:// "
-        "(http:// only for a server on this machine)."
+        "(http:// only for a server on this machine) and name a host."
     )
 
 
@@ -200,6 +204,12 @@ def test_base_url_elsewhere_without_encryption_is_refused(given: str) -> None:
 )
 def test_a_config_without_a_key_says_so(config: Row, problem: str) -> None:
     assert message_for(config) == f"The configuration can't be used: {problem}."
+
+
+@pytest.mark.parametrize("given", ["two\nlines", "tab\t", "Zo\u00eb", "\u6f22\u5b57"])
+def test_a_user_agent_that_no_header_can_hold_is_refused(given: str) -> None:
+    problem = "user_agent may have letters, digits and signs of ASCII only, in one line"
+    assert message_for({"api_key": KEY, "user_agent": given}) == f"The configuration can't be used: {problem}."
 
 
 def test_every_problem_is_named_at_once() -> None:

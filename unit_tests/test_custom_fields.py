@@ -187,6 +187,26 @@ def test_columns_that_can_not_be_read_are_one_warning(
     assert "GET /api/v1/custom_field/shared/ answered 403: «Forbidden»." in warning
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [{"choices": 7}, {"converting_to_type": ["text"]}, {"associations": ["lead"]}, {"associations": 7}],
+    ids=str,
+)
+def test_a_definition_in_another_form_costs_its_own_column(
+    api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture, odd: Row
+) -> None:
+    lists(api, activity=[{**field("cf_a"), **odd}, field("cf_b")])
+    assert [name for name in properties("activities") if name.startswith("custom.")] == ["custom.cf_b"]
+    (warning,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert warning == "Custom field cf_a has no column: Close defines it in an unknown form."
+
+
+@pytest.mark.parametrize("odd", [{"type": {"a": 1}}, {"name": ["x"]}, {"description": 7}, {"type": None}], ids=str)
+def test_a_definition_whose_words_are_odd_has_a_column_all_the_same(api: requests_mock.Mocker, odd: Row) -> None:
+    lists(api, activity=[{**field("cf_a"), **odd}])
+    assert "custom.cf_a" in properties("activities")
+
+
 def test_a_key_that_is_not_accepted_fails_a_discover(api: requests_mock.Mocker) -> None:
     api.get(requests_mock.ANY, status_code=401, json={"error": "Unauthorized"})
     source = ConcurrentDeclarativeSource(None, {"api_key": KEY}, None, source_config=load_manifest())

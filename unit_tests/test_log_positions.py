@@ -94,8 +94,9 @@ def test_where_changes_are_not_to_be_captured_positions_stay_as_they_are(api: re
         ("Sun, 15 Jun 2025 12:05:00 GMT", END),
         ("Fri, 13 Jun 2025 12:00:00 GMT", END),
         ("soon", END),
+        ("Sat, 31 Dec 2016 23:59:60 GMT", END),
     ],
-    ids=["this clock is ahead", "this clock is behind", "a nonsense clock", "unreadable"],
+    ids=["this clock is ahead", "this clock is behind", "a nonsense clock", "unreadable", "a leap second"],
 )
 def test_a_position_is_in_closes_time(api: requests_mock.Mocker, date: str, position: str) -> None:
     """Of what happens while this clock is ahead, the next sync would otherwise miss the events."""

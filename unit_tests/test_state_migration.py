@@ -117,6 +117,12 @@ def test_a_damaged_state_says_how_to_reset(saved: Row) -> None:
     assert "Reset (clear) the stream leads and sync again: it is then read from its start date." in message
 
 
+def test_a_state_of_the_first_year_there_is_leaves_room_for_a_lookback() -> None:
+    assert migrate({"date_updated": "0001-01-01T00:00:00+00:00"}) == {
+        "date_updated": "1900-01-01T00:00:00.000000+00:00"
+    }
+
+
 def test_a_state_in_the_future_goes_on_from_now(caplog: pytest.LogCaptureFixture) -> None:
     assert migrate({"date_updated": "2025-06-15T12:00:00.001Z"}) == {"date_updated": NOW}
     assert "lies in the future. Reading goes on from now" in caplog.text

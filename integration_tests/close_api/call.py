@@ -96,6 +96,8 @@ class Call:
     def page(self, rows: Span, resource: str, *, with_total: bool = False) -> Response:
         """The list envelope with the page that `_skip` and `_limit` ask for."""
         limit = self.count("_limit", self.settings.default_limit, self.settings.max_limit.get(resource))
+        if self.value("id__in"):
+            limit = min(limit, self.settings.rows_by_id or limit)
         skip = self.count("_skip", 0, self.settings.max_skip.get(resource))
         found = rows.page(skip, limit + 1)
         rest = [b'"has_more":true' if len(found) > limit else b'"has_more":false']

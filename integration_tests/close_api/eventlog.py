@@ -84,6 +84,12 @@ class EventLog:
         """Put many events that can be seen at once; their order is their order in time within a tie."""
         self._log.load([self._record(event) for event in events])
 
+    def odd(self, stamp: str, fields: Json) -> Json:
+        """An event of a note that never was, with some fields replaced."""
+        change = Change("activity.note", self._make_id("acti"), "updated", None)
+        origin = dict.fromkeys(("user_id", "organization_id", "api_key_id", "request_id"))
+        return {**event_json(change, event_id=self._make_id("ev"), stamp=stamp, origin=origin), **fields}
+
     def write(self, change: Change, now: int) -> None:
         """Log a change at `now`, or fold it into the object's last event when that is recent."""
         stamp = iso_naive(now + _STAMP_DELAY)
@@ -129,7 +135,7 @@ class EventLog:
 
     def _record(self, event: Json) -> Record:
         self._count += 1
-        self.index[event["id"]] = {name: event[name] for name in FILTERS}
+        self.index[event["id"]] = {name: event.get(name) for name in FILTERS}
         return Record("event", event, tie=self._count)
 
     def is_data_hidden(self, record: Record, now: int) -> bool:

@@ -17,6 +17,8 @@ FaultKind = Literal[
     "empty",
     "hang",
     "slow",
+    "edit",
+    "stall",
 ]
 
 HTML = b"<!DOCTYPE html><html><head><title>Oops</title></head><body><h1>Something went wrong</h1></body></html>"
@@ -33,7 +35,8 @@ class Fault:
     `rate_limit` answers 429 as the settings say, with `seconds` as the wait; `reset` aborts the connection before
     an answer; `close_mid_body` announces the whole body, sends half and closes; `truncate` sends half of the JSON
     as if it were all; `html` and `empty` do so under 200; `hang` is silent for `seconds`, then closes; `slow` waits
-    `seconds` and then answers rightly.
+    `seconds` and then answers rightly; `edit` answers what `edit` makes of the right answer's body, with `headers`
+    besides its own; `stall` answers a request for a later page with none of its rows, and tells to ask for it again.
     """
 
     kind: FaultKind
@@ -46,6 +49,7 @@ class Fault:
     body: Any = field(default_factory=lambda: {"error": "Internal Server Error"})
     headers: dict[str, str] = field(default_factory=dict)
     seconds: float = 1.0
+    edit: Callable[[bytes], bytes] = bytes
     when: Callable[[dict[str, str]], bool] | None = None
     struck: int = 0
 

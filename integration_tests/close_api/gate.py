@@ -4,6 +4,7 @@ import asyncio
 import base64
 import binascii
 import time
+from email.utils import formatdate
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -70,9 +71,10 @@ class Gate:
             return
         if self._store.settings.latency > 0:
             await asyncio.sleep(self._store.settings.latency)
-        response = self._fault_response(fault) or self._answer(asked)
+        response = self._fault_response(fault) or self._stalled(fault, asked) or self._answer(asked)
         if fault is not None:
             response = _damaged(response, fault)
+        response.headers.setdefault("date", formatdate(usegmt=True))
         entry.status = response.status_code
         if fault is not None and fault.kind == "close_mid_body":
             await _send_half(response, send)
@@ -92,6 +94,17 @@ class Gate:
         if isinstance(fault.body, str):
             return Response(fault.body, fault.status, fault.headers, media_type="text/html")
         return Response(orjson.dumps(fault.body), fault.status, fault.headers, media_type="application/json")
+
+    @staticmethod
+    def _stalled(fault: Fault | None, asked: "_Asked") -> Response | None:
+        """A page without rows that leads to itself; the first page of a list is not held up."""
+        if fault is None or fault.kind != "stall":
+            return None
+        body = asked.body if isinstance(asked.body, dict) else {}
+        page: dict[str, Any] = {"has_more": True} if asked.query.get("_skip", "0") != "0" else {}
+        cursors = {"cursor_next": asked.query.get("_cursor"), "cursor": body.get("cursor")}
+        page |= {name: cursor for name, cursor in cursors.items() if cursor}
+        return Response(orjson.dumps({"data": [], **page}), media_type="application/json") if page else None
 
     def _answer(self, asked: "_Asked") -> Response:
         try:
@@ -182,6 +195,9 @@ def _damaged(response: Response, fault: Fault) -> Response:
             return Response(HTML, 200, media_type="text/html")
         case "empty":
             return Response(b"", 200, media_type="application/json")
+        case "edit":
+            body = fault.edit(bytes(response.body))
+            return Response(body, response.status_code, fault.headers, media_type="application/json")
         case _:
             return response
 

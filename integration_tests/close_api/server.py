@@ -110,6 +110,7 @@ class LocalCloseApi:
             lifespan="off",
             log_level="error",
             access_log=False,
+            date_header=False,
             timeout_keep_alive=60,
         )
         self._server = _PromptServer(config)

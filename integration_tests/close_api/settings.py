@@ -54,6 +54,7 @@ class Settings:
     default_limit: int = 100
     max_limit: dict[str, int] = field(default_factory=_max_limit)
     max_skip: dict[str, int | None] = field(default_factory=_max_skip)
+    rows_by_id: int | None = None
     error_wording: Wording = "old"
     activity_order: ListOrder = "newest"
     task_order: ListOrder = "newest"

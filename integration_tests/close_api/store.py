@@ -10,7 +10,7 @@ from .factory import Factory, Period
 from .kinds import event_type
 from .records import Json, Record
 from .settings import Settings
-from .times import DAY, HOUR, SECOND, iso, parse, to_micros
+from .times import DAY, HOUR, SECOND, iso, iso_naive, parse, to_micros
 
 _EMBEDDED_LISTS = {"contacts", "opportunities", "tasks"}
 
@@ -24,6 +24,15 @@ class Store(Catalogue):
         self.factory = Factory(seed)
         self.events = EventLog(settings, self.factory.maker.id, self.factory.world)
         self._hooks: list[Callable[[int], None]] = []
+
+    def log_event(self, *, without: str = "", **fields: Any) -> str:
+        """Put an event into the log that tells of no change; fields may hold anything, one may be left out."""
+        with self.lock:
+            event = self.events.odd(iso_naive(self.now()), fields)
+            event.pop(without, None)
+            self.events.load([event])
+            event_id: str = event["id"]
+            return event_id
 
     def on_request(self, hook: Callable[[int], None]) -> Callable[[], None]:
         """Call `hook` with the number (from 1) of each request before it is answered; returns what ends that."""

@@ -4,12 +4,12 @@ import logging
 import time
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from airbyte_cdk.sources.declarative.auth.token import BasicHttpAuthenticator
 
-from source_close.components.error_handler import CloseApiError
+from source_close.components.error_handler import REFUSED_REDIRECT, CloseApiError
 from source_close.sync import KEY_REFUSED, Sync
 
 LOGGER = logging.getLogger("airbyte.source-close")
@@ -38,6 +38,7 @@ class PacedAuthenticator(BasicHttpAuthenticator):
             wait, now = sync.limiter.reserve(what), time.monotonic()
             if wait <= 0:
                 sync.sending.request = what
+                request.register_hook("response", _stay_on_the_host)  # type: ignore[no-untyped-call] # of types-requests
                 return super().__call__(request)
             if now + wait > began + self.turn_seconds:
                 waits = f"{what} is at its rate limit for {wait:.0f} s more, after a wait of {now - began:.0f} s."
@@ -49,3 +50,12 @@ class PacedAuthenticator(BasicHttpAuthenticator):
                 logged = now
                 LOGGER.info("Stream %s waits %.1f s: %s is at its rate limit.", self.name, wait, what)
             time.sleep(min(wait, _LOOK_EVERY_SECONDS))
+
+
+def _stay_on_the_host(response: requests.Response, **_: Any) -> None:
+    """Keep requests from following a redirect to another host or to http; ``HttpRequester`` has no option for that."""
+    if response.is_redirect:
+        target = urljoin(response.url, response.headers["location"])
+        if urlsplit(target)[:2] != urlsplit(response.url)[:2]:
+            response.headers[REFUSED_REDIRECT] = target
+            del response.headers["location"]

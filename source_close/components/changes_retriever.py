@@ -33,7 +33,7 @@ class ChangesRetriever:
         object_types: types of events that belong to the stream; one that ends in a dot stands for all that begin so.
         events: the events since the oldest position of all streams, which stand in the config.
         by_ids_requester: the stream's list, asked for ``ids_a_request`` single records at once.
-        confirm_one_by_one: whether to ask once more for what is deleted and still in the list, as its index may lag.
+        record_requester: a single record, asked for once more if it is deleted and still in the list, whose index lags.
     """
 
     name: str
@@ -45,7 +45,7 @@ class ChangesRetriever:
     ids_option: RequestOption
     page_size_option: RequestOption
     ids_a_request: int
-    confirm_one_by_one: bool = False
+    record_requester: HttpRequester | None = None
 
     @property
     def has_position(self) -> bool:
@@ -60,18 +60,31 @@ class ChangesRetriever:
                 changes |= of_type
         wanted = sorted(record_id for record_id, gone in changes.items() if gone or record_id not in emitted)
         for first in range(0, len(wanted), self.ids_a_request):
-            ids, body = wanted[first : first + self.ids_a_request], dict[str, Any]()
-            self.ids_option.inject_into_request(body, ",".join(ids), self.config)
-            self.page_size_option.inject_into_request(body, self.ids_a_request, self.config)
-            answer = answer_of(self.by_ids_requester.send_request(request_body_json=body))
-            alive = {row["id"]: row for row in answer["data"] if row["id"] in ids}
-            for record_id in [one for one in alive if self.confirm_one_by_one and changes[one]]:
-                # Where a merged lead was, Close may answer with the other.
-                if answer_of(self.by_ids_requester.send_request(path=f"{record_id}/")).get("id") != record_id:
-                    del alive[record_id]
+            ids = wanted[first : first + self.ids_a_request]
+            alive = self._alive(ids)
+            for one in [one for one in alive if changes[one]]:
+                if self.record_requester and self._is_gone(self.record_requester, one):
+                    del alive[one]
             dead = [(one, gone) for one in ids if (gone := changes[one]) and one not in alive]
             living = [alive[one] for one in alive if one not in emitted]
             yield living + [self._tombstone(one, *gone) for one, gone in dead]
+
+    def _alive(self, ids: Sequence[str]) -> dict[str, Row]:
+        """The records that there are, by id; those of an answer that was not complete are asked for again."""
+        alive, has_more = dict[str, Row](), True
+        while has_more and (pending := [one for one in ids if one not in alive]):
+            body = dict[str, Any]()
+            self.ids_option.inject_into_request(body, ",".join(pending), self.config)
+            self.page_size_option.inject_into_request(body, self.ids_a_request, self.config)
+            answer = answer_of(self.by_ids_requester.send_request(request_body_json=body))
+            alive |= {row["id"]: row for row in answer["data"] if row["id"] in pending}
+            has_more = bool(answer.get("has_more"))
+        return alive
+
+    @staticmethod
+    def _is_gone(requester: HttpRequester, record_id: str) -> bool:
+        # Where a merged lead was, Close may answer with the other.
+        return answer_of(requester.send_request(path=f"{record_id}/")).get("id") != record_id
 
     def _tombstone(self, record_id: str, moment: datetime, date_created: str | None) -> Row:
         # Destinations keep the row with the newest cursor value, so it has the record's own creation date where that is
@@ -93,11 +106,10 @@ class ChangesRetriever:
 
     def _read_log(self, sync: Sync) -> Mapping[str, Changes] | CloseApiError:
         log: defaultdict[str, Changes] = defaultdict(dict)
+        unclear = list[str]()
         try:
             for partition in self.events.generate_partitions():
-                for event in partition.read():
-                    if moment := moment_of(event, "date_updated"):
-                        _take_note(log[event["object_type"]], event, moment)
+                unclear += [event["id"] for event in partition.read() if not _take_note(log, event)]
         except CloseApiError as error:
             sync.is_log_forbidden = " answered 402" in error.text or " answered 403" in error.text
             if not sync.is_log_forbidden:
@@ -107,15 +119,31 @@ class ChangesRetriever:
                 "user the permission, or set capture_changes to false. %s",
                 error.text,
             )
+        if unclear:
+            LOGGER.warning(
+                "%d events of the log, first %s, don't tell what they changed: object_type, action, object_id or "
+                "date_updated is not as Close documents it. A refresh of the streams brings what is missing.",
+                len(unclear),
+                unclear[0],
+            )
         return log
 
 
-def _take_note(changes: Changes, event: Mapping[str, Any], moment: datetime) -> None:
-    is_deleted, created, meta = event["action"] == "deleted", None, event.get("meta") or {}
-    if is_deleted:
-        created = (event.get("previous_data") or {}).get("date_created")
+def _take_note(log: defaultdict[str, Changes], event: Mapping[str, Any]) -> bool:
+    """Note what an event says of its object; false if it doesn't say, whatever it holds."""
+    texts = [one for name in ("object_type", "action", "object_id") if isinstance(one := event.get(name), str) and one]
+    moment = moment_of(event, "date_updated")
+    if moment is None or len(texts) < 3:  # noqa: PLR2004 - all of them
+        return False
+    object_type, action, object_id = texts
+    meta, previous = (one if isinstance(one := event.get(name), dict) else {} for name in ("meta", "previous_data"))
+    changes, created, gone = log[object_type], None, meta.get("merge_source_lead_id") if action == "merged" else None
+    if action == "deleted":
+        gone, created = object_id, previous.get("date_created") if moment_of(previous, "date_created") else None
     else:
-        changes.setdefault(event["object_id"], None)
-    if gone := event["object_id"] if is_deleted else event["action"] == "merged" and meta.get("merge_source_lead_id"):
-        known_moment, known_created = changes.get(gone) or (moment, None)
-        changes[gone] = (max(moment, known_moment), created or known_created)
+        changes.setdefault(object_id, None)
+    if not isinstance(gone, str):
+        return action != "merged"
+    known_moment, known_created = changes.get(gone) or (moment, None)
+    changes[gone] = (max(moment, known_moment), created or known_created)
+    return True

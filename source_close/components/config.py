@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import MutableMapping
-from datetime import datetime, timedelta, timezone
+from contextlib import suppress
+from datetime import datetime, timedelta
 from importlib.metadata import version
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from airbyte_cdk.sources.declarative.transformations.config_transformations impo
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
-from source_close.moments import format_moment, parse_moment, utc_now
+from source_close.moments import EARLIEST, format_moment, parse_moment, utc_now
 
 _DATE_FORMS = "YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ (any ISO date-time; without a zone it is UTC) or MM/DD/YYYY"
 
@@ -30,14 +31,23 @@ def _read_start_date(value: Any) -> datetime | None:
         raise ValueError(f"is no date that exists. Write it as {_DATE_FORMS}") from None
     if moment > utc_now():
         raise ValueError(f"lies in the future. Choose a date up to today, as {_DATE_FORMS}")
-    return max(moment, datetime(1900, 1, 1, tzinfo=timezone.utc))  # less the attribution window there must be a year
+    return max(moment, EARLIEST)
 
 
 def _read_base_url(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in {"localhost", "127.0.0.1", "::1"}):
-        return value.rstrip("/")
-    raise ValueError("must begin with https:// (http:// only for a server on this machine)")
+    with suppress(ValueError):
+        parts.port  # noqa: B018 - raises if it is none
+        hosts = {"https": [parts.hostname or "?"], "http": ["localhost", "127.0.0.1", "::1"]}
+        if parts.hostname in hosts.get(parts.scheme, []):
+            return value.rstrip("/")
+    raise ValueError("must begin with https:// (http:// only for a server on this machine) and name a host")
+
+
+def _read_user_agent(value: str) -> str:
+    if not (value.isascii() and value.isprintable()):
+        raise ValueError("may have letters, digits and signs of ASCII only, in one line")
+    return value
 
 
 def _no_blank(value: str) -> str:
@@ -55,7 +65,7 @@ class CloseConfig(BaseModel):
     activities_window_seconds: int = Field(default=24 * 3600, ge=0, le=720 * 3600)
     capture_changes: bool = True
     num_workers: int = Field(default=20, ge=1, le=40)
-    user_agent: str = ""
+    user_agent: Annotated[str, AfterValidator(_read_user_agent)] = ""
     base_url: Annotated[str, AfterValidator(_read_base_url)] = "https://api.close.com/api/v1"
 
 
@@ -86,7 +96,7 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
             start_date=format_moment(start),
             activities_start=format_moment(start - window),
             attribution_window=f"PT{int(window.total_seconds())}S",
-            event_log_since=min(positions.values(), default=end),
+            event_log_since=max(min(positions.values(), default=end), format_moment(EARLIEST)),
             user_agent=f"{checked.user_agent} source-close/{version('source-close')}".strip(),
         )
 

@@ -45,13 +45,15 @@ class CustomFieldsSchemaLoader(SchemaLoader):
         problem = "Custom fields that can't be read (%s) have no columns; their values come all the same."
         kinds = {*self.places, _SHARED} if self.config["custom_field_columns"] else ()
         for row in read_fields(self.fields, kinds, problem, self.config):
-            links = [link.get("object_type") for link in row.get("associations") or ()]
-            for kind in links if row["object_type"] == _SHARED else [row["object_type"]]:
-                if kind in self.places:
+            try:
+                links = [link.get("object_type") for link in row.get("associations") or ()]
+                for kind in self.places.keys() & (links if row["object_type"] == _SHARED else [row["object_type"]]):
                     properties = schema["properties"]
                     for column in self.places[kind]:
                         properties = properties[column]["items"]["properties"]
                     properties[f"{_PREFIX}{row['id']}"] = self._column(row)
+            except (AttributeError, TypeError):  # noqa: PERF203 - once
+                LOGGER.warning("Custom field %s has no column: Close defines it in an unknown form.", row["id"])
         return schema
 
     def _column(self, row: Row) -> dict[str, Any]:

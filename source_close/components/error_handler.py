@@ -1,5 +1,6 @@
-"""Judges answers: what is whole, what is tried again, what a failure means and what to do."""
+"""Judges answers: what is whole and gets on, what is tried again, what a failure means and what to do."""
 
+import json
 import re
 import time
 from collections.abc import Mapping
@@ -18,11 +19,19 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from source_close.components.rate_limiter import seconds_told
 from source_close.sync import KEY_REFUSED, Sync
 
-_ANSWER, _BAD_REQUEST, _UNAUTHORIZED, _LONGEST_QUOTE = "close_answer", 400, 401, 300
+REFUSED_REDIRECT = "x-refused-redirect"  # the header in which an answer keeps where it led to
+
+_ANSWER, _LONGEST_QUOTE, _MOST_REPETITIONS = "close_answer", 300, 2
+_SUCCESS, _BAD_REQUEST, _UNAUTHORIZED, _PROXY_PASSWORD = range(200, 300), 400, 401, 407
+_MOST_ON_A_PAGE = 100  # of any list, if Close allows fewer than it was asked for
+_SAYS_WHETHER_MORE_FOLLOWS = {"has_more", "cursor", "cursor_next"}
+_ANY_CASE, _LIMIT, _PAGE = re.IGNORECASE | re.DOTALL, re.compile(r"\b_limit=(\d+)"), re.compile(r"_(skip|cursor)=[^&]*")
 
 
 class UnreadableAnswerError(requests.RequestException):
-    """An answer whose body is cut short, is no JSON, or is not what was asked for."""
+    """An answer whose body is cut short, is no JSON, or is not what was asked for; ``action`` says what to do."""
+
+    action = ResponseAction.RETRY
 
 
 class CloseApiError(AirbyteTracedException):
@@ -50,6 +59,7 @@ class CloseErrorHandler(DefaultErrorHandler):
 
     name: str = ""
     no_answer_message: str = ""
+    unreadable_answer_message: str = ""
     passes_on: Mapping[str, str] = field(default_factory=dict)
     max_seconds: str = "600"
 
@@ -65,6 +75,9 @@ class CloseErrorHandler(DefaultErrorHandler):
         Of a FAIL the CDK would print the answer, key and all; of a RATE_LIMITED a status, past the queue of messages.
         """
         answer: Any = TimeoutError() if response_or_exception is None else response_or_exception
+        if isinstance(answer, requests.exceptions.ProxyError) and str(_PROXY_PASSWORD) in str(answer):
+            answer = requests.Response()  # the proxy's, of which requests only tells
+            answer.status_code = _PROXY_PASSWORD
         status = answer.status_code if isinstance(answer, requests.Response) else None
         what = vars(self._sync.sending).pop("request", "A request")
         key, now, waits = (self.name, what), time.monotonic(), ""
@@ -73,15 +86,15 @@ class CloseErrorHandler(DefaultErrorHandler):
         if status:
             self._sync.compare_clocks(answer)
             try:
-                answer_of(answer)
-            except UnreadableAnswerError as unreadable:
-                answer = unreadable
-            else:
-                pattern = self.passes_on.get(str(status))
-                if answer.ok or (pattern is not None and re.search(pattern, answer.text, re.IGNORECASE | re.DOTALL)):
+                body, pattern = answer_of(answer), self.passes_on.get(str(status))
+                if status in _SUCCESS or (pattern is not None and re.search(pattern, answer.text, _ANY_CASE)):
                     self._sync.failing_since.pop(key, None)
+                    self._check_progress(answer.url, body)
                     return ErrorResolution(ResponseAction.SUCCESS)
                 found = super().interpret_response(answer)
+            except UnreadableAnswerError as unreadable:
+                answer, transient = unreadable, FailureType.transient_error
+                found = ErrorResolution(unreadable.action, transient, self.unreadable_answer_message)
         is_final = found.response_action == ResponseAction.FAIL
         # What is worth a retry passes by.
         failure_type = found.failure_type or FailureType.system_error if is_final else FailureType.transient_error
@@ -95,6 +108,23 @@ class CloseErrorHandler(DefaultErrorHandler):
             raise error
         return ErrorResolution(ResponseAction.RETRY, failure_type, error.message)
 
+    def _check_progress(self, url: str, body: Mapping[str, Any]) -> None:
+        """Raise ``UnreadableAnswerError`` when pages that should lead on bring what this thread has just read.
+
+        Pages by cursor are compared with all of the read, for they may go in circles; those by offset with the one
+        before, since their retriever steps back.
+        """
+        known, repetitions = vars(self._sync.sending).pop("pages", (frozenset[int](), 0))
+        cursor, rows = body.get("cursor_next") or body.get("cursor"), body.get("data") or []
+        if (cursor or body.get("has_more")) and "count" not in body:
+            page = hash((self.name, _PAGE.sub("", url or ""), *(row["id"] for row in rows)))
+            repetitions = repetitions + 1 if page in known else 0
+            self._sync.sending.pages = (known if cursor else frozenset()) | {page}, repetitions
+            if repetitions > _MOST_REPETITIONS:
+                error = UnreadableAnswerError(f"the list repeats itself, {len(rows)} records and more to follow")
+                error.action = ResponseAction.FAIL
+                raise error
+
 
 def answer_of(response: requests.Response | None) -> dict[str, Any]:
     """The JSON object in an answer, parsed once however often it is asked for; of errors but a 400 an empty one.
@@ -104,20 +134,39 @@ def answer_of(response: requests.Response | None) -> dict[str, Any]:
     assert response is not None  # noqa: S101 - the error handler ignores no answer
     found: dict[str, Any] | None = getattr(response, _ANSWER, None)
     if found is None:
-        body, is_object = response.content, response.status_code == _BAD_REQUEST and response.content.startswith(b"{")
+        body, is_success = response.content or b"", response.status_code in _SUCCESS
         try:
-            answer = orjson.loads(body) if response.ok or is_object else {}
-        except orjson.JSONDecodeError as error:
+            is_json = is_success or (response.status_code == _BAD_REQUEST and body.startswith(b"{"))
+            answer = _loads(body) if is_json else {}
+        except (ValueError, RecursionError) as error:
             problem = f"the answer ({response.status_code}) is no complete JSON ({len(body)} bytes: {error})"
             raise UnreadableAnswerError(problem) from None
         found = answer if isinstance(answer, dict) else {type(answer).__name__: answer}
-        rows = found.get("data")
-        are_records = isinstance(rows, list) and all(isinstance(row, dict) and "id" in row for row in rows)
-        if response.ok and not are_records and "id" not in found:
-            fields = ", ".join(found)[:100] or "nothing"
-            raise UnreadableAnswerError(f"the answer holds no records under data (only: {fields})")
+        if is_success:
+            _check_records(found, response.url or "")
         setattr(response, _ANSWER, found)
     return found
+
+
+def _loads(body: bytes) -> Any:
+    """What orjson reads, and what only Python's own JSON does: half a surrogate becomes U+FFFD, NaN null."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        text = json.dumps(json.loads(body, parse_constant=lambda _: None), ensure_ascii=False)
+        return orjson.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+
+
+def _check_records(found: Mapping[str, Any], url: str) -> None:
+    rows, limit = found.get("data", [found] if "id" in found else None), _LIMIT.search(url)
+    if not isinstance(rows, list):
+        fields = ", ".join(found)[:100] or "nothing"
+        raise UnreadableAnswerError(f"the answer holds no records under data (only: {fields})")
+    if not all(isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows):
+        raise UnreadableAnswerError("the answer holds a record without an id, or with one that is no text")
+    is_full = limit and len(rows) >= min(int(limit[1]), _MOST_ON_A_PAGE)
+    if is_full and not _SAYS_WHETHER_MORE_FOLLOWS & found.keys():
+        raise UnreadableAnswerError("the answer is a full page that does not say whether more follow")
 
 
 def describe(answer: requests.Response | Exception) -> str:
@@ -130,8 +179,10 @@ def describe(answer: requests.Response | Exception) -> str:
         return f"failed: {filter_secrets(words)[:_LONGEST_QUOTE]}"
     try:
         words = "; ".join(_texts(orjson.loads(answer.content)))
-    except orjson.JSONDecodeError:
+    except (orjson.JSONDecodeError, RecursionError):
         words = " ".join(answer.text.split())
+    if REFUSED_REDIRECT in answer.headers:
+        words = f"it leads to {answer.headers[REFUSED_REDIRECT]}"
     quote = filter_secrets(words)[:_LONGEST_QUOTE]  # in this order: no half a key
     return f"answered {answer.status_code}" + (f": «{quote}»" if quote else " without a text")
 

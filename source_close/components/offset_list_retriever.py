@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from airbyte_cdk.sources.declarative.requesters import HttpRequester
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream as DeclarativeStream
 from airbyte_cdk.sources.types import StreamSlice
 
@@ -20,6 +22,10 @@ _MOST_STEPS_BACK = 25
 
 class ListEndsEarlyError(Exception):
     """What is left can't be had by offsets: Close refuses to skip so many rows, or the order is never the same."""
+
+
+class NoSuchListError(ListEndsEarlyError):
+    """Close does not know the list."""
 
 
 @dataclass
@@ -61,11 +67,12 @@ class OffsetListRetriever(WindowRetriever):
     ``OffsetIncrement`` loses a row for each that leaves a page already read. With ``SPLIT_REQUEST_WINDOW`` it reads
     both halves of a window from the start (2.6 times the rows for a cap of 2,000), and ends after ten halvings. The
     lists and filters ``narrow_by`` together hold the ``whole_list``, for seconds that exceed the cap; where one of them
-    does so too, it is read by ``leads``.
+    does so too, or Close does not know it, its rows are read by ``leads``.
     """
 
     whole_list: Mapping[str, Any] = field(default_factory=dict)
     narrow_by: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    part_requester: HttpRequester | None = None
     lead_parameter: str = "lead_id"
     leads_a_request: int = 1
     leads: DeclarativeStream | None = None
@@ -76,11 +83,11 @@ class OffsetListRetriever(WindowRetriever):
         windows = [Window(start, end)]
         while windows:
             window = windows.pop()
-            try:
+            with suppress(ListEndsEarlyError):
                 yield from self._pages(window)
-            except ListEndsEarlyError:
-                windows += (halves := window.divided())
-                yield from () if halves else self._in_parts(window)
+                continue
+            windows += (halves := window.divided())
+            yield from () if halves else self._in_parts(window)
 
     def _pages(self, window: Window, part: Mapping[str, Any] | None = None) -> Iterator[list[Row]]:
         """Yield the new rows of page after page, and take note of them in ``window.seen``.
@@ -98,9 +105,10 @@ class OffsetListRetriever(WindowRetriever):
         position, last = max(len(seen) - 1, 0), next(reversed(seen), None)
         while has_more:
             page = self.paginator.get_request_params(next_page_token={"next_page_token": position})
-            answer = answer_of(self.requester.send_request(path=part.get("path"), request_params={**params, **page}))
-            if "data" not in answer:  # the error handler has passed on the refusal of a skip
-                raise ListEndsEarlyError
+            requester = self.part_requester if self.part_requester and "path" in part else self.requester
+            answer = answer_of(requester.send_request(path=part.get("path"), request_params={**params, **page}))
+            if "data" not in answer:  # the error handler has passed on the refusal of a skip, or of the whole list
+                raise ListEndsEarlyError if answer else NoSuchListError
             rows, has_more, window.reached = answer["data"], bool(answer.get("has_more")), position
             first = rows[0]["id"] if rows else None
             if position and not (first in seen if steps_back else first is not None and first == last):
@@ -125,23 +133,27 @@ class OffsetListRetriever(WindowRetriever):
             leads_met = set[Any]()
             try:
                 yield from self._new_rows(window, part, leads_met)
+                continue
+            except NoSuchListError:
+                of_leads = self.whole_list
             except ListEndsEarlyError:
-                partitions = self.leads.generate_partitions() if self.leads else ()
-                lead_ids = [record["id"] for partition in partitions for record in partition.read()]
-                if not leads_met.issubset(lead_ids):  # where some have none, more such may lie behind the cap
-                    raise self._out_of_reach(moment) from None
-                for first in range(0, len(lead_ids), self.leads_a_request):
-                    yield from self._of_leads(window, part, lead_ids[first : first + self.leads_a_request])
+                of_leads = part
+            partitions = self.leads.generate_partitions() if self.leads else ()
+            lead_ids = [record["id"] for partition in partitions for record in partition.read()]
+            if not leads_met.issubset(lead_ids):  # where some have none, more such may lie behind the cap
+                raise self._out_of_reach(moment)
+            for first in range(0, len(lead_ids), self.leads_a_request):
+                yield from self._of_leads(window, of_leads, lead_ids[first : first + self.leads_a_request])
 
     def _of_leads(self, window: Window, part: Mapping[str, Any], ids: Sequence[str]) -> Iterator[list[Row]]:
         parameters = {**part.get("parameters", {}), self.lead_parameter: ",".join(ids)}
-        try:
+        with suppress(ListEndsEarlyError):
             yield from self._new_rows(window, {**part, "parameters": parameters}, set())
-        except ListEndsEarlyError:
-            if len(ids) == 1:
-                raise self._out_of_reach(format_moment(window.start)) from None
-            for half in (ids[: len(ids) // 2], ids[len(ids) // 2 :]):
-                yield from self._of_leads(window, part, half)
+            return
+        if len(ids) == 1:
+            raise self._out_of_reach(format_moment(window.start))
+        for half in (ids[: len(ids) // 2], ids[len(ids) // 2 :]):
+            yield from self._of_leads(window, part, half)
 
     def _new_rows(self, window: Window, part: Mapping[str, Any], leads_met: set[str | None]) -> Iterator[list[Row]]:
         for rows in self._pages(Window(window.start, window.end), part):

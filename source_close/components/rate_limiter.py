@@ -3,11 +3,14 @@
 import re
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime as read_date
+from typing import Any
 
 import requests
+from airbyte_cdk.sources.streams.http.error_handlers import BackoffStrategy
 
 TOO_MANY_REQUESTS = 429
 _HEADER = re.compile(r"limit=(?P<limit>\d+),\s*remaining=(?P<remaining>\d+),\s*reset=(?P<reset>\d+(?:\.\d+)?)")
@@ -15,6 +18,14 @@ _HEADER = re.compile(r"limit=(?P<limit>\d+),\s*remaining=(?P<remaining>\d+),\s*r
 _SHARE_AFTER_429, _GROWTH_PER_SECOND = 0.85, 1.02
 # While nothing is known of a limit: so many requests at once, and for each that goes well this share of one more.
 _FIRST_IN_FLIGHT, _GROWTH_PER_ANSWER = 4.0, 0.5
+# Where a 429 says how long to wait: ``retry-after`` in seconds or as a date, ``ratelimit``, the old body in two forms.
+_WAITS: Sequence[Callable[[Any], float]] = (
+    lambda answer: float(answer.headers["retry-after"]),
+    lambda answer: (read_date(answer.headers["retry-after"]) - read_date(answer.headers["date"])).total_seconds(),
+    lambda answer: float(_HEADER.search(answer.headers["ratelimit"])["reset"]),  # type: ignore[index] # suppressed
+    lambda answer: float(answer.json()["rate_reset"]),
+    lambda answer: float(answer.json()["error"]["rate_reset"]),
+)
 _ASK_AGAIN_SECONDS, _RATE_WINDOW_SECONDS, _LONGEST_GUESSED_WAIT_SECONDS = 0.01, 2.0, 60.0
 
 
@@ -115,12 +126,19 @@ class RateLimiter:
 
 
 def seconds_told(response: requests.Response) -> float:
-    """How long a 429 says to wait: by ``retry-after``, ``ratelimit`` or the ``rate_reset`` of the old body."""
-    with suppress(ValueError):
-        return max(float(response.headers.get("retry-after", "")), 0.0)
-    if found := _HEADER.search(response.headers.get("ratelimit", "")):
-        return float(found["reset"])
-    with suppress(AttributeError, KeyError, TypeError, ValueError):
-        body = response.json()
-        return float(body.get("rate_reset") or body["error"]["rate_reset"])
+    """How long a 429 says to wait; 0 if nothing in it tells of a time to come."""
+    for read in _WAITS:
+        with suppress(AttributeError, KeyError, TypeError, ValueError):
+            if (seconds := read(response)) > 0:  # which "nan" is not
+                return seconds
     return 0.0
+
+
+@dataclass
+class ToldBackoffStrategy(BackoffStrategy):
+    """Waits as long as a 429 says; ``WaitTimeFromHeader`` takes "-5" and "nan" for numbers, and reads no date."""
+
+    def backoff_time(self, response_or_exception: Any, attempt_count: int) -> float | None:
+        """Seconds, or None to leave it to the next strategy."""
+        is_refusal = getattr(response_or_exception, "status_code", None) == TOO_MANY_REQUESTS
+        return seconds_told(response_or_exception) or None if is_refusal else None

@@ -1,5 +1,6 @@
 """Takes the records out of answers, keeps those of the window, and brings them into form."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,11 +30,10 @@ class DataExtractor(RecordExtractor):
 class HasMorePaginationStrategy(OffsetIncrement):
     """Goes on as long as Close says ``has_more``; ``OffsetIncrement`` ends at a page shorter than it asked for."""
 
-    def next_page_token(self, response: requests.Response, *args: Any, **options: Any) -> int | None:
-        """The next ``_skip``."""
-        last: int = options.get("last_page_token_value") or 0
-        answer = answer_of(response)
-        return last + len(answer["data"]) if answer.get("has_more") else None
+    def next_page_token(self, response: requests.Response, *args: Any, **options: Any) -> str | None:
+        """The next ``_skip``, as text: the CDK takes the number 0 for the end."""
+        answer, last = answer_of(response), int(options.get("last_page_token_value") or 0)
+        return str(last + len(answer["data"])) if answer.get("has_more") else None
 
 
 @dataclass
@@ -69,4 +69,7 @@ class JsonTextTransformation(RecordTransformation):
         """Change ``record`` in place."""
         for name in self.fields:
             value = record.get(name)
-            record[name] = None if value is None else orjson.dumps(value).decode()
+            try:
+                record[name] = None if value is None else orjson.dumps(value).decode()
+            except orjson.JSONEncodeError:  # nested deeper than it writes
+                record[name] = json.dumps(value)

@@ -12,7 +12,7 @@ from airbyte_cdk.sources.types import Config
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from isodate import parse_duration
 
-from source_close.moments import format_moment, parse_moment
+from source_close.moments import EARLIEST, format_moment, parse_moment
 
 LOGGER = logging.getLogger("airbyte.source-close")
 
@@ -64,7 +64,7 @@ class CursorStateMigration(StateMigration):
         if cursor is not None and cursor > end:
             problem = "the saved state %s lies in the future. Reading goes on from now"
             LOGGER.warning(f"Stream %s: {problem}; if records are missing, reset (clear) it.", self.name, cursor)  # noqa: G004
-        return {self.cursor_field: format_moment(min(cursor, end))} if cursor is not None else {}
+        return {self.cursor_field: format_moment(min(max(cursor, EARLIEST), end))} if cursor is not None else {}
 
     def _moments(self, saved: Any) -> Iterator[datetime]:
         if isinstance(saved, Mapping):

@@ -1,0 +1,308 @@
+"""Answers that Close is not known to give: nothing hangs, is lost without a word, or ends another stream."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from integration_tests.close_api import Fault, LocalCloseApi, Volumes
+from integration_tests.conftest import KEY
+from integration_tests.forked import ForkedConnector
+from integration_tests.running import Result
+from integration_tests.truth import DAY, HOUR, assert_complete, ids, now, requests_of, state_of, text
+
+MakeApi = Callable[..., LocalCloseApi]
+DELETED_AT = "_ab_cdc_deleted_at"
+FOLLOWING = ("activities", "leads", "tasks")
+VOLUMES = Volumes(activities=40, leads=30, tasks=40, users=3)
+# A later page of each list that has some, in the form of its request.
+PAGED = {"activities": "/activity/", "tasks": "/task/", "event_log": "/event/", "leads": "/data/search/"}
+
+
+def connector(api: LocalCloseApi, folder: Path, **config: Any) -> ForkedConnector:
+    config = {"api_key": KEY, "base_url": api.url, "start_date": text(now() - 20 * DAY), **config}
+    return ForkedConnector(config, folder, retry_seconds=1.0, faster=20)
+
+
+def states(**cursors: Any) -> list[dict[str, Any]]:
+    """States of an hour ago that follow the event log from then on."""
+    at = text(now() - HOUR)
+    found = {"activities": {"date_created": at}, "leads": {"date_updated": at}, "tasks": {"date_updated": at}}
+    positions = {name: {**state, "event_log_position": at} for name, state in found.items()}
+    return state_of(**positions, **cursors)
+
+
+def rewritten(**changes: Any) -> Callable[[bytes], bytes]:
+    """What replaces members of an answer; None takes them out."""
+
+    def edit(body: bytes) -> bytes:
+        answer = {**orjson.loads(body), **changes}
+        return orjson.dumps({name: value for name, value in answer.items() if value is not None})
+
+    return edit
+
+
+def failures(result: Result) -> dict[str, str]:
+    return {error["stream_descriptor"]["name"]: error["message"] for error in result.errors}
+
+
+class TestReadingByIds:
+    """An answer with fewer rows than there are, and more to follow."""
+
+    def test_no_edit_is_missed_and_nothing_living_is_called_deleted(self, make_api: MakeApi, tmp_path: Path) -> None:
+        api = make_api(Volumes(users=1))
+        api.settings.rows_by_id = 22
+        notes = api.store.load_many("Note", 120, now() - 100 * DAY, now() - 50 * DAY, lead_id=None)
+        for note in notes[:90]:
+            api.store.edit(note, note="Edited")
+        for note in notes[90:]:
+            api.store.delete(note)
+        result = connector(api, tmp_path).read(["activities"], states())
+        assert_complete(result, "activities")
+        rows = {row["id"]: row for row in result.records("activities")}
+        assert {one for one, row in rows.items() if row.get("note") == "Edited"} == set(notes[:90])
+        assert {one for one, row in rows.items() if DELETED_AT in row} == set(notes[90:])
+
+    def test_more_that_never_comes_fails_the_stream(self, make_api: MakeApi, tmp_path: Path) -> None:
+        api = make_api(Volumes(users=1))
+        [note] = api.store.load_many("Note", 1, now() - 100 * DAY, lead_id=None)
+        api.store.delete(note)
+        api.faults.add(Fault("edit", "/activity/", edit=rewritten(has_more=True), when=lambda query: "id__in" in query))
+        result = connector(api, tmp_path).read(["activities"], states())
+        assert "the list repeats itself" in failures(result)["activities"]
+        assert not [row for row in result.records("activities") if DELETED_AT in row]
+
+
+@pytest.mark.parametrize("status", [404, 405])
+class TestAListOfOneTypeThatIsNotThere:
+    """A second with more activities than the whole list gives out is read type by type."""
+
+    @pytest.fixture
+    def api(self, make_api: MakeApi) -> LocalCloseApi:
+        api = make_api(Volumes(leads=30, users=1))
+        api.settings.max_skip |= {"activity": 100}
+        at = (now() - 5 * DAY).replace(microsecond=0)
+        for kind in ("ImportUpdate", "Note"):
+            for lead in ids(api, "leads"):
+                api.store.load_many(kind, 6, at, lead_id=lead)
+        return api
+
+    def test_its_rows_come_by_lead(self, status: int, api: LocalCloseApi, tmp_path: Path) -> None:
+        api.faults.add(Fault("status", "/activity/import_update/", status=status))
+        result = connector(api, tmp_path).read(["activities"])
+        assert_complete(result, "activities")
+        assert set(result.ids("activities")) == ids(api, "activities")
+        assert result.repeated("activities") == []
+        assert len(requests_of(api, "/activity/import_update/")) == 1
+
+    def test_the_stream_fails_if_they_cannot_be_had_by_lead(
+        self, status: int, api: LocalCloseApi, tmp_path: Path
+    ) -> None:
+        api.faults.add(Fault("status", "/activity/import_update/", status=status))
+        api.faults.add(Fault("status", "/activity/$", status=status, when=lambda query: "lead_id__in" in query))
+        result = connector(api, tmp_path).read(["activities", "leads"])
+        assert f"answered {status}" in failures(result)["activities"]
+        assert result.status("leads") == "COMPLETE"
+
+
+NESTED = b'{"in":[' * 150 + b'"the end"' + b"]}" * 150
+VALUES: list[Any] = [None, [1], "text", 7]
+NO_TEXTS: list[Any] = [None, [1], 7, {}, "", True]
+ODD: dict[str, dict[str, Any]] = {
+    **{f"without {name}": {"without": name} for name in ("object_type", "action", "object_id")},
+    **{f"{name} is {value!r}": {name: value} for name in ("object_type", "action", "object_id") for value in NO_TEXTS},
+    **{f"meta of a merge is {value!r}": {"action": "merged", "meta": value} for value in VALUES},
+    "a merge of a list": {"action": "merged", "meta": {"merge_source_lead_id": ["lead_1"]}},
+}
+FOLLOWED: dict[str, dict[str, Any]] = {
+    "an unknown type": {"object_type": "spaceship"},
+    "an unknown action": {"action": "teleported"},
+    "nested 300 deep": {"data": "Deep", "previous_data": "Deep", "meta": {"more": "Deep"}},
+    **{
+        f"{name} of a deletion is {value!r}": {"action": "deleted", name: value}
+        for name in ("previous_data", "meta")
+        for value in VALUES
+    },
+}
+
+
+class TestOddEvents:
+    """Events that are not as Close documents them."""
+
+    @pytest.mark.parametrize("is_odd", [True, False], ids=["cannot be followed", "can be followed"])
+    def test_they_are_rows_like_any_other_and_end_no_stream(
+        self, is_odd: bool, make_api: MakeApi, tmp_path: Path
+    ) -> None:
+        api = make_api(VOLUMES)
+        odd = [api.store.log_event(**fields) for fields in (ODD if is_odd else FOLLOWED).values()]
+        api.faults.add(Fault("edit", "/event/", edit=lambda body: body.replace(b'"Deep"', NESTED)))
+        edited = next(iter(ids(api, "tasks")))
+        api.store.edit(edited, text="Edited")
+        result = connector(api, tmp_path).read([*FOLLOWING, "event_log"], states(event_log=text(now() - HOUR)))
+        assert_complete(result, *FOLLOWING, "event_log")
+        assert set(odd) <= set(result.ids("event_log"))
+        assert [row["text"] for row in result.records("tasks") if row["id"] == edited] == ["Edited"]
+        warnings = [line for line in result.warnings if "don't tell what they changed" in line]
+        assert len(warnings) == is_odd
+        if is_odd:
+            assert warnings[0].startswith(f"{len(ODD)} events of the log, first ev_")
+
+    def test_what_is_nested_deep_comes_as_it_is(self, make_api: MakeApi, tmp_path: Path) -> None:
+        api = make_api(VOLUMES)
+        event = api.store.log_event(data="Deep")
+        api.faults.add(Fault("edit", "/event/", edit=lambda body: body.replace(b'"Deep"', NESTED)))
+        result = connector(api, tmp_path).read(["event_log"])
+        [row] = [row for row in result.records("event_log") if row["id"] == event]
+        assert json.loads(row["data"]) == json.loads(NESTED)
+
+
+class TestJson:
+    """What is JSON only at second sight, and what is none."""
+
+    @pytest.mark.parametrize(
+        ("before", "after", "comes"),
+        [
+            (b'"Odd"', rb'"Half a pair: \ud83d"', "Half a pair: \N{REPLACEMENT CHARACTER}"),
+            (b'"Odd"', rb'"A pair: \ud83d\ude00"', "A pair: \N{GRINNING FACE}"),
+            (b'"Odd"', b"NaN", None),
+            (b'"Odd"', b"-Infinity", None),
+            (b'{"data"', b'\xef\xbb\xbf{"data"', "Odd"),
+            (b'"Odd"', b"1" * 40, float("1" * 40)),
+        ],
+        ids=["half a surrogate pair", "a surrogate pair", "NaN", "Infinity", "byte order mark", "a long number"],
+    )
+    def test_what_python_reads_comes_as_valid_json(
+        self, before: bytes, after: bytes, comes: Any, make_api: MakeApi, tmp_path: Path
+    ) -> None:
+        api = make_api(Volumes(users=2))
+        user = next(iter(ids(api, "users")))
+        api.store.edit(user, first_name="Odd")
+        api.faults.add(Fault("edit", "/user/", edit=lambda body: body.replace(before, after)))
+        result = connector(api, tmp_path).read(["users"])
+        assert_complete(result, "users")
+        assert set(result.ids("users")) == ids(api, "users")
+        assert [row.get("first_name") for row in result.records("users") if row["id"] == user] == [comes]
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [(b'"Odd"', b'"\xff\xfe"'), (b'"Odd"', b"Odd"), (b'"Odd"', b'{"in":' * 5_000 + b"1" + b"}" * 5_000)],
+        ids=["no UTF-8", "no JSON", "nested 5000 deep"],
+    )
+    def test_the_rest_is_an_unreadable_answer(
+        self, before: bytes, after: bytes, make_api: MakeApi, tmp_path: Path
+    ) -> None:
+        api = make_api(Volumes(users=1))
+        api.store.edit(next(iter(ids(api, "users"))), first_name="Odd")
+        api.faults.add(Fault("edit", "/user/", edit=lambda body: body.replace(before, after)))
+        message = failures(connector(api, tmp_path).read(["users"]))["users"]
+        assert "GET /api/v1/user/ failed: the answer (200) is no complete JSON" in message
+        assert "Close answers, but not with what it was asked for." in message
+
+    @pytest.mark.parametrize("record_id", [None, 7, ["a"], {}], ids=str)
+    def test_an_id_that_is_no_text_fails_the_stream_with_a_sentence(
+        self, record_id: Any, make_api: MakeApi, tmp_path: Path
+    ) -> None:
+        api = make_api(Volumes(users=1, tasks=3))
+        api.faults.add(Fault("status", "/user/", status=200, body={"data": [{"id": record_id}], "has_more": False}))
+        result = connector(api, tmp_path).read(["users", "tasks"])
+        assert "a record without an id, or with one that is no text" in failures(result)["users"]
+        assert result.status("tasks") == "COMPLETE"
+
+    def test_a_refusal_that_is_nested_deep_is_quoted(self, make_api: MakeApi, tmp_path: Path) -> None:
+        api = make_api(Volumes(users=1))
+        body = b'{"error":' * 900 + b'"Too deep"' + b"}" * 900
+        api.faults.add(Fault("status", "/user/", status=400, body=body.decode()))
+        assert 'answered 400: «{"error":{"error":' in failures(connector(api, tmp_path).read(["users"]))["users"]
+
+
+class TestPagesWithoutProgress:
+    """Lists that say more follow, and do not get on."""
+
+    @pytest.fixture
+    def api(self, make_api: MakeApi) -> LocalCloseApi:
+        api = make_api(Volumes(activities=350, leads=450, tasks=350, users=1), start=now() - 15 * DAY)
+        for _ in range(120):
+            api.store.log_event()
+        return api
+
+    @pytest.mark.parametrize("stream", ["event_log", "leads"])
+    def test_an_empty_page_that_leads_to_itself_for_ever_fails_the_stream(
+        self, stream: str, api: LocalCloseApi, tmp_path: Path
+    ) -> None:
+        api.faults.add(Fault("stall", PAGED[stream]))
+        result = connector(api, tmp_path, num_workers=1).read([stream, "users"])
+        assert "the list repeats itself" in failures(result)[stream]
+        assert failures(result).keys() == {stream}
+        assert result.status("users") == "COMPLETE"
+        assert len([entry for entry in api.requests if "cursor" in f"{entry.query} {entry.json}"]) < 10
+
+    @pytest.mark.parametrize("stream", ["activities", "tasks"])
+    def test_a_list_that_is_read_by_windows_does_without_later_pages(
+        self, stream: str, api: LocalCloseApi, tmp_path: Path
+    ) -> None:
+        api.faults.add(Fault("stall", PAGED[stream]))
+        result = connector(api, tmp_path).read([stream])
+        assert_complete(result, stream)
+        assert set(result.ids(stream)) == ids(api, stream, end=now())
+        assert result.repeated(stream) == []
+
+    @pytest.mark.parametrize("stream", PAGED)
+    def test_one_that_leads_on_in_the_end_costs_nothing(self, stream: str, api: LocalCloseApi, tmp_path: Path) -> None:
+        api.faults.add(Fault("stall", PAGED[stream], times=3))
+        result = connector(api, tmp_path, num_workers=1).read([stream])
+        assert_complete(result, stream)
+        assert set(result.ids(stream)) == ids(api, stream, end=now())
+
+    @pytest.mark.parametrize(
+        ("stream", "more"),
+        [
+            ("activities", {"has_more": True}),
+            ("users", {"has_more": True}),
+            ("event_log", {"cursor_next": "again"}),
+            ("leads", {"cursor": "again"}),
+        ],
+    )
+    @pytest.mark.parametrize("rows", ["the same", "none"])
+    def test_the_same_page_again_and_again_fails_the_stream(
+        self, stream: str, more: dict[str, Any], rows: str, api: LocalCloseApi, tmp_path: Path
+    ) -> None:
+        path = {**PAGED, "users": "/user/"}[stream]
+        at = text(now() - HOUR / 2)
+        data = [{"id": "x_1", "date_created": at, "date_updated": at}]
+        body = {"data": data if rows == "the same" else [], **more}
+        api.faults.add(Fault("status", path, status=200, body=body))
+        result = connector(api, tmp_path, num_workers=1, start_date=text(now() - HOUR)).read([stream])
+        assert "the list repeats itself" in failures(result)[stream]
+        assert len(requests_of(api, path)) < 10
+
+    def test_cursors_that_go_in_a_circle_fail_the_stream(self, api: LocalCloseApi, tmp_path: Path) -> None:
+        for name, following in (("a", "b"), ("b", "a"), (None, "a")):
+            body = {"data": [{"id": f"ev_{name}", "date_updated": text(now() - HOUR)}], "cursor_next": following}
+            ask = (lambda query, name=name: query.get("_cursor") == name) if name else None
+            api.faults.add(Fault("status", "/event/", status=200, body=body, when=ask))
+        result = connector(api, tmp_path, num_workers=1, start_date=text(now() - HOUR)).read(["event_log"])
+        assert "the list repeats itself" in failures(result)["event_log"]
+        assert len(requests_of(api, "/event/")) < 10
+
+    @pytest.mark.parametrize(("stream", "cursor"), [("event_log", "cursor_next"), ("leads", "cursor")])
+    def test_an_empty_text_for_a_cursor_is_the_end(
+        self, stream: str, cursor: str, make_api: MakeApi, tmp_path: Path
+    ) -> None:
+        api = make_api(Volumes(leads=5, events=5, users=1), start=now() - 10 * DAY)
+        api.faults.add(Fault("edit", PAGED[stream], edit=rewritten(**{cursor: ""})))
+        result = connector(api, tmp_path).read([stream])
+        assert_complete(result, stream)
+        assert set(result.ids(stream)) == ids(api, stream)
+
+    @pytest.mark.parametrize("stream", ["activities", "tasks"])
+    def test_a_full_page_that_does_not_say_whether_more_follow_is_no_answer(
+        self, stream: str, api: LocalCloseApi, tmp_path: Path
+    ) -> None:
+        api.faults.add(Fault("edit", PAGED[stream], edit=rewritten(has_more=None)))
+        result = connector(api, tmp_path).read([stream])
+        assert "a full page that does not say whether more follow" in failures(result)[stream]
