@@ -17,6 +17,14 @@ from source_close.sync import Sync
 
 LOGGER = logging.getLogger("airbyte.source-close")
 
+_NO_LOG = (
+    "This key may not read the event log, so late edits of activities and deletions do not come. Give its user the "
+    "permission, or set capture_changes to false."
+)
+_UNCLEAR = (
+    "%d events of the log, first %s, don't tell what they changed: object_type, action, object_id or date_updated is "
+    "not as Close documents it. A refresh of the streams brings what is missing."
+)
 DELETED_AT = "_ab_cdc_deleted_at"  # a destination that deduplicates removes a record whose last row has it
 # By id: None if the object was created or changed; if it was deleted, or went into another by a merge, and may be there
 # again, when that was, and when it was created as far as the log knows.
@@ -62,9 +70,11 @@ class ChangesRetriever:
         for first in range(0, len(wanted), self.ids_a_request):
             ids = wanted[first : first + self.ids_a_request]
             alive = self._alive(ids)
-            for one in [one for one in alive if changes[one]]:
-                if self.record_requester and self._is_gone(self.record_requester, one):
-                    del alive[one]
+            if requester := self.record_requester:
+                for one in [one for one in alive if changes[one]]:
+                    # Where a merged lead was, Close may answer with the other.
+                    if answer_of(requester.send_request(path=f"{one}/")).get("id") != one:
+                        del alive[one]
             dead = [(one, gone) for one in ids if (gone := changes[one]) and one not in alive]
             living = [alive[one] for one in alive if one not in emitted]
             yield living + [self._tombstone(one, *gone) for one, gone in dead]
@@ -81,15 +91,8 @@ class ChangesRetriever:
             has_more = bool(answer.get("has_more"))
         return alive
 
-    @staticmethod
-    def _is_gone(requester: HttpRequester, record_id: str) -> bool:
-        # Where a merged lead was, Close may answer with the other.
-        return answer_of(requester.send_request(path=f"{record_id}/")).get("id") != record_id
-
     def _tombstone(self, record_id: str, moment: datetime, date_created: str | None) -> Row:
-        # Destinations keep the row with the newest cursor value, so it has the record's own creation date where that is
-        # the cursor and the log knows it, else the moment of the deletion.
-        deleted_at = format_moment(moment)
+        deleted_at = format_moment(moment)  # the cursor's value too, but where that never changes
         value = date_created if self.cursor_field == "date_created" else None
         return {"id": record_id, self.cursor_field: value or deleted_at, DELETED_AT: deleted_at}
 
@@ -97,16 +100,13 @@ class ChangesRetriever:
         """What the log tells, by type of object; read by the first stream that asks."""
         sync = Sync.of(self.config)
         with sync.log_lock:
-            if sync.log is None:
-                sync.log = self._read_log(sync)
-        if isinstance(sync.log, CloseApiError):
-            raise sync.log.for_stream(self.name)
-        log: Mapping[str, Changes] = sync.log
+            log = sync.log = self._read_log(sync) if sync.log is None else sync.log
+        if isinstance(log, CloseApiError):
+            raise log.for_stream(self.name)
         return log
 
     def _read_log(self, sync: Sync) -> Mapping[str, Changes] | CloseApiError:
-        log: defaultdict[str, Changes] = defaultdict(dict)
-        unclear = list[str]()
+        log, unclear = defaultdict[str, Changes](dict), list[str]()
         try:
             for partition in self.events.generate_partitions():
                 unclear += [event["id"] for event in partition.read() if not _take_note(log, event)]
@@ -114,18 +114,9 @@ class ChangesRetriever:
             sync.is_log_forbidden = " answered 402" in error.text or " answered 403" in error.text
             if not sync.is_log_forbidden:
                 return error
-            LOGGER.warning(
-                "This key may not read the event log, so late edits of activities and deletions do not come. Give its "
-                "user the permission, or set capture_changes to false. %s",
-                error.text,
-            )
+            LOGGER.warning(f"{_NO_LOG} %s", error.text)  # noqa: G004 - a constant
         if unclear:
-            LOGGER.warning(
-                "%d events of the log, first %s, don't tell what they changed: object_type, action, object_id or "
-                "date_updated is not as Close documents it. A refresh of the streams brings what is missing.",
-                len(unclear),
-                unclear[0],
-            )
+            LOGGER.warning(_UNCLEAR, len(unclear), unclear[0])
         return log
 
 

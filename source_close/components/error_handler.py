@@ -40,7 +40,7 @@ class CloseApiError(AirbyteTracedException):
     def __init__(self, stream: str, text: str, failure_type: FailureType = FailureType.transient_error) -> None:
         message = f"Stream {stream}: {text}"
         super().__init__(message, message, failure_type, stream_descriptor=StreamDescriptor(stream))
-        self.text = text
+        self.text, self.says_unknown = text, re.search(r" answered 40[45]\b", text) is not None
 
     def for_stream(self, stream: str) -> "CloseApiError":
         """The same, as the end of another stream, or of another part of this one."""

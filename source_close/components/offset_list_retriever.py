@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from airbyte_cdk.sources.declarative.requesters import HttpRequester
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream as DeclarativeStream
 from airbyte_cdk.sources.types import StreamSlice
 
@@ -22,10 +21,6 @@ _MOST_STEPS_BACK = 25
 
 class ListEndsEarlyError(Exception):
     """What is left can't be had by offsets: Close refuses to skip so many rows, or the order is never the same."""
-
-
-class NoSuchListError(ListEndsEarlyError):
-    """Close does not know the list."""
 
 
 @dataclass
@@ -64,15 +59,13 @@ class Window:
 class OffsetListRetriever(WindowRetriever):
     """Reads a window of an offset list in pages that overlap by a row, and cuts it where the API's skip cap ends it.
 
-    ``OffsetIncrement`` loses a row for each that leaves a page already read. With ``SPLIT_REQUEST_WINDOW`` it reads
-    both halves of a window from the start (2.6 times the rows for a cap of 2,000), and ends after ten halvings. The
-    lists and filters ``narrow_by`` together hold the ``whole_list``, for seconds that exceed the cap; where one of them
-    does so too, or Close does not know it, its rows are read by ``leads``.
+    ``OffsetIncrement`` loses a row for each that leaves a page already read. ``SPLIT_REQUEST_WINDOW`` reads halves from
+    the start (2.6 times the rows at a cap of 2,000), and ends after ten halvings. The lists ``narrow_by`` together hold
+    the ``whole_list``, for seconds that exceed the cap; one that does so too, or is unknown, is read by ``leads``.
     """
 
     whole_list: Mapping[str, Any] = field(default_factory=dict)
     narrow_by: Sequence[Mapping[str, Any]] = field(default_factory=list)
-    part_requester: HttpRequester | None = None
     lead_parameter: str = "lead_id"
     leads_a_request: int = 1
     leads: DeclarativeStream | None = None
@@ -105,10 +98,9 @@ class OffsetListRetriever(WindowRetriever):
         position, last = max(len(seen) - 1, 0), next(reversed(seen), None)
         while has_more:
             page = self.paginator.get_request_params(next_page_token={"next_page_token": position})
-            requester = self.part_requester if self.part_requester and "path" in part else self.requester
-            answer = answer_of(requester.send_request(path=part.get("path"), request_params={**params, **page}))
-            if "data" not in answer:  # the error handler has passed on the refusal of a skip, or of the whole list
-                raise ListEndsEarlyError if answer else NoSuchListError
+            answer = answer_of(self.requester.send_request(path=part.get("path"), request_params={**params, **page}))
+            if "data" not in answer:  # the error handler has passed on the refusal of a skip
+                raise ListEndsEarlyError
             rows, has_more, window.reached = answer["data"], bool(answer.get("has_more")), position
             first = rows[0]["id"] if rows else None
             if position and not (first in seen if steps_back else first is not None and first == last):
@@ -134,10 +126,12 @@ class OffsetListRetriever(WindowRetriever):
             try:
                 yield from self._new_rows(window, part, leads_met)
                 continue
-            except NoSuchListError:
-                of_leads = self.whole_list
             except ListEndsEarlyError:
                 of_leads = part
+            except CloseApiError as error:
+                if not error.says_unknown:
+                    raise
+                of_leads = self.whole_list
             partitions = self.leads.generate_partitions() if self.leads else ()
             lead_ids = [record["id"] for partition in partitions for record in partition.read()]
             if not leads_met.issubset(lead_ids):  # where some have none, more such may lie behind the cap
