@@ -26,7 +26,7 @@ export PYTHONUNBUFFERED := 1
 
 say = @printf '\033[1m== %s\033[0m\n' "$(1)"
 
-.PHONY: help demo test lint types unit integration bench soak probe test-cdk test-duckdb format lock wheel clean
+.PHONY: help demo test lint types unit integration bench soak probe test-cdk test-pythons test-duckdb format lock wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,10 @@ CDK_BELOW := $(shell sed -n 's/.*"airbyte-cdk>=[0-9.]*,\(<[0-9]*\)".*/\1/p' pypr
 test-cdk: $(READY) ## integration tests on the oldest and the newest airbyte-cdk of pyproject.toml
 	$(call on_cdk,oldest,==$(CDK_OLDEST))
 	$(call on_cdk,newest,$(CDK_BELOW))
+
+test-pythons: wheel ## the locked wheel on each Python from 3.10 to 3.13 that is here
+	$(call say,Each Python)
+	@$(PY) -m pytest -q -rs integration_tests/check_pythons.py $(ARGS)
 
 # PyAirbyte is large, so it has an environment of its own.
 DUCKDB := build/duckdb

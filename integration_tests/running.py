@@ -90,6 +90,7 @@ class Connector:
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
     sync_modes: dict[str, str] = field(default_factory=dict)
+    command: Path = COMMAND
 
     def spec(self) -> Result:
         """Run `spec`."""
@@ -116,7 +117,7 @@ class Connector:
     def run(self, *arguments: str, kill_after: int | None = None) -> Result:
         """Run the command with these arguments."""
         process = subprocess.Popen(
-            [str(COMMAND), *arguments],
+            [str(self.command), *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=self.folder,
