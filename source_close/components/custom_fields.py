@@ -57,11 +57,11 @@ class CustomFieldsSchemaLoader(SchemaLoader):
         return schema
 
     def _column(self, row: Row) -> dict[str, Any]:
-        """The schema of a field's values; while it is converted to another type, both are allowed."""
+        """The schema of a field's values: one type, as tables need; text while the field is being converted."""
         kind, name = str(row.get("type") or "of no known type"), str(row.get("name") or row["id"])
         value, traits = deepcopy(dict(self.types.get(kind, self.types["other"]))), [kind]
         if other := row.get("converting_to_type"):
-            value = {"type": sorted({*value["type"], *self.types.get(other, self.types["other"])["type"]})}
+            value = value if value == self.types.get(other) else deepcopy(dict(self.types["other"]))
             traits.append(f"being converted to {other}")
         if row.get("accepts_multiple_values"):
             value = {"type": ["array", "null"], "items": value}

@@ -23,9 +23,9 @@ REFUSED_REDIRECT = "x-refused-redirect"  # the header in which an answer keeps w
 
 _ANSWER, _LONGEST_QUOTE, _MOST_REPETITIONS = "close_answer", 300, 2
 _SUCCESS, _BAD_REQUEST, _UNAUTHORIZED, _PROXY_PASSWORD = range(200, 300), 400, 401, 407
-_MOST_ON_A_PAGE = 100  # of any list, if Close allows fewer than it was asked for
 _SAYS_WHETHER_MORE_FOLLOWS = {"has_more", "cursor", "cursor_next"}
-_ANY_CASE, _LIMIT, _PAGE = re.IGNORECASE | re.DOTALL, re.compile(r"\b_limit=(\d+)"), re.compile(r"_(skip|cursor)=[^&]*")
+_ANY_CASE, _PAGE = re.IGNORECASE | re.DOTALL, re.compile(r"_(skip|cursor)=[^&]*")
+_LIMIT = re.compile(r"\b_limit=(\d\d?|100)\b")  # of lists by pages; some that are asked for 1,000 have no pages
 
 
 class UnreadableAnswerError(requests.RequestException):
@@ -164,8 +164,7 @@ def _check_records(found: Mapping[str, Any], url: str) -> None:
         raise UnreadableAnswerError(f"the answer holds no records under data (only: {fields})")
     if not all(isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows):
         raise UnreadableAnswerError("the answer holds a record without an id, or with one that is no text")
-    is_full = limit and len(rows) >= min(int(limit[1]), _MOST_ON_A_PAGE)
-    if is_full and not _SAYS_WHETHER_MORE_FOLLOWS & found.keys():
+    if limit and len(rows) >= int(limit[1]) and not _SAYS_WHETHER_MORE_FOLLOWS & found.keys():
         raise UnreadableAnswerError("the answer is a full page that does not say whether more follow")
 
 

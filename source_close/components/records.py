@@ -1,7 +1,7 @@
 """Takes the records out of answers, keeps those of the window, and brings them into form."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,20 +56,32 @@ class WindowRecordFilter(RecordFilter):
 
 
 @dataclass
-class JsonTextTransformation(RecordTransformation):
-    """Writes ``fields`` as JSON text, and those that are absent as null.
+class ColumnTypeTransformation(RecordTransformation):
+    """Gives each value of a column the same type, which tables need: ``types`` has it by column.
 
-    ``{"data": {"n": 1}}`` becomes ``{"data": '{"n":1}', "previous_data": None}``. ``AddFields`` evaluates a template
-    for each record and would write Python's notation.
+    ``json`` is any value as JSON text, ``{"n": 1}`` as ``'{"n":1}'``, and null where it is absent; ``text`` leaves text
+    as it is; ``boolean`` takes 0 and 1. ``AddFields`` evaluates a template each time, and writes Python's notation.
     """
 
-    fields: Sequence[str]
+    types: Mapping[str, str]
 
     def transform(self, record: dict[str, Any], *_: Any, **__: Any) -> None:
         """Change ``record`` in place."""
-        for name in self.fields:
+        for name, kind in self.types.items():
             value = record.get(name)
-            try:
-                record[name] = None if value is None else orjson.dumps(value).decode()
-            except orjson.JSONEncodeError:  # nested deeper than it writes
-                record[name] = json.dumps(value)
+            if kind == "json" or value is not None:
+                record[name] = _CASTS[kind](value)
+
+
+def _json_text(value: Any) -> str | None:
+    try:
+        return None if value is None else orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:  # nested deeper than it writes
+        return json.dumps(value)
+
+
+_CASTS: Mapping[str, Callable[[Any], Any]] = {
+    "json": _json_text,
+    "text": lambda value: value if isinstance(value, str) else _json_text(value),
+    "boolean": bool,
+}
