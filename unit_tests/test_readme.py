@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from collections import Counter
 from itertools import takewhile
 from pathlib import Path
@@ -224,3 +226,26 @@ def test_the_table_of_components_has_every_class_that_the_manifest_names() -> No
     rows = table((ROOT / "docs" / "architecture.md").read_text(), "What is ours")
     listed = {name for row in rows for name in re.findall(r"`(\w+)`", row["ours"])}
     assert named - listed == set()
+
+
+def test_what_the_commands_of_the_docs_make_is_ignored_by_git(tmp_path: Path) -> None:
+    """And what has a key in it lies in `secrets/`."""
+    commands = [
+        line
+        for page in PAGES
+        for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
+    makes = r"(?:\s>\s*|-m venv |mkdir -p |\s(?=\S+\.duckdb\b))([\w.-][\w./-]*)"
+    made = {name for line in commands for name in re.findall(makes, line)}
+    assert {"secrets/config.json", "secrets/messages.jsonl", "secrets/close.duckdb", "build/cli", "build/sync"} <= made
+    assert {name for line in commands if "api_key" in line for name in re.findall(makes, line)} == {
+        "secrets",
+        "secrets/config.json",
+    }
+    git = shutil.which("git") or "git"
+    subprocess.run([git, "init", "--quiet", tmp_path], check=True)
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+    for name in sorted(made):
+        ignored = subprocess.run([git, "-C", tmp_path, "check-ignore", "--quiet", f"{name}/x"], check=False)
+        assert ignored.returncode == 0, f"{name} could be committed"
