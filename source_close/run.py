@@ -11,12 +11,9 @@ from typing import Any, BinaryIO
 
 import orjson
 import requests
-from airbyte_cdk.entrypoint import AirbyteEntrypoint
+from airbyte_cdk import AirbyteEntrypoint, AirbyteMessage, AirbyteRecordMessage, AirbyteTracedException, FailureType
 from airbyte_cdk.logger import PRINT_BUFFER
-from airbyte_cdk.models import AirbyteMessage, AirbyteRecordMessage, FailureType
-from airbyte_cdk.sources import Source
 from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
-from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_close.source import READ_FAILURE, SourceClose
 
@@ -26,13 +23,13 @@ _BYTES_AT_ONCE = 1 << 18  # with each write the readers may take the interpreter
 
 
 class CloseEntrypoint(AirbyteEntrypoint):
-    """Writes records as bytes, and leaves all else to the built-in.
+    """Writes records as bytes to ``output``, which the standard output writes to; the built-in does all else.
 
     That takes each record through a serializer, into text, into a buffer with four bytes a character, and into bytes
-    again: a tenth of the processor time of a full read. ``output`` is what the standard output writes to.
+    again: a tenth of the processor time of a full read.
     """
 
-    def __init__(self, source: Source, output: BinaryIO) -> None:
+    def __init__(self, source: SourceClose, output: BinaryIO) -> None:
         super().__init__(source)
         self._output = output
 
@@ -65,9 +62,9 @@ class CloseEntrypoint(AirbyteEntrypoint):
 
 def hide(config: Any) -> None:
     """Keep the key of a config out of every message from now on."""
-    key = str(config.get("api_key") or "").strip() if isinstance(config, dict) else ""
-    for secret in (key, base64.b64encode(f"{key}:".encode()).decode().rstrip("=")) if key else ():
-        add_to_secrets(secret)
+    if isinstance(config, dict) and (key := str(config.get("api_key") or "").strip()):
+        add_to_secrets(key)
+        add_to_secrets(base64.b64encode(f"{key}:".encode()).decode().rstrip("="))
 
 
 def line_of(record: AirbyteRecordMessage) -> bytes | None:
@@ -120,11 +117,10 @@ def _end(reason: str) -> None:
 
 def _content_of_file(parsed: Any, what: str) -> Any:
     """What the file holds that is named as ``what``, None if none is; a config error if it can't be used."""
-    path, read = getattr(parsed, what, None), getattr(SourceClose, f"read_{what}")
+    if (path := getattr(parsed, what, None)) is None:
+        return None
     try:
-        content = read(path) if path is not None else None
-        if path is not None and not isinstance(content, {"config": dict, "state": list}.get(what, object)):
-            raise TypeError(f"it should hold {'an object' if what == 'config' else 'a list'}")  # noqa: TRY301 - as below
+        content = getattr(SourceClose, f"read_{what}")(path)
     except Exception as error:  # noqa: BLE001 - the CDK's readers raise whatever their serializers do
         message = f"The {what} file {path} can't be used: {' '.join(str(error).split())[:200]}."
         raise AirbyteTracedException(message, message, FailureType.config_error) from None

@@ -7,9 +7,8 @@ from typing import Any
 from uuid import uuid4
 
 import yaml
-from airbyte_cdk import models
+from airbyte_cdk import AirbyteTracedException, models
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
-from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_close.components.error_handler import CloseApiError
 from source_close.moments import format_moment, moment_of, parse_moment, utc_now

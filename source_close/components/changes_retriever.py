@@ -1,21 +1,17 @@
 """Late edits, deletions and merges: https://developer.close.com/api/resources/events/list-of-event-types."""
 
-import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from airbyte_cdk.sources.declarative.requesters import HttpRequester, RequestOption
+from airbyte_cdk import Config, HttpRequester, RequestOption
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream as DeclarativeStream
-from airbyte_cdk.sources.types import Config
 
 from source_close.components.error_handler import CloseApiError, answer_of
 from source_close.moments import Row, format_moment, moment_of
-from source_close.sync import Sync
-
-LOGGER = logging.getLogger("airbyte.source-close")
+from source_close.sync import LOGGER, Sync
 
 _NO_LOG = (
     "This key may not read the event log, so late edits of activities and deletions do not come. Give its user the "
@@ -54,11 +50,6 @@ class ChangesRetriever:
     page_size_option: RequestOption
     ids_a_request: int
     record_requester: HttpRequester | None = None
-
-    @property
-    def has_position(self) -> bool:
-        """Whether the sync before has saved a position to go on from."""
-        return self.name in self.config["event_log_positions"]
 
     def read_pages(self, emitted: set[str]) -> Iterator[list[Row]]:
         """Yield a row for each record that changed and is not among the ``emitted``, or that has gone since."""
@@ -114,7 +105,7 @@ class ChangesRetriever:
             sync.is_log_forbidden = " answered 402" in error.text or " answered 403" in error.text
             if not sync.is_log_forbidden:
                 return error
-            LOGGER.warning(f"{_NO_LOG} %s", error.text)  # noqa: G004 - a constant
+            LOGGER.warning(f"{_NO_LOG} %s", error.text)
         if unclear:
             LOGGER.warning(_UNCLEAR, len(unclear), unclear[0])
         return log

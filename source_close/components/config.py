@@ -9,9 +9,8 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from airbyte_cdk.models import FailureType
+from airbyte_cdk import AirbyteTracedException, FailureType
 from airbyte_cdk.sources.declarative.transformations.config_transformations import config_transformation
-from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from source_close.moments import EARLIEST, format_moment, parse_moment, utc_now

@@ -1,6 +1,5 @@
 """Custom fields of the account as columns and names: https://developer.close.com/api/resources/custom-fields."""
 
-import logging
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,16 +7,12 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
+from airbyte_cdk import AirbyteTracedException, Config, RecordTransformation
 from airbyte_cdk.sources.declarative.schema import SchemaLoader
-from airbyte_cdk.sources.declarative.transformations import RecordTransformation
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream as DeclarativeStream
-from airbyte_cdk.sources.types import Config
-from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_close.moments import Row
-from source_close.sync import KEY_REFUSED, Sync
-
-LOGGER = logging.getLogger("airbyte.source-close")
+from source_close.sync import KEY_REFUSED, LOGGER, Sync
 
 _PREFIX, _SHARED = "custom.", "shared"
 
@@ -110,19 +105,16 @@ class CustomFieldsTransformation(RecordTransformation):
 def read_fields(stream: DeclarativeStream, kinds: Collection[str], problem: str, config: Config) -> list[Row]:
     """The fields of ``kinds``, read side by side; a warning about those that can't be, unless the key is refused."""
 
-    def read(partition: Any) -> list[Row] | AirbyteTracedException:
-        try:
-            return [dict(record.data) for record in partition.read()]
-        except AirbyteTracedException as error:
-            return error
+    def read(partition: Any) -> list[Row]:
+        return [dict(record.data) for record in partition.read()]
 
-    partitions = {(one.to_slice() or {})["object_type"]: one for one in (stream.generate_partitions() if kinds else ())}
-    wanted = [kind for kind in partitions if kind in kinds]
+    partitions = {(one.to_slice() or {})["object_type"]: one for one in stream.generate_partitions()}
     with ThreadPoolExecutor() as pool:
-        found = dict(zip(wanted, pool.map(read, (partitions[kind] for kind in wanted)), strict=True))
-    errors = {kind: error for kind, error in found.items() if isinstance(error, AirbyteTracedException)}
-    for error in list(errors.values())[:1]:
+        found = {kind: pool.submit(read, one) for kind, one in partitions.items() if kind in kinds}
+    errors = {kind: one.exception() for kind, one in found.items()}
+    refused = {kind: error for kind, error in errors.items() if isinstance(error, AirbyteTracedException)}
+    for error in list(refused.values())[:1]:
         if KEY_REFUSED in Sync.of(config).ended:
             raise error
-        LOGGER.warning(f"{problem} %s", ", ".join(errors), error)  # noqa: G004 - a constant with a placeholder
-    return [row for rows in found.values() if isinstance(rows, list) for row in rows]
+        LOGGER.warning(f"{problem} %s", ", ".join(refused), error)  # a constant with a placeholder
+    return [row for kind, one in found.items() if kind not in refused for row in one.result()]

@@ -9,12 +9,11 @@ from typing import Any
 
 import orjson
 import requests
-from airbyte_cdk.models import FailureType, StreamDescriptor
-from airbyte_cdk.sources.declarative.interpolation import InterpolatedString
+from airbyte_cdk import AirbyteTracedException, FailureType, InterpolatedString
+from airbyte_cdk.models import StreamDescriptor
 from airbyte_cdk.sources.declarative.requesters.error_handlers import DefaultErrorHandler
 from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution, ResponseAction
 from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
-from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_close.components.rate_limiter import seconds_told
 from source_close.sync import KEY_REFUSED, Sync
@@ -93,8 +92,8 @@ class CloseErrorHandler(DefaultErrorHandler):
                     return ErrorResolution(ResponseAction.SUCCESS)
                 found = super().interpret_response(answer)
             except UnreadableAnswerError as unreadable:
-                answer, transient = unreadable, FailureType.transient_error
-                found = ErrorResolution(unreadable.action, transient, self.unreadable_answer_message)
+                answer = unreadable
+                found = ErrorResolution(unreadable.action, FailureType.transient_error, self.unreadable_answer_message)
         is_final = found.response_action == ResponseAction.FAIL
         # What is worth a retry passes by.
         failure_type = found.failure_type or FailureType.system_error if is_final else FailureType.transient_error
@@ -111,8 +110,7 @@ class CloseErrorHandler(DefaultErrorHandler):
     def _check_progress(self, url: str, body: Mapping[str, Any]) -> None:
         """Raise ``UnreadableAnswerError`` when pages that should lead on bring what this thread has just read.
 
-        Pages by cursor are compared with all of the read, for they may go in circles; those by offset with the one
-        before, since their retriever steps back.
+        By cursor they may go in circles: any page of the read counts; by offset, where retrievers step back, the last.
         """
         known, repetitions = vars(self._sync.sending).pop("pages", (frozenset[int](), 0))
         cursor, rows = body.get("cursor_next") or body.get("cursor"), body.get("data") or []
@@ -164,8 +162,7 @@ def _check_records(found: Mapping[str, Any], url: str) -> None:
         raise UnreadableAnswerError(f"the answer holds no records under data (only: {fields})")
     if not all(isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows):
         raise UnreadableAnswerError("the answer holds a record without an id, or with one that is no text")
-    is_full = limit and len(rows) >= min(int(limit[1]), _MOST_ON_A_PAGE)
-    if is_full and not _SAYS_WHETHER_MORE_FOLLOWS & found.keys():
+    if limit and len(rows) >= min(int(limit[1]), _MOST_ON_A_PAGE) and not _SAYS_WHETHER_MORE_FOLLOWS & found.keys():
         raise UnreadableAnswerError("the answer is a full page that does not say whether more follow")
 
 

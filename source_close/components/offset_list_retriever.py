@@ -1,20 +1,18 @@
 """Reads activities and tasks: https://developer.close.com/api/overview/pagination.md."""
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from airbyte_cdk import StreamSlice
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream as DeclarativeStream
-from airbyte_cdk.sources.types import StreamSlice
 
 from source_close.components.error_handler import CloseApiError, answer_of
 from source_close.components.window_retriever import WindowRetriever
 from source_close.moments import Row, format_moment, moment_of, parse_moment
-
-LOGGER = logging.getLogger("airbyte.source-close")
+from source_close.sync import LOGGER
 
 _MOST_STEPS_BACK = 25
 

@@ -7,10 +7,7 @@ from typing import Any
 
 import orjson
 import requests
-from airbyte_cdk.sources.declarative.extractors.record_extractor import RecordExtractor
-from airbyte_cdk.sources.declarative.extractors.record_filter import RecordFilter
-from airbyte_cdk.sources.declarative.requesters.paginators.strategies import OffsetIncrement
-from airbyte_cdk.sources.declarative.transformations import RecordTransformation
+from airbyte_cdk import OffsetIncrement, RecordExtractor, RecordFilter, RecordTransformation
 
 from source_close.components.error_handler import answer_of
 from source_close.moments import Row, moment_of, parse_moment

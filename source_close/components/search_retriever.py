@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import requests
-from airbyte_cdk.sources.types import StreamSlice
+from airbyte_cdk import StreamSlice
 
 from source_close.components.error_handler import CloseApiError, answer_of
 from source_close.components.window_retriever import WindowRetriever

@@ -1,20 +1,16 @@
 """Saved states: those of other versions and connectors, from the future, and older than Close remembers."""
 
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from airbyte_cdk.models import FailureType
+from airbyte_cdk import AirbyteTracedException, Config, FailureType
 from airbyte_cdk.sources.declarative.migrations.state_migration import StateMigration
-from airbyte_cdk.sources.types import Config
-from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from isodate import parse_duration
 
 from source_close.moments import EARLIEST, format_moment, parse_moment
-
-LOGGER = logging.getLogger("airbyte.source-close")
+from source_close.sync import LOGGER
 
 # What is saved for a stream before a first record, and what 0.1.0 saved beside the cursor.
 _SAYS_NOTHING = frozenset({"closed_windows", "event_log_position", "use_global_cursor", "lookback_window", "states"})
@@ -63,7 +59,7 @@ class CursorStateMigration(StateMigration):
             )
         if cursor is not None and cursor > end:
             problem = "the saved state %s lies in the future. Reading goes on from now"
-            LOGGER.warning(f"Stream %s: {problem}; if records are missing, reset (clear) it.", self.name, cursor)  # noqa: G004
+            LOGGER.warning(f"Stream %s: {problem}; if records are missing, reset (clear) it.", self.name, cursor)
         return {self.cursor_field: format_moment(min(max(cursor, EARLIEST), end))} if cursor is not None else {}
 
     def _moments(self, saved: Any) -> Iterator[datetime]:

@@ -6,12 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import InitVar, dataclass
 from typing import Any
 
-from airbyte_cdk.sources.declarative.extractors import RecordSelector
-from airbyte_cdk.sources.declarative.requesters import HttpRequester
-from airbyte_cdk.sources.declarative.requesters.paginators import DefaultPaginator
+from airbyte_cdk import Config, DefaultPaginator, HttpRequester, Record, RecordSelector, StreamSlice
 from airbyte_cdk.sources.declarative.requesters.request_options import RequestOptionsProvider
 from airbyte_cdk.sources.declarative.retrievers import Retriever
-from airbyte_cdk.sources.types import Config, Record, StreamSlice
 
 from source_close.components.changes_retriever import ChangesRetriever
 from source_close.moments import Row
@@ -56,7 +53,7 @@ class WindowRetriever(Retriever):
     def read_records(self, records_schema: Any, stream_slice: StreamSlice | None = None) -> Iterable[Record]:
         """Yield the records of the slice's window."""
         assert stream_slice is not None  # noqa: S101 - a datetime cursor makes slices
-        changes = self.changes if self.changes and self.changes.has_position else None
+        changes = self.changes if self.name in self.config["event_log_positions"] else None
         with self._window_closed:
             self._open_windows += 1
         try:
