@@ -17,8 +17,6 @@ from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
 
 from source_close.source import READ_FAILURE, SourceClose
 
-# Records are many objects without cycles: with the default of 700 an eighth of the time goes into looking for some.
-_GC_THRESHOLD = (50_000, 50, 100)
 _BYTES_AT_ONCE = 1 << 18  # with each write the readers may take the interpreter's lock
 
 
@@ -84,7 +82,8 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.stderr.write("Name a command: spec, check, discover or read. --help tells what they take.\n")
         sys.exit(2)
     logging.raiseExceptions = False  # where nothing can be printed, the sentence below is enough
-    gc.set_threshold(*_GC_THRESHOLD)
+    # Records are many objects without cycles: with the default of 700 an eighth of the time goes into looking for some.
+    gc.set_threshold(50_000, 50, 100)
     signal.signal(signal.SIGINT, lambda *_: _end("interrupted"))
     os.environ["NETRC"] = os.devnull  # of which requests takes a login when it follows a redirect
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr] # it is text

@@ -16,15 +16,14 @@ from source_close.sync import Sync
 
 LOG_POSITION = "event_log_position"
 READ_FAILURE = "Concurrent read failure"  # how the CDK ends a read some of whose streams have failed
-_PACKAGE = Path(__file__).resolve().parent
-_PATIENCE_SECONDS = 20  # a person waits for a check and for a discover
 
 
 def load_manifest() -> dict[str, Any]:
     """Read manifest.yaml: beside the package in a wheel, at the top of the project in a checkout."""
-    path = next(path for folder in (_PACKAGE, _PACKAGE.parent) if (path := folder / "manifest.yaml").is_file())
+    folders = Path(__file__).resolve().parents[:2]
+    path = next(path for folder in folders if (path := folder / "manifest.yaml").is_file())
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # written in C, it takes a fifth of the time
-    manifest: dict[str, Any] = yaml.load(path.read_bytes(), Loader=loader)  # noqa: S506 - both are safe loaders
+    manifest: dict[str, Any] = yaml.load(path.read_bytes(), loader)  # noqa: S506 - both are safe loaders
     return manifest
 
 
@@ -99,11 +98,10 @@ class SourceClose(ConcurrentDeclarativeSource):
         are_followed = self._given.get("capture_changes") is not False
         self._positions = LogPositions(following, state, are_followed=are_followed)
         if config is not None:
-            self._given |= {"sync_id": uuid4().hex, "end": format_moment(utc_now())}
-            self._given["event_log_positions"] = self._positions.to_follow
-            self._given.setdefault("custom_field_columns", catalog is None)
-            if catalog is None:
-                self._given.setdefault("retry_seconds", _PATIENCE_SECONDS)
+            # Without a catalog it is a check or a discover, for which a person waits.
+            defaults = {"custom_field_columns": False} if catalog else {"retry_seconds": 20}
+            own = {"sync_id": uuid4().hex, "end": format_moment(utc_now())}
+            self._given = {**defaults, **config, **own, "event_log_positions": self._positions.to_follow}
         super().__init__(catalog, self._given or None, state, source_config=manifest)
 
     def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:
@@ -117,10 +115,10 @@ class SourceClose(ConcurrentDeclarativeSource):
         if self._catalog is None:
             yield from SourceClose(catalog, config, state).read(logger, config, catalog, state)
             return
-        failed, known = set[str](), [stream["name"] for stream in self.resolved_manifest["streams"]]
+        failed, known = set[str | None](), [stream["name"] for stream in self.resolved_manifest["streams"]]
         unknown = [one.stream.name for one in catalog.streams if one.stream.name not in known]
+        advice = f"there is no such stream, only {', '.join(known)}. Refresh the schema of the connection."
         for name in unknown:
-            advice = f"there is no such stream, only {', '.join(known)}. Refresh the schema of the connection."
             yield CloseApiError(name, advice, models.FailureType.config_error).as_airbyte_message()
         for message in self._positions.add_to(super().read(logger, config, catalog, state), self._given):
             error = message.trace.error if message.trace else None
@@ -129,7 +127,7 @@ class SourceClose(ConcurrentDeclarativeSource):
                 error.stack_trace = None  # nothing went wrong in the code
             if name not in failed:
                 yield message
-            failed |= {name} if name else set()
+            failed |= {name} - {None}
         if unknown:
             raise AirbyteTracedException(internal_message=READ_FAILURE, failure_type=models.FailureType.config_error)
 

@@ -21,9 +21,8 @@ _UNCLEAR = (
     "%d events of the log, first %s, don't tell what they changed: object_type, action, object_id or date_updated is "
     "not as Close documents it. A refresh of the streams brings what is missing."
 )
-DELETED_AT = "_ab_cdc_deleted_at"  # a destination that deduplicates removes a record whose last row has it
-# By id: None if the object was created or changed; if it was deleted, or went into another by a merge, and may be there
-# again, when that was, and when it was created as far as the log knows.
+_DELETED_AT = "_ab_cdc_deleted_at"  # a destination that deduplicates removes a record whose last row has it
+# By id: None if it was created or changed; if it was deleted or merged away, when, and if known when it was created.
 Changes = dict[str, tuple[datetime, str | None] | None]
 
 
@@ -33,11 +32,9 @@ class ChangesRetriever:
 
     No part of the CDK follows a log of changes: its incremental streams see what their own list shows.
 
-    Attributes:
-        object_types: types of events that belong to the stream; one that ends in a dot stands for all that begin so.
-        events: the events since the oldest position of all streams, which stand in the config.
-        by_ids_requester: the stream's list, asked for ``ids_a_request`` single records at once.
-        record_requester: a single record, asked for once more if it is deleted and still in the list, whose index lags.
+    Of ``object_types`` one that ends in a dot stands for all that begin so. ``by_ids_requester`` asks the stream's list
+    for ``ids_a_request`` records at once, ``record_requester`` for one that is deleted and still in the list, whose
+    index lags. ``events`` are those since the oldest position of all streams.
     """
 
     name: str
@@ -66,9 +63,13 @@ class ChangesRetriever:
                     # Where a merged lead was, Close may answer with the other.
                     if answer_of(requester.send_request(path=f"{one}/")).get("id") != one:
                         del alive[one]
-            dead = [(one, gone) for one in ids if (gone := changes[one]) and one not in alive]
-            living = [alive[one] for one in alive if one not in emitted]
-            yield living + [self._tombstone(one, *gone) for one, gone in dead]
+            gone = [self._tombstone(one, *deletion) for one in ids if (deletion := changes[one]) and one not in alive]
+            yield [row for one, row in alive.items() if one not in emitted] + gone
+
+    def _tombstone(self, record_id: str, moment: datetime, date_created: str | None) -> Row:
+        deleted_at = format_moment(moment)  # the cursor's value too, but where that never changes
+        value = date_created if self.cursor_field == "date_created" else None
+        return {"id": record_id, self.cursor_field: value or deleted_at, _DELETED_AT: deleted_at}
 
     def _alive(self, ids: Sequence[str]) -> dict[str, Row]:
         """The records that there are, by id; those of an answer that was not complete are asked for again."""
@@ -81,11 +82,6 @@ class ChangesRetriever:
             alive |= {row["id"]: row for row in answer["data"] if row["id"] in pending}
             has_more = bool(answer.get("has_more"))
         return alive
-
-    def _tombstone(self, record_id: str, moment: datetime, date_created: str | None) -> Row:
-        deleted_at = format_moment(moment)  # the cursor's value too, but where that never changes
-        value = date_created if self.cursor_field == "date_created" else None
-        return {"id": record_id, self.cursor_field: value or deleted_at, DELETED_AT: deleted_at}
 
     def _log(self) -> Mapping[str, Changes]:
         """What the log tells, by type of object; read by the first stream that asks."""
@@ -105,7 +101,7 @@ class ChangesRetriever:
             sync.is_log_forbidden = " answered 402" in error.text or " answered 403" in error.text
             if not sync.is_log_forbidden:
                 return error
-            LOGGER.warning(f"{_NO_LOG} %s", error.text)
+            LOGGER.warning("%s %s", _NO_LOG, error.text)
         if unclear:
             LOGGER.warning(_UNCLEAR, len(unclear), unclear[0])
         return log

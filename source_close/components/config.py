@@ -79,8 +79,11 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
         try:
             checked = CloseConfig.model_validate({name: value for name, value in config.items() if value is not None})
         except ValidationError as error:
-            problems = "; ".join(_problem(entry) for entry in error.errors(include_input=False, include_url=False))
-            message = f"The configuration can't be used: {problems}."
+            problems = []
+            for entry in error.errors(include_input=False, include_url=False):
+                text = {"missing": " is missing", "value_error": entry["msg"].replace("Value error,", "", 1)}
+                problems.append(f"{entry['loc'][0]}{text.get(entry['type'], ': ' + entry['msg'])}")
+            message = f"The configuration can't be used: {'; '.join(problems)}."
             raise AirbyteTracedException(message, message, FailureType.config_error) from None
         # The end of every window, so that no stream reads what another can't have seen, or a date to come.
         end = config.setdefault("end", format_moment(utc_now()))
@@ -98,8 +101,3 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
             event_log_since=max(min(positions.values(), default=end), format_moment(EARLIEST)),
             user_agent=f"{checked.user_agent} source-close/{version('source-close')}".strip(),
         )
-
-
-def _problem(entry: Any) -> str:
-    text = "is missing" if entry["type"] == "missing" else entry["msg"].removeprefix("Value error, ")
-    return f"{entry['loc'][0]}{' ' if entry['type'] in {'missing', 'value_error'} else ': '}{text}"

@@ -14,7 +14,7 @@ from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStrea
 from source_close.moments import Row
 from source_close.sync import KEY_REFUSED, LOGGER, Sync
 
-_PREFIX, _SHARED = "custom.", "shared"
+_PREFIX = "custom."
 
 
 @dataclass
@@ -22,10 +22,8 @@ class CustomFieldsSchemaLoader(SchemaLoader):
     """The schema of ``schema_loader`` with a column ``custom.cf_…`` for each custom field, wherever its values stand.
 
     ``DynamicSchemaLoader`` makes a schema of one list of fields for one place, and none for lists in a record.
-
-    Attributes:
-        places: for each kind of field the path of columns to the object that has its values; the record is ``[]``.
-        types: the JSON schema of each type of field, with ``other`` for those that Close adds one day.
+    ``places`` has by kind of field the path of columns to the object that holds its values, ``[]`` for the record;
+    ``types`` the JSON schema by type of field, with ``other`` for those that Close adds one day.
     """
 
     config: Config
@@ -38,11 +36,11 @@ class CustomFieldsSchemaLoader(SchemaLoader):
         """The schema."""
         schema = deepcopy(dict(self.schema_loader.get_json_schema()))
         problem = "Custom fields that can't be read (%s) have no columns; their values come all the same."
-        kinds = {*self.places, _SHARED} if self.config["custom_field_columns"] else ()
+        kinds = {*self.places, "shared"} if self.config["custom_field_columns"] else ()
         for row in read_fields(self.fields, kinds, problem, self.config):
             try:
                 links = [link.get("object_type") for link in row.get("associations") or ()]
-                for kind in self.places.keys() & (links if row["object_type"] == _SHARED else [row["object_type"]]):
+                for kind in self.places.keys() & (links if row["object_type"] == "shared" else [row["object_type"]]):
                     properties = schema["properties"]
                     for column in self.places[kind]:
                         properties = properties[column]["items"]["properties"]
@@ -90,31 +88,26 @@ class CustomFieldsTransformation(RecordTransformation):
         if "date_created" not in record:
             return
         values = {key.removeprefix(_PREFIX): value for key, value in record.items() if key.startswith(_PREFIX)}
-        names = self._field_names() if values else {}
-        record["custom_fields"] = [{"id": key, "name": names.get(key), "value": value} for key, value in values.items()]
-
-    def _field_names(self) -> Mapping[str, str | None]:
         with self._lock:
-            if self._names is None:
+            if self._names is None and values:
                 problem = "Custom values of leads come without names where their fields can't be read (%s)."
                 rows = read_fields(self.fields, self.kinds, problem, self.config)
                 self._names = {row["id"]: row.get("name") for row in rows}
-            return self._names
+            names = self._names or {}
+        record["custom_fields"] = [{"id": key, "name": names.get(key), "value": value} for key, value in values.items()]
 
 
 def read_fields(stream: DeclarativeStream, kinds: Collection[str], problem: str, config: Config) -> list[Row]:
     """The fields of ``kinds``, read side by side; a warning about those that can't be, unless the key is refused."""
-
-    def read(partition: Any) -> list[Row]:
-        return [dict(record.data) for record in partition.read()]
-
     partitions = {(one.to_slice() or {})["object_type"]: one for one in stream.generate_partitions()}
     with ThreadPoolExecutor() as pool:
-        found = {kind: pool.submit(read, one) for kind, one in partitions.items() if kind in kinds}
-    errors = {kind: one.exception() for kind, one in found.items()}
-    refused = {kind: error for kind, error in errors.items() if isinstance(error, AirbyteTracedException)}
-    for error in list(refused.values())[:1]:
+        found = {kind: pool.submit(list, one.read()) for kind, one in partitions.items() if kind in kinds}
+    errors = {
+        kind: error for kind, one in found.items() if isinstance(error := one.exception(), AirbyteTracedException)
+    }
+    if errors:
+        first = next(iter(errors.values()))
         if KEY_REFUSED in Sync.of(config).ended:
-            raise error
-        LOGGER.warning(f"{problem} %s", ", ".join(refused), error)  # a constant with a placeholder
-    return [row for kind, one in found.items() if kind not in refused for row in one.result()]
+            raise first
+        LOGGER.warning(f"{problem} %s", ", ".join(errors), first)  # a constant with a placeholder
+    return [dict(record.data) for kind, one in found.items() if kind not in errors for record in one.result()]

@@ -39,7 +39,7 @@ class CloseApiError(AirbyteTracedException):
     def __init__(self, stream: str, text: str, failure_type: FailureType = FailureType.transient_error) -> None:
         message = f"Stream {stream}: {text}"
         super().__init__(message, message, failure_type, stream_descriptor=StreamDescriptor(stream))
-        self.text, self.says_unknown = text, re.search(r" answered 40[45]\b", text) is not None
+        self.text, self.says_unknown = text, " answered 404" in text or " answered 405" in text
 
     def for_stream(self, stream: str) -> "CloseApiError":
         """The same, as the end of another stream, or of another part of this one."""
@@ -50,10 +50,10 @@ class CloseApiError(AirbyteTracedException):
 class CloseErrorHandler(DefaultErrorHandler):
     """The manifest's error table, with Close's own words in every message and a look at the body of answers.
 
-    ``DefaultErrorHandler`` takes half a JSON under a 200 for an answer, which then ends the stream. Its filters by the
-    text of an error parse the body of every success too: a sixth of the time of a full read. And each window of a
-    stream would try for itself whether an endpoint is still down. ``passes_on`` says what answers the retriever copes
-    with: a status and what its body must match. A request is tried for ``max_seconds``, a template over the config.
+    ``DefaultErrorHandler`` takes half a JSON under a 200 for an answer; its filters by text parse every success too, a
+    sixth of the time of a full read; and each window would try for itself whether an endpoint is still down.
+    ``passes_on`` has the answers that the retriever copes with: by status what the body must match. A request is tried
+    for ``max_seconds``, a template over the config.
     """
 
     name: str = ""
@@ -132,15 +132,14 @@ def answer_of(response: requests.Response | None) -> dict[str, Any]:
     assert response is not None  # noqa: S101 - the error handler ignores no answer
     found: dict[str, Any] | None = getattr(response, _ANSWER, None)
     if found is None:
-        body, is_success = response.content or b"", response.status_code in _SUCCESS
+        body, status = response.content or b"", response.status_code
         try:
-            is_json = is_success or (response.status_code == _BAD_REQUEST and body.startswith(b"{"))
-            answer = _loads(body) if is_json else {}
+            answer = _loads(body) if status in _SUCCESS or (status == _BAD_REQUEST and body.startswith(b"{")) else {}
         except (ValueError, RecursionError) as error:
-            problem = f"the answer ({response.status_code}) is no complete JSON ({len(body)} bytes: {error})"
+            problem = f"the answer ({status}) is no complete JSON ({len(body)} bytes: {error})"
             raise UnreadableAnswerError(problem) from None
         found = answer if isinstance(answer, dict) else {type(answer).__name__: answer}
-        if is_success:
+        if status in _SUCCESS:
             _check_records(found, response.url or "")
         setattr(response, _ANSWER, found)
     return found

@@ -11,7 +11,7 @@ from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStrea
 
 from source_close.components.error_handler import CloseApiError, answer_of
 from source_close.components.window_retriever import WindowRetriever
-from source_close.moments import Row, format_moment, moment_of, parse_moment
+from source_close.moments import Row, format_moment, moment_of
 from source_close.sync import LOGGER
 
 _MOST_STEPS_BACK = 25
@@ -25,8 +25,8 @@ class ListEndsEarlyError(Exception):
 class Window:
     """The rows of a list stamped in ``[start, end)``, in UTC; ``reached`` is the last ``_skip`` that Close took.
 
-    ``seen`` holds id and stamp of the rows that a reader of a wider window has given out, in the API's order: they are
-    the first rows of this window too, since a filter keeps the order of what it lets through.
+    ``seen`` holds id and stamp of rows already given out, in the API's order; those that the reader of a wider window
+    has met come first in this one too, since a filter keeps the order of what it lets through.
     """
 
     start: datetime
@@ -37,8 +37,8 @@ class Window:
     def divided(self) -> list["Window"]:
         """Both halves, the one that more was read of last; none if the window lies within one second.
 
-        Newest or oldest first, it is cut at the last row within reach, in any other order in the middle of them, and at
-        whole seconds, since Close may read its date filters to the second.
+        It is cut at whole seconds, as Close may read its date filters: if newest or oldest come first, at the last row
+        within reach, otherwise in the middle of them.
         """
         within_reach = list(self.seen.values())[: self.reached + 1 if self.reached else None]
         seconds = [moment.replace(microsecond=0) for moment in within_reach if moment is not None]
@@ -68,9 +68,8 @@ class OffsetListRetriever(WindowRetriever):
     leads_a_request: int = 1
     leads: DeclarativeStream | None = None
 
-    def read_window(self, stream_slice: StreamSlice) -> Iterator[list[Row]]:
+    def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
         """Yield the window's rows."""
-        start, end = (parse_moment(bound) for bound in stream_slice.cursor_slice.values())
         windows = [Window(start, end)]
         while windows:
             window = windows.pop()
@@ -83,10 +82,10 @@ class OffsetListRetriever(WindowRetriever):
     def _pages(self, window: Window, part: Mapping[str, Any] | None = None) -> Iterator[list[Row]]:
         """Yield the new rows of page after page, and take note of them in ``window.seen``.
 
-        A row that leaves a page already read moves all later ones forward, over the edge of the page to come. So each
-        request begins with the last row of the page before. If that row does not come first, rows may have slipped by,
-        and the reader steps back until it meets a known one. (To be known is not enough at first: a row that was edited
-        may have moved to where the next page begins.) The order must stay the same between two requests for most rows.
+        A row that leaves a page already read moves all later ones over the edge of the page to come. So each request
+        begins with the last row of the page before. If that does not come first, rows may have slipped by, and the
+        reader steps back until it meets a known one (at first any known one is not enough: it may have been edited and
+        moved there). Most rows must keep their order between two requests.
         """
         bounds = {"start_time": format_moment(window.start), "end_time": format_moment(window.end)}
         stream_slice, part = StreamSlice(partition={}, cursor_slice=bounds), part or self.whole_list
@@ -139,13 +138,13 @@ class OffsetListRetriever(WindowRetriever):
 
     def _of_leads(self, window: Window, part: Mapping[str, Any], ids: Sequence[str]) -> Iterator[list[Row]]:
         parameters = {**part.get("parameters", {}), self.lead_parameter: ",".join(ids)}
-        with suppress(ListEndsEarlyError):
+        try:
             yield from self._new_rows(window, {**part, "parameters": parameters}, set())
-            return
-        if len(ids) == 1:
-            raise self._out_of_reach(format_moment(window.start))
-        for half in (ids[: len(ids) // 2], ids[len(ids) // 2 :]):
-            yield from self._of_leads(window, part, half)
+        except ListEndsEarlyError:
+            if len(ids) == 1:
+                raise self._out_of_reach(format_moment(window.start)) from None
+            for half in (ids[: len(ids) // 2], ids[len(ids) // 2 :]):
+                yield from self._of_leads(window, part, half)
 
     def _new_rows(self, window: Window, part: Mapping[str, Any], leads_met: set[str | None]) -> Iterator[list[Row]]:
         for rows in self._pages(Window(window.start, window.end), part):

@@ -62,28 +62,6 @@ class _Group:
         self.remaining = min(self.remaining, float(found["remaining"]) - self.in_flight)
         self.reset_at, self.limit = min(self.reset_at, now + reset), float(found["limit"])
 
-    def slow_down(self, response: requests.Response, now: float) -> None:
-        """Take in a 429."""
-        # 0 is no wait at all: to ask again at once would only be refused again.
-        wait = seconds_told(response) or min(2.0**self.refused_in_a_row, _LONGEST_GUESSED_WAIT_SECONDS)
-        if now >= self.blocked_until:  # the first of those that were under way together
-            self.refused_in_a_row += 1
-            if self.limit == inf:
-                recent = [moment for moment in self.went_well if moment > now - _RATE_WINDOW_SECONDS]
-                # If nothing is known of what would go well: slower than before, if there was a pace.
-                interval = max(now - recent[0], 1.0) / len(recent) if recent else self.interval
-                self.interval, self.eased_at = interval / _SHARE_AFTER_429, now + wait
-        self.blocked_until = max(self.blocked_until, now + wait)
-
-    def speed_up(self, now: float) -> None:
-        """Take in an answer that is no 429."""
-        self.refused_in_a_row = 0
-        self.went_well.append(now)
-        self.most_in_flight += _GROWTH_PER_ANSWER
-        if self.interval:
-            self.interval /= _GROWTH_PER_SECOND ** (now - self.eased_at)
-            self.eased_at = now
-
 
 class RateLimiter:
     """Tells a worker how long to wait before its next request to an endpoint group. Safe to use from several threads.
@@ -113,12 +91,27 @@ class RateLimiter:
         with self._lock:
             now, known = self._now(), self._groups[group]
             known.in_flight = max(known.in_flight - 1, 0)
-            if response is not None:
-                known.read_header(response, now)
-                if response.status_code == TOO_MANY_REQUESTS:
-                    known.slow_down(response, now)
-                else:
-                    known.speed_up(now)
+            if response is None:
+                return
+            known.read_header(response, now)
+            if response.status_code != TOO_MANY_REQUESTS:
+                known.refused_in_a_row = 0
+                known.went_well.append(now)
+                known.most_in_flight += _GROWTH_PER_ANSWER
+                if known.interval:
+                    known.interval /= _GROWTH_PER_SECOND ** (now - known.eased_at)
+                    known.eased_at = now
+                return
+            # 0 is no wait at all: to ask again at once would only be refused again.
+            wait = seconds_told(response) or min(2.0**known.refused_in_a_row, _LONGEST_GUESSED_WAIT_SECONDS)
+            if now >= known.blocked_until:  # the first of those that were under way together
+                known.refused_in_a_row += 1
+                if known.limit == inf:
+                    recent = [moment for moment in known.went_well if moment > now - _RATE_WINDOW_SECONDS]
+                    # If nothing is known of what would go well: slower than before, if there was a pace.
+                    interval = max(now - recent[0], 1.0) / len(recent) if recent else known.interval
+                    known.interval, known.eased_at = interval / _SHARE_AFTER_429, now + wait
+            known.blocked_until = max(known.blocked_until, now + wait)
 
 
 def seconds_told(response: requests.Response) -> float:

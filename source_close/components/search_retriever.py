@@ -27,14 +27,9 @@ class SearchRetriever(WindowRetriever):
     then_by: str = ""
     rows_a_chain: int = 10_000
 
-    def read_window(self, stream_slice: StreamSlice) -> Iterator[list[Row]]:
-        """Yield the window's rows, oldest first."""
-        start, end = (parse_moment(bound) for bound in stream_slice.cursor_slice.values())
-        return self._read(self.cursor_field, start, end, {})
-
-    def _read(self, by: str, start: datetime, end: datetime, within: Bounds) -> Iterator[list[Row]]:
-        """Yield the rows whose field ``by`` lies in ``[start, end)``; ``within`` has bounds of another field."""
-        known, is_complete = set[str](), False
+    def read_window(self, start: datetime, end: datetime, by: str = "", **within: str) -> Iterator[list[Row]]:
+        """Yield the rows whose field ``by``, the cursor, lies in ``[start, end)``; ``within`` bounds another field."""
+        by, known, is_complete = by or self.cursor_field, set[str](), False
         while not is_complete:
             chain, page = set[str](), list[Row]()
             for page, is_complete in self._chain({**within, **_bounds(by, start, end)}):  # noqa: B007 - the last counts
@@ -49,7 +44,9 @@ class SearchRetriever(WindowRetriever):
                     raise CloseApiError(self.name, f"{problem} {advice}")
                 moment = {**within, **_bounds(by, start, start + MILLISECOND)}
                 known |= chain
-                for rows in self._read(self.then_by, parse_moment("1970-01-01"), end + timedelta(days=1), moment):
+                for rows in self.read_window(
+                    parse_moment("1970-01-01"), end + timedelta(days=1), self.then_by, **moment
+                ):
                     yield [row for row in rows if row["id"] not in known]
                 position += MILLISECOND
             start, known = position, chain

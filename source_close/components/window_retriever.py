@@ -4,6 +4,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import InitVar, dataclass
+from datetime import datetime
 from typing import Any
 
 from airbyte_cdk import Config, DefaultPaginator, HttpRequester, Record, RecordSelector, StreamSlice
@@ -11,7 +12,7 @@ from airbyte_cdk.sources.declarative.requesters.request_options import RequestOp
 from airbyte_cdk.sources.declarative.retrievers import Retriever
 
 from source_close.components.changes_retriever import ChangesRetriever
-from source_close.moments import Row
+from source_close.moments import Row, parse_moment
 
 _NO_SCHEMA: Mapping[str, Any] = {}  # nothing is normalized, and to find that out takes a twentieth of the time
 # One reader at a time hands over its page: twenty that contend for the CDK's queue take up to twice the time.
@@ -58,7 +59,8 @@ class WindowRetriever(Retriever):
             self._open_windows += 1
         try:
             read_slice = ReadSlice(stream_slice.cursor_slice)
-            for rows in self.read_window(stream_slice):
+            start, end = (parse_moment(bound) for bound in stream_slice.cursor_slice.values())
+            for rows in self.read_window(start, end):
                 if changes:
                     self._emitted.update(row["id"] for row in rows)  # atomic: no other thread runs in between
                 with _TURN:
@@ -75,5 +77,5 @@ class WindowRetriever(Retriever):
                 self._window_closed.notify_all()
 
     @abstractmethod
-    def read_window(self, stream_slice: StreamSlice) -> Iterator[list[Row]]:
-        """Yield the rows of the slice's window, each row once, a page at a time."""
+    def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
+        """Yield the rows stamped in ``[start, end)``, in UTC, each row once, a page at a time."""
