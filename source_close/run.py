@@ -129,7 +129,7 @@ def _content_of_file(parsed: Any, what: str) -> Any:
 
 def _without_stack_if_expected(record: logging.LogRecord) -> bool:
     """Put the message of an error that says all into the log in place of its stack."""
-    error = record.exc_info[1] if record.exc_info else None
+    error = record.exc_info and record.exc_info[1]
     if isinstance(error, AirbyteTracedException | requests.RequestException):
         record.msg, record.args, record.exc_info = f"{record.getMessage()}: {error}", (), None
     return True

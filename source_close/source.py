@@ -16,6 +16,7 @@ from source_close.sync import Sync
 
 LOG_POSITION = "event_log_position"
 READ_FAILURE = "Concurrent read failure"  # how the CDK ends a read some of whose streams have failed
+_PATIENCE_SECONDS = 20  # a person waits for a check and for a discover
 
 
 def load_manifest() -> dict[str, Any]:
@@ -23,13 +24,10 @@ def load_manifest() -> dict[str, Any]:
     folders = Path(__file__).resolve().parents[:2]
     path = next(path for folder in folders if (path := folder / "manifest.yaml").is_file())
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # written in C, it takes a fifth of the time
-    manifest: dict[str, Any] = yaml.load(path.read_bytes(), loader)  # noqa: S506 - both are safe loaders
-    return manifest
+    return dict(yaml.load(path.read_bytes(), loader))  # noqa: S506 - both are safe loaders
 
 
-def states_of(
-    state: Iterable[models.AirbyteStateMessage], catalog: models.ConfiguredAirbyteCatalog | None
-) -> list[models.AirbyteStateMessage]:
+def states_of(state: Iterable[Any], catalog: Any) -> list[models.AirbyteStateMessage]:
     """The states of single streams, in whichever form they come; none of those that ``catalog`` wants whole."""
     full_refresh = models.SyncMode.full_refresh
     whole = {one.stream.name for one in catalog.streams if one.sync_mode == full_refresh} if catalog else ()
@@ -41,10 +39,9 @@ def states_of(
 class LogPositions:
     """Where each stream that follows the event log goes on in it, which the CDK's states have no place for.
 
-    The position moves when a stream is complete: its last state comes after that. Until then states keep the one of
-    the sync before; those of a first sync have that of its beginning, the first of them before any record, so that a
-    sync in place of an interrupted one learns what was deleted meanwhile. ``to_follow`` holds by stream where to go on,
-    without a position the cursor.
+    The position moves when a stream is complete: its last state comes after that. Until then states keep that of the
+    sync before, or of the beginning of a first sync, from before its first record on, so that after an interruption no
+    deletion is missed. ``to_follow`` holds by stream where to go on, without a position the cursor.
     """
 
     def __init__(self, streams: Collection[str], state: Iterable[Any], *, are_followed: bool) -> None:
@@ -77,8 +74,8 @@ class LogPositions:
 
     def _with_position(self, name: str, state: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
         position, sync = self._saved.get(name), Sync.of(config)
-        is_reached = name in self._complete and not sync.is_log_forbidden
-        if name in self._without_position or (is_reached and self._are_followed):
+        is_reached = self._are_followed and name in self._complete and not sync.is_log_forbidden
+        if is_reached or name in self._without_position:
             position = format_moment(parse_moment(config["end"]) - (sync.clock_lead or timedelta()))
         return {**state, LOG_POSITION: position} if position else dict(state)
 
@@ -86,22 +83,15 @@ class LogPositions:
 class SourceClose(ConcurrentDeclarativeSource):
     """Close as an Airbyte source: keeps the positions in the event log, and words a check stream by stream."""
 
-    def __init__(
-        self,
-        catalog: models.ConfiguredAirbyteCatalog | None = None,
-        config: Mapping[str, Any] | None = None,
-        state: list[models.AirbyteStateMessage] | None = None,
-    ) -> None:
+    def __init__(self, catalog: Any = None, config: Mapping[str, Any] | None = None, state: Any = None) -> None:
         manifest, self._given, self._catalog = load_manifest(), dict(config or {}), catalog
         state = states_of(state or [], catalog)
         following = [one["name"] for one in manifest["definitions"].values() if "changes" in one.get("retriever", {})]
-        are_followed = self._given.get("capture_changes") is not False
-        self._positions = LogPositions(following, state, are_followed=are_followed)
+        self._positions = LogPositions(following, state, are_followed=self._given.get("capture_changes") is not False)
         if config is not None:
-            # Without a catalog it is a check or a discover, for which a person waits.
-            defaults = {"custom_field_columns": False} if catalog else {"retry_seconds": 20}
-            own = {"sync_id": uuid4().hex, "end": format_moment(utc_now())}
-            self._given = {**defaults, **config, **own, "event_log_positions": self._positions.to_follow}
+            defaults = {"custom_field_columns": False} if catalog else {"retry_seconds": _PATIENCE_SECONDS}
+            self._given = {**defaults, **config, "event_log_positions": self._positions.to_follow}
+            self._given |= {"sync_id": uuid4().hex, "end": format_moment(utc_now())}
         super().__init__(catalog, self._given or None, state, source_config=manifest)
 
     def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:

@@ -31,7 +31,7 @@ class PacedAuthenticator(BasicHttpAuthenticator):
         sync, began, logged = Sync.of(self.config), time.monotonic(), float("-inf")
         while True:
             if error := sync.ended.get(KEY_REFUSED) or sync.ended.get((self.name, what)):
-                raise error.for_stream(self.name)
+                raise CloseApiError(self.name, error.text, error.failure_type)
             wait, now = sync.limiter.reserve(what), time.monotonic()
             if wait <= 0:
                 sync.sending.request = what

@@ -30,9 +30,8 @@ Changes = dict[str, tuple[datetime, str | None] | None]
 class ChangesRetriever:
     """Reads the event log since the saved position, once for all streams, and then each object's present state by id.
 
-    No part of the CDK follows a log of changes: its incremental streams see what their own list shows.
-
-    Of ``object_types`` one that ends in a dot stands for all that begin so. ``by_ids_requester`` asks the stream's list
+    No part of the CDK follows a log of changes: its incremental streams see what their own list shows. Of
+    ``object_types`` one that ends in a dot stands for all that begin so. ``by_ids_requester`` asks the stream's list
     for ``ids_a_request`` records at once, ``record_requester`` for one that is deleted and still in the list, whose
     index lags. ``events`` are those since the oldest position of all streams.
     """
@@ -89,7 +88,7 @@ class ChangesRetriever:
         with sync.log_lock:
             log = sync.log = self._read_log(sync) if sync.log is None else sync.log
         if isinstance(log, CloseApiError):
-            raise log.for_stream(self.name)
+            raise CloseApiError(self.name, log.text, log.failure_type)
         return log
 
     def _read_log(self, sync: Sync) -> Mapping[str, Changes] | CloseApiError:

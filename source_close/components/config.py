@@ -69,10 +69,7 @@ class CloseConfig(BaseModel):
 
 
 class CloseConfigTransformation(config_transformation.ConfigTransformation):
-    """Checks the config and sets what the manifest refers to, each value present and in one form.
-
-    ``ConfigAddFields`` and the validators can't read several forms of a date, or say what is wrong in words.
-    """
+    """Checks the config and sets what the manifest refers to; ``ConfigAddFields`` reads dates of one form only."""
 
     def transform(self, config: MutableMapping[str, Any]) -> None:
         """Change ``config`` in place, or raise a config error that names the wrong fields, and no value."""
@@ -87,10 +84,10 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
             raise AirbyteTracedException(message, message, FailureType.config_error) from None
         # The end of every window, so that no stream reads what another can't have seen, or a date to come.
         end = config.setdefault("end", format_moment(utc_now()))
+        positions = config.setdefault("event_log_positions", {})
         hours, seconds = checked.attribution_window_hours, checked.activities_window_seconds
         window = timedelta(seconds=seconds) if hours is None else timedelta(hours=hours)
         start = checked.start_date or parse_moment(end) - timedelta(days=365)
-        positions = config.setdefault("event_log_positions", {})
         for name, default in {"sync_id": uuid4().hex, "custom_field_columns": True, "retry_seconds": 300}.items():
             config.setdefault(name, default)
         config.update(

@@ -60,8 +60,8 @@ class CustomFieldsSchemaLoader(SchemaLoader):
             value = {"type": ["array", "null"], "items": value}
             traits.append("several values")
         choices = ", ".join(str(choice) for choice in row.get("choices") or ())
-        parts = [row.get("description"), choices and f"Choices: {choices}."]
-        about = " ".join([f"Custom field «{name}» ({', '.join(traits)}).", *(str(part) for part in parts if part)])
+        parts = [f"Custom field «{name}» ({', '.join(traits)}).", row.get("description")]
+        about = " ".join(str(part) for part in [*parts, choices and f"Choices: {choices}."] if part)
         return {**value, "title": name, "description": about}
 
 
@@ -69,9 +69,9 @@ class CustomFieldsSchemaLoader(SchemaLoader):
 class CustomFieldsTransformation(RecordTransformation):
     """Lists a record's custom values beside the keys under which Close sends them, and leaves out the fields ``drop``.
 
-    ``{"custom.cf_1": "Web", "custom": {…}}`` becomes ``{"custom.cf_1": "Web", "custom_fields": [{"id": "cf_1", "name":
-    "Source", "value": "Web"}]}``; names are read with the first value. ``AddFields`` can't build a list from keys that
-    it does not know; ``RemoveFields`` walks through the whole record for each field, 1.5 ms for a lead.
+    To ``{"custom.cf_1": "Web"}`` comes ``"custom_fields": [{"id": "cf_1", "name": "Source", "value": "Web"}]``; names
+    are read with the first value. ``AddFields`` can't build a list from keys that it does not know; ``RemoveFields``
+    walks through the whole record for each field, 1.5 ms for a lead.
     """
 
     config: Config
@@ -101,13 +101,11 @@ def read_fields(stream: DeclarativeStream, kinds: Collection[str], problem: str,
     """The fields of ``kinds``, read side by side; a warning about those that can't be, unless the key is refused."""
     partitions = {(one.to_slice() or {})["object_type"]: one for one in stream.generate_partitions()}
     with ThreadPoolExecutor() as pool:
-        found = {kind: pool.submit(list, one.read()) for kind, one in partitions.items() if kind in kinds}
-    errors = {
-        kind: error for kind, one in found.items() if isinstance(error := one.exception(), AirbyteTracedException)
-    }
+        read = {kind: pool.submit(list, one.read()) for kind, one in partitions.items() if kind in kinds}
+    errors = {kind: error for kind, one in read.items() if isinstance(error := one.exception(), AirbyteTracedException)}
     if errors:
         first = next(iter(errors.values()))
         if KEY_REFUSED in Sync.of(config).ended:
             raise first
         LOGGER.warning(f"{problem} %s", ", ".join(errors), first)  # a constant with a placeholder
-    return [dict(record.data) for kind, one in found.items() if kind not in errors for record in one.result()]
+    return [dict(record.data) for kind, one in read.items() if kind not in errors for record in one.result()]

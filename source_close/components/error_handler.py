@@ -28,7 +28,7 @@ _ANY_CASE, _LIMIT, _PAGE = re.IGNORECASE | re.DOTALL, re.compile(r"\b_limit=(\d+
 
 
 class UnreadableAnswerError(requests.RequestException):
-    """An answer whose body is cut short, is no JSON, or is not what was asked for; ``action`` says what to do."""
+    """An answer that is cut short, no JSON, a success without records or ids, or a repetition; and what to do."""
 
     action = ResponseAction.RETRY
 
@@ -40,10 +40,6 @@ class CloseApiError(AirbyteTracedException):
         message = f"Stream {stream}: {text}"
         super().__init__(message, message, failure_type, stream_descriptor=StreamDescriptor(stream))
         self.text, self.says_unknown = text, " answered 404" in text or " answered 405" in text
-
-    def for_stream(self, stream: str) -> "CloseApiError":
-        """The same, as the end of another stream, or of another part of this one."""
-        return CloseApiError(stream, self.text, self.failure_type)
 
 
 @dataclass
@@ -69,10 +65,8 @@ class CloseErrorHandler(DefaultErrorHandler):
         self.max_time = int(self._patience) + 60  # of the CDK, for one that fails while others like it go well
 
     def interpret_response(self, response_or_exception: requests.Response | Exception | None) -> ErrorResolution:
-        """What to do about an answer, or the lack of one; raises ``CloseApiError`` if nothing helps.
-
-        Of a FAIL the CDK would print the answer, key and all; of a RATE_LIMITED a status, past the queue of messages.
-        """
+        """What to do about an answer, or the lack of one; raises ``CloseApiError`` if nothing helps."""
+        # Of a FAIL the CDK would print the answer, key and all; of a RATE_LIMITED a status, past the queue of messages.
         answer: Any = TimeoutError() if response_or_exception is None else response_or_exception
         if isinstance(answer, requests.exceptions.ProxyError) and str(_PROXY_PASSWORD) in str(answer):
             answer = requests.Response()  # the proxy's, of which requests only tells
@@ -94,8 +88,7 @@ class CloseErrorHandler(DefaultErrorHandler):
             except UnreadableAnswerError as unreadable:
                 answer = unreadable
                 found = ErrorResolution(unreadable.action, FailureType.transient_error, self.unreadable_answer_message)
-        is_final = found.response_action == ResponseAction.FAIL
-        # What is worth a retry passes by.
+        is_final = found.response_action == ResponseAction.FAIL  # what is worth a retry passes by
         failure_type = found.failure_type or FailureType.system_error if is_final else FailureType.transient_error
         if found.response_action == ResponseAction.RATE_LIMITED and (told := seconds_told(answer)) > self._patience:
             is_final, waits = True, f" It asked to wait for {told:.0f} s more."
@@ -108,10 +101,8 @@ class CloseErrorHandler(DefaultErrorHandler):
         return ErrorResolution(ResponseAction.RETRY, failure_type, error.message)
 
     def _check_progress(self, url: str, body: Mapping[str, Any]) -> None:
-        """Raise ``UnreadableAnswerError`` when pages that should lead on bring what this thread has just read.
-
-        By cursor they may go in circles: any page of the read counts; by offset, where retrievers step back, the last.
-        """
+        """Raise ``UnreadableAnswerError`` when pages that should lead on bring what this thread has just read."""
+        # By cursor they may go in circles, so any page of the read counts; by offset, stepping back, only the last.
         known, repetitions = vars(self._sync.sending).pop("pages", (frozenset[int](), 0))
         cursor, rows = body.get("cursor_next") or body.get("cursor"), body.get("data") or []
         if (cursor or body.get("has_more")) and "count" not in body:
@@ -125,10 +116,7 @@ class CloseErrorHandler(DefaultErrorHandler):
 
 
 def answer_of(response: requests.Response | None) -> dict[str, Any]:
-    """The JSON object in an answer, parsed once however often it is asked for; of errors but a 400 an empty one.
-
-    Raises ``UnreadableAnswerError`` if it is no complete JSON object, or a success without records and without an id.
-    """
+    """The JSON object in an answer, parsed once, of errors but a 400 empty; may raise ``UnreadableAnswerError``."""
     assert response is not None  # noqa: S101 - the error handler ignores no answer
     found: dict[str, Any] | None = getattr(response, _ANSWER, None)
     if found is None:

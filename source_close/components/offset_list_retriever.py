@@ -35,11 +35,9 @@ class Window:
     reached: int = 0
 
     def divided(self) -> list["Window"]:
-        """Both halves, the one that more was read of last; none if the window lies within one second.
-
-        It is cut at whole seconds, as Close may read its date filters: if newest or oldest come first, at the last row
-        within reach, otherwise in the middle of them.
-        """
+        """Both halves, the one that more was read of last; none if the window lies within one second."""
+        # It is cut at whole seconds, as Close may read its date filters: if newest or oldest come first at the last row
+        # within reach, otherwise in the middle of them.
         within_reach = list(self.seen.values())[: self.reached + 1 if self.reached else None]
         seconds = [moment.replace(microsecond=0) for moment in within_reach if moment is not None]
         inside = sorted(second for second in seconds if self.start < second < self.end)
@@ -80,13 +78,11 @@ class OffsetListRetriever(WindowRetriever):
             yield from () if halves else self._in_parts(window)
 
     def _pages(self, window: Window, part: Mapping[str, Any] | None = None) -> Iterator[list[Row]]:
-        """Yield the new rows of page after page, and take note of them in ``window.seen``.
-
-        A row that leaves a page already read moves all later ones over the edge of the page to come. So each request
-        begins with the last row of the page before. If that does not come first, rows may have slipped by, and the
-        reader steps back until it meets a known one (at first any known one is not enough: it may have been edited and
-        moved there). Most rows must keep their order between two requests.
-        """
+        """Yield the new rows of page after page, and take note of them in ``window.seen``."""
+        # A row that leaves a page already read moves all later ones over the edge of the page to come. So each request
+        # begins with the last row of the page before. If that does not come first, rows may have slipped by, and the
+        # reader steps back until it meets a known one (at first any known one is not enough: it may have been edited
+        # and moved there). Most rows must keep their order between two requests.
         bounds = {"start_time": format_moment(window.start), "end_time": format_moment(window.end)}
         stream_slice, part = StreamSlice(partition={}, cursor_slice=bounds), part or self.whole_list
         params = dict(self.request_options_provider.get_request_params(stream_slice=stream_slice))
@@ -99,8 +95,7 @@ class OffsetListRetriever(WindowRetriever):
             if "data" not in answer:  # the error handler has passed on the refusal of a skip
                 raise ListEndsEarlyError
             rows, has_more, window.reached = answer["data"], bool(answer.get("has_more")), position
-            first = rows[0]["id"] if rows else None
-            if position and not (first in seen if steps_back else first is not None and first == last):
+            if position and not (rows and (rows[0]["id"] in seen if steps_back else rows[0]["id"] == last)):
                 if (steps_back := steps_back + 1) > _MOST_STEPS_BACK:
                     raise ListEndsEarlyError
                 position, has_more = max(position - page_size * 2**steps_back // 2, 0), True
@@ -108,10 +103,9 @@ class OffsetListRetriever(WindowRetriever):
             new = [row for row in rows if row["id"] not in seen]
             seen.update((row["id"], moment_of(row, self.cursor_field)) for row in new)
             last = rows[-1]["id"] if rows else None
-            if new and position:  # at the front any page fits: that says nothing about the order
-                steps_back = 0
             if new:
                 yield new
+                steps_back = 0 if position else steps_back  # at the front any page fits, whatever the order
             position += max(len(rows) - 1, 1)
 
     def _in_parts(self, window: Window) -> Iterator[list[Row]]:

@@ -48,11 +48,9 @@ class _Group:
             self.limit = self.remaining = inf  # answers have ceased to have the header
         if self.remaining >= 1 and (self.limit != inf or self.in_flight < self.most_in_flight):
             return 0.0
-        # Without a reset every request that could tell is under way.
-        return self.reset_at - now if self.reset_at != inf else _ASK_AGAIN_SECONDS
+        return self.reset_at - now if self.reset_at != inf else _ASK_AGAIN_SECONDS  # who could tell is under way
 
     def read_header(self, response: requests.Response, now: float) -> None:
-        """Take in what an answer tells of the window."""
         found = _HEADER.search(response.headers.get("ratelimit", ""))
         if not found or (self.limit == inf and response.status_code == TOO_MANY_REQUESTS):
             return  # where only refusals have it, it can't be counted by
@@ -102,13 +100,11 @@ class RateLimiter:
                     known.interval /= _GROWTH_PER_SECOND ** (now - known.eased_at)
                     known.eased_at = now
                 return
-            # 0 is no wait at all: to ask again at once would only be refused again.
             wait = seconds_told(response) or min(2.0**known.refused_in_a_row, _LONGEST_GUESSED_WAIT_SECONDS)
             if now >= known.blocked_until:  # the first of those that were under way together
                 known.refused_in_a_row += 1
                 if known.limit == inf:
                     recent = [moment for moment in known.went_well if moment > now - _RATE_WINDOW_SECONDS]
-                    # If nothing is known of what would go well: slower than before, if there was a pace.
                     interval = max(now - recent[0], 1.0) / len(recent) if recent else known.interval
                     known.interval, known.eased_at = interval / _SHARE_AFTER_429, now + wait
             known.blocked_until = max(known.blocked_until, now + wait)

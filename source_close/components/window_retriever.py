@@ -3,7 +3,7 @@
 import threading
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import InitVar, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -32,23 +32,21 @@ class ReadSlice(StreamSlice):
 
 @dataclass
 class WindowRetriever(Retriever):
-    """Reads the window of a slice; after the last one of a later sync, what the event log tells besides.
+    """Reads the window of a slice; after the last one of a later sync, by ``changes`` what the event log tells besides.
 
-    ``requester``, ``paginator`` and ``record_selector`` are as in ``SimpleRetriever``; the CDK gives it, too, the
-    ``request_options_provider``, which knows the API's parameters for a window. ``changes`` follows the event log.
+    The fields are as in ``SimpleRetriever``; ``request_options_provider`` knows the API's parameters for a window.
     """
 
     name: str
     cursor_field: str
     config: Config
-    parameters: InitVar[Mapping[str, Any]]
     requester: HttpRequester
     paginator: DefaultPaginator
     record_selector: RecordSelector
     request_options_provider: RequestOptionsProvider
     changes: ChangesRetriever | None = None
 
-    def __post_init__(self, parameters: Mapping[str, Any]) -> None:
+    def __post_init__(self) -> None:
         self._window_closed, self._open_windows, self._emitted = threading.Condition(), 0, set[str]()
 
     def read_records(self, records_schema: Any, stream_slice: StreamSlice | None = None) -> Iterable[Record]:
