@@ -21,16 +21,15 @@ _PATIENCE_SECONDS = 20  # a person waits for a check and for a discover
 
 def load_manifest() -> dict[str, Any]:
     """Read manifest.yaml: beside the package in a wheel, at the top of the project in a checkout."""
-    folders = Path(__file__).resolve().parents[:2]
-    path = next(path for folder in folders if (path := folder / "manifest.yaml").is_file())
+    paths = (folder / "manifest.yaml" for folder in Path(__file__).resolve().parents[:2])
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # written in C, it takes a fifth of the time
-    return dict(yaml.load(path.read_bytes(), loader))  # noqa: S506 - both are safe loaders
+    return dict(yaml.load(next(filter(Path.is_file, paths)).read_bytes(), loader))  # noqa: S506 - both are safe loaders
 
 
 def states_of(state: Iterable[Any], catalog: Any) -> list[models.AirbyteStateMessage]:
     """The states of single streams, in whichever form they come; none of those that ``catalog`` wants whole."""
-    full_refresh = models.SyncMode.full_refresh
-    whole = {one.stream.name for one in catalog.streams if one.sync_mode == full_refresh} if catalog else ()
+    streams = catalog.streams if catalog else ()
+    whole = {one.stream.name for one in streams if one.sync_mode == models.SyncMode.full_refresh}
     states = [one for each in state for one in (each.global_.stream_states if each.global_ else [each.stream])]
     wanted = [one for one in states if one and one.stream_state and one.stream_descriptor.name not in whole]
     return [models.AirbyteStateMessage(type=models.AirbyteStateType.STREAM, stream=one) for one in wanted]
@@ -39,13 +38,13 @@ def states_of(state: Iterable[Any], catalog: Any) -> list[models.AirbyteStateMes
 class LogPositions:
     """Where each stream that follows the event log goes on in it, which the CDK's states have no place for.
 
-    The position moves when a stream is complete: its last state comes after that. Until then states keep that of the
-    sync before, or of the beginning of a first sync, from before its first record on, so that after an interruption no
-    deletion is missed. ``to_follow`` holds by stream where to go on, without a position the cursor.
+    The position moves when a stream is complete, before its last state. Until then states keep that of the sync before,
+    or of the beginning of a first sync, from before its first record on, so that an interruption hides no deletion.
+    ``to_follow`` has by stream where to go on, without a position the cursor; ``are_followed`` is false if this sync
+    does not follow the log: positions are then kept as they are.
     """
 
     def __init__(self, streams: Collection[str], state: Iterable[Any], *, are_followed: bool) -> None:
-        """``are_followed``: whether ``streams`` follow the log in this sync; if not, positions are kept as they are."""
         states = {one.stream.stream_descriptor.name: vars(one.stream.stream_state) for one in state if one.stream}
         self._streams, self._complete, self._are_followed = streams, set[str](), are_followed
         self._saved = {name: states[name].get(LOG_POSITION) for name in streams if name in states}

@@ -18,8 +18,8 @@ _LONG_WAIT_SECONDS, _LOG_EVERY_SECONDS, _LOOK_EVERY_SECONDS = 0.5, 30.0, 1.0
 class PacedAuthenticator(BasicHttpAuthenticator):
     """Basic authentication that holds each request back until the key's rate limit allows it.
 
-    The CDK asks the authenticator before each attempt to send. ``HTTPAPIBudget``, its own place for rate limits, lacks
-    what ``RateLimiter`` names. ``name`` is the stream's; a request may wait ``turn_seconds`` for its turn.
+    The CDK asks it before each attempt to send; its own ``HTTPAPIBudget`` lacks what ``RateLimiter`` names. ``name`` is
+    the stream's; a request may wait ``turn_seconds`` for its turn.
     """
 
     name: str = ""

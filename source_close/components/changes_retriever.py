@@ -30,10 +30,9 @@ Changes = dict[str, tuple[datetime, str | None] | None]
 class ChangesRetriever:
     """Reads the event log since the saved position, once for all streams, and then each object's present state by id.
 
-    No part of the CDK follows a log of changes: its incremental streams see what their own list shows. Of
-    ``object_types`` one that ends in a dot stands for all that begin so. ``by_ids_requester`` asks the stream's list
-    for ``ids_a_request`` records at once, ``record_requester`` for one that is deleted and still in the list, whose
-    index lags. ``events`` are those since the oldest position of all streams.
+    The CDK follows no log of changes. One of ``object_types`` that ends in a dot stands for all that begin so.
+    ``events`` are those since the oldest position. ``by_ids_requester`` asks the stream's list for ``ids_a_request``
+    records, ``record_requester`` for one that is deleted and still in the list, whose index lags.
     """
 
     name: str
@@ -83,7 +82,6 @@ class ChangesRetriever:
         return alive
 
     def _log(self) -> Mapping[str, Changes]:
-        """What the log tells, by type of object; read by the first stream that asks."""
         sync = Sync.of(self.config)
         with sync.log_lock:
             log = sync.log = self._read_log(sync) if sync.log is None else sync.log

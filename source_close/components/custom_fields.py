@@ -14,16 +14,13 @@ from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStrea
 from source_close.moments import Row
 from source_close.sync import KEY_REFUSED, LOGGER, Sync
 
-_PREFIX = "custom."
-
 
 @dataclass
 class CustomFieldsSchemaLoader(SchemaLoader):
     """The schema of ``schema_loader`` with a column ``custom.cf_…`` for each custom field, wherever its values stand.
 
-    ``DynamicSchemaLoader`` makes a schema of one list of fields for one place, and none for lists in a record.
-    ``places`` has by kind of field the path of columns to the object that holds its values, ``[]`` for the record;
-    ``types`` the JSON schema by type of field, with ``other`` for those that Close adds one day.
+    ``DynamicSchemaLoader`` reads one list of fields for one place, outside of lists. ``places`` has by kind of field a
+    path of columns to its values, ``[]`` for the record; ``types`` the schema by type of field, ``other`` for new ones.
     """
 
     config: Config
@@ -44,7 +41,7 @@ class CustomFieldsSchemaLoader(SchemaLoader):
                     properties = schema["properties"]
                     for column in self.places[kind]:
                         properties = properties[column]["items"]["properties"]
-                    properties[f"{_PREFIX}{row['id']}"] = self._column(row)
+                    properties[f"custom.{row['id']}"] = self._column(row)
             except (AttributeError, TypeError):  # noqa: PERF203 - once
                 LOGGER.warning("Custom field %s has no column: Close defines it in an unknown form.", row["id"])
         return schema
@@ -69,9 +66,8 @@ class CustomFieldsSchemaLoader(SchemaLoader):
 class CustomFieldsTransformation(RecordTransformation):
     """Lists a record's custom values beside the keys under which Close sends them, and leaves out the fields ``drop``.
 
-    To ``{"custom.cf_1": "Web"}`` comes ``"custom_fields": [{"id": "cf_1", "name": "Source", "value": "Web"}]``; names
-    are read with the first value. ``AddFields`` can't build a list from keys that it does not know; ``RemoveFields``
-    walks through the whole record for each field, 1.5 ms for a lead.
+    ``"custom_fields": [{"id": "cf_1", "name": "Source", "value": "Web"}]`` joins ``"custom.cf_1": "Web"``.
+    ``AddFields`` takes known keys only; ``RemoveFields`` walks through the record for each field, 1.5 ms a lead.
     """
 
     config: Config
@@ -87,7 +83,7 @@ class CustomFieldsTransformation(RecordTransformation):
             record.pop(name, None)
         if "date_created" not in record:
             return
-        values = {key.removeprefix(_PREFIX): value for key, value in record.items() if key.startswith(_PREFIX)}
+        values = {key.removeprefix("custom."): value for key, value in record.items() if key.startswith("custom.")}
         with self._lock:
             if self._names is None and values:
                 problem = "Custom values of leads come without names where their fields can't be read (%s)."

@@ -19,7 +19,6 @@ from source_close.components.rate_limiter import seconds_told
 from source_close.sync import KEY_REFUSED, Sync
 
 REFUSED_REDIRECT = "x-refused-redirect"  # the header in which an answer keeps where it led to
-
 _ANSWER, _LONGEST_QUOTE, _MOST_REPETITIONS = "close_answer", 300, 2
 _SUCCESS, _BAD_REQUEST, _UNAUTHORIZED, _PROXY_PASSWORD = range(200, 300), 400, 401, 407
 _MOST_ON_A_PAGE = 100  # of any list, if Close allows fewer than it was asked for
@@ -46,10 +45,9 @@ class CloseApiError(AirbyteTracedException):
 class CloseErrorHandler(DefaultErrorHandler):
     """The manifest's error table, with Close's own words in every message and a look at the body of answers.
 
-    ``DefaultErrorHandler`` takes half a JSON under a 200 for an answer; its filters by text parse every success too, a
-    sixth of the time of a full read; and each window would try for itself whether an endpoint is still down.
-    ``passes_on`` has the answers that the retriever copes with: by status what the body must match. A request is tried
-    for ``max_seconds``, a template over the config.
+    ``DefaultErrorHandler`` takes half a JSON under a 200; its filters by text parse every success, a sixth of a full
+    read; and each window would try anew whether an endpoint is down. ``passes_on`` has the answers that the retriever
+    copes with: by status what the body must match. ``max_seconds``, how long a request is tried, is a template.
     """
 
     name: str = ""

@@ -23,16 +23,13 @@ class ListEndsEarlyError(Exception):
 
 @dataclass
 class Window:
-    """The rows of a list stamped in ``[start, end)``, in UTC; ``reached`` is the last ``_skip`` that Close took.
-
-    ``seen`` holds id and stamp of rows already given out, in the API's order; those that the reader of a wider window
-    has met come first in this one too, since a filter keeps the order of what it lets through.
-    """
+    """The rows of a list stamped in ``[start, end)``, in UTC."""
 
     start: datetime
     end: datetime
+    # Id and stamp of rows given out, in the API's order: those met in a wider window come first, as filters keep order.
     seen: dict[str, datetime | None] = field(default_factory=dict)
-    reached: int = 0
+    reached: int = 0  # the last ``_skip`` that Close took
 
     def divided(self) -> list["Window"]:
         """Both halves, the one that more was read of last; none if the window lies within one second."""
@@ -55,9 +52,9 @@ class Window:
 class OffsetListRetriever(WindowRetriever):
     """Reads a window of an offset list in pages that overlap by a row, and cuts it where the API's skip cap ends it.
 
-    ``OffsetIncrement`` loses a row for each that leaves a page already read. ``SPLIT_REQUEST_WINDOW`` reads halves from
-    the start (2.6 times the rows at a cap of 2,000), and ends after ten halvings. The lists ``narrow_by`` together hold
-    the ``whole_list``, for seconds that exceed the cap; one that does so too, or is unknown, is read by ``leads``.
+    ``OffsetIncrement`` loses a row for each that leaves a page already read; ``SPLIT_REQUEST_WINDOW`` reads halves anew
+    (2.6 times the rows at a cap of 2,000), and no more than ten times. For seconds that exceed the cap the lists
+    ``narrow_by`` make up the ``whole_list``; one that exceeds it too, or is unknown, is read by ``leads``.
     """
 
     whole_list: Mapping[str, Any] = field(default_factory=dict)
@@ -79,10 +76,9 @@ class OffsetListRetriever(WindowRetriever):
 
     def _pages(self, window: Window, part: Mapping[str, Any] | None = None) -> Iterator[list[Row]]:
         """Yield the new rows of page after page, and take note of them in ``window.seen``."""
-        # A row that leaves a page already read moves all later ones over the edge of the page to come. So each request
-        # begins with the last row of the page before. If that does not come first, rows may have slipped by, and the
-        # reader steps back until it meets a known one (at first any known one is not enough: it may have been edited
-        # and moved there). Most rows must keep their order between two requests.
+        # A row that leaves a page already read moves later ones over the edge of the next. So each request begins with
+        # the last row of the page before. If that is not first, rows may have slipped by: the reader steps back to a
+        # known one (at first another known one won't do: an edit may have moved it). Most rows must keep their order.
         bounds = {"start_time": format_moment(window.start), "end_time": format_moment(window.end)}
         stream_slice, part = StreamSlice(partition={}, cursor_slice=bounds), part or self.whole_list
         params = dict(self.request_options_provider.get_request_params(stream_slice=stream_slice))
@@ -113,12 +109,11 @@ class OffsetListRetriever(WindowRetriever):
         moment = format_moment(window.start)
         LOGGER.info("Stream %s: more records at %s than one list gives out; reading it in parts.", self.name, moment)
         for part in self.narrow_by:
-            leads_met = set[Any]()
+            of_leads, leads_met = part, set[Any]()
             try:
-                yield from self._new_rows(window, part, leads_met)
-                continue
-            except ListEndsEarlyError:
-                of_leads = part
+                with suppress(ListEndsEarlyError):
+                    yield from self._new_rows(window, part, leads_met)
+                    continue
             except CloseApiError as error:
                 if not error.says_unknown:
                     raise

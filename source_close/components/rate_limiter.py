@@ -5,7 +5,6 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime as read_date
 from math import inf
 from typing import Any
@@ -35,13 +34,11 @@ class _Group:
 
     def __init__(self) -> None:
         self.limit = self.remaining = self.reset_at = inf
-        self.in_flight, self.most_in_flight = 0, _FIRST_IN_FLIGHT
-        self.interval = self.next_start = self.eased_at = 0.0
-        self.blocked_until, self.refused_in_a_row = 0.0, 0
+        self.in_flight, self.most_in_flight, self.refused_in_a_row = 0, _FIRST_IN_FLIGHT, 0
+        self.blocked_until = self.next_start = self.interval = self.eased_at = 0.0
         self.went_well = deque[float](maxlen=1000)
 
     def wait_for_window(self, now: float) -> float:
-        """Seconds until there is room for one more request, or until it is worth to ask again."""
         if now >= self.reset_at:
             self.remaining, self.reset_at = self.limit - self.in_flight, inf
         if self.remaining < 1 and self.reset_at == inf and not self.in_flight:
@@ -64,9 +61,8 @@ class _Group:
 class RateLimiter:
     """Tells a worker how long to wait before its next request to an endpoint group. Safe to use from several threads.
 
-    With the ``ratelimit`` header the requests that remain are shared out, so that none is refused. Without it the
-    pace is learned from 429 answers. ``HTTPAPIBudget`` reads one number a header and cannot read ``limit=100,
-    remaining=50, reset=5``; nor does it adapt where there is no header. ``now`` gives seconds, and never goes back.
+    By the ``ratelimit`` header the requests that remain are shared out; without it 429 answers teach the pace.
+    ``HTTPAPIBudget`` can't read ``limit=100, remaining=50, reset=5``, nor adapt without it. ``now`` gives seconds.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -119,7 +115,6 @@ def seconds_told(response: requests.Response) -> float:
     return 0.0
 
 
-@dataclass
 class ToldBackoffStrategy(BackoffStrategy):
     """Waits as long as a 429 says; ``WaitTimeFromHeader`` takes "-5" and "nan" for numbers, and reads no date."""
 

@@ -13,7 +13,6 @@ from source_close.components.error_handler import answer_of
 from source_close.moments import Row, moment_of, parse_moment
 
 
-@dataclass
 class DataExtractor(RecordExtractor):
     """The rows under ``data``; ``DpathExtractor`` walks the whole answer for them, at twice the processor time."""
 
@@ -22,7 +21,6 @@ class DataExtractor(RecordExtractor):
         return list(answer_of(response)["data"])
 
 
-@dataclass
 class HasMorePaginationStrategy(OffsetIncrement):
     """Goes on as long as Close says ``has_more``; ``OffsetIncrement`` ends at a page shorter than it asked for."""
 

@@ -17,9 +17,9 @@ from source_close.moments import MILLISECOND, Row, format_moment, moment_of, par
 class SearchRetriever(WindowRetriever):
     """Reads a window in ascending order, and begins a new chain of cursors where one ends early.
 
-    ``CursorPagination`` stops at the 10,000 rows of a chain and fails when a cursor has expired. ``pagination_reset``
-    goes on from the newest row, which may be fresher than the search index that Close sorts by: others are skipped.
-    ``then_by`` is the field that the request sorts by next, for moments with more than the ``rows_a_chain``.
+    ``CursorPagination`` stops at the 10,000 rows of a chain and fails when a cursor has expired; ``pagination_reset``
+    skips rows, as the newest may be ahead of the index that Close sorts by. By ``then_by`` the request sorts next, for
+    moments with more than the ``rows_a_chain``.
     """
 
     then_by: str = ""
@@ -79,5 +79,4 @@ class SearchRetriever(WindowRetriever):
 
 
 def _bounds(by: str, start: datetime, end: datetime) -> Mapping[str, str]:
-    """The range of a field, by the names under which the manifest's request body asks for it."""
     return {f"{by}_from": format_moment(start), f"{by}_before": format_moment(end)}

@@ -20,10 +20,9 @@ _SAYS_NOTHING = frozenset({"closed_windows", "event_log_position", "use_global_c
 class CursorStateMigration(StateMigration):
     """Brings a stream's state into the form ``{cursor_field: moment}``, and the moment out of the future.
 
-    The CDK's cursors take another form for none, stop at one that they can't parse, and read nothing from one that lies
-    ahead. Accepted are that form, the CDK's ``{"state_type": "date-range", "slices": […]}`` and ``{"states":
-    [{"cursor": {…}}, …], "state": {…}}``; of several moments the oldest counts. For the event log and those that follow
-    it a warning names the gap if the last sync was longer ago than ``retention``.
+    The CDK's cursors ignore other forms, stop at one that they can't parse, and read nothing from one ahead. Accepted
+    are this, ``{"state_type": "date-range", "slices": […]}`` and ``{"states": [{"cursor": {…}}, …], "state": {…}}``, by
+    the oldest moment. With the event log, a warning names the gap if the last sync is longer ago than ``retention``.
     """
 
     name: str
