@@ -11,7 +11,7 @@ import pytest
 import yaml
 from airbyte_cdk.models.connector_metadata import ConnectorLanguage, MetadataFile
 
-from integration_tests.running import STREAMS
+from integration_tests.running import DEFINED
 
 PROJECT = Path(__file__).resolve().parent.parent
 IMAGE = r"[a-z0-9./-]+:[\w.-]+@sha256:[0-9a-f]{64}"
@@ -59,7 +59,7 @@ def test_the_registry_knows_the_connector_by_what_it_is(metadata: Any) -> None:
     assert metadata["tags"] == ["language:python", "cdk:low-code"]
     assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", metadata["definitionId"])
     assert (metadata["connectorType"], metadata["connectorSubtype"]) == ("source", "api")
-    assert metadata["suggestedStreams"]["streams"] == list(STREAMS)
+    assert metadata["suggestedStreams"]["streams"] == list(DEFINED)
 
 
 def test_the_platform_lets_the_connector_reach_only_close(metadata: Any) -> None:
