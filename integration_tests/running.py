@@ -16,9 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from airbyte_cdk.sources.declarative.parsers.manifest_reference_resolver import ManifestReferenceResolver
+
+from source_close.source import load_manifest
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "source-close"
-STREAMS = ("activities", "custom_fields", "event_log", "leads", "tasks", "users")
+# The streams of the manifest by name, and those with a cursor: a state, windows and an overlap are about these alone.
+DEFINED: dict[str, dict[str, Any]] = {
+    stream["name"]: stream for stream in ManifestReferenceResolver().preprocess_manifest(load_manifest())["streams"]
+}
+STREAMS = tuple(name for name, stream in DEFINED.items() if "incremental_sync" in stream)
 Message = dict[str, Any]
 
 

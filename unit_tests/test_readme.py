@@ -87,9 +87,9 @@ def test_the_streams_table_has_every_stream() -> None:
 @pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: str(stream["name"]))
 def test_a_stream_is_described_as_the_manifest_defines_it(stream: dict[str, Any]) -> None:
     row = by_code(table(README, "Streams"), "stream")[stream["name"]]
-    cursor, requester = stream["incremental_sync"], stream["retriever"]["requester"]
+    cursor, requester = stream.get("incremental_sync"), stream["retriever"]["requester"]
     assert row["key"] == f"`{stream['primary_key']}`"
-    assert row["cursor"] == f"`{cursor['cursor_field']}`"
+    assert row["cursor"] == (f"`{cursor['cursor_field']}`" if cursor else "none")
     resource = stream["$parameters"].get("resource")
     path = f"/{resource}/" if resource else "/custom_field/…/"
     assert row["endpoint"].startswith(f"`{requester['http_method']} {path}`")
@@ -97,7 +97,7 @@ def test_a_stream_is_described_as_the_manifest_defines_it(stream: dict[str, Any]
 
 @pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: str(stream["name"]))
 def test_the_overlap_is_the_lookback_of_the_manifest(stream: dict[str, Any]) -> None:
-    lookback = stream["incremental_sync"].get("lookback_window", "")
+    lookback = stream.get("incremental_sync", {}).get("lookback_window", "")
     if not lookback:
         expected = "none"
     elif "attribution_window" in lookback:
@@ -139,7 +139,8 @@ def test_title_default_and_bounds_of_a_field_are_the_specs(name: str) -> None:
 
 
 def test_the_default_start_date_is_as_said() -> None:
-    assert (utc_now() - parse_moment(prepared()["start_date"])).days in {365, 366}
+    start = parse_moment(prepared()["start_date"])
+    assert (utc_now() - start).days in {365, 366}
     row = by_code(table(README, "Configuration"), "field")["start_date"]
     assert row["default"] == "one year before the first sync"
 
