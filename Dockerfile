@@ -19,7 +19,8 @@ RUN python3 -m pip wheel --quiet --no-deps --wheel-dir /wheel . \
 FROM ${BASE_IMAGE}
 LABEL io.airbyte.name="source-close/source-close" \
       io.airbyte.version="0.1.0"
-RUN useradd --create-home --uid 1000 airbyte
+# Some bases, Airbyte's own among them, have the user.
+RUN id airbyte >/dev/null 2>&1 || useradd --create-home --uid 1000 airbyte
 COPY --from=build /opt/source-close /opt/source-close
 ENV PATH="/opt/source-close/bin:${PATH}" \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -17,14 +17,18 @@ VOLUMES = Volumes(activities=8000, leads=500, tasks=2000, events=500)
 ENDS_WITHIN_SECONDS = 30
 
 
+@pytest.mark.parametrize("errors", [subprocess.DEVNULL, subprocess.STDOUT], ids=["output alone", "errors as well"])
 @pytest.mark.parametrize("leave", [signal.SIGINT, None], ids=["interrupted", "output closed"])
 def test_it_ends_soon(
-    leave: signal.Signals | None, make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
+    leave: signal.Signals | None,
+    errors: int,
+    make_api: Callable[..., LocalCloseApi],
+    connect: Callable[..., Connector],
 ) -> None:
     connector = connect(make_api(VOLUMES), start_date="2020-01-01")
     arguments = connector.read_arguments(STREAMS, None)
     with subprocess.Popen(
-        [COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=connector.folder
+        [COMMAND, *arguments], stdout=subprocess.PIPE, stderr=errors, cwd=connector.folder
     ) as process:
         assert process.stdout is not None
         while b'"RECORD"' not in process.stdout.readline():

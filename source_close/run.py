@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 import orjson
@@ -106,7 +107,8 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def _end(reason: str) -> None:
     """Leave at once: Python would wait for the readers, and they for room in a queue that nobody empties any more."""
-    os.write(2, f"Ended early: {reason}.\n".encode())
+    with suppress(OSError):  # the errors may go where nobody reads any more, too
+        os.write(2, f"Ended early: {reason}.\n".encode())
     os.kill(os.getpid(), signal.SIGTERM)
 
 

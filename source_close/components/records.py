@@ -1,7 +1,7 @@
 """Takes the records out of answers, keeps those of the window, and brings them into form."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,10 +48,9 @@ class WindowRecordFilter(RecordFilter):
 
 @dataclass
 class ColumnTypeTransformation(RecordTransformation):
-    """Gives each value of a column the same type, which tables need: ``types`` has it by column.
+    """Gives each column of ``types`` values of one type, which tables need; ``AddFields`` takes longer.
 
-    ``json`` is any value as JSON text, ``{"n": 1}`` as ``'{"n":1}'``, and null where it is absent; ``text`` leaves text
-    as it is; ``boolean`` takes 0 and 1. ``AddFields`` evaluates a template each time, and writes Python's notation.
+    ``json`` is any value as JSON text, null where it is absent; ``text`` leaves text as it is; ``boolean`` takes 0 and 1.
     """
 
     types: Mapping[str, str]
@@ -60,19 +59,14 @@ class ColumnTypeTransformation(RecordTransformation):
         """Change ``record`` in place."""
         for name, kind in self.types.items():
             value = record.get(name)
-            if kind == "json" or value is not None:
-                record[name] = _CASTS[kind](value)
+            if kind == "boolean":
+                record |= {name: bool(value)} if value is not None else {}
+            elif kind == "json" or not isinstance(value, str | None):
+                record[name] = None if value is None else _json_text(value)
 
 
-def _json_text(value: Any) -> str | None:
+def _json_text(value: Any) -> str:
     try:
-        return None if value is None else orjson.dumps(value).decode()
+        return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:  # nested deeper than it writes
         return json.dumps(value)
-
-
-_CASTS: Mapping[str, Callable[[Any], Any]] = {
-    "json": _json_text,
-    "text": lambda value: value if isinstance(value, str) else _json_text(value),
-    "boolean": bool,
-}
