@@ -31,12 +31,12 @@ def sync(config: dict[str, object], cache: CacheBase, row_id: str = "rowid") -> 
         for stream in source.get_selected_streams():
             table = f"{cache.schema_name}.{stream}"
             age = "row_number() OVER (PARTITION BY id ORDER BY _airbyte_raw_id DESC)"
-            rows_by_age = f"SELECT {row_id} AS place, {age} AS age FROM {table}"  # noqa: S608
-            former = f"SELECT place FROM ({rows_by_age}) AS by_age WHERE age > 1"  # noqa: S608
-            connection.exec_driver_sql(f"DELETE FROM {table} WHERE {row_id} IN ({former})")  # noqa: S608
+            rows_by_age = f"SELECT {row_id} AS place, {age} AS age FROM {table}"  # noqa: S608 - names of ours
+            former = f"SELECT place FROM ({rows_by_age}) AS by_age WHERE age > 1"  # noqa: S608 - names of ours
+            connection.exec_driver_sql(f"DELETE FROM {table} WHERE {row_id} IN ({former})")  # noqa: S608 - names of ours
             if DELETED_AT in source.get_stream_json_schema(stream)["properties"]:
-                connection.exec_driver_sql(f"DELETE FROM {table} WHERE {DELETED_AT} IS NOT NULL")  # noqa: S608
-            rows[stream] = connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one()  # noqa: S608
+                connection.exec_driver_sql(f"DELETE FROM {table} WHERE {DELETED_AT} IS NOT NULL")  # noqa: S608 - names of ours
+            rows[stream] = connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one()  # noqa: S608 - names of ours
         return rows
 
 

@@ -46,11 +46,12 @@ def installed_programs() -> Path:
     try:
         return programs()
     except NoPostgresError:
-        if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        apt_get = shutil.which("apt-get")
+        if os.geteuid() != 0 or apt_get is None:
             raise
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for words in (["update"], ["install", "--yes", "--no-install-recommends", "postgresql"]):
-        result = subprocess.run(["apt-get", "--quiet", *words], env=quiet, capture_output=True, text=True, check=False)  # noqa: S607 - Debian's own
+        result = subprocess.run([apt_get, "--quiet", *words], env=quiet, capture_output=True, text=True, check=False)
         if result.returncode != 0:
             raise NoPostgresError(f"{MISSING}\napt-get {words[0]} failed: {result.stderr[-1_000:]}")
     return programs()

@@ -18,7 +18,7 @@ from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.close_api.kinds import event_type
 from integration_tests.running import STREAMS
 from integration_tests.sql_truth import Row
-from integration_tests.truth import ids, now
+from integration_tests.truth import DAY, HOUR, clock_at, ids, now
 
 PROJECT = Path(__file__).resolve().parent.parent
 EXAMPLES = PROJECT / "examples"
@@ -105,6 +105,21 @@ def assert_same(database: Database, api: LocalCloseApi, besides: Iterable[str] =
         assert set(found) - ids(api, stream) <= set(besides), stream
 
 
+def add_at_the_edges(api: LocalCloseApi) -> None:
+    """What lies hours beside the moments that the queries of docs/ name: in a wrong time zone, on their other side."""
+    store, present = api.store, now()
+    for hours in (-3, 3):
+        store.load_many("Call", 1, present - 30 * DAY + hours * HOUR)
+        (lead,) = store.load_many("lead", 1, present - 70 * DAY)
+        store.load_many("Call", 1, present - 60 * DAY + hours * HOUR, lead_id=lead)
+        (note,) = store.load_many("Note", 1, present - 20 * DAY)
+        with clock_at(api, present - 7 * DAY + hours * HOUR):
+            store.delete(note)
+    store.load_many("Call", 1, present - 3 * HOUR)
+    for days in (-1, 0, 1):
+        store.load_many("task", 1, present - 5 * DAY, date=str((present + days * DAY).date()), is_complete=False)
+
+
 @dataclass
 class Changes:
     """What people did in Close between the two syncs, by the ids of what they did it to."""
@@ -140,8 +155,9 @@ def change(api: LocalCloseApi) -> Changes:
         for name in ("Budget", "Region", "region", "Name")
     ]
     store.edit(oldest_note, note="Edited late")
-    # A text that looks like a number.
-    store.edit(edited, display_name="Renamed Ltd", **{f"custom.{field}": "0012" for field in fields})
+    # Texts that look like numbers: 0012, 0013 and so on.
+    values = {f"custom.{field}": f"00{number}" for number, field in enumerate(fields, 12)}
+    store.edit(edited, display_name="Renamed Ltd", **values)
     store.merge(merged, destination)
     store.delete(deleted)
     store.delete(to_delete)
