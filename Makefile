@@ -26,7 +26,7 @@ export PYTHONUNBUFFERED := 1
 
 say = @printf '\033[1m== %s\033[0m\n' "$(1)"
 
-.PHONY: help demo test lint types unit integration bench soak probe test-cdk test-duckdb test-postgres format lock wheel clean
+.PHONY: help demo test lint types unit integration bench soak probe test-cdk test-pythons test-tools test-duckdb test-postgres format lock wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,18 @@ CDK_BELOW := $(shell sed -n 's/.*"airbyte-cdk>=[0-9.]*,\(<[0-9]*\)".*/\1/p' pypr
 test-cdk: $(READY) ## integration tests on the oldest and the newest airbyte-cdk of pyproject.toml
 	$(call on_cdk,oldest,==$(CDK_OLDEST))
 	$(call on_cdk,newest,$(CDK_BELOW))
+
+test-pythons: wheel ## the locked wheel on each Python from 3.10 to 3.13 that is here
+	$(call say,Each Python)
+	@$(PY) -m pytest -q -rs integration_tests/check_pythons.py $(ARGS)
+
+TOOLS := build/tools
+test-tools: wheel ## the manifest in Airbyte's own tools: source-declarative-manifest, Connector Builder, manifest server
+	@test -x $(TOOLS)/bin/python || $(PY) -m venv $(TOOLS)
+	@$(TOOLS)/bin/python -m pip install --quiet --constraint requirements.lock "airbyte-cdk[manifest-server]"
+	@$(TOOLS)/bin/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
+	$(call say,Airbyte's tools)
+	@$(PY) -m pytest -q integration_tests/check_airbyte_tools.py $(ARGS)
 
 # PyAirbyte is large, so it has an environment of its own.
 PYAIRBYTE := build/pyairbyte

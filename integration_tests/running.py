@@ -16,9 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from airbyte_cdk.sources.declarative.parsers.manifest_reference_resolver import ManifestReferenceResolver
+
+from source_close.source import load_manifest
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "source-close"
-STREAMS = ("activities", "custom_fields", "event_log", "leads", "tasks", "users")
+# The streams of the manifest by name, and those with a cursor: a state, windows and an overlap are about these alone.
+DEFINED: dict[str, dict[str, Any]] = {
+    stream["name"]: stream for stream in ManifestReferenceResolver().preprocess_manifest(load_manifest())["streams"]
+}
+STREAMS = tuple(name for name, stream in DEFINED.items() if "incremental_sync" in stream)
 Message = dict[str, Any]
 
 
@@ -90,6 +97,7 @@ class Connector:
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
     sync_modes: dict[str, str] = field(default_factory=dict)
+    command: Path = COMMAND
 
     def spec(self) -> Result:
         """Run `spec`."""
@@ -116,7 +124,7 @@ class Connector:
     def run(self, *arguments: str, kill_after: int | None = None) -> Result:
         """Run the command with these arguments."""
         process = subprocess.Popen(
-            [str(COMMAND), *arguments],
+            [str(self.command), *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=self.folder,

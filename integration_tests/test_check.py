@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 
 from integration_tests.close_api import LocalCloseApi, Volumes
-from integration_tests.running import STREAMS, Connector
+from integration_tests.running import DEFINED, Connector
 
 
 def test_a_wrong_key(make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]) -> None:
@@ -49,9 +49,9 @@ def test_a_forbidden_stream_is_named_and_does_not_fail_the_others(
     assert "402" in status["message"]
     assert not {"activities", "leads", "tasks", "users"} & set(status["message"].replace(":", " ").split())
     tried = {entry.path.split("/")[1] for entry in api.requests}
-    assert tried == {"activity", "custom_field", "data", "event", "task", "user"}
+    assert tried >= {"activity", "custom_field", "data", "event", "task", "user"}
     # One page of each.
-    assert len(api.requests) <= len(STREAMS)
+    assert len(api.requests) <= len(DEFINED)
 
 
 def test_an_account_without_records(make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]) -> None:
@@ -59,14 +59,13 @@ def test_an_account_without_records(make_api: Callable[..., LocalCloseApi], conn
     api = make_api(Volumes(users=1))
     [status] = connect(api).check().of("CONNECTION_STATUS")
     assert status["status"] == "SUCCEEDED"
-    assert len(api.requests) <= len(STREAMS) + 5, "the fields of custom_fields are in six lists"
+    assert len(api.requests) <= len(DEFINED) + 5, "the fields of custom_fields are in six lists"
 
 
 def test_everything_forbidden(make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]) -> None:
     api = make_api(Volumes(activities=30, leads=3, tasks=9, users=3))
-    paths = ("/activity/", "/custom_field/", "/data/search/", "/event/", "/task/", "/user/")
-    api.settings.forbidden = dict.fromkeys(paths, 403)
+    api.settings.forbidden = {"/": 403}
     [status] = connect(api).check().of("CONNECTION_STATUS")
     assert status["status"] == "FAILED"
-    assert all(stream in status["message"] for stream in STREAMS)
+    assert all(stream in status["message"] for stream in DEFINED)
     assert "permission" in status["message"]

@@ -14,7 +14,7 @@ import pytest
 from integration_tests.close_api import Fault, LocalCloseApi, Volumes
 from integration_tests.conftest import KEY
 from integration_tests.forked import ForkedConnector
-from integration_tests.running import STREAMS, Connector, Result
+from integration_tests.running import DEFINED, STREAMS, Connector, Result
 from integration_tests.truth import DAY, SECOND, assert_complete, clock_at, ids, now, saved_cursor, text
 
 MakeApi = Callable[..., LocalCloseApi]
@@ -275,7 +275,7 @@ def test_a_stream_that_does_not_exist_is_named_and_the_others_are_read(api: Loca
     """As in the catalog of somebody who comes from another connector."""
     result = forked(api, tmp_path).read(["users", "lead_custom_fields", "opportunities", "tasks"])
     assert result.exit_code == 1
-    there_are = f"only {', '.join(STREAMS)}. Refresh the schema of the connection."
+    there_are = f"only {', '.join(DEFINED)}. Refresh the schema of the connection."
     assert {error["stream_descriptor"]["name"]: error["message"] for error in result.errors} == {
         name: f"Stream {name}: there is no such stream, {there_are}" for name in ("lead_custom_fields", "opportunities")
     }

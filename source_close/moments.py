@@ -5,7 +5,6 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 Row = dict[str, Any]
-
 EARLIEST = datetime(1900, 1, 1, tzinfo=timezone.utc)  # before anything in Close; there must be room for a lookback
 MILLISECOND = timedelta(milliseconds=1)  # the finest unit that Close keeps
 

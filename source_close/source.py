@@ -7,9 +7,8 @@ from typing import Any
 from uuid import uuid4
 
 import yaml
-from airbyte_cdk import models
+from airbyte_cdk import AirbyteTracedException, models
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
-from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_close.components.error_handler import CloseApiError
 from source_close.moments import format_moment, moment_of, parse_moment, utc_now
@@ -17,24 +16,20 @@ from source_close.sync import Sync
 
 LOG_POSITION = "event_log_position"
 READ_FAILURE = "Concurrent read failure"  # how the CDK ends a read some of whose streams have failed
-_PACKAGE = Path(__file__).resolve().parent
 _PATIENCE_SECONDS = 20  # a person waits for a check and for a discover
 
 
 def load_manifest() -> dict[str, Any]:
     """Read manifest.yaml: beside the package in a wheel, at the top of the project in a checkout."""
-    path = next(path for folder in (_PACKAGE, _PACKAGE.parent) if (path := folder / "manifest.yaml").is_file())
+    paths = (folder / "manifest.yaml" for folder in Path(__file__).resolve().parents[:2])
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # written in C, it takes a fifth of the time
-    manifest: dict[str, Any] = yaml.load(path.read_bytes(), Loader=loader)  # noqa: S506 - both are safe loaders
-    return manifest
+    return dict(yaml.load(next(filter(Path.is_file, paths)).read_bytes(), loader))  # noqa: S506 - both are safe loaders
 
 
-def states_of(
-    state: Iterable[models.AirbyteStateMessage], catalog: models.ConfiguredAirbyteCatalog | None
-) -> list[models.AirbyteStateMessage]:
+def states_of(state: Iterable[Any], catalog: Any) -> list[models.AirbyteStateMessage]:
     """The states of single streams, in whichever form they come; none of those that ``catalog`` wants whole."""
-    full_refresh = models.SyncMode.full_refresh
-    whole = {one.stream.name for one in catalog.streams if one.sync_mode == full_refresh} if catalog else ()
+    streams = catalog.streams if catalog else ()
+    whole = {one.stream.name for one in streams if one.sync_mode == models.SyncMode.full_refresh}
     states = [one for each in state for one in (each.global_.stream_states if each.global_ else [each.stream])]
     wanted = [one for one in states if one and one.stream_state and one.stream_descriptor.name not in whole]
     return [models.AirbyteStateMessage(type=models.AirbyteStateType.STREAM, stream=one) for one in wanted]
@@ -43,14 +38,13 @@ def states_of(
 class LogPositions:
     """Where each stream that follows the event log goes on in it, which the CDK's states have no place for.
 
-    The position moves when a stream is complete: its last state comes after that. Until then states keep the one of
-    the sync before; those of a first sync have that of its beginning, the first of them before any record, so that a
-    sync in place of an interrupted one learns what was deleted meanwhile. ``to_follow`` holds by stream where to go on,
-    without a position the cursor.
+    The position moves when a stream is complete, before its last state. Until then states keep that of the sync before,
+    or of the beginning of a first sync, from before its first record on, so that an interruption hides no deletion.
+    ``to_follow`` has by stream where to go on, without a position the cursor; ``are_followed`` is false if this sync
+    does not follow the log: positions are then kept as they are.
     """
 
     def __init__(self, streams: Collection[str], state: Iterable[Any], *, are_followed: bool) -> None:
-        """``are_followed``: whether ``streams`` follow the log in this sync; if not, positions are kept as they are."""
         states = {one.stream.stream_descriptor.name: vars(one.stream.stream_state) for one in state if one.stream}
         self._streams, self._complete, self._are_followed = streams, set[str](), are_followed
         self._saved = {name: states[name].get(LOG_POSITION) for name in streams if name in states}
@@ -79,8 +73,8 @@ class LogPositions:
 
     def _with_position(self, name: str, state: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
         position, sync = self._saved.get(name), Sync.of(config)
-        is_reached = name in self._complete and not sync.is_log_forbidden
-        if name in self._without_position or (is_reached and self._are_followed):
+        is_reached = self._are_followed and name in self._complete and not sync.is_log_forbidden
+        if is_reached or name in self._without_position:
             position = format_moment(parse_moment(config["end"]) - (sync.clock_lead or timedelta()))
         return {**state, LOG_POSITION: position} if position else dict(state)
 
@@ -88,23 +82,15 @@ class LogPositions:
 class SourceClose(ConcurrentDeclarativeSource):
     """Close as an Airbyte source: keeps the positions in the event log, and words a check stream by stream."""
 
-    def __init__(
-        self,
-        catalog: models.ConfiguredAirbyteCatalog | None = None,
-        config: Mapping[str, Any] | None = None,
-        state: list[models.AirbyteStateMessage] | None = None,
-    ) -> None:
+    def __init__(self, catalog: Any = None, config: Mapping[str, Any] | None = None, state: Any = None) -> None:
         manifest, self._given, self._catalog = load_manifest(), dict(config or {}), catalog
         state = states_of(state or [], catalog)
         following = [one["name"] for one in manifest["definitions"].values() if "changes" in one.get("retriever", {})]
-        are_followed = self._given.get("capture_changes") is not False
-        self._positions = LogPositions(following, state, are_followed=are_followed)
+        self._positions = LogPositions(following, state, are_followed=self._given.get("capture_changes") is not False)
         if config is not None:
+            defaults = {"custom_field_columns": False} if catalog else {"retry_seconds": _PATIENCE_SECONDS}
+            self._given = {**defaults, **config, "event_log_positions": self._positions.to_follow}
             self._given |= {"sync_id": uuid4().hex, "end": format_moment(utc_now())}
-            self._given["event_log_positions"] = self._positions.to_follow
-            self._given.setdefault("custom_field_columns", catalog is None)
-            if catalog is None:
-                self._given.setdefault("retry_seconds", _PATIENCE_SECONDS)
         super().__init__(catalog, self._given or None, state, source_config=manifest)
 
     def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:
@@ -118,10 +104,10 @@ class SourceClose(ConcurrentDeclarativeSource):
         if self._catalog is None:
             yield from SourceClose(catalog, config, state).read(logger, config, catalog, state)
             return
-        failed, known = set[str](), [stream["name"] for stream in self.resolved_manifest["streams"]]
+        failed, known = set[str | None](), [stream["name"] for stream in self.resolved_manifest["streams"]]
         unknown = [one.stream.name for one in catalog.streams if one.stream.name not in known]
+        advice = f"there is no such stream, only {', '.join(known)}. Refresh the schema of the connection."
         for name in unknown:
-            advice = f"there is no such stream, only {', '.join(known)}. Refresh the schema of the connection."
             yield CloseApiError(name, advice, models.FailureType.config_error).as_airbyte_message()
         for message in self._positions.add_to(super().read(logger, config, catalog, state), self._given):
             error = message.trace.error if message.trace else None
@@ -130,7 +116,7 @@ class SourceClose(ConcurrentDeclarativeSource):
                 error.stack_trace = None  # nothing went wrong in the code
             if name not in failed:
                 yield message
-            failed |= {name} if name else set()
+            failed |= {name} - {None}
         if unknown:
             raise AirbyteTracedException(internal_message=READ_FAILURE, failure_type=models.FailureType.config_error)
 

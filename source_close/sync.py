@@ -1,5 +1,6 @@
 """What the streams of one sync share, since the CDK gives each its own requester."""
 
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import requests
 
 from source_close.components.rate_limiter import RateLimiter
 
+LOGGER = logging.getLogger("airbyte.source-close")
 KEY_REFUSED = ("", "")
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -23,12 +24,13 @@ from airbyte_cdk.models import (
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
+from integration_tests.running import DEFINED
 from source_close.source import SourceClose, load_manifest
 
 API = "https://api.close.com/api/v1"
 KEY = "api_0Secret0Key0.2Never3Printed"
 NOW = "2025-06-15T12:00:00.000000+00:00"
-STREAMS = ["activities", "custom_fields", "event_log", "leads", "tasks", "users"]
+STREAMS = list(DEFINED)
 KINDS = ["lead", "contact", "opportunity", "activity", "custom_object_type", "shared"]
 LOGGER = logging.getLogger("airbyte")
 Row = dict[str, Any]
@@ -96,12 +98,15 @@ class Reading:
         ]
 
 
-def catalog(*streams: str) -> ConfiguredAirbyteCatalog:
+def catalog(*streams: str, whole: Collection[str] = ()) -> ConfiguredAirbyteCatalog:
+    """Reads streams incrementally, but for those to be read as a whole."""
     described = {"json_schema": {}, "supported_sync_modes": ["full_refresh", "incremental"]}
-    modes = {"sync_mode": "incremental", "destination_sync_mode": "append_dedup"}
-    return ConfiguredAirbyteCatalogSerializer.load(
-        {"streams": [{"stream": {"name": name, **described}, **modes} for name in streams]}
-    )
+    modes = {name: "full_refresh" if name in whole else "incremental" for name in streams}
+    configured = [
+        {"stream": {"name": name, **described}, "sync_mode": mode, "destination_sync_mode": "append_dedup"}
+        for name, mode in modes.items()
+    ]
+    return ConfiguredAirbyteCatalogSerializer.load({"streams": configured})
 
 
 def saved(**states: Row) -> list[AirbyteStateMessage]:
@@ -154,11 +159,11 @@ def read_with_positions(*streams: str, state: Row | None = None, now: str = NOW,
         return run(SourceClose(catalog(*streams), plain_config(config), states), *streams)
 
 
-def run(source: ConcurrentDeclarativeSource, *streams: str) -> Reading:
+def run(source: ConcurrentDeclarativeSource, *streams: str, whole: Collection[str] = ()) -> Reading:
     """Have a source read streams to the end."""
     reading = Reading()
     try:
-        reading.messages.extend(source.read(LOGGER, {}, catalog(*streams)))
+        reading.messages.extend(source.read(LOGGER, {}, catalog(*streams, whole=whole)))
     except AirbyteTracedException as error:
         reading.error = str(error)
     return reading

@@ -90,3 +90,13 @@ def test_what_close_sends_is_what_comes_out(api: requests_mock.Mocker) -> None:
     row = {**activity(1, "2025-06-15T11:00:00+00:00"), "custom.cf_1": ["a"], "attachments": [{"size": 1.5}], "n": None}
     answer(api, row)
     assert read("activities", start_date="2025-06-15").records == [row]
+
+
+def test_a_flag_is_a_boolean_whatever_close_sends(api: requests_mock.Mocker) -> None:
+    rows = [
+        {**activity(n, "2025-06-15T11:00:00+00:00"), "need_smtp_credentials": flag}
+        for n, flag in enumerate((0, 1, True, None))
+    ]
+    answer(api, *rows, activity(9, "2025-06-15T11:00:00+00:00"))
+    flags = [row.get("need_smtp_credentials", "absent") for row in read("activities", start_date="2025-06-15").records]
+    assert flags == [False, True, True, None, "absent"]

@@ -12,6 +12,7 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from source_close.source import SourceClose, load_manifest
 from unit_tests.syncs import API, KEY, KINDS, LOGGER, STREAMS, asked, catalog, read_with_positions, run
 
+# Those of the six streams that most of the rest is about; a check asks in the order of the manifest.
 PATHS = ["/activity/", "/custom_field/lead/", "/event/", "/data/search/", "/task/", "/user/"]
 
 
@@ -30,7 +31,9 @@ def check(**config: Any) -> tuple[Status, str]:
 
 def test_a_check_asks_once_for_each_stream(api: requests_mock.Mocker) -> None:
     assert check(start_date="2025-06-15") == (Status.SUCCEEDED, "")
-    assert [url.partition("?")[0] for url in asked(api)] == PATHS
+    paths = [url.partition("?")[0] for url in asked(api)]
+    assert [path for path in paths if path in PATHS] == PATHS
+    assert len(paths) == len(STREAMS)
 
 
 def test_a_check_with_a_wrong_key_ends_at_the_first_answer(api: requests_mock.Mocker) -> None:
@@ -94,7 +97,7 @@ def test_a_discover_has_the_columns_of_custom_fields_and_a_read_does_not_ask_for
     api: requests_mock.Mocker,
 ) -> None:
     config = {"api_key": KEY, "start_date": "2025-06-15"}
-    leads = SourceClose(None, config, None).discover(LOGGER, config).streams[3].json_schema
+    leads = SourceClose(None, config, None).discover(LOGGER, config).streams[STREAMS.index("leads")].json_schema
     assert "custom.x_1" in leads["properties"]
     api.reset_mock()
     run(SourceClose(catalog("leads"), config, None), "leads")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from collections import Counter
 from itertools import takewhile
 from pathlib import Path
@@ -85,9 +87,9 @@ def test_the_streams_table_has_every_stream() -> None:
 @pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: str(stream["name"]))
 def test_a_stream_is_described_as_the_manifest_defines_it(stream: dict[str, Any]) -> None:
     row = by_code(table(README, "Streams"), "stream")[stream["name"]]
-    cursor, requester = stream["incremental_sync"], stream["retriever"]["requester"]
+    cursor, requester = stream.get("incremental_sync"), stream["retriever"]["requester"]
     assert row["key"] == f"`{stream['primary_key']}`"
-    assert row["cursor"] == f"`{cursor['cursor_field']}`"
+    assert row["cursor"] == (f"`{cursor['cursor_field']}`" if cursor else "none")
     resource = stream["$parameters"].get("resource")
     path = f"/{resource}/" if resource else "/custom_field/…/"
     assert row["endpoint"].startswith(f"`{requester['http_method']} {path}`")
@@ -95,7 +97,7 @@ def test_a_stream_is_described_as_the_manifest_defines_it(stream: dict[str, Any]
 
 @pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: str(stream["name"]))
 def test_the_overlap_is_the_lookback_of_the_manifest(stream: dict[str, Any]) -> None:
-    lookback = stream["incremental_sync"].get("lookback_window", "")
+    lookback = stream.get("incremental_sync", {}).get("lookback_window", "")
     if not lookback:
         expected = "none"
     elif "attribution_window" in lookback:
@@ -137,7 +139,8 @@ def test_title_default_and_bounds_of_a_field_are_the_specs(name: str) -> None:
 
 
 def test_the_default_start_date_is_as_said() -> None:
-    assert (utc_now() - parse_moment(prepared()["start_date"])).days in {365, 366}
+    start = parse_moment(prepared()["start_date"])
+    assert (utc_now() - start).days in {365, 366}
     row = by_code(table(README, "Configuration"), "field")["start_date"]
     assert row["default"] == "one year before the first sync"
 
@@ -224,3 +227,26 @@ def test_the_table_of_components_has_every_class_that_the_manifest_names() -> No
     rows = table((ROOT / "docs" / "architecture.md").read_text(), "What is ours")
     listed = {name for row in rows for name in re.findall(r"`(\w+)`", row["ours"])}
     assert named - listed == set()
+
+
+def test_what_the_commands_of_the_docs_make_is_ignored_by_git(tmp_path: Path) -> None:
+    """And what has a key in it lies in `secrets/`."""
+    commands = [
+        line
+        for page in PAGES
+        for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
+    makes = r"(?:\s>\s*|-m venv |mkdir -p |\s(?=\S+\.duckdb\b))([\w.-][\w./-]*)"
+    made = {name for line in commands for name in re.findall(makes, line)}
+    assert {"secrets/config.json", "secrets/messages.jsonl", "secrets/close.duckdb", "build/cli", "build/sync"} <= made
+    assert {name for line in commands if "api_key" in line for name in re.findall(makes, line)} == {
+        "secrets",
+        "secrets/config.json",
+    }
+    git = shutil.which("git") or "git"
+    subprocess.run([git, "init", "--quiet", tmp_path], check=True)
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+    for name in sorted(made):
+        ignored = subprocess.run([git, "-C", tmp_path, "check-ignore", "--quiet", f"{name}/x"], check=False)
+        assert ignored.returncode == 0, f"{name} could be committed"

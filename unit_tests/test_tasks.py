@@ -47,3 +47,11 @@ def test_a_task_without_a_stamp_comes_out_and_moves_nothing(api: requests_mock.M
     reading = read("tasks", state={"tasks": {"date_updated": "2025-06-15T11:40:00.000000+00:00"}})
     assert reading.ids == ["task_1", "task_2", "task_3"]
     assert reading.states()[-1] == {"date_updated": "2025-06-15T11:50:00.000000+00:00"}
+
+
+def test_a_priority_is_text_whatever_close_sends(api: requests_mock.Mocker) -> None:
+    at = "2025-06-15T11:50:00+00:00"
+    rows = [{**task(n, at), "priority": priority} for n, priority in enumerate(("high", 1, 2.5, None, {"n": 1}))]
+    api.get(URL, json={"data": [*rows, task(9, at)], "has_more": False})
+    priorities = [row.get("priority", "absent") for row in read("tasks", start_date="2025-06-15").records]
+    assert priorities == ["high", "1", "2.5", None, '{"n":1}', "absent"]

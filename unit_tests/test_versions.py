@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
+import zlib
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ import pytest
 import yaml
 from airbyte_cdk.models.connector_metadata import ConnectorLanguage, MetadataFile
 
-from integration_tests.running import STREAMS
+from integration_tests.running import DEFINED
 
 PROJECT = Path(__file__).resolve().parent.parent
 IMAGE = r"[a-z0-9./-]+:[\w.-]+@sha256:[0-9a-f]{64}"
@@ -28,8 +31,12 @@ def declared_version() -> str:
     return found[1]
 
 
+def dockerfile() -> str:
+    return (PROJECT / "Dockerfile").read_text()
+
+
 def label(name: str) -> str:
-    found = re.search(rf'{re.escape(name)}="(.*?)"', (PROJECT / "Dockerfile").read_text())
+    found = re.search(rf'{re.escape(name)}="(.*?)"', dockerfile())
     assert found is not None
     return found[1]
 
@@ -47,10 +54,31 @@ def test_the_image_is_called_as_the_registry_knows_it(metadata: Any) -> None:
 
 
 def test_base_images_are_pinned_by_digest(metadata: Any) -> None:
-    default = re.search(r"^ARG BASE_IMAGE=(.*)$", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)
+    default = re.search(r"^ARG BASE_IMAGE=(.*)$", dockerfile(), re.MULTILINE)
     assert default is not None
     assert re.fullmatch(IMAGE, default[1])
     assert re.fullmatch(IMAGE, metadata["connectorBuildOptions"]["baseImage"])
+
+
+def test_the_metadata_say_what_our_own_image_is_made_from() -> None:
+    found = re.search(r"^ARG BASE_IMAGE=\S+/python:(\d+\.\d+)\.\d+-slim-(\w+)@", dockerfile(), re.MULTILINE)
+    assert found is not None
+    assert f"Python {found[1]} on Debian {found[2]}," in (PROJECT / "metadata.yaml").read_text()
+
+
+def test_the_entity_diagram_is_that_of_the_docs(metadata: Any) -> None:
+    found = re.search(r"```mermaid\n(.*?)```", (PROJECT / "docs" / "schema.md").read_text(), re.DOTALL)
+    assert found is not None
+    viewer, _, shown = metadata["erdUrl"].partition("#pako:")
+    state = json.loads(zlib.decompress(base64.urlsafe_b64decode(shown + "=" * (-len(shown) % 4))))
+    assert viewer == "https://mermaid.live/view"
+    assert state["code"] == found[1], f"erdUrl in metadata.yaml should be {viewer}#pako:{packed(found[1])}"
+
+
+def packed(diagram: str) -> str:
+    """A diagram as the viewer wants it in its address."""
+    state = json.dumps({"code": diagram, "mermaid": "{}"}).encode()
+    return base64.urlsafe_b64encode(zlib.compress(state, 9)).decode().rstrip("=")
 
 
 def test_the_registry_knows_the_connector_by_what_it_is(metadata: Any) -> None:
@@ -59,7 +87,7 @@ def test_the_registry_knows_the_connector_by_what_it_is(metadata: Any) -> None:
     assert metadata["tags"] == ["language:python", "cdk:low-code"]
     assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", metadata["definitionId"])
     assert (metadata["connectorType"], metadata["connectorSubtype"]) == ("source", "api")
-    assert metadata["suggestedStreams"]["streams"] == list(STREAMS)
+    assert metadata["suggestedStreams"]["streams"] == list(DEFINED)
 
 
 def test_the_platform_lets_the_connector_reach_only_close(metadata: Any) -> None:

@@ -1,18 +1,15 @@
 """Sends the API key: https://developer.close.com/api/overview/api-key-authentication.md."""
 
-import logging
 import time
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
-from airbyte_cdk.sources.declarative.auth.token import BasicHttpAuthenticator
+from airbyte_cdk import BasicHttpAuthenticator
 
 from source_close.components.error_handler import REFUSED_REDIRECT, CloseApiError
-from source_close.sync import KEY_REFUSED, Sync
-
-LOGGER = logging.getLogger("airbyte.source-close")
+from source_close.sync import KEY_REFUSED, LOGGER, Sync
 
 _LONG_WAIT_SECONDS, _LOG_EVERY_SECONDS, _LOOK_EVERY_SECONDS = 0.5, 30.0, 1.0
 
@@ -21,8 +18,8 @@ _LONG_WAIT_SECONDS, _LOG_EVERY_SECONDS, _LOOK_EVERY_SECONDS = 0.5, 30.0, 1.0
 class PacedAuthenticator(BasicHttpAuthenticator):
     """Basic authentication that holds each request back until the key's rate limit allows it.
 
-    The CDK asks the authenticator before each attempt to send. ``HTTPAPIBudget``, its own place for rate limits, lacks
-    what ``RateLimiter`` names. ``name`` is the stream's; a request may wait ``turn_seconds`` for its turn.
+    The CDK asks it before each attempt to send; its own ``HTTPAPIBudget`` lacks what ``RateLimiter`` names. ``name`` is
+    the stream's; a request may wait ``turn_seconds`` for its turn.
     """
 
     name: str = ""
@@ -34,7 +31,7 @@ class PacedAuthenticator(BasicHttpAuthenticator):
         sync, began, logged = Sync.of(self.config), time.monotonic(), float("-inf")
         while True:
             if error := sync.ended.get(KEY_REFUSED) or sync.ended.get((self.name, what)):
-                raise error.for_stream(self.name)
+                raise CloseApiError(self.name, error.text, error.failure_type)
             wait, now = sync.limiter.reserve(what), time.monotonic()
             if wait <= 0:
                 sync.sending.request = what
@@ -42,10 +39,8 @@ class PacedAuthenticator(BasicHttpAuthenticator):
                 return super().__call__(request)
             if now + wait > began + self.turn_seconds:
                 waits = f"{what} is at its rate limit for {wait:.0f} s more, after a wait of {now - began:.0f} s."
-                advice = "pause it, lower num_workers, or sync at another time."
-                raise CloseApiError(
-                    self.name, f"{waits} Something else uses up the organization's rate limit: {advice}"
-                )
+                advice = "the organization's rate limit: pause it, lower num_workers, or sync at another time."
+                raise CloseApiError(self.name, f"{waits} Something else uses up {advice}")
             if wait >= _LONG_WAIT_SECONDS and now - logged >= _LOG_EVERY_SECONDS:
                 logged = now
                 LOGGER.info("Stream %s waits %.1f s: %s is at its rate limit.", self.name, wait, what)

@@ -1,21 +1,17 @@
 """Late edits, deletions and merges: https://developer.close.com/api/resources/events/list-of-event-types."""
 
-import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from airbyte_cdk.sources.declarative.requesters import HttpRequester, RequestOption
+from airbyte_cdk import Config, HttpRequester, RequestOption
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream as DeclarativeStream
-from airbyte_cdk.sources.types import Config
 
 from source_close.components.error_handler import CloseApiError, answer_of
 from source_close.moments import Row, format_moment, moment_of
-from source_close.sync import Sync
-
-LOGGER = logging.getLogger("airbyte.source-close")
+from source_close.sync import LOGGER, Sync
 
 _NO_LOG = (
     "This key may not read the event log, so late edits of activities and deletions do not come. Give its user the "
@@ -25,9 +21,8 @@ _UNCLEAR = (
     "%d events of the log, first %s, don't tell what they changed: object_type, action, object_id or date_updated is "
     "not as Close documents it. A refresh of the streams brings what is missing."
 )
-DELETED_AT = "_ab_cdc_deleted_at"  # a destination that deduplicates removes a record whose last row has it
-# By id: None if the object was created or changed; if it was deleted, or went into another by a merge, and may be there
-# again, when that was, and when it was created as far as the log knows.
+_DELETED_AT = "_ab_cdc_deleted_at"  # a destination that deduplicates removes a record whose last row has it
+# By id: None if it was created or changed; if it was deleted or merged away, when, and if known when it was created.
 Changes = dict[str, tuple[datetime, str | None] | None]
 
 
@@ -35,13 +30,9 @@ Changes = dict[str, tuple[datetime, str | None] | None]
 class ChangesRetriever:
     """Reads the event log since the saved position, once for all streams, and then each object's present state by id.
 
-    No part of the CDK follows a log of changes: its incremental streams see what their own list shows.
-
-    Attributes:
-        object_types: types of events that belong to the stream; one that ends in a dot stands for all that begin so.
-        events: the events since the oldest position of all streams, which stand in the config.
-        by_ids_requester: the stream's list, asked for ``ids_a_request`` single records at once.
-        record_requester: a single record, asked for once more if it is deleted and still in the list, whose index lags.
+    The CDK follows no log of changes. One of ``object_types`` that ends in a dot stands for all that begin so.
+    ``events`` are those since the oldest position. ``by_ids_requester`` asks the stream's list for ``ids_a_request``
+    records, ``record_requester`` for one that is deleted and still in the list, whose index lags.
     """
 
     name: str
@@ -54,11 +45,6 @@ class ChangesRetriever:
     page_size_option: RequestOption
     ids_a_request: int
     record_requester: HttpRequester | None = None
-
-    @property
-    def has_position(self) -> bool:
-        """Whether the sync before has saved a position to go on from."""
-        return self.name in self.config["event_log_positions"]
 
     def read_pages(self, emitted: set[str]) -> Iterator[list[Row]]:
         """Yield a row for each record that changed and is not among the ``emitted``, or that has gone since."""
@@ -75,9 +61,13 @@ class ChangesRetriever:
                     # Where a merged lead was, Close may answer with the other.
                     if answer_of(requester.send_request(path=f"{one}/")).get("id") != one:
                         del alive[one]
-            dead = [(one, gone) for one in ids if (gone := changes[one]) and one not in alive]
-            living = [alive[one] for one in alive if one not in emitted]
-            yield living + [self._tombstone(one, *gone) for one, gone in dead]
+            gone = [self._tombstone(one, *deletion) for one in ids if (deletion := changes[one]) and one not in alive]
+            yield [row for one, row in alive.items() if one not in emitted] + gone
+
+    def _tombstone(self, record_id: str, moment: datetime, date_created: str | None) -> Row:
+        deleted_at = format_moment(moment)  # the cursor's value too, but where that never changes
+        value = date_created if self.cursor_field == "date_created" else None
+        return {"id": record_id, self.cursor_field: value or deleted_at, _DELETED_AT: deleted_at}
 
     def _alive(self, ids: Sequence[str]) -> dict[str, Row]:
         """The records that there are, by id; those of an answer that was not complete are asked for again."""
@@ -91,18 +81,12 @@ class ChangesRetriever:
             has_more = bool(answer.get("has_more"))
         return alive
 
-    def _tombstone(self, record_id: str, moment: datetime, date_created: str | None) -> Row:
-        deleted_at = format_moment(moment)  # the cursor's value too, but where that never changes
-        value = date_created if self.cursor_field == "date_created" else None
-        return {"id": record_id, self.cursor_field: value or deleted_at, DELETED_AT: deleted_at}
-
     def _log(self) -> Mapping[str, Changes]:
-        """What the log tells, by type of object; read by the first stream that asks."""
         sync = Sync.of(self.config)
         with sync.log_lock:
             log = sync.log = self._read_log(sync) if sync.log is None else sync.log
         if isinstance(log, CloseApiError):
-            raise log.for_stream(self.name)
+            raise CloseApiError(self.name, log.text, log.failure_type)
         return log
 
     def _read_log(self, sync: Sync) -> Mapping[str, Changes] | CloseApiError:
@@ -114,7 +98,7 @@ class ChangesRetriever:
             sync.is_log_forbidden = " answered 402" in error.text or " answered 403" in error.text
             if not sync.is_log_forbidden:
                 return error
-            LOGGER.warning(f"{_NO_LOG} %s", error.text)  # noqa: G004 - a constant
+            LOGGER.warning("%s %s", _NO_LOG, error.text)
         if unclear:
             LOGGER.warning(_UNCLEAR, len(unclear), unclear[0])
         return log

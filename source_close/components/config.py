@@ -9,9 +9,8 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from airbyte_cdk.models import FailureType
+from airbyte_cdk import AirbyteTracedException, FailureType
 from airbyte_cdk.sources.declarative.transformations.config_transformations import config_transformation
-from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from source_close.moments import EARLIEST, format_moment, parse_moment, utc_now
@@ -70,25 +69,25 @@ class CloseConfig(BaseModel):
 
 
 class CloseConfigTransformation(config_transformation.ConfigTransformation):
-    """Checks the config and sets what the manifest refers to, each value present and in one form.
-
-    ``ConfigAddFields`` and the validators can't read several forms of a date, or say what is wrong in words.
-    """
+    """Checks the config and sets what the manifest refers to; ``ConfigAddFields`` reads dates of one form only."""
 
     def transform(self, config: MutableMapping[str, Any]) -> None:
         """Change ``config`` in place, or raise a config error that names the wrong fields, and no value."""
         try:
             checked = CloseConfig.model_validate({name: value for name, value in config.items() if value is not None})
         except ValidationError as error:
-            problems = "; ".join(_problem(entry) for entry in error.errors(include_input=False, include_url=False))
-            message = f"The configuration can't be used: {problems}."
+            problems = []
+            for entry in error.errors(include_input=False, include_url=False):
+                text = {"missing": " is missing", "value_error": entry["msg"].replace("Value error,", "", 1)}
+                problems.append(f"{entry['loc'][0]}{text.get(entry['type'], ': ' + entry['msg'])}")
+            message = f"The configuration can't be used: {'; '.join(problems)}."
             raise AirbyteTracedException(message, message, FailureType.config_error) from None
         # The end of every window, so that no stream reads what another can't have seen, or a date to come.
         end = config.setdefault("end", format_moment(utc_now()))
+        positions = config.setdefault("event_log_positions", {})
         hours, seconds = checked.attribution_window_hours, checked.activities_window_seconds
         window = timedelta(seconds=seconds) if hours is None else timedelta(hours=hours)
         start = checked.start_date or parse_moment(end) - timedelta(days=365)
-        positions = config.setdefault("event_log_positions", {})
         for name, default in {"sync_id": uuid4().hex, "custom_field_columns": True, "retry_seconds": 300}.items():
             config.setdefault(name, default)
         config.update(
@@ -99,8 +98,3 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
             event_log_since=max(min(positions.values(), default=end), format_moment(EARLIEST)),
             user_agent=f"{checked.user_agent} source-close/{version('source-close')}".strip(),
         )
-
-
-def _problem(entry: Any) -> str:
-    text = "is missing" if entry["type"] == "missing" else entry["msg"].removeprefix("Value error, ")
-    return f"{entry['loc'][0]}{' ' if entry['type'] in {'missing', 'value_error'} else ': '}{text}"

@@ -1,6 +1,5 @@
 """Custom fields of the account as columns and names: https://developer.close.com/api/resources/custom-fields."""
 
-import logging
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,29 +7,20 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
+from airbyte_cdk import AirbyteTracedException, Config, RecordTransformation
 from airbyte_cdk.sources.declarative.schema import SchemaLoader
-from airbyte_cdk.sources.declarative.transformations import RecordTransformation
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream as DeclarativeStream
-from airbyte_cdk.sources.types import Config
-from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_close.moments import Row
-from source_close.sync import KEY_REFUSED, Sync
-
-LOGGER = logging.getLogger("airbyte.source-close")
-
-_PREFIX, _SHARED = "custom.", "shared"
+from source_close.sync import KEY_REFUSED, LOGGER, Sync
 
 
 @dataclass
 class CustomFieldsSchemaLoader(SchemaLoader):
     """The schema of ``schema_loader`` with a column ``custom.cf_…`` for each custom field, wherever its values stand.
 
-    ``DynamicSchemaLoader`` makes a schema of one list of fields for one place, and none for lists in a record.
-
-    Attributes:
-        places: for each kind of field the path of columns to the object that has its values; the record is ``[]``.
-        types: the JSON schema of each type of field, with ``other`` for those that Close adds one day.
+    ``DynamicSchemaLoader`` reads one list of fields for one place, outside of lists. ``places`` has by kind of field a
+    path of columns to its values, ``[]`` for the record; ``types`` the schema by type of field, ``other`` for new ones.
     """
 
     config: Config
@@ -43,32 +33,32 @@ class CustomFieldsSchemaLoader(SchemaLoader):
         """The schema."""
         schema = deepcopy(dict(self.schema_loader.get_json_schema()))
         problem = "Custom fields that can't be read (%s) have no columns; their values come all the same."
-        kinds = {*self.places, _SHARED} if self.config["custom_field_columns"] else ()
+        kinds = {*self.places, "shared"} if self.config["custom_field_columns"] else ()
         for row in read_fields(self.fields, kinds, problem, self.config):
             try:
                 links = [link.get("object_type") for link in row.get("associations") or ()]
-                for kind in self.places.keys() & (links if row["object_type"] == _SHARED else [row["object_type"]]):
+                for kind in self.places.keys() & (links if row["object_type"] == "shared" else [row["object_type"]]):
                     properties = schema["properties"]
                     for column in self.places[kind]:
                         properties = properties[column]["items"]["properties"]
-                    properties[f"{_PREFIX}{row['id']}"] = self._column(row)
+                    properties[f"custom.{row['id']}"] = self._column(row)
             except (AttributeError, TypeError):  # noqa: PERF203 - once
                 LOGGER.warning("Custom field %s has no column: Close defines it in an unknown form.", row["id"])
         return schema
 
     def _column(self, row: Row) -> dict[str, Any]:
-        """The schema of a field's values; while it is converted to another type, both are allowed."""
+        """The schema of a field's values: one type, as tables need; text while the field is being converted."""
         kind, name = str(row.get("type") or "of no known type"), str(row.get("name") or row["id"])
         value, traits = deepcopy(dict(self.types.get(kind, self.types["other"]))), [kind]
         if other := row.get("converting_to_type"):
-            value = {"type": sorted({*value["type"], *self.types.get(other, self.types["other"])["type"]})}
+            value = value if value == self.types.get(other) else deepcopy(dict(self.types["other"]))
             traits.append(f"being converted to {other}")
         if row.get("accepts_multiple_values"):
             value = {"type": ["array", "null"], "items": value}
             traits.append("several values")
         choices = ", ".join(str(choice) for choice in row.get("choices") or ())
-        parts = [row.get("description"), choices and f"Choices: {choices}."]
-        about = " ".join([f"Custom field «{name}» ({', '.join(traits)}).", *(str(part) for part in parts if part)])
+        parts = [f"Custom field «{name}» ({', '.join(traits)}).", row.get("description")]
+        about = " ".join(str(part) for part in [*parts, choices and f"Choices: {choices}."] if part)
         return {**value, "title": name, "description": about}
 
 
@@ -76,9 +66,8 @@ class CustomFieldsSchemaLoader(SchemaLoader):
 class CustomFieldsTransformation(RecordTransformation):
     """Lists a record's custom values beside the keys under which Close sends them, and leaves out the fields ``drop``.
 
-    ``{"custom.cf_1": "Web", "custom": {…}}`` becomes ``{"custom.cf_1": "Web", "custom_fields": [{"id": "cf_1", "name":
-    "Source", "value": "Web"}]}``; names are read with the first value. ``AddFields`` can't build a list from keys that
-    it does not know; ``RemoveFields`` walks through the whole record for each field, 1.5 ms for a lead.
+    ``"custom_fields": [{"id": "cf_1", "name": "Source", "value": "Web"}]`` joins ``"custom.cf_1": "Web"``.
+    ``AddFields`` takes known keys only; ``RemoveFields`` walks through the record for each field, 1.5 ms a lead.
     """
 
     config: Config
@@ -94,35 +83,25 @@ class CustomFieldsTransformation(RecordTransformation):
             record.pop(name, None)
         if "date_created" not in record:
             return
-        values = {key.removeprefix(_PREFIX): value for key, value in record.items() if key.startswith(_PREFIX)}
-        names = self._field_names() if values else {}
-        record["custom_fields"] = [{"id": key, "name": names.get(key), "value": value} for key, value in values.items()]
-
-    def _field_names(self) -> Mapping[str, str | None]:
+        values = {key.removeprefix("custom."): value for key, value in record.items() if key.startswith("custom.")}
         with self._lock:
-            if self._names is None:
+            if self._names is None and values:
                 problem = "Custom values of leads come without names where their fields can't be read (%s)."
                 rows = read_fields(self.fields, self.kinds, problem, self.config)
                 self._names = {row["id"]: row.get("name") for row in rows}
-            return self._names
+            names = self._names or {}
+        record["custom_fields"] = [{"id": key, "name": names.get(key), "value": value} for key, value in values.items()]
 
 
 def read_fields(stream: DeclarativeStream, kinds: Collection[str], problem: str, config: Config) -> list[Row]:
     """The fields of ``kinds``, read side by side; a warning about those that can't be, unless the key is refused."""
-
-    def read(partition: Any) -> list[Row] | AirbyteTracedException:
-        try:
-            return [dict(record.data) for record in partition.read()]
-        except AirbyteTracedException as error:
-            return error
-
-    partitions = {(one.to_slice() or {})["object_type"]: one for one in (stream.generate_partitions() if kinds else ())}
-    wanted = [kind for kind in partitions if kind in kinds]
+    partitions = {(one.to_slice() or {})["object_type"]: one for one in stream.generate_partitions()}
     with ThreadPoolExecutor() as pool:
-        found = dict(zip(wanted, pool.map(read, (partitions[kind] for kind in wanted)), strict=True))
-    errors = {kind: error for kind, error in found.items() if isinstance(error, AirbyteTracedException)}
-    for error in list(errors.values())[:1]:
+        read = {kind: pool.submit(list, one.read()) for kind, one in partitions.items() if kind in kinds}
+    errors = {kind: error for kind, one in read.items() if isinstance(error := one.exception(), AirbyteTracedException)}
+    if errors:
+        first = next(iter(errors.values()))
         if KEY_REFUSED in Sync.of(config).ended:
-            raise error
-        LOGGER.warning(f"{problem} %s", ", ".join(errors), error)  # noqa: G004 - a constant with a placeholder
-    return [row for rows in found.values() if isinstance(rows, list) for row in rows]
+            raise first
+        LOGGER.warning(f"{problem} %s", ", ".join(errors), first)  # a constant with a placeholder
+    return [dict(record.data) for kind, one in read.items() if kind not in errors for record in one.result()]

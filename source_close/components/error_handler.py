@@ -9,27 +9,25 @@ from typing import Any
 
 import orjson
 import requests
-from airbyte_cdk.models import FailureType, StreamDescriptor
-from airbyte_cdk.sources.declarative.interpolation import InterpolatedString
+from airbyte_cdk import AirbyteTracedException, FailureType, InterpolatedString
+from airbyte_cdk.models import StreamDescriptor
 from airbyte_cdk.sources.declarative.requesters.error_handlers import DefaultErrorHandler
 from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution, ResponseAction
 from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
-from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_close.components.rate_limiter import seconds_told
 from source_close.sync import KEY_REFUSED, Sync
 
 REFUSED_REDIRECT = "x-refused-redirect"  # the header in which an answer keeps where it led to
-
 _ANSWER, _LONGEST_QUOTE, _MOST_REPETITIONS = "close_answer", 300, 2
 _SUCCESS, _BAD_REQUEST, _UNAUTHORIZED, _PROXY_PASSWORD = range(200, 300), 400, 401, 407
-_MOST_ON_A_PAGE = 100  # of any list, if Close allows fewer than it was asked for
 _SAYS_WHETHER_MORE_FOLLOWS = {"has_more", "cursor", "cursor_next"}
-_ANY_CASE, _LIMIT, _PAGE = re.IGNORECASE | re.DOTALL, re.compile(r"\b_limit=(\d+)"), re.compile(r"_(skip|cursor)=[^&]*")
+_ANY_CASE, _PAGE = re.IGNORECASE | re.DOTALL, re.compile(r"_(skip|cursor)=[^&]*")
+_LIMIT = re.compile(r"\b_limit=(\d\d?|100)\b")  # of lists by pages; some that are asked for 1,000 have no pages
 
 
 class UnreadableAnswerError(requests.RequestException):
-    """An answer whose body is cut short, is no JSON, or is not what was asked for; ``action`` says what to do."""
+    """An answer that is cut short, no JSON, a success without records or ids, or a repetition; and what to do."""
 
     action = ResponseAction.RETRY
 
@@ -40,21 +38,16 @@ class CloseApiError(AirbyteTracedException):
     def __init__(self, stream: str, text: str, failure_type: FailureType = FailureType.transient_error) -> None:
         message = f"Stream {stream}: {text}"
         super().__init__(message, message, failure_type, stream_descriptor=StreamDescriptor(stream))
-        self.text, self.says_unknown = text, re.search(r" answered 40[45]\b", text) is not None
-
-    def for_stream(self, stream: str) -> "CloseApiError":
-        """The same, as the end of another stream, or of another part of this one."""
-        return CloseApiError(stream, self.text, self.failure_type)
+        self.text, self.says_unknown = text, " answered 404" in text or " answered 405" in text
 
 
 @dataclass
 class CloseErrorHandler(DefaultErrorHandler):
     """The manifest's error table, with Close's own words in every message and a look at the body of answers.
 
-    ``DefaultErrorHandler`` takes half a JSON under a 200 for an answer, which then ends the stream. Its filters by the
-    text of an error parse the body of every success too: a sixth of the time of a full read. And each window of a
-    stream would try for itself whether an endpoint is still down. ``passes_on`` says what answers the retriever copes
-    with: a status and what its body must match. A request is tried for ``max_seconds``, a template over the config.
+    ``DefaultErrorHandler`` takes half a JSON under a 200; its filters by text parse every success, a sixth of a full
+    read; and each window would try anew whether an endpoint is down. ``passes_on`` has the answers that the retriever
+    copes with: by status what the body must match. ``max_seconds``, how long a request is tried, is a template.
     """
 
     name: str = ""
@@ -70,10 +63,8 @@ class CloseErrorHandler(DefaultErrorHandler):
         self.max_time = int(self._patience) + 60  # of the CDK, for one that fails while others like it go well
 
     def interpret_response(self, response_or_exception: requests.Response | Exception | None) -> ErrorResolution:
-        """What to do about an answer, or the lack of one; raises ``CloseApiError`` if nothing helps.
-
-        Of a FAIL the CDK would print the answer, key and all; of a RATE_LIMITED a status, past the queue of messages.
-        """
+        """What to do about an answer, or the lack of one; raises ``CloseApiError`` if nothing helps."""
+        # Of a FAIL the CDK would print the answer, key and all; of a RATE_LIMITED a status, past the queue of messages.
         answer: Any = TimeoutError() if response_or_exception is None else response_or_exception
         if isinstance(answer, requests.exceptions.ProxyError) and str(_PROXY_PASSWORD) in str(answer):
             answer = requests.Response()  # the proxy's, of which requests only tells
@@ -93,10 +84,9 @@ class CloseErrorHandler(DefaultErrorHandler):
                     return ErrorResolution(ResponseAction.SUCCESS)
                 found = super().interpret_response(answer)
             except UnreadableAnswerError as unreadable:
-                answer, transient = unreadable, FailureType.transient_error
-                found = ErrorResolution(unreadable.action, transient, self.unreadable_answer_message)
-        is_final = found.response_action == ResponseAction.FAIL
-        # What is worth a retry passes by.
+                answer = unreadable
+                found = ErrorResolution(unreadable.action, FailureType.transient_error, self.unreadable_answer_message)
+        is_final = found.response_action == ResponseAction.FAIL  # what is worth a retry passes by
         failure_type = found.failure_type or FailureType.system_error if is_final else FailureType.transient_error
         if found.response_action == ResponseAction.RATE_LIMITED and (told := seconds_told(answer)) > self._patience:
             is_final, waits = True, f" It asked to wait for {told:.0f} s more."
@@ -109,11 +99,8 @@ class CloseErrorHandler(DefaultErrorHandler):
         return ErrorResolution(ResponseAction.RETRY, failure_type, error.message)
 
     def _check_progress(self, url: str, body: Mapping[str, Any]) -> None:
-        """Raise ``UnreadableAnswerError`` when pages that should lead on bring what this thread has just read.
-
-        Pages by cursor are compared with all of the read, for they may go in circles; those by offset with the one
-        before, since their retriever steps back.
-        """
+        """Raise ``UnreadableAnswerError`` when pages that should lead on bring what this thread has just read."""
+        # By cursor they may go in circles, so any page of the read counts; by offset, stepping back, only the last.
         known, repetitions = vars(self._sync.sending).pop("pages", (frozenset[int](), 0))
         cursor, rows = body.get("cursor_next") or body.get("cursor"), body.get("data") or []
         if (cursor or body.get("has_more")) and "count" not in body:
@@ -127,22 +114,18 @@ class CloseErrorHandler(DefaultErrorHandler):
 
 
 def answer_of(response: requests.Response | None) -> dict[str, Any]:
-    """The JSON object in an answer, parsed once however often it is asked for; of errors but a 400 an empty one.
-
-    Raises ``UnreadableAnswerError`` if it is no complete JSON object, or a success without records and without an id.
-    """
+    """The JSON object in an answer, parsed once, of errors but a 400 empty; may raise ``UnreadableAnswerError``."""
     assert response is not None  # noqa: S101 - the error handler ignores no answer
     found: dict[str, Any] | None = getattr(response, _ANSWER, None)
     if found is None:
-        body, is_success = response.content or b"", response.status_code in _SUCCESS
+        body, status = response.content or b"", response.status_code
         try:
-            is_json = is_success or (response.status_code == _BAD_REQUEST and body.startswith(b"{"))
-            answer = _loads(body) if is_json else {}
+            answer = _loads(body) if status in _SUCCESS or (status == _BAD_REQUEST and body.startswith(b"{")) else {}
         except (ValueError, RecursionError) as error:
-            problem = f"the answer ({response.status_code}) is no complete JSON ({len(body)} bytes: {error})"
+            problem = f"the answer ({status}) is no complete JSON ({len(body)} bytes: {error})"
             raise UnreadableAnswerError(problem) from None
         found = answer if isinstance(answer, dict) else {type(answer).__name__: answer}
-        if is_success:
+        if status in _SUCCESS:
             _check_records(found, response.url or "")
         setattr(response, _ANSWER, found)
     return found
@@ -164,8 +147,7 @@ def _check_records(found: Mapping[str, Any], url: str) -> None:
         raise UnreadableAnswerError(f"the answer holds no records under data (only: {fields})")
     if not all(isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows):
         raise UnreadableAnswerError("the answer holds a record without an id, or with one that is no text")
-    is_full = limit and len(rows) >= min(int(limit[1]), _MOST_ON_A_PAGE)
-    if is_full and not _SAYS_WHETHER_MORE_FOLLOWS & found.keys():
+    if limit and len(rows) >= int(limit[1]) and not _SAYS_WHETHER_MORE_FOLLOWS & found.keys():
         raise UnreadableAnswerError("the answer is a full page that does not say whether more follow")
 
 

@@ -1,20 +1,18 @@
 """Reads activities and tasks: https://developer.close.com/api/overview/pagination.md."""
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from airbyte_cdk import StreamSlice
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream as DeclarativeStream
-from airbyte_cdk.sources.types import StreamSlice
 
 from source_close.components.error_handler import CloseApiError, answer_of
 from source_close.components.window_retriever import WindowRetriever
-from source_close.moments import Row, format_moment, moment_of, parse_moment
-
-LOGGER = logging.getLogger("airbyte.source-close")
+from source_close.moments import Row, format_moment, moment_of
+from source_close.sync import LOGGER
 
 _MOST_STEPS_BACK = 25
 
@@ -25,23 +23,18 @@ class ListEndsEarlyError(Exception):
 
 @dataclass
 class Window:
-    """The rows of a list stamped in ``[start, end)``, in UTC; ``reached`` is the last ``_skip`` that Close took.
-
-    ``seen`` holds id and stamp of the rows that a reader of a wider window has given out, in the API's order: they are
-    the first rows of this window too, since a filter keeps the order of what it lets through.
-    """
+    """The rows of a list stamped in ``[start, end)``, in UTC."""
 
     start: datetime
     end: datetime
+    # Id and stamp of rows given out, in the API's order: those met in a wider window come first, as filters keep order.
     seen: dict[str, datetime | None] = field(default_factory=dict)
-    reached: int = 0
+    reached: int = 0  # the last ``_skip`` that Close took
 
     def divided(self) -> list["Window"]:
-        """Both halves, the one that more was read of last; none if the window lies within one second.
-
-        Newest or oldest first, it is cut at the last row within reach, in any other order in the middle of them, and at
-        whole seconds, since Close may read its date filters to the second.
-        """
+        """Both halves, the one that more was read of last; none if the window lies within one second."""
+        # It is cut at whole seconds, as Close may read its date filters: if newest or oldest come first at the last row
+        # within reach, otherwise in the middle of them.
         within_reach = list(self.seen.values())[: self.reached + 1 if self.reached else None]
         seconds = [moment.replace(microsecond=0) for moment in within_reach if moment is not None]
         inside = sorted(second for second in seconds if self.start < second < self.end)
@@ -59,9 +52,9 @@ class Window:
 class OffsetListRetriever(WindowRetriever):
     """Reads a window of an offset list in pages that overlap by a row, and cuts it where the API's skip cap ends it.
 
-    ``OffsetIncrement`` loses a row for each that leaves a page already read. ``SPLIT_REQUEST_WINDOW`` reads halves from
-    the start (2.6 times the rows at a cap of 2,000), and ends after ten halvings. The lists ``narrow_by`` together hold
-    the ``whole_list``, for seconds that exceed the cap; one that does so too, or is unknown, is read by ``leads``.
+    ``OffsetIncrement`` loses a row for each that leaves a page already read; ``SPLIT_REQUEST_WINDOW`` reads halves anew
+    (2.6 times the rows at a cap of 2,000), and no more than ten times. For seconds that exceed the cap the lists
+    ``narrow_by`` make up the ``whole_list``; one that exceeds it too, or is unknown, is read by ``leads``.
     """
 
     whole_list: Mapping[str, Any] = field(default_factory=dict)
@@ -70,9 +63,8 @@ class OffsetListRetriever(WindowRetriever):
     leads_a_request: int = 1
     leads: DeclarativeStream | None = None
 
-    def read_window(self, stream_slice: StreamSlice) -> Iterator[list[Row]]:
+    def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
         """Yield the window's rows."""
-        start, end = (parse_moment(bound) for bound in stream_slice.cursor_slice.values())
         windows = [Window(start, end)]
         while windows:
             window = windows.pop()
@@ -83,13 +75,10 @@ class OffsetListRetriever(WindowRetriever):
             yield from () if halves else self._in_parts(window)
 
     def _pages(self, window: Window, part: Mapping[str, Any] | None = None) -> Iterator[list[Row]]:
-        """Yield the new rows of page after page, and take note of them in ``window.seen``.
-
-        A row that leaves a page already read moves all later ones forward, over the edge of the page to come. So each
-        request begins with the last row of the page before. If that row does not come first, rows may have slipped by,
-        and the reader steps back until it meets a known one. (To be known is not enough at first: a row that was edited
-        may have moved to where the next page begins.) The order must stay the same between two requests for most rows.
-        """
+        """Yield the new rows of page after page, and take note of them in ``window.seen``."""
+        # A row that leaves a page already read moves later ones over the edge of the next. So each request begins with
+        # the last row of the page before. If that is not first, rows may have slipped by: the reader steps back to a
+        # known one (at first another known one won't do: an edit may have moved it). Most rows must keep their order.
         bounds = {"start_time": format_moment(window.start), "end_time": format_moment(window.end)}
         stream_slice, part = StreamSlice(partition={}, cursor_slice=bounds), part or self.whole_list
         params = dict(self.request_options_provider.get_request_params(stream_slice=stream_slice))
@@ -102,8 +91,7 @@ class OffsetListRetriever(WindowRetriever):
             if "data" not in answer:  # the error handler has passed on the refusal of a skip
                 raise ListEndsEarlyError
             rows, has_more, window.reached = answer["data"], bool(answer.get("has_more")), position
-            first = rows[0]["id"] if rows else None
-            if position and not (first in seen if steps_back else first is not None and first == last):
+            if position and not (rows and (rows[0]["id"] in seen if steps_back else rows[0]["id"] == last)):
                 if (steps_back := steps_back + 1) > _MOST_STEPS_BACK:
                     raise ListEndsEarlyError
                 position, has_more = max(position - page_size * 2**steps_back // 2, 0), True
@@ -111,10 +99,9 @@ class OffsetListRetriever(WindowRetriever):
             new = [row for row in rows if row["id"] not in seen]
             seen.update((row["id"], moment_of(row, self.cursor_field)) for row in new)
             last = rows[-1]["id"] if rows else None
-            if new and position:  # at the front any page fits: that says nothing about the order
-                steps_back = 0
             if new:
                 yield new
+                steps_back = 0 if position else steps_back  # at the front any page fits, whatever the order
             position += max(len(rows) - 1, 1)
 
     def _in_parts(self, window: Window) -> Iterator[list[Row]]:
@@ -122,12 +109,11 @@ class OffsetListRetriever(WindowRetriever):
         moment = format_moment(window.start)
         LOGGER.info("Stream %s: more records at %s than one list gives out; reading it in parts.", self.name, moment)
         for part in self.narrow_by:
-            leads_met = set[Any]()
+            of_leads, leads_met = part, set[Any]()
             try:
-                yield from self._new_rows(window, part, leads_met)
-                continue
-            except ListEndsEarlyError:
-                of_leads = part
+                with suppress(ListEndsEarlyError):
+                    yield from self._new_rows(window, part, leads_met)
+                    continue
             except CloseApiError as error:
                 if not error.says_unknown:
                     raise
@@ -141,13 +127,13 @@ class OffsetListRetriever(WindowRetriever):
 
     def _of_leads(self, window: Window, part: Mapping[str, Any], ids: Sequence[str]) -> Iterator[list[Row]]:
         parameters = {**part.get("parameters", {}), self.lead_parameter: ",".join(ids)}
-        with suppress(ListEndsEarlyError):
+        try:
             yield from self._new_rows(window, {**part, "parameters": parameters}, set())
-            return
-        if len(ids) == 1:
-            raise self._out_of_reach(format_moment(window.start))
-        for half in (ids[: len(ids) // 2], ids[len(ids) // 2 :]):
-            yield from self._of_leads(window, part, half)
+        except ListEndsEarlyError:
+            if len(ids) == 1:
+                raise self._out_of_reach(format_moment(window.start)) from None
+            for half in (ids[: len(ids) // 2], ids[len(ids) // 2 :]):
+                yield from self._of_leads(window, part, half)
 
     def _new_rows(self, window: Window, part: Mapping[str, Any], leads_met: set[str | None]) -> Iterator[list[Row]]:
         for rows in self._pages(Window(window.start, window.end), part):

@@ -2,15 +2,15 @@
 
 import re
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime as read_date
+from math import inf
 from typing import Any
 
 import requests
-from airbyte_cdk.sources.streams.http.error_handlers import BackoffStrategy
+from airbyte_cdk import BackoffStrategy
 
 TOO_MANY_REQUESTS = 429
 _HEADER = re.compile(r"limit=(?P<limit>\d+),\s*remaining=(?P<remaining>\d+),\s*reset=(?P<reset>\d+(?:\.\d+)?)")
@@ -29,100 +29,81 @@ _WAITS: Sequence[Callable[[Any], float]] = (
 _ASK_AGAIN_SECONDS, _RATE_WINDOW_SECONDS, _LONGEST_GUESSED_WAIT_SECONDS = 0.01, 2.0, 60.0
 
 
-@dataclass
 class _Group:
-    limit: int | None = None
-    remaining: float = float("inf")
-    reset_at: float = float("inf")
-    in_flight: int = 0
-    most_in_flight: float = _FIRST_IN_FLIGHT
-    blocked_until: float = 0.0
-    interval: float = 0.0
-    next_start: float = 0.0
-    eased_at: float = 0.0
-    refused_in_a_row: int = 0
-    answered: deque[float] = field(default_factory=lambda: deque(maxlen=1000))
+    """What is known of an endpoint group: its window, infinite without the header, and the pace without one."""
+
+    def __init__(self) -> None:
+        self.limit = self.remaining = self.reset_at = inf
+        self.in_flight, self.most_in_flight, self.refused_in_a_row = 0, _FIRST_IN_FLIGHT, 0
+        self.blocked_until = self.next_start = self.interval = self.eased_at = 0.0
+        self.went_well = deque[float](maxlen=1000)
+
+    def wait_for_window(self, now: float) -> float:
+        if now >= self.reset_at:
+            self.remaining, self.reset_at = self.limit - self.in_flight, inf
+        if self.remaining < 1 and self.reset_at == inf and not self.in_flight:
+            self.limit = self.remaining = inf  # answers have ceased to have the header
+        if self.remaining >= 1 and (self.limit != inf or self.in_flight < self.most_in_flight):
+            return 0.0
+        return self.reset_at - now if self.reset_at != inf else _ASK_AGAIN_SECONDS  # who could tell is under way
+
+    def read_header(self, response: requests.Response, now: float) -> None:
+        found = _HEADER.search(response.headers.get("ratelimit", ""))
+        if not found or (self.limit == inf and response.status_code == TOO_MANY_REQUESTS):
+            return  # where only refusals have it, it can't be counted by
+        reset = float(found["reset"])
+        if self.reset_at == inf or now + reset > self.reset_at + reset / 2 + 0.2:
+            self.remaining = self.reset_at = inf  # a new window
+        self.remaining = min(self.remaining, float(found["remaining"]) - self.in_flight)
+        self.reset_at, self.limit = min(self.reset_at, now + reset), float(found["limit"])
 
 
 class RateLimiter:
     """Tells a worker how long to wait before its next request to an endpoint group. Safe to use from several threads.
 
-    With the ``ratelimit`` header the requests that remain are shared out, so that none is refused. Without it the
-    pace is learned from 429 answers. ``HTTPAPIBudget`` reads one number a header and cannot read ``limit=100,
-    remaining=50, reset=5``; nor does it adapt where there is no header. ``now`` gives seconds, and never goes back.
+    By the ``ratelimit`` header the requests that remain are shared out; without it 429 answers teach the pace.
+    ``HTTPAPIBudget`` can't read ``limit=100, remaining=50, reset=5``, nor adapt without it. ``now`` gives seconds.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
-        self._now, self._lock, self._groups = now, threading.Lock(), dict[str, _Group]()
+        self._now, self._lock, self._groups = now, threading.Lock(), defaultdict[str, _Group](_Group)
 
     def reserve(self, group: str) -> float:
         """Reserve the next request to ``group``; 0 if it may start now, else the seconds until to ask again."""
         with self._lock:
-            now, known = self._now(), self._groups.setdefault(group, _Group())
-            wait = max(self._wait_for_window(known, now), known.blocked_until - now, known.next_start - now)
+            now, known = self._now(), self._groups[group]
+            wait = max(known.wait_for_window(now), known.blocked_until - now, known.next_start - now)
             if wait > 0:
                 return wait
             known.remaining -= 1
             known.in_flight += 1
-            if known.interval:
-                known.next_start = max(now, known.next_start) + known.interval
+            known.next_start = max(now, known.next_start) + known.interval
             return 0.0
-
-    @staticmethod
-    def _wait_for_window(known: _Group, now: float) -> float:
-        if now >= known.reset_at and known.limit is not None:
-            known.remaining, known.reset_at = known.limit - known.in_flight, float("inf")
-        if known.remaining < 1 and known.reset_at == float("inf") and not known.in_flight:
-            known.limit, known.remaining = None, float("inf")  # answers have ceased to have the header
-        if known.limit is None and known.in_flight >= known.most_in_flight:
-            return _ASK_AGAIN_SECONDS
-        if known.remaining >= 1:
-            return 0.0
-        # Every request that could tell is under way: ask again shortly.
-        return known.reset_at - now if known.reset_at != float("inf") else _ASK_AGAIN_SECONDS
 
     def answered(self, group: str, response: requests.Response | None) -> None:
         """Take in the answer to a reserved request, None if there was none; a 429 holds the whole group back."""
         with self._lock:
-            now, known = self._now(), self._groups.setdefault(group, _Group(in_flight=1))
-            known.in_flight -= 1
-            if response is not None:
-                self._read_header(known, response, now)
-            if response is not None and response.status_code == TOO_MANY_REQUESTS:
-                self._refused(known, response, now)
-            elif response is not None:
+            now, known = self._now(), self._groups[group]
+            known.in_flight = max(known.in_flight - 1, 0)
+            if response is None:
+                return
+            known.read_header(response, now)
+            if response.status_code != TOO_MANY_REQUESTS:
                 known.refused_in_a_row = 0
-                known.answered.append(now)
+                known.went_well.append(now)
                 known.most_in_flight += _GROWTH_PER_ANSWER
                 if known.interval:
                     known.interval /= _GROWTH_PER_SECOND ** (now - known.eased_at)
                     known.eased_at = now
-
-    @staticmethod
-    def _read_header(known: _Group, response: requests.Response, now: float) -> None:
-        found = _HEADER.search(response.headers.get("ratelimit", ""))
-        if not found or (known.limit is None and response.status_code == TOO_MANY_REQUESTS):
-            return  # where only refusals have it, it can't be counted by
-        reset_at, counted = now + float(found["reset"]), float(found["remaining"]) - known.in_flight
-        is_new_window = known.reset_at == float("inf") or reset_at > known.reset_at + float(found["reset"]) / 2 + 0.2
-        known.remaining = counted if is_new_window else min(known.remaining, counted)
-        known.reset_at = reset_at if is_new_window else min(known.reset_at, reset_at)
-        known.limit = int(found["limit"])
-
-    @staticmethod
-    def _refused(known: _Group, response: requests.Response, now: float) -> None:
-        # 0 is no wait at all: to ask again at once would only be refused again.
-        wait = seconds_told(response) or min(2.0**known.refused_in_a_row, _LONGEST_GUESSED_WAIT_SECONDS)
-        if now >= known.blocked_until:  # the first of those that were under way together
-            known.refused_in_a_row += 1
-            if known.limit is None:
-                recent = [moment for moment in known.answered if moment > now - _RATE_WINDOW_SECONDS]
-                if recent:
-                    known.interval = max(now - recent[0], 1.0) / (len(recent) * _SHARE_AFTER_429)
-                else:  # nothing is known of what would go well: slower than before, if there was a pace
-                    known.interval /= _SHARE_AFTER_429
-                known.eased_at = now + wait
-        known.blocked_until = max(known.blocked_until, now + wait)
+                return
+            wait = seconds_told(response) or min(2.0**known.refused_in_a_row, _LONGEST_GUESSED_WAIT_SECONDS)
+            if now >= known.blocked_until:  # the first of those that were under way together
+                known.refused_in_a_row += 1
+                if known.limit == inf:
+                    recent = [moment for moment in known.went_well if moment > now - _RATE_WINDOW_SECONDS]
+                    interval = max(now - recent[0], 1.0) / len(recent) if recent else known.interval
+                    known.interval, known.eased_at = interval / _SHARE_AFTER_429, now + wait
+            known.blocked_until = max(known.blocked_until, now + wait)
 
 
 def seconds_told(response: requests.Response) -> float:
@@ -134,7 +115,6 @@ def seconds_told(response: requests.Response) -> float:
     return 0.0
 
 
-@dataclass
 class ToldBackoffStrategy(BackoffStrategy):
     """Waits as long as a 429 says; ``WaitTimeFromHeader`` takes "-5" and "nan" for numbers, and reads no date."""
 

@@ -1,20 +1,16 @@
 """Saved states: those of other versions and connectors, from the future, and older than Close remembers."""
 
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from airbyte_cdk.models import FailureType
+from airbyte_cdk import AirbyteTracedException, Config, FailureType
 from airbyte_cdk.sources.declarative.migrations.state_migration import StateMigration
-from airbyte_cdk.sources.types import Config
-from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from isodate import parse_duration
 
 from source_close.moments import EARLIEST, format_moment, parse_moment
-
-LOGGER = logging.getLogger("airbyte.source-close")
+from source_close.sync import LOGGER
 
 # What is saved for a stream before a first record, and what 0.1.0 saved beside the cursor.
 _SAYS_NOTHING = frozenset({"closed_windows", "event_log_position", "use_global_cursor", "lookback_window", "states"})
@@ -24,10 +20,9 @@ _SAYS_NOTHING = frozenset({"closed_windows", "event_log_position", "use_global_c
 class CursorStateMigration(StateMigration):
     """Brings a stream's state into the form ``{cursor_field: moment}``, and the moment out of the future.
 
-    The CDK's cursors take a state of another form for none, stop at one that they can't parse, and read nothing at all
-    from one that lies ahead. Accepted are that form, the CDK's ``{"state_type": "date-range", "slices": […]}`` and
-    ``{"states": [{"cursor": {…}}, …], "state": {…}}``; of several moments the oldest counts. Where a stream is the
-    event log, or follows it, a warning names the gap if the last sync was longer ago than ``retention``.
+    The CDK's cursors ignore other forms, stop at one that they can't parse, and read nothing from one ahead. Accepted
+    are this, ``{"state_type": "date-range", "slices": […]}`` and ``{"states": [{"cursor": {…}}, …], "state": {…}}``, by
+    the oldest moment. With the event log, a warning names the gap if the last sync is longer ago than ``retention``.
     """
 
     name: str
@@ -47,23 +42,23 @@ class CursorStateMigration(StateMigration):
             if not moments and {key for key in stream_state if not key.startswith("__ab_")} - _SAYS_NOTHING:
                 raise ValueError(f"no {self.cursor_field} in it")  # noqa: TRY301 - one sentence for all that is wrong
         except (AttributeError, TypeError, ValueError) as error:
-            problem = f"The saved state of stream {self.name} can't be read ({error}). It was damaged, or made by"
+            cause = f"stream {self.name} can't be read ({error}). It was damaged, or made by another connector."
             advice = f"Reset (clear) the stream {self.name} and sync again: it is then read from its start date."
-            message = f"{problem} another connector. {advice}"
+            message = f"The saved state of {cause} {advice}"
             raise AirbyteTracedException(message, message, FailureType.config_error) from error
         end, position = parse_moment(self.config["end"]), self.config["event_log_positions"].get(self.name)
         earliest, cursor = end - parse_duration(self.retention), min(moments, default=None)
         reached = parse_moment(position) if position else cursor if self.is_event_log else None
         if reached is not None and reached < earliest:
             LOGGER.warning(
-                "Stream %(stream)s: the last sync reached %(reached)s in Close's event log, which goes back 30 days to "
-                "%(earliest)s. Events in between, and edits and deletions that only they tell of, are lost. Refresh "
-                "(reset) the stream %(stream)s to have its present state, and sync at least every 30 days.",
-                {"stream": self.name, "reached": format_moment(reached), "earliest": format_moment(earliest)},
+                "Stream %s: the last sync reached %s in Close's event log, which goes back 30 days to %s. Events in "
+                "between, and edits and deletions that only they tell of, are lost. Refresh (reset) the stream %s to "
+                "have its present state, and sync at least every 30 days.",
+                *(self.name, format_moment(reached), format_moment(earliest), self.name),
             )
         if cursor is not None and cursor > end:
-            problem = "the saved state %s lies in the future. Reading goes on from now"
-            LOGGER.warning(f"Stream %s: {problem}; if records are missing, reset (clear) it.", self.name, cursor)  # noqa: G004
+            advice = "Reading goes on from now; if records are missing, reset (clear) it."
+            LOGGER.warning("Stream %s: the saved state %s lies in the future. %s", self.name, cursor, advice)
         return {self.cursor_field: format_moment(min(max(cursor, EARLIEST), end))} if cursor is not None else {}
 
     def _moments(self, saved: Any) -> Iterator[datetime]:

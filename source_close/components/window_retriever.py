@@ -3,18 +3,16 @@
 import threading
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import InitVar, dataclass
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from airbyte_cdk.sources.declarative.extractors import RecordSelector
-from airbyte_cdk.sources.declarative.requesters import HttpRequester
-from airbyte_cdk.sources.declarative.requesters.paginators import DefaultPaginator
+from airbyte_cdk import Config, DefaultPaginator, HttpRequester, Record, RecordSelector, StreamSlice
 from airbyte_cdk.sources.declarative.requesters.request_options import RequestOptionsProvider
 from airbyte_cdk.sources.declarative.retrievers import Retriever
-from airbyte_cdk.sources.types import Config, Record, StreamSlice
 
 from source_close.components.changes_retriever import ChangesRetriever
-from source_close.moments import Row
+from source_close.moments import Row, parse_moment
 
 _NO_SCHEMA: Mapping[str, Any] = {}  # nothing is normalized, and to find that out takes a twentieth of the time
 # One reader at a time hands over its page: twenty that contend for the CDK's queue take up to twice the time.
@@ -34,34 +32,33 @@ class ReadSlice(StreamSlice):
 
 @dataclass
 class WindowRetriever(Retriever):
-    """Reads the window of a slice; after the last one of a later sync, what the event log tells besides.
+    """Reads the window of a slice; after the last one of a later sync, by ``changes`` what the event log tells besides.
 
-    ``requester``, ``paginator`` and ``record_selector`` are as in ``SimpleRetriever``; the CDK gives it, too, the
-    ``request_options_provider``, which knows the API's parameters for a window. ``changes`` follows the event log.
+    The fields are as in ``SimpleRetriever``; ``request_options_provider`` knows the API's parameters for a window.
     """
 
     name: str
     cursor_field: str
     config: Config
-    parameters: InitVar[Mapping[str, Any]]
     requester: HttpRequester
     paginator: DefaultPaginator
     record_selector: RecordSelector
     request_options_provider: RequestOptionsProvider
     changes: ChangesRetriever | None = None
 
-    def __post_init__(self, parameters: Mapping[str, Any]) -> None:
+    def __post_init__(self) -> None:
         self._window_closed, self._open_windows, self._emitted = threading.Condition(), 0, set[str]()
 
     def read_records(self, records_schema: Any, stream_slice: StreamSlice | None = None) -> Iterable[Record]:
         """Yield the records of the slice's window."""
         assert stream_slice is not None  # noqa: S101 - a datetime cursor makes slices
-        changes = self.changes if self.changes and self.changes.has_position else None
+        changes = self.changes if self.name in self.config["event_log_positions"] else None
         with self._window_closed:
             self._open_windows += 1
         try:
             read_slice = ReadSlice(stream_slice.cursor_slice)
-            for rows in self.read_window(stream_slice):
+            start, end = (parse_moment(bound) for bound in stream_slice.cursor_slice.values())
+            for rows in self.read_window(start, end):
                 if changes:
                     self._emitted.update(row["id"] for row in rows)  # atomic: no other thread runs in between
                 with _TURN:
@@ -78,5 +75,5 @@ class WindowRetriever(Retriever):
                 self._window_closed.notify_all()
 
     @abstractmethod
-    def read_window(self, stream_slice: StreamSlice) -> Iterator[list[Row]]:
-        """Yield the rows of the slice's window, each row once, a page at a time."""
+    def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
+        """Yield the rows stamped in ``[start, end)``, in UTC, each row once, a page at a time."""

@@ -1,0 +1,126 @@
+"""`make test-tools`: the manifest in Airbyte's own tools, with a user's plain config.
+
+`source-declarative-manifest`, the Connector Builder's runner and the CDK's manifest server come with airbyte-cdk. They
+run code that a manifest names by class only where `AIRBYTE_ENABLE_UNSAFE_CODE` is set. The environment is build/tools.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.conftest import KEY
+from integration_tests.running import STREAMS, Connector, Result
+from integration_tests.truth import DAY, assert_complete, ids, now, requests_of, text
+from source_close.source import load_manifest
+
+BIN = Path(__file__).resolve().parent.parent / "build" / "tools" / "bin"
+ALLOWED = {"AIRBYTE_ENABLE_UNSAFE_CODE": "true", "DD_TRACE_ENABLED": "false"}
+VOLUMES = Volumes(activities=250, leads=60, tasks=120, events=80, users=9, custom_fields=6)
+
+
+@pytest.fixture
+def api(make_api: Callable[..., LocalCloseApi]) -> LocalCloseApi:
+    return make_api(VOLUMES, end=now())
+
+
+@pytest.fixture
+def config(api: LocalCloseApi) -> dict[str, Any]:
+    return {"api_key": KEY, "base_url": api.url, "start_date": text(now() - 400 * DAY)}
+
+
+@pytest.fixture
+def declarative(config: dict[str, Any], tmp_path: Path) -> Connector:
+    """`source-declarative-manifest` with the manifest in the config."""
+    injected = {**config, "__injected_declarative_manifest": load_manifest()}
+    return Connector(injected, tmp_path, ALLOWED, command=BIN / "source-declarative-manifest")
+
+
+def assert_all_there(api: LocalCloseApi, result: Result) -> None:
+    for stream in STREAMS:
+        start = now() - 30 * DAY if stream == "event_log" else None
+        assert set(result.ids(stream)) == ids(api, stream, start, now()), stream
+
+
+def test_source_declarative_manifest_checks_discovers_and_reads(api: LocalCloseApi, declarative: Connector) -> None:
+    [status] = declarative.check().of("CONNECTION_STATUS")
+    assert status["status"] == "SUCCEEDED"
+    [catalog] = declarative.discover().of("CATALOG")
+    assert {stream["name"] for stream in catalog["streams"]} == set(STREAMS)
+    [activities] = [stream for stream in catalog["streams"] if stream["name"] == "activities"]
+    assert [name for name in activities["json_schema"]["properties"] if name.startswith("custom.cf_")]
+    first = declarative.read()
+    assert_complete(first, *STREAMS)
+    assert_all_there(api, first)
+    note = api.store.add("Note", lead_id=None)["id"]
+    second = declarative.read(state=first.states)
+    assert_complete(second, *STREAMS)
+    assert note in second.ids("activities")
+
+
+def test_without_leave_for_custom_code_it_says_so(declarative: Connector) -> None:
+    declarative.environment = {}
+    assert "set the `AIRBYTE_ENABLE_UNSAFE_CODE` environment variable" in declarative.check().output
+
+
+def test_the_connector_builder_resolves_and_tests_a_stream(api: LocalCloseApi, declarative: Connector) -> None:
+    """As its service does: the command stands in the config."""
+    declarative.command = BIN / "python"
+    limits = {"max_streams": 6, "max_slices": 3, "max_pages_per_slice": 2, "max_records": 50}
+    answers = {}
+    for command, streams in (("resolve_manifest", []), ("test_read", ["users"])):
+        declarative.config |= {"__command": command, "__test_read_config": limits}
+        arguments = declarative.read_arguments(streams, None)
+        result = declarative.run("-m", "airbyte_cdk.connector_builder.main", *arguments)
+        assert result.exit_code == 0
+        answers[command] = result.of("RECORD")[-1]["data"]
+    assert [stream["name"] for stream in answers["resolve_manifest"]["manifest"]["streams"]] == list(STREAMS)
+    pages = [page for part in answers["test_read"]["slices"] for page in part["pages"]]
+    assert {row["id"] for page in pages for row in page["records"]} == ids(api, "users")
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """The manifest server on a free port of the loopback interface."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [str(BIN / "python"), "-m", "uvicorn", "airbyte_cdk.manifest_server.app:app", "--port", str(port)]
+    with subprocess.Popen(command, env={**os.environ, **ALLOWED}, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield f"http://127.0.0.1:{port}/v1/manifest"
+        finally:
+            process.terminate()
+
+
+def test_the_manifest_server_checks_discovers_and_tests_a_stream(
+    api: LocalCloseApi, config: dict[str, Any], server: str
+) -> None:
+    def ask(what: str, **more: Any) -> Any:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                answer = requests.post(f"{server}/{what}", json={"manifest": load_manifest(), **more}, timeout=60)
+            except requests.ConnectionError:  # not up yet
+                assert time.monotonic() < deadline
+                continue
+            assert answer.status_code == 200, answer.text
+            return answer.json()
+
+    assert ask("check", config=config) == {"success": True, "message": None}
+    found = ask("discover", config=config)
+    assert {stream["name"] for stream in found["catalog"]["streams"]} == set(STREAMS)
+    assert [stream["name"] for stream in ask("resolve")["manifest"]["streams"]] == list(STREAMS)
+    read = ask("test_read", config=config, stream_name="users")
+    pages = [page for part in read["slices"] for page in part["pages"]]
+    assert {row["id"] for page in pages for row in page["records"]} == ids(api, "users")
+    assert requests_of(api, "/user/")

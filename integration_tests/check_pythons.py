@@ -1,0 +1,79 @@
+"""`make test-pythons`: the locked wheel on each Python from 3.10 to 3.13 that is here, as its users run it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.conftest import KEY
+from integration_tests.running import STREAMS, Connector
+from integration_tests.truth import DAY, assert_complete, ids, now, text
+
+PROJECT = Path(__file__).resolve().parent.parent
+ENVIRONMENTS = PROJECT / "build" / "pythons"
+VERSIONS = ("3.10", "3.11", "3.12", "3.13")
+
+
+def interpreters(version: str) -> Iterator[Path]:
+    """Where a Python of this version may be: on the path, and among those of pyenv."""
+    for folder in os.get_exec_path():
+        yield Path(folder) / f"python{version}"
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    yield from sorted(pyenv.glob(f"versions/{version}.*/bin/python"), reverse=True)
+
+
+def is_of(python: Path, version: str) -> bool:
+    """Whether it runs, which the shims of pyenv do only for a version that is switched on, and is of this version."""
+    if not python.is_file():
+        return False
+    ask = "import sys; print('%d.%d' % sys.version_info[:2])"
+    asked = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=False)
+    return asked.stdout.strip() == version
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def command(request: pytest.FixtureRequest) -> Path:
+    """The command `source-close` of an environment with the lock file's versions and the wheel."""
+    version: str = request.param
+    python = next((one for one in interpreters(version) if is_of(one, version)), None)
+    if python is None:
+        pytest.skip(f"Python {version} is not here: not tried.")
+    environment = ENVIRONMENTS / version
+    subprocess.run([python, "-m", "venv", "--clear", environment], check=True)
+    [wheel] = (PROJECT / "dist").glob("*.whl")
+    for arguments in (["--requirement", str(PROJECT / "requirements.lock")], ["--no-deps", str(wheel)]):
+        subprocess.run([environment / "bin" / "python", "-m", "pip", "install", "--quiet", *arguments], check=True)
+    sys.stderr.write(f"Python {version}: {python}\n")
+    return environment / "bin" / "source-close"
+
+
+def test_spec_check_discover_and_two_reads(
+    command: Path, make_api: Callable[..., LocalCloseApi], tmp_path: Path
+) -> None:
+    api = make_api(Volumes(activities=250, leads=60, tasks=120, events=80, users=9, custom_fields=6), end=now())
+    config = {"api_key": KEY, "base_url": api.url, "start_date": text(now() - 400 * DAY)}
+    connector = Connector(config, tmp_path, command=command)
+    [spec] = connector.spec().of("SPEC")
+    assert spec["connectionSpecification"]["required"] == ["api_key"]
+    [status] = connector.check().of("CONNECTION_STATUS")
+    assert status["status"] == "SUCCEEDED"
+    [catalog] = connector.discover().of("CATALOG")
+    assert {stream["name"] for stream in catalog["streams"]} == set(STREAMS)
+    first = connector.read()
+    assert_complete(first, *STREAMS)
+    for stream in STREAMS:
+        end = None if stream == "event_log" else now()
+        assert set(first.ids(stream)) == ids(api, stream, now() - 30 * DAY if stream == "event_log" else None, end)
+    note = api.store.add("Note", lead_id=None)["id"]
+    task = next(iter(ids(api, "tasks")))
+    api.store.delete(task)
+    second = connector.read(state=first.states)
+    assert_complete(second, *STREAMS)
+    assert note in second.ids("activities")
+    assert [row["id"] for row in second.records("tasks") if "_ab_cdc_deleted_at" in row] == [task]

@@ -1,0 +1,166 @@
+"""docs/close.md, the connector's page in Airbyte's form, says what the manifest, the metadata and the changelog say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from source_close.source import SourceClose
+from unit_tests.test_readme import PROPERTIES, STREAMS, by_code, prepared, table
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / "docs" / "close.md").read_text()
+METADATA: dict[str, Any] = yaml.safe_load((ROOT / "metadata.yaml").read_text())["data"]
+SHOWN = {name: field for name, field in PROPERTIES.items() if not field.get("airbyte_hidden")}
+# https://docs.airbyte.com/community/contributing-to-airbyte/resources/qa-checks; ours may stand between them.
+HEADINGS = [
+    "# Close",
+    "## Prerequisites",
+    "## Setup guide",
+    "## Set up the Close connector in Airbyte",
+    "### For Airbyte Cloud:",
+    "### For Airbyte Open Source:",
+    "## Supported sync modes",
+    "## Supported Streams",
+    "### Performance considerations",
+    "## Data type map",
+    "## Limitations & Troubleshooting",
+    "## IP allow list",
+    "## Changelog",
+]
+MARKERS = {
+    "HideInUI": (r"<HideInUI>", r"</HideInUI>"),
+    "FieldAnchor": (r'<FieldAnchor field="[\w,]+">', r"</FieldAnchor>"),
+    "env:cloud": (r"<!-- env:cloud -->", r"<!-- /env:cloud -->"),
+    "env:oss": (r"<!-- env:oss -->", r"<!-- /env:oss -->"),
+    "details": (r"<details>", r"</details>"),
+}
+
+
+def anchored() -> dict[str, str]:
+    """The text that belongs to each field of the form."""
+    return dict(
+        re.findall(r'^<FieldAnchor field="(.+?)">\n(.*?)^</FieldAnchor>$', PAGE, flags=re.MULTILINE | re.DOTALL)
+    )
+
+
+def section(heading: str) -> str:
+    return re.split(rf"^#+ {re.escape(heading)}$", PAGE, maxsplit=1, flags=re.MULTILINE)[1].split("\n## ")[0]
+
+
+def released() -> dict[str, tuple[str | None, str]]:
+    """Date, if there is one, and entries of each version in CHANGELOG.md."""
+    heading = r"^## \[(\d+\.\d+\.\d+)\](?: - (\d{4}-\d\d-\d\d))?$"
+    _, *parts = re.split(heading, (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+    found = {}
+    for version, date, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+        entries = re.findall(r"^- (.*?)$(?!\n  )", text, flags=re.MULTILINE | re.DOTALL)
+        found[version] = (date, " ".join(" ".join(entries).split()))
+    return found
+
+
+def kinds(node: Any) -> Iterator[str]:
+    """The types of a schema and all within it, as Airbyte calls them."""
+    types = [node["type"]] if isinstance(node["type"], str) else node["type"]
+    yield from [node.get("airbyte_type") or node.get("format") or kind for kind in types if kind != "null"]
+    for inner in [*node.get("properties", {}).values(), *([node["items"]] if "items" in node else [])]:
+        yield from kinds(inner)
+
+
+def test_the_headings_are_those_of_airbytes_pages_in_their_order() -> None:
+    headings = re.findall(r"^#+ .*$", PAGE, flags=re.MULTILINE)
+    assert [heading for heading in headings if heading in HEADINGS] == HEADINGS
+    assert {heading for heading in headings if heading.startswith("## ")} <= set(HEADINGS)
+
+
+@pytest.mark.parametrize("marker", MARKERS)
+def test_a_marker_is_closed_and_stands_on_a_line_of_its_own_between_blank_ones(marker: str) -> None:
+    opening, closing = MARKERS[marker]
+    found = re.findall(rf"{opening}|{closing}", PAGE)
+    assert len(found) >= 2
+    assert [re.fullmatch(closing, one) is not None for one in found] == [False, True] * (len(found) // 2)
+    if marker != "details":
+        alone = re.findall(rf"(?<=\n\n)(?:{opening}|{closing})(?=\n\n|\n\Z)", PAGE)
+        assert alone == found
+
+
+def test_every_field_of_the_form_has_its_place_in_the_order_of_the_form() -> None:
+    assert list(anchored()) == sorted(SHOWN, key=lambda name: SHOWN[name]["order"])
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_field_has_the_title_default_and_bounds_of_the_spec(name: str) -> None:
+    field, text = SHOWN[name], " ".join(anchored()[name].split())
+    required = SourceClose().resolved_manifest["spec"]["connection_specification"]["required"]
+    assert text.startswith(f"**{field['title']}**" + (":" if name in required else " (optional):"))
+    assert ("default" in field) == ("by default " in text)
+    if "default" in field:
+        assert f"by default {str(field['default']).lower()}." in text
+    if "minimum" in field:
+        assert f"From {field['minimum']} to {field['maximum']}," in text
+
+
+def test_what_is_required_is_among_the_prerequisites() -> None:
+    for name in SourceClose().resolved_manifest["spec"]["connection_specification"]["required"]:
+        assert SHOWN[name]["title"] in section("Prerequisites")
+
+
+def test_the_examples_of_a_start_date_are_read() -> None:
+    examples = re.findall(r"`(.+?)`", anchored()["start_date"])
+    assert len(examples) == 3
+    assert all(prepared(start_date=example)["start_date"].startswith("2024-01-31") for example in examples)
+
+
+def test_cloud_has_no_steps_as_long_as_the_registry_of_cloud_leaves_the_connector_out() -> None:
+    enabled = METADATA["registryOverrides"]["cloud"]["enabled"]
+    assert ("is not in the catalog of Airbyte Cloud" in PAGE) is not enabled
+    assert METADATA["registryOverrides"]["oss"]["enabled"] is True
+
+
+def test_the_streams_keys_cursors_and_modes_are_the_manifests() -> None:
+    source = SourceClose(config={"api_key": "api_test", "custom_field_columns": False})
+    modes = {
+        one.name: ", ".join(mode.value.replace("_", " ") for mode in one.as_airbyte_stream().supported_sync_modes)
+        for one in source.streams({})
+    }
+    rows = by_code(table(PAGE, "Supported Streams"), "stream")
+    assert list(rows) == [stream["name"] for stream in STREAMS]
+    for stream in STREAMS:
+        row, resource = rows[stream["name"]], stream["$parameters"].get("resource", "custom_field/…")
+        cursor = stream.get("incremental_sync")
+        assert row["endpoint"].startswith(f"[`{stream['retriever']['requester']['http_method']} /{resource}/`](")
+        assert row["primary key"] == f"`{stream['primary_key']}`"
+        assert row["cursor"] == (f"`{cursor['cursor_field']}`" if cursor else "none")
+        assert row["sync modes"] == modes[stream["name"]]
+
+
+def test_the_sync_modes_are_those_that_some_stream_has() -> None:
+    named = {row["sync mode"].partition(":")[0].lower() for row in table(PAGE, "Supported sync modes")}
+    assert named == {mode for row in table(PAGE, "Supported Streams") for mode in row["sync modes"].split(", ")}
+
+
+def test_the_types_are_those_of_the_schemas() -> None:
+    schemas = [stream["schema_loader"] for stream in STREAMS]
+    used = {kind for one in schemas for kind in kinds(one.get("schema") or one["schema_loader"]["schema"])}
+    assert {row["Airbyte"].strip("`") for row in table(PAGE, "Data type map")} == used
+
+
+def test_the_host_is_the_only_one_that_the_platform_lets_the_connector_reach() -> None:
+    assert re.findall(r"`([\w.]+\.com)`", section("IP allow list")) == METADATA["allowedHosts"]["hosts"]
+
+
+def test_the_changelog_is_that_of_the_project() -> None:
+    """A row for each released version: its date, and its entries in one line."""
+    rows = table(PAGE, "Changelog")
+    assert list(rows[0]) == ["Version", "Date", "Pull Request", "Subject"]
+    entries = released()
+    assert [(row["Version"], row["Subject"]) for row in rows] == [(name, text) for name, (_, text) in entries.items()]
+    for row in rows:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d", row["Date"])
+        assert row["Date"] == (entries[row["Version"]][0] or row["Date"])
+    assert rows[-1]["Date"] == METADATA["releaseDate"]

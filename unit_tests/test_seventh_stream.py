@@ -1,0 +1,136 @@
+"""The recipe of CONTRIBUTING.md as it stands there: a stream without a cursor, and one with, beside the six."""
+
+from __future__ import annotations
+
+import re
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests_mock
+import time_machine
+import yaml
+from airbyte_cdk.models import Status, SyncMode
+from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
+
+from integration_tests.running import DEFINED
+from source_close.source import SourceClose, load_manifest
+from unit_tests.syncs import API, KEY, LOGGER, NOW, Reading, Row, asked, catalog, run, saved
+
+ROOT = Path(__file__).resolve().parent.parent
+RECIPE = (ROOT / "CONTRIBUTING.md").read_text().split("## A seventh stream")[1].split("\n## ")[0]
+DEFINITION, STREAM, SCHEMA = re.findall(r"```yaml\n(.*?)```", RECIPE, flags=re.DOTALL)
+NAME = "lead_statuses"
+CONFIG = {"api_key": KEY, "start_date": "2025-06-14", "custom_field_columns": False}
+STAMPS = {"date_created": "2025-06-15T09:00:00+00:00", "date_updated": "2025-06-15T10:00:00+00:00"}
+STATUSES = [{"id": f"stat_{number}", "label": f"Status {number}", "color": "blue"} for number in range(3)]
+
+pytestmark = pytest.mark.skipif(NAME in DEFINED, reason="the manifest has the stream of the recipe")
+
+
+def made(*, with_cursor: bool = False) -> Row:
+    """The manifest with the recipe's three pieces in it; with a cursor as the recipe's last sentence says."""
+    manifest = deepcopy(load_manifest())
+    definition = yaml.safe_load(DEFINITION)
+    if with_cursor:
+        own = definition[f"{NAME}_stream"]
+        own["$ref"] = "#/definitions/base_stream"
+        own["$parameters"]["cursor_field"] = "date_updated"
+        own["incremental_sync"] = {"$ref": "#/definitions/whole_list_cursor"}
+    manifest["definitions"] |= definition
+    manifest["streams"] += yaml.safe_load(STREAM)
+    manifest["schemas"] |= yaml.safe_load(SCHEMA)
+    return manifest
+
+
+@pytest.fixture(autouse=True)
+def _close(api: requests_mock.Mocker) -> None:
+    api.get(requests_mock.ANY, json={"data": [{"id": "x_1", **STAMPS}], "has_more": False, "cursor_next": None})
+    api.post(f"{API}/data/search/", json={"data": [{"id": "lead_1", **STAMPS}], "cursor": None})
+    api.get(f"{API}/status/lead/", json={"data": STATUSES, "has_more": False})
+
+
+@pytest.fixture(params=["of the CDK alone", "of this connector"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def source_of(kind: str, monkeypatch: Any, *streams: str, state: Any = (), with_cursor: bool = False) -> Any:
+    manifest = made(with_cursor=with_cursor)
+    wanted = catalog(*streams, whole=[] if with_cursor else [NAME]) if streams else None
+    if kind == "of the CDK alone":
+        return ConcurrentDeclarativeSource(wanted, CONFIG, [*state], source_config=manifest)
+    monkeypatch.setattr("source_close.source.load_manifest", lambda: manifest)
+    return SourceClose(wanted, CONFIG, [*state])
+
+
+def read(kind: str, monkeypatch: Any, *streams: str, with_cursor: bool = False, state: Any = ()) -> Reading:
+    with time_machine.travel(NOW, tick=False):
+        source = source_of(kind, monkeypatch, *streams, with_cursor=with_cursor, state=state)
+        return run(source, *streams, whole=[] if with_cursor else [NAME])
+
+
+def test_the_recipe_is_a_few_lines_without_python() -> None:
+    lines = [line for block in (DEFINITION, STREAM, SCHEMA) for line in block.splitlines() if line.strip()]
+    assert f"take {len(lines)} lines" in RECIPE
+    assert len(lines) <= 25
+    assert "class_name" not in RECIPE
+
+
+def test_it_is_discovered_as_a_full_refresh_with_its_key_and_columns(kind: str, monkeypatch: Any) -> None:
+    found = source_of(kind, monkeypatch).discover(LOGGER, CONFIG).streams
+    assert [stream.name for stream in found] == [*DEFINED, NAME]
+    assert found[-1].supported_sync_modes == [SyncMode.full_refresh]
+    assert found[-1].source_defined_primary_key == [["id"]]
+    assert list(found[-1].json_schema["properties"]) == ["id", "label", "color", "organization_id"]
+
+
+def test_it_is_read_whole_with_every_sync(kind: str, monkeypatch: Any, api: requests_mock.Mocker) -> None:
+    first = read(kind, monkeypatch, NAME)
+    assert (first.error, first.records, first.statuses) == ("", STATUSES, {NAME: "COMPLETE"})
+    again = read(kind, monkeypatch, NAME, state=saved(**{NAME: first.states(NAME)[-1]}))
+    assert (again.error, again.records, again.statuses) == ("", STATUSES, {NAME: "COMPLETE"})
+    assert asked(api) == ["/status/lead/?_limit=1000"] * 2
+
+
+def test_it_is_read_beside_all_others(kind: str, monkeypatch: Any) -> None:
+    reading = read(kind, monkeypatch, *DEFINED, NAME)
+    assert (reading.error, reading.failures) == ("", [])
+    assert reading.statuses == dict.fromkeys([*DEFINED, NAME], "COMPLETE")
+    assert reading.ids_of(NAME) == ["stat_0", "stat_1", "stat_2"]
+    assert all(reading.ids_of(stream) for stream in DEFINED)
+
+
+def test_more_of_them_than_a_page_come_page_by_page(kind: str, monkeypatch: Any, api: requests_mock.Mocker) -> None:
+    rows = [{"id": f"stat_{number}"} for number in range(1_002)]
+    api.get(f"{API}/status/lead/?_limit=1000", json={"data": rows[:1000], "has_more": True})
+    api.get(f"{API}/status/lead/?_limit=1000&_skip=1000", json={"data": rows[1000:], "has_more": False})
+    assert len(set(read(kind, monkeypatch, NAME).ids)) == 1_002
+
+
+def test_one_that_the_key_may_not_read_fails_alone(kind: str, monkeypatch: Any, api: requests_mock.Mocker) -> None:
+    api.get(f"{API}/status/lead/", status_code=403, json={"error": "Forbidden"})
+    reading = read(kind, monkeypatch, NAME, "users")
+    assert reading.statuses == {NAME: "INCOMPLETE", "users": "COMPLETE"}
+    ((stream, failure, message),) = {one for one in reading.failures if one[0]}
+    assert (stream, failure) == (NAME, "config_error")
+    assert "answered 403: «Forbidden»" in message
+
+
+def test_a_check_tries_it_too(monkeypatch: Any, api: requests_mock.Mocker) -> None:
+    assert source_of("of this connector", monkeypatch).check(LOGGER, CONFIG).status == Status.SUCCEEDED
+    assert [url for url in asked(api) if "status" in url] == ["/status/lead/?_limit=1000"]
+
+
+def test_with_a_cursor_it_brings_what_changed(kind: str, monkeypatch: Any, api: requests_mock.Mocker) -> None:
+    rows = [
+        {"id": "stat_1", "date_updated": "2025-05-01T00:00:00.000000+00:00"},
+        {"id": "stat_2", "date_updated": "2025-06-02T00:00:00.000000+00:00"},
+    ]
+    api.get(f"{API}/status/lead/", json={"data": rows, "has_more": False})
+    first = read(kind, monkeypatch, NAME, with_cursor=True)
+    assert (first.error, first.ids) == ("", ["stat_1", "stat_2"])
+    state = first.states(NAME)[-1]
+    assert state == {"date_updated": "2025-06-02T00:00:00.000000+00:00"}
+    assert read(kind, monkeypatch, NAME, state=saved(**{NAME: state}), with_cursor=True).ids == ["stat_2"]
