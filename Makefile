@@ -26,10 +26,10 @@ export PYTHONUNBUFFERED := 1
 
 say = @printf '\033[1m== %s\033[0m\n' "$(1)"
 
-.PHONY: help demo test lint types unit integration bench soak probe test-cdk test-pythons test-tools test-duckdb format lock wheel clean
+.PHONY: help demo test lint types unit integration bench soak probe test-cdk test-pythons test-tools test-duckdb test-postgres format lock wheel clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## start a local Close API and read all six streams twice (CONFIG=path: a real account, read only)
 	@$(PY) -m integration_tests.demo $(if $(CONFIG),--config "$(CONFIG)")
@@ -96,13 +96,19 @@ test-tools: wheel ## the manifest in Airbyte's own tools: source-declarative-man
 	@$(PY) -m pytest -q integration_tests/check_airbyte_tools.py $(ARGS)
 
 # PyAirbyte is large, so it has an environment of its own.
-DUCKDB := build/duckdb
-test-duckdb: wheel ## examples/duckdb_sync.py: all streams into DuckDB by PyAirbyte, and the queries of docs/
-	@test -x $(DUCKDB)/bin/python || $(PY) -m venv $(DUCKDB)
-	@$(DUCKDB)/bin/python -m pip install --quiet "airbyte>=0.71,<1" dist/*.whl
-	@$(DUCKDB)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/*.whl
-	$(call say,PyAirbyte and DuckDB)
-	@$(PY) -m pytest -q integration_tests/check_duckdb.py $(ARGS)
+PYAIRBYTE := build/pyairbyte
+define with_pyairbyte
+@test -x $(PYAIRBYTE)/bin/python || $(PY) -m venv $(PYAIRBYTE)
+@$(PYAIRBYTE)/bin/python -m pip install --quiet "airbyte>=0.71,<1" dist/*.whl
+@$(PYAIRBYTE)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/*.whl
+$(call say,PyAirbyte and $(1))
+@$(PY) -m pytest -q integration_tests/check_$(2).py $(ARGS)
+endef
+test-duckdb: wheel ## all streams into DuckDB by PyAirbyte; the views of examples/ and the queries of docs/
+	$(call with_pyairbyte,DuckDB,duckdb)
+
+test-postgres: wheel ## all streams into a Postgres server of its own by PyAirbyte; the views of examples/
+	$(call with_pyairbyte,Postgres,postgres)
 
 format: $(READY) ## let ruff rewrite what it can
 	@$(PY) -m ruff check --fix-only .

@@ -12,32 +12,39 @@ import sys
 from pathlib import Path
 
 import airbyte
-from airbyte.caches import DuckDBCache
+from airbyte.caches import CacheBase, DuckDBCache
 
 DELETED_AT = "_ab_cdc_deleted_at"
 
 
-def sync(config: dict[str, object], database: Path) -> dict[str, int]:
-    """Read what is new into `database`; returns how many rows each table then has.
+def sync(config: dict[str, object], cache: CacheBase, row_id: str = "rowid") -> dict[str, int]:
+    """Read what is new into the database of `cache`; returns how many rows each table then has.
 
-    PyAirbyte keeps the state in the same file and merges by the primary key. It does not know Airbyte's mark of deleted
-    records, and a record that comes twice in one read is there twice, so rows of both kinds are removed here.
+    PyAirbyte keeps the state in the same database and merges by the primary key. It does not know Airbyte's mark of
+    deleted records, and a record that comes twice in one read is there twice, so rows of both kinds are removed here.
+    `row_id` is what the database calls the place of a row.
     """
-    cache = DuckDBCache(db_path=database)
     source = airbyte.get_source("source-close", config=config, local_executable="source-close", streams="*")
     source.read(cache=cache)
     with cache.get_sql_engine().begin() as connection:
         rows = {}
         for stream in source.get_selected_streams():
-            newest = f"SELECT arg_max(rowid, _airbyte_raw_id) FROM {stream} GROUP BY id"  # noqa: S608
-            connection.exec_driver_sql(f"DELETE FROM {stream} WHERE rowid NOT IN ({newest})")  # noqa: S608
+            table = f"{cache.schema_name}.{stream}"
+            age = "row_number() OVER (PARTITION BY id ORDER BY _airbyte_raw_id DESC)"
+            rows_by_age = f"SELECT {row_id} AS place, {age} AS age FROM {table}"  # noqa: S608 - names of ours
+            former = f"SELECT place FROM ({rows_by_age}) AS by_age WHERE age > 1"  # noqa: S608 - names of ours
+            connection.exec_driver_sql(f"DELETE FROM {table} WHERE {row_id} IN ({former})")  # noqa: S608 - names of ours
             if DELETED_AT in source.get_stream_json_schema(stream)["properties"]:
-                connection.exec_driver_sql(f"DELETE FROM {stream} WHERE {DELETED_AT} IS NOT NULL")  # noqa: S608
-            rows[stream] = connection.exec_driver_sql(f"SELECT count(*) FROM {stream}").scalar_one()  # noqa: S608
+                connection.exec_driver_sql(f"DELETE FROM {table} WHERE {DELETED_AT} IS NOT NULL")  # noqa: S608 - names of ours
+            rows[stream] = connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one()  # noqa: S608 - names of ours
         return rows
 
 
-if __name__ == "__main__":
-    config_path, database_path = sys.argv[1:]
-    for table, rows in sync(json.loads(Path(config_path).read_text()), Path(database_path)).items():
+def main(cache: CacheBase, row_id: str = "rowid") -> None:
+    """Read the configuration that the command line names into `cache`, and print what its tables hold."""
+    for table, rows in sync(json.loads(Path(sys.argv[1]).read_text()), cache, row_id).items():
         print(f"{table:<14}{rows:>10,}")
+
+
+if __name__ == "__main__":
+    main(DuckDBCache(db_path=Path(sys.argv[2])))

@@ -1,143 +1,68 @@
-"""`make test-duckdb`: examples/duckdb_sync.py against the local API, and the queries of docs/ on what it brought.
-
-PyAirbyte and DuckDB are large, so they have an environment of their own, build/duckdb; this runs in the project's.
-"""
+"""`make test-duckdb`: examples/duckdb_sync.py and its views against the local API, and the queries of docs/."""
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from integration_tests.close_api import LocalCloseApi, Volumes
-from integration_tests.close_api.kinds import event_type
+from integration_tests.close_api import LocalCloseApi
+from integration_tests.pyairbyte import (
+    PROJECT,
+    TIME_ZONE,
+    VOLUMES,
+    Changes,
+    Database,
+    add_at_the_edges,
+    assert_same,
+    change,
+    value_of,
+)
 from integration_tests.running import STREAMS
+from integration_tests.sql_truth import QUERIES, VIEWS, canonical, custom_values_view, named_leads
 from integration_tests.truth import DAY, ids, now
 
-PROJECT = Path(__file__).resolve().parent.parent
-BIN = PROJECT / "build" / "duckdb" / "bin"
-VOLUMES = Volumes(activities=420, leads=60, tasks=90, events=200, users=8, custom_fields=4)
-QUERY = """
-import duckdb, json, sys
-with duckdb.connect(sys.argv[1]) as database:
-    print(json.dumps(database.execute(sys.stdin.read()).fetchall(), default=str))
-"""
-# Event types of `Created` and `ImportUpdate`: none, and that of the whole import.
-UNLOGGED = (None, "import")
 TWICE = "SELECT * REPLACE ('0' AS _airbyte_raw_id) FROM leads"
+# Copies of all rows with another id and the mark of deleted ones; gone with the connection, as there is no COMMIT.
+MARKED = "INSERT INTO {table} SELECT * REPLACE ('{id}' AS id, date_updated AS _ab_cdc_deleted_at) FROM {table}"
+NAMED_LEADS = "A statement that makes the view `named_leads`"
+NEWEST = "In a table that keeps every version, the newest state of each record, deleted ones left out."
+VIEW_IN_USE = "`custom_values`: one row for each value"
 
 
-class Database:
+class DuckDB(Database):
     """The DuckDB file that the example fills."""
 
-    def __init__(self, folder: Path, api: LocalCloseApi) -> None:
-        self._folder = folder
-        config = {"api_key": api.settings.api_key, "base_url": api.url}
-        (folder / "config.json").write_text(json.dumps(config))
+    example = "duckdb_sync.py"
+    views = "views_duckdb.sql"
+    run = f"""
+import duckdb, sys
+def run(sql):
+    with duckdb.connect(sys.argv[1]) as database:
+        database.execute("SET TimeZone = '{TIME_ZONE}'")
+        result = database.execute(sql)
+        return [column[0] for column in result.description], result.fetchall()
+"""
 
-    def sync(self) -> str:
-        """Run the example; what it prints."""
-        return self._python(str(PROJECT / "examples" / "duckdb_sync.py"), "config.json", "close.duckdb")
-
-    def query(self, sql: str) -> list[list[Any]]:
-        rows: list[list[Any]] = json.loads(self._python("-c", QUERY, "close.duckdb", sql=sql))
-        return rows
-
-    def ids(self, table: str) -> list[str]:
-        return [row[0] for row in self.query(f"SELECT id FROM {table}")]  # noqa: S608
-
-    def _python(self, *words: str, sql: str = "") -> str:
-        # Offline: no look into Airbyte's registry, and no usage statistics.
-        environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "AIRBYTE_OFFLINE_MODE": "1"}
-        result = subprocess.run(
-            [str(BIN / "python"), *words],
-            cwd=self._folder,
-            input=sql,
-            capture_output=True,
-            text=True,
-            check=False,
-            env=environment,
-        )
-        assert result.returncode == 0, (result.stdout + result.stderr)[-4_000:]
-        return result.stdout
+    def _address(self) -> list[str]:
+        return ["close.duckdb"]
 
 
-def assert_same(database: Database, api: LocalCloseApi, besides: Iterable[str] = ()) -> None:
-    """Each table holds each record of its stream once, and nothing else but those `besides`."""
-    end = now()
-    for stream in STREAMS:
-        found = database.ids(stream)
-        assert len(found) == len(set(found)), stream
-        # A meeting ahead comes before its date if it was changed.
-        assert ids(api, stream, None, end) <= set(found), stream
-        assert set(found) - ids(api, stream) <= set(besides), stream
-
-
-@dataclass
-class Changes:
-    """What people did in Close between the two syncs, by the ids of what they did it to."""
-
-    deleted_lead: str
-    its_activities: set[str]
-    its_unlogged_activities: set[str]
-    merged_lead: str
-    edited_lead: str
-    edited_note: str
-    deleted_task: str
-    completed_task: str
-    new: dict[str, str]
-    new_field: str
-
-
-def change(api: LocalCloseApi) -> Changes:
-    """Something of every kind."""
-    store = api.store
-    deleted, merged, edited, destination = sorted(ids(api, "leads"))[:4]
-    children = store.children_of(deleted)
-    activities = {child: store.objects[child] for child in children if child.startswith("acti_")}
-    logged = {child for child, record in activities.items() if event_type(record.kind, record.type) not in UNLOGGED}
-    to_delete, to_complete = sorted(task for task in ids(api, "tasks") if task not in children)[:2]
-    notes = [record for record in store.collections["activity/note"].records.values() if record.id not in children]
-    oldest_note = min(notes, key=lambda record: record.created).id
-    field = store.add("custom_field.lead", name="Budget", type="text", accepts_multiple_values=False)["id"]
-    store.edit(oldest_note, note="Edited late")
-    store.edit(edited, display_name="Renamed Ltd", **{f"custom.{field}": "A value of a new field"})
-    store.merge(merged, destination)
-    store.delete(deleted)
-    store.delete(to_delete)
-    store.complete_task(to_complete)
-    new = {"leads": store.add("lead"), "users": store.add("user"), "tasks": store.add("task")}
-    new["activities"] = store.add("Note", lead_id=destination)
-    return Changes(
-        deleted_lead=deleted,
-        its_activities=logged,
-        its_unlogged_activities=activities.keys() - logged,
-        merged_lead=merged,
-        edited_lead=edited,
-        edited_note=oldest_note,
-        deleted_task=to_delete,
-        completed_task=to_complete,
-        new={"custom_fields": field, **{stream: record["id"] for stream, record in new.items()}},
-        new_field=field,
-    )
+Synced = tuple[DuckDB, LocalCloseApi, Changes]
 
 
 @pytest.fixture(scope="module")
-def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database, LocalCloseApi, Changes]]:
-    """A database after two syncs with changes in between."""
+def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Synced]:
+    """A database after two syncs with changes in between; the views are made after the first."""
     with LocalCloseApi(VOLUMES, start=now() - 300 * DAY) as api:
-        database = Database(tmp_path_factory.mktemp("duckdb"), api)
+        database = DuckDB(tmp_path_factory.mktemp("duckdb"), api)
+        add_at_the_edges(api)
         printed = database.sync()
         assert_same(database, api)
         for stream in STREAMS:
             assert re.search(rf"^{stream} +{len(database.ids(stream))}$", printed, re.MULTILINE), printed
+        database.make_views()
         changes = change(api)
         # As if a record had come twice in one read.
         database.query(f"INSERT INTO leads {TWICE} WHERE id = '{changes.edited_lead}'")
@@ -145,9 +70,7 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database,
         yield database, api, changes
 
 
-def test_the_second_sync_brings_what_changed_and_removes_what_was_deleted(
-    synced: tuple[Database, LocalCloseApi, Changes],
-) -> None:
+def test_the_second_sync_brings_what_changed_and_removes_what_was_deleted(synced: Synced) -> None:
     database, api, changes = synced
     # Of `Created` and `ImportUpdate` the event log knows nothing: they stay when their lead goes.
     assert_same(database, api, changes.its_unlogged_activities)
@@ -164,31 +87,118 @@ def test_the_second_sync_brings_what_changed_and_removes_what_was_deleted(
     [
         ("activities", "edited_note", "note", "Edited late"),
         ("leads", "edited_lead", "display_name", "Renamed Ltd"),
-        ("leads", "edited_lead", "custom_{new_field}", "A value of a new field"),
+        ("leads", "edited_lead", "custom_{new_field}", "0012"),
         ("tasks", "completed_task", "is_complete", True),
     ],
 )
 def test_an_edit_is_there_after_the_second_sync(
-    synced: tuple[Database, LocalCloseApi, Changes], table: str, record: str, column: str, value: object
+    synced: Synced, table: str, record: str, column: str, value: object
 ) -> None:
     database, _, changes = synced
     column = column.format(new_field=changes.new_field)
-    rows = database.query(f"SELECT {column} FROM {table} WHERE id = '{getattr(changes, record)}'")  # noqa: S608
-    assert rows == [[value]]
+    rows = database.query(f"SELECT {column} FROM {table} WHERE id = '{getattr(changes, record)}'")  # noqa: S608 - ours
+    assert value_of(rows) == value
 
 
-def queries() -> list[Any]:
-    """Every query in docs/, named by its file and line."""
-    pages = [(page.name, page.read_text()) for page in sorted((PROJECT / "docs").glob("*.md"))]
-    return [
-        pytest.param(block[1], id=f"{name}:{text.count(chr(10), 0, block.start()) + 1}")
-        for name, text in pages
-        for block in re.finditer(r"^```sql\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    ]
+def test_activities_of_a_deleted_lead_that_the_log_does_not_know_are_there_to_be_left_out(synced: Synced) -> None:
+    database, _, changes = synced
+    assert changes.its_unlogged_activities
+    assert changes.its_unlogged_activities <= set(database.ids("activities"))
 
 
-@pytest.mark.parametrize("sql", queries())
-def test_a_query_of_the_documentation_runs_and_finds_something(
-    synced: tuple[Database, LocalCloseApi, Changes], sql: str
-) -> None:
-    assert synced[0].query(sql)
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_view_brings_what_the_api_holds(synced: Synced, view: str) -> None:
+    database, api, _ = synced
+    expected = canonical(VIEWS[view](api))
+    assert expected
+    assert canonical(database.query(f"FROM {view}")) == expected
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_view_leaves_out_what_is_marked_as_deleted(synced: Synced, view: str) -> None:
+    database, api, changes = synced
+    # The lead that is deleted is there with its mark, as it is without the example's clearing up.
+    leads = MARKED.format(table="leads", id=changes.deleted_lead)
+    marked = MARKED.format(table="activities", id="acti_gone")
+    rows = database.query(f"BEGIN; {leads}; {marked}; FROM {view}")
+    assert canonical(rows) == canonical(VIEWS[view](api))
+
+
+def queries() -> dict[str, str]:
+    """Every query in docs/, by the paragraph before it."""
+    pages = [page.read_text() for page in sorted((PROJECT / "docs").glob("*.md"))]
+    blocks = [re.split(r"^```sql\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL) for page in pages]
+    return {
+        before.strip().split("\n\n")[-1].replace("\n", " "): sql
+        for parts in blocks
+        for before, sql in zip(parts[::2], parts[1::2], strict=False)
+    }
+
+
+def query(start: str) -> str:
+    """The query after the one paragraph that has these words."""
+    (found,) = [sql for words, sql in queries().items() if start in words]
+    return found
+
+
+def test_every_query_of_the_documentation_is_tested() -> None:
+    rest = [words for words in queries() if words not in QUERIES]
+    assert len(rest) == 3
+    assert all(query(words) for words in (NAMED_LEADS, NEWEST, VIEW_IN_USE))
+
+
+@pytest.mark.parametrize("words", QUERIES)
+def test_a_query_of_the_documentation_brings_what_the_api_holds(synced: Synced, words: str) -> None:
+    database, api, _ = synced
+    expected = canonical(QUERIES[words](api))
+    assert expected
+    assert canonical(database.query(queries()[words])) == expected
+
+
+def test_the_line_of_the_readme_leaves_out_activities_of_deleted_leads(synced: Synced) -> None:
+    database, api, changes = synced
+    (line,) = re.findall(r"`(SELECT \* FROM activities WHERE [^`]+)`", (PROJECT / "README.md").read_text())
+    found = [row["id"] for row in database.query(line)]
+    assert sorted(found) == sorted(set(database.ids("activities")) - changes.its_unlogged_activities)
+    assert set(found) <= ids(api, "activities")
+
+
+def test_the_view_of_custom_values_answers_the_query_of_the_documentation(synced: Synced) -> None:
+    database, api, changes = synced
+    rows = [row for row in custom_values_view(api) if (row["object_type"], row["field"]) == ("lead", "Budget")]
+    expected = [{"lead_id": row["lead_id"], "value": row["value"]} for row in rows]
+    assert {"lead_id": changes.edited_lead, "value": "0012"} in expected
+    assert canonical(database.query(query(VIEW_IN_USE))) == canonical(expected)
+
+
+def test_the_columns_that_the_documentation_names_are_there(synced: Synced) -> None:
+    database, _, _ = synced
+    rows = database.query(query("What the columns mean"))
+    names = {"lead": "leads", "activity": "activities", "custom_activity_type": "activities"}
+    wanted = {(table, row["key"]) for row in rows if (table := names.get(row["belongs_to"]))}
+    columns = database.query("SELECT table_name, column_name FROM information_schema.columns")
+    assert {table for table, _ in wanted} == {"leads", "activities"}
+    assert wanted <= {(row["table_name"], row["column_name"]) for row in columns}
+
+
+def test_the_view_of_named_leads_has_the_custom_values_under_their_names(synced: Synced) -> None:
+    database, api, changes = synced
+    database.query(value_of(database.query(query(NAMED_LEADS))))
+    found = {row["id"]: row for row in database.query("FROM named_leads")}
+    expected = named_leads(api)
+    assert found.keys() == {row["id"] for row in expected}
+    assert found[changes.edited_lead]["Budget"] == "0012"
+    assert {"Region", "region", "Name"}.isdisjoint(found[changes.edited_lead])
+    shown = [{name: found[row["id"]][name] for name in row} for row in expected]
+    assert canonical(shown) == canonical(expected)
+
+
+def test_the_newest_states_are_found_in_a_table_that_keeps_every_version(synced: Synced) -> None:
+    database, _, changes = synced
+    older = "SELECT * REPLACE ('Before' AS display_name, date_updated - INTERVAL 1 DAY AS date_updated) FROM main.leads"
+    gone = f"""SELECT * REPLACE (date_updated + INTERVAL 1 DAY AS date_updated, now()::TIMESTAMP AS _ab_cdc_deleted_at)
+        FROM main.leads WHERE id = '{changes.edited_lead}'"""  # noqa: S608 - an id of the local API
+    versions = f"CREATE TEMP TABLE leads AS FROM main.leads UNION ALL {older} UNION ALL {gone}"
+    rows = database.query(f"{versions}; {query(NEWEST)}")
+    assert sorted(row["id"] for row in rows) == sorted(set(database.ids("leads")) - {changes.edited_lead})
+    assert not [row for row in rows if row["display_name"] == "Before"]

@@ -1,0 +1,185 @@
+"""The streams in a database that PyAirbyte writes: what the checks of DuckDB and of Postgres have in common.
+
+PyAirbyte is large, so it has an environment of its own, build/pyairbyte; the checks run in the project's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.close_api.kinds import event_type
+from integration_tests.running import STREAMS
+from integration_tests.sql_truth import Row
+from integration_tests.truth import DAY, HOUR, clock_at, ids, now
+
+PROJECT = Path(__file__).resolve().parent.parent
+EXAMPLES = PROJECT / "examples"
+BIN = PROJECT / "build" / "pyairbyte" / "bin"
+# So many custom fields that there are some which accept several values.
+VOLUMES = Volumes(activities=420, leads=60, tasks=90, events=200, users=8, custom_fields=15)
+# Far from UTC: a query that takes the session's time for UTC brings other rows.
+TIME_ZONE = "America/Los_Angeles"
+# Event types of `Created` and `ImportUpdate`: none, and that of the whole import.
+UNLOGGED = (None, "import")
+# After a script that defines `run(sql)`, which returns the names of the columns and the rows.
+QUERY = """
+import datetime, decimal, json, sys
+
+def plain(value):
+    if isinstance(value, datetime.datetime):
+        return value.isoformat(timespec="milliseconds")
+    return float(value) if isinstance(value, decimal.Decimal) else str(value)
+
+names, rows = run(sys.stdin.read())
+print(json.dumps([dict(zip(names, row)) for row in rows], default=plain))
+"""
+
+
+class Database(ABC):
+    """A database that an example fills from the local API."""
+
+    example: str
+    views: str
+    # Defines `run(sql)` for QUERY.
+    run: str
+
+    def __init__(self, folder: Path, api: LocalCloseApi) -> None:
+        self._folder = folder
+        config = {"api_key": api.settings.api_key, "base_url": api.url}
+        (folder / "config.json").write_text(json.dumps(config))
+
+    @abstractmethod
+    def _address(self) -> list[str]:
+        """The words of the command line that say where the database is."""
+
+    def _environment(self) -> dict[str, str]:
+        # Offline: no look into Airbyte's registry. No usage statistics.
+        path = f"{BIN}:{os.environ['PATH']}"
+        return {**os.environ, "PATH": path, "AIRBYTE_OFFLINE_MODE": "1", "DO_NOT_TRACK": "1", "TZ": TIME_ZONE}
+
+    def sync(self) -> str:
+        """Run the example; what it prints."""
+        return self._python(str(EXAMPLES / self.example), "config.json", *self._address())
+
+    def make_views(self) -> None:
+        self.query((EXAMPLES / self.views).read_text())
+
+    def query(self, sql: str) -> list[Row]:
+        """The rows of the last of some statements, each by the names of its columns."""
+        rows: list[Row] = json.loads(self._python("-c", self.run + QUERY, *self._address(), sql=sql))
+        return rows
+
+    def ids(self, table: str) -> list[str]:
+        return [row["id"] for row in self.query(f"SELECT id FROM {table}")]  # noqa: S608 - a stream's name
+
+    def _python(self, *words: str, sql: str = "") -> str:
+        result = subprocess.run(
+            [str(BIN / "python"), *words],
+            cwd=self._folder,
+            input=sql,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=self._environment(),
+        )
+        assert result.returncode == 0, (result.stdout + result.stderr)[-4_000:]
+        return result.stdout
+
+
+def assert_same(database: Database, api: LocalCloseApi, besides: Iterable[str] = ()) -> None:
+    """Each table holds each record of its stream once, and nothing else but those `besides`."""
+    end = now()
+    for stream in STREAMS:
+        found = database.ids(stream)
+        assert len(found) == len(set(found)), stream
+        # A meeting ahead comes before its date if it was changed.
+        assert ids(api, stream, None, end) <= set(found), stream
+        assert set(found) - ids(api, stream) <= set(besides), stream
+
+
+def add_at_the_edges(api: LocalCloseApi) -> None:
+    """What lies hours beside the moments that the queries of docs/ name: in a wrong time zone, on their other side."""
+    store, present = api.store, now()
+    for hours in (-3, 3):
+        store.load_many("Call", 1, present - 30 * DAY + hours * HOUR)
+        (lead,) = store.load_many("lead", 1, present - 70 * DAY)
+        store.load_many("Call", 1, present - 60 * DAY + hours * HOUR, lead_id=lead)
+        (note,) = store.load_many("Note", 1, present - 20 * DAY)
+        with clock_at(api, present - 7 * DAY + hours * HOUR):
+            store.delete(note)
+    store.load_many("Call", 1, present - 3 * HOUR)
+    for days in (-1, 0, 1):
+        store.load_many("task", 1, present - 5 * DAY, date=str((present + days * DAY).date()), is_complete=False)
+
+
+@dataclass
+class Changes:
+    """What people did in Close between the two syncs, by the ids of what they did it to."""
+
+    deleted_lead: str
+    its_activities: set[str]
+    its_unlogged_activities: set[str]
+    merged_lead: str
+    edited_lead: str
+    edited_note: str
+    deleted_task: str
+    completed_task: str
+    new: dict[str, str]
+    new_field: str
+
+
+def change(api: LocalCloseApi) -> Changes:
+    """Something of every kind."""
+    store = api.store
+    created = [one.lead_id for one in store.collections["activity/created"].records.values() if one.lead_id]
+    # Its `Created` activity will stay in the table.
+    deleted = min(created)
+    merged, edited, destination = sorted(ids(api, "leads") - {deleted})[:3]
+    children = store.children_of(deleted)
+    activities = {child: store.objects[child] for child in children if child.startswith("acti_")}
+    logged = {child for child, record in activities.items() if event_type(record.kind, record.type) not in UNLOGGED}
+    to_delete, to_complete = sorted(task for task in ids(api, "tasks") if task not in children)[:2]
+    notes = [record for record in store.collections["activity/note"].records.values() if record.id not in children]
+    oldest_note = min(notes, key=lambda record: record.created).id
+    fields = [
+        store.add("custom_field.lead", name=name, type="text", accepts_multiple_values=False)["id"]
+        # One name twice, and one that is also the name of a column.
+        for name in ("Budget", "Region", "region", "Name")
+    ]
+    store.edit(oldest_note, note="Edited late")
+    # Texts that look like numbers: 0012, 0013 and so on.
+    values = {f"custom.{field}": f"00{number}" for number, field in enumerate(fields, 12)}
+    store.edit(edited, display_name="Renamed Ltd", **values)
+    store.merge(merged, destination)
+    store.delete(deleted)
+    store.delete(to_delete)
+    store.complete_task(to_complete)
+    new = {"leads": store.add("lead"), "users": store.add("user"), "tasks": store.add("task")}
+    new["activities"] = store.add("Note", lead_id=destination)
+    return Changes(
+        deleted_lead=deleted,
+        its_activities=logged,
+        its_unlogged_activities=activities.keys() - logged,
+        merged_lead=merged,
+        edited_lead=edited,
+        edited_note=oldest_note,
+        deleted_task=to_delete,
+        completed_task=to_complete,
+        new={"custom_fields": fields[0], **{stream: record["id"] for stream, record in new.items()}},
+        new_field=fields[0],
+    )
+
+
+def value_of(rows: list[Row]) -> Any:
+    """The one value of a query that brings one row of one column."""
+    (row,) = rows
+    (value,) = row.values()
+    return value

@@ -1,0 +1,412 @@
+"""The rows that the views of examples/ and the queries of docs/ must bring, from what the local API holds."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date, timedelta
+from typing import Any
+
+from integration_tests.close_api import LocalCloseApi
+from integration_tests.truth import DAY, moment, now
+
+Row = dict[str, Any]
+Truth = Callable[[LocalCloseApi], list[Row]]
+MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d+))?(?:\+00:00)?")
+CONTACTED = {"Call", "Email", "SMS", "WhatsAppMessage", "Meeting"}
+
+
+def canonical(rows: Iterable[Row]) -> list[str]:
+    """Rows in a form and an order that do not depend on the database: no dialects of numbers, moments and JSON."""
+    return sorted(json.dumps({name: _plain(row[name]) for name in sorted(row)}) for row in rows)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        if value.startswith("["):
+            return _plain(json.loads(value))
+        found = MOMENT.fullmatch(value)
+        return f"{found[1]}T{found[2]}.{(found[3] or '')[:3]:0<3}" if found else value
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return round(float(value), 6) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+def stamp(value: str | None) -> str | None:
+    """A moment of the API in UTC, as a database shows it."""
+    return None if value is None else moment(value).replace(tzinfo=None).isoformat(timespec="milliseconds")
+
+
+def day_of(value: str) -> date:
+    return moment(value).date()
+
+
+def cents(value: int | None) -> float | None:
+    return None if value is None else value / 100
+
+
+def total(values: Iterable[float | None]) -> float | None:
+    """A sum as SQL has it: of no values it is null."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def grouped(rows: Iterable[Row], *names: str) -> Iterator[tuple[Row, list[Row]]]:
+    """The groups of rows that have the same values of some columns, with these."""
+    groups: defaultdict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[tuple(row.get(name) for name in names)].append(row)
+    for key, members in groups.items():
+        yield dict(zip(names, key, strict=True)), members
+
+
+def leads(api: LocalCloseApi) -> list[Row]:
+    return _data(api, lambda kind: kind == "lead")
+
+
+def activities(api: LocalCloseApi) -> list[Row]:
+    """What the table has: all but threads, and but meetings ahead that nobody changed."""
+    end = now()
+    with api.store.lock:
+        found = [record.data() for record in api.store.collections["activity"].records.values()]
+    return [one for one in found if moment(one["date_created"]) < end]
+
+
+def tasks(api: LocalCloseApi) -> list[Row]:
+    return _data(api, lambda kind: kind == "task")
+
+
+def users(api: LocalCloseApi) -> dict[str, Row]:
+    return {one["id"]: one for one in _data(api, lambda kind: kind == "user")}
+
+
+def fields(api: LocalCloseApi) -> dict[str, Row]:
+    found: dict[str, Row] = {}
+    for name, collection in api.store.collections.items():
+        kind = name.removeprefix("custom_field/")
+        if kind != name:
+            found |= {one.id: one.data() | {"object_type": kind} for one in collection.records.values()}
+    return found
+
+
+def events(api: LocalCloseApi) -> list[Row]:
+    return [record.data() for record in api.store.events.visible.records.values()]
+
+
+def _data(api: LocalCloseApi, wanted: Callable[[str], bool]) -> list[Row]:
+    with api.store.lock:
+        return [record.data() for record in api.store.objects.values() if wanted(record.kind)]
+
+
+def nested(api: LocalCloseApi, name: str) -> Iterator[tuple[Row, Row]]:
+    """The leads and what stands in one of their lists."""
+    for lead in leads(api):
+        for one in lead[name]:
+            yield lead, one
+
+
+def values_of(one: Row) -> dict[str, Any]:
+    """The custom values of an object by the ids of their fields."""
+    return {
+        name.removeprefix("custom."): value
+        for name, value in one.items()
+        if name.startswith("custom.") and value is not None
+    }
+
+
+# The views of examples/views_duckdb.sql and examples/views_postgres.sql.
+
+
+def contacts_view(api: LocalCloseApi) -> list[Row]:
+    return [
+        {
+            "id": one["id"],
+            "lead_id": lead["id"],
+            "lead": lead["display_name"],
+            "name": one["display_name"],
+            "title": one["title"],
+            "email": one["emails"][0]["email"],
+            "phone": one["phones"][0]["phone"],
+            "date_created": stamp(one["date_created"]),
+            "date_updated": stamp(one["date_updated"]),
+        }
+        for lead, one in nested(api, "contacts")
+    ]
+
+
+def opportunities_view(api: LocalCloseApi) -> list[Row]:
+    return [
+        {
+            "id": one["id"],
+            "lead_id": lead["id"],
+            "lead": lead["display_name"],
+            "contact_id": one["contact_id"],
+            "contact": one["contact_name"],
+            "user_id": one["user_id"],
+            "owner": one["user_name"],
+            "pipeline": one["pipeline_name"],
+            "status": one["status_label"],
+            "status_type": one["status_type"],
+            "value": cents(one["value"]),
+            "currency": one["value_currency"],
+            "period": one["value_period"],
+            "confidence": one["confidence"],
+            "expected_value": cents(one["expected_value"]),
+            "date_won": one["date_won"],
+            "date_lost": stamp(one["date_lost"]),
+            "date_created": stamp(one["date_created"]),
+            "date_updated": stamp(one["date_updated"]),
+        }
+        for lead, one in nested(api, "opportunities")
+    ]
+
+
+def open_pipeline_view(api: LocalCloseApi) -> list[Row]:
+    still_open = [one for one in opportunities_view(api) if one["status_type"] == "active"]
+    return [
+        key
+        | {
+            "deals": len(deals),
+            "value": total(one["value"] for one in deals),
+            "expected_value": total(one["expected_value"] for one in deals),
+        }
+        for key, deals in grouped(still_open, "user_id", "owner", "pipeline", "status", "currency", "period")
+    ]
+
+
+def custom_values_view(api: LocalCloseApi) -> list[Row]:
+    objects = [("lead", lead["id"], lead) for lead in leads(api)]
+    objects += [("contact", lead["id"], one) for lead, one in nested(api, "contacts")]
+    objects += [("opportunity", lead["id"], one) for lead, one in nested(api, "opportunities")]
+    objects += [("activity", one["lead_id"], one) for one in activities(api)]
+    known = fields(api)
+    return [
+        {
+            "object_type": object_type,
+            "object_id": one["id"],
+            "lead_id": lead_id,
+            "field_id": field_id,
+            "field": known[field_id]["name"],
+            "type": known[field_id]["type"],
+            "value": _text(value, known[field_id], object_type),
+        }
+        for object_type, lead_id, one in objects
+        for field_id, value in values_of(one).items()
+    ]
+
+
+def _text(value: Any, field: Row, object_type: str) -> str:
+    if isinstance(value, list):
+        return json.dumps(value)
+    # Activities have columns of their own, which hold a number with nine decimal places.
+    if object_type == "activity" and field["type"] == "number":
+        return f"{value:.9f}".rstrip("0").rstrip(".")
+    return str(value)
+
+
+def activities_by_day_view(api: LocalCloseApi) -> list[Row]:
+    people = users(api)
+    rows = [one | {"day": str(day_of(one["activity_at"] or one["date_created"]))} for one in activities(api)]
+    return [
+        key
+        | {
+            "email": people[key["user_id"]]["email"] if key["user_id"] else None,
+            "calls": _count(done, "Call"),
+            "call_minutes": sum(one["duration"] for one in done if one["_type"] == "Call") / 60,
+            "emails_sent": _count(done, "Email", status={"sent"}),
+            "emails_received": _count(done, "Email", direction={"incoming"}),
+            "text_messages": _count(done, "SMS", status={"sent", "inbox"}) + _count(done, "WhatsAppMessage"),
+            "meetings": _count(done, "Meeting", status={"completed"}),
+            "notes": _count(done, "Note"),
+            "tasks_completed": _count(done, "TaskCompleted"),
+            "activities": len(done),
+        }
+        for key, done in grouped(rows, "day", "user_id")
+    ]
+
+
+def _count(rows: Iterable[Row], kind: str, **wanted: set[str]) -> int:
+    return sum(row["_type"] == kind and all(row[name] in values for name, values in wanted.items()) for row in rows)
+
+
+VIEWS: dict[str, Truth] = {
+    "contacts": contacts_view,
+    "opportunities": opportunities_view,
+    "open_pipeline": open_pipeline_view,
+    "custom_values": custom_values_view,
+    "activities_by_day": activities_by_day_view,
+}
+
+# The queries of docs/, by the sentence that stands before each.
+
+
+def _pipeline(api: LocalCloseApi) -> list[Row]:
+    rows = (one for one in opportunities_view(api) if one["status_type"] == "active")
+    return [
+        key | {"deals": len(deals), "value": total(one["value"] for one in deals)}
+        for key, deals in grouped(rows, "owner", "period", "currency")
+    ]
+
+
+def _won(api: LocalCloseApi) -> list[Row]:
+    won = (one for one in opportunities_view(api) if one["status_type"] == "won")
+    rows = [one | {"month": f"{one['date_won'][:7]}-01"} for one in won]
+    return [
+        key | {"deals": len(deals), "value": total(one["value"] for one in deals)}
+        for key, deals in grouped(rows, "month", "currency")
+    ]
+
+
+def _recent(api: LocalCloseApi) -> list[Row]:
+    people, end = users(api), now()
+    rows = [
+        one | {"who": people[one["user_id"]]["email"] if one["user_id"] else None}
+        for one in activities(api)
+        if one["_type"] in {"Call", "Email", "Meeting"} and end - 30 * DAY <= moment(one["activity_at"]) < end
+    ]
+    return [
+        key | {"number": len(done), "hours": None if (sums := total(map(_duration, done))) is None else sums / 3600}
+        for key, done in grouped(rows, "who", "_type")
+    ]
+
+
+def _duration(activity: Row) -> float | None:
+    duration: float | None = activity.get("duration")
+    return duration
+
+
+def _silent(api: LocalCloseApi) -> list[Row]:
+    last: dict[str, str] = {}
+    for one in activities(api):
+        if one["_type"] in CONTACTED:
+            last[one["lead_id"]] = max(last.get(one["lead_id"], ""), one["activity_at"])
+    rows = [
+        {
+            "id": lead["id"],
+            "display_name": lead["display_name"],
+            "status_label": lead["status_label"],
+            "last_contact": stamp(last.get(lead["id"])),
+        }
+        for lead in leads(api)
+    ]
+    oldest = (now() - 60 * DAY).replace(tzinfo=None).isoformat()
+    return [row for row in rows if row["last_contact"] is None or row["last_contact"] < oldest]
+
+
+def _overdue(api: LocalCloseApi) -> list[Row]:
+    today = str(now().date())
+    rows = [one for one in tasks(api) if not one["is_complete"] and one["date"] and one["date"][:10] < today]
+    return [
+        key | {"overdue": len(late), "oldest": min(one["date"][:10] for one in late)}
+        for key, late in grouped(rows, "assigned_to_name")
+    ]
+
+
+def _contacts(api: LocalCloseApi) -> list[Row]:
+    return [
+        {"lead": one["lead"], "contact": one["name"], "title": one["title"], "email": one["email"]}
+        for one in contacts_view(api)
+    ]
+
+
+def _lead_values(api: LocalCloseApi) -> Iterator[Row]:
+    known = fields(api)
+    for lead in leads(api):
+        for field_id, value in values_of(lead).items():
+            field = known[field_id]
+            yield {"lead": lead["display_name"], "field": field["name"], "type": field["type"], "value": value}
+
+
+def _values_as_json(api: LocalCloseApi) -> list[Row]:
+    return [
+        row | {"value": json.dumps(row["value"], ensure_ascii=False, separators=(",", ":"))}
+        for row in _lead_values(api)
+    ]
+
+
+def _budget(api: LocalCloseApi) -> list[Row]:
+    return [{"lead": row["lead"], "value": row["value"]} for row in _lead_values(api) if row["field"] == "Budget"]
+
+
+def _moves(api: LocalCloseApi) -> list[Row]:
+    rows = [one for one in activities(api) if one["_type"] == "LeadStatusChange"]
+    return [key | {"times": len(moves)} for key, moves in grouped(rows, "old_status_label", "new_status_label")]
+
+
+def _types(api: LocalCloseApi) -> list[Row]:
+    return [key | {"number": len(rows)} for key, rows in grouped(activities(api), "_type")]
+
+
+def _sources(api: LocalCloseApi) -> list[Row]:
+    rows = [one | {"month": f"{one['date_created'][:7]}-01"} for one in activities(api) if one["_type"] == "Created"]
+    return [key | {"leads": len(made)} for key, made in grouped(rows, "month", "source")]
+
+
+def _deleted(api: LocalCloseApi) -> list[Row]:
+    people, week = users(api), now() - timedelta(days=7)
+    return [
+        {
+            "object_type": one["object_type"],
+            "object_id": one["object_id"],
+            "date_updated": stamp(one["date_updated"]),
+            "email": people[one["user_id"]]["email"] if one["user_id"] else None,
+            "name": (one["previous_data"] or {}).get("display_name"),
+        }
+        for one in events(api)
+        if one["action"] == "deleted" and moment(one["date_updated"]) >= week
+    ]
+
+
+def _columns(api: LocalCloseApi) -> list[Row]:
+    rows = []
+    for field_id, field in fields(api).items():
+        places = field["associations"] if field["object_type"] == "shared" else [field]
+        for place in places:
+            in_columns = place["object_type"] in {"lead", "activity", "custom_activity_type"}
+            rows.append(
+                {
+                    "belongs_to": place["object_type"],
+                    "name": field["name"],
+                    "key": f"custom_{field_id}".lower() if in_columns else f"custom.{field_id}",
+                    "type": field["type"],
+                    "is_list": field["accepts_multiple_values"],
+                    "activity_type": place.get("custom_activity_type_id"),
+                    "custom_object_type": place.get("custom_object_type_id"),
+                }
+            )
+    return rows
+
+
+def named_leads(api: LocalCloseApi) -> list[Row]:
+    """Leads with their custom values by the names that the view gives the columns."""
+    names = {
+        field_id: field["name"]
+        for field_id, field in fields(api).items()
+        if "lead" in {field["object_type"], *(place["object_type"] for place in field.get("associations", ()))}
+    }
+    taken = Counter(name.lower() for name in names.values()) + Counter({"name": 1})  # `name` is a column of leads
+    labels = {field_id: f"{name} {field_id}" if taken[name.lower()] > 1 else name for field_id, name in names.items()}
+    return [
+        {"id": lead["id"]} | {labels[field_id]: value for field_id, value in values_of(lead).items()}
+        for lead in leads(api)
+    ]
+
+
+QUERIES: dict[str, Truth] = {
+    "The pipeline: open opportunities by owner.": _pipeline,
+    "What was won, by month.": _won,
+    "Calls, emails and meetings of the last 30 days, by user.": _recent,
+    "Leads nobody has spoken to for 60 days.": _silent,
+    "Open tasks whose day has passed, by assignee.": _overdue,
+    "Contacts with their first email address.": _contacts,
+    "Custom values of leads, with the kind of field.": _values_as_json,
+    "How leads moved between statuses.": _moves,
+    "How many activities there are of each type.": _types,
+    "How new leads came in, by month.": _sources,
+    "What was deleted in the last week, and by whom.": _deleted,
+    "What the columns mean, and where they stand.": _columns,
+    "Values of leads under their present names.": _values_as_json,
+    "One field of leads by its name.": _budget,
+}
