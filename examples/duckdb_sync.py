@@ -8,11 +8,18 @@ python duckdb_sync.py config.json close.duckdb
 from __future__ import annotations
 
 import json
+import os
 import sys
+import warnings
 from pathlib import Path
 
-import airbyte
-from airbyte.caches import CacheBase, DuckDBCache
+# The connector is installed here: PyAirbyte need not look it up in Airbyte's registry, which takes a network.
+os.environ.setdefault("AIRBYTE_OFFLINE_MODE", "1")
+# Google's libraries, which PyAirbyte brings along, tell at every start how long they support this Python.
+warnings.filterwarnings("ignore", "You are using a Python version", FutureWarning)
+
+import airbyte  # noqa: E402 - it reads both when it is imported
+from airbyte.caches import CacheBase, DuckDBCache  # noqa: E402 - as above
 
 DELETED_AT = "_ab_cdc_deleted_at"
 

@@ -12,9 +12,9 @@ import sys
 from functools import partial
 from urllib.parse import quote
 
+import duckdb_sync
 import pandas as pd
 from airbyte.caches import PostgresCache
-from duckdb_sync import main
 
 # PyAirbyte has pandas read what goes into Postgres. Left to guess, pandas makes numbers of texts: a phone number
 # "+12025550160" would become "12025550160.0".
@@ -22,7 +22,7 @@ pd.read_json = partial(pd.read_json, dtype=False, convert_dates=False, precise_f
 
 if __name__ == "__main__":
     host, port, database, user = sys.argv[2:]
-    main(
+    duckdb_sync.main(
         PostgresCache(
             host=host,
             port=int(port),

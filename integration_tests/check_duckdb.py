@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -202,3 +203,29 @@ def test_the_newest_states_are_found_in_a_table_that_keeps_every_version(synced:
     rows = database.query(f"{versions}; {query(NEWEST)}")
     assert sorted(row["id"] for row in rows) == sorted(set(database.ids("leads")) - {changes.edited_lead})
     assert not [row for row in rows if row["display_name"] == "Before"]
+
+
+BY_MANIFEST = """
+import os, sys, warnings
+os.environ |= {"AIRBYTE_OFFLINE_MODE": "1", "AIRBYTE_ENABLE_UNSAFE_CODE": "true"}
+warnings.simplefilter("ignore")
+import airbyte, json, yaml
+from airbyte.caches import DuckDBCache
+
+config, manifest = (yaml.safe_load(open(path)) for path in sys.argv[1:3])
+source = airbyte.get_source("source-close", source_manifest=manifest, config=config, streams="*")
+source.check()
+result = source.read(cache=DuckDBCache(db_path="by_manifest.duckdb"))
+print(json.dumps({name: len(table) for name, table in result.streams.items()}))
+"""
+
+
+def test_pyairbyte_runs_the_manifest_itself(synced: Synced) -> None:
+    database, api, _ = synced
+    end = now()
+    printed = database.python("-c", BY_MANIFEST, "config.json", str(PROJECT / "manifest.yaml"))
+    found = json.loads(printed.splitlines()[-1])
+    assert {name: found[name] for name in ("leads", "tasks", "users")} == {
+        name: len(ids(api, name, None, end)) for name in ("leads", "tasks", "users")
+    }
+    assert found.keys() == set(STREAMS)

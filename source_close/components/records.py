@@ -50,7 +50,7 @@ class WindowRecordFilter(RecordFilter):
 class ColumnTypeTransformation(RecordTransformation):
     """Gives each column of ``types`` values of one type, which tables need; ``AddFields`` takes longer.
 
-    ``json`` is any value as JSON text, null where it is absent; ``text`` leaves text as it is; ``boolean`` takes 0 and 1.
+    ``json`` is any value as JSON text, null if absent; ``text`` leaves text as it is; ``boolean`` takes 0 and 1.
     """
 
     types: Mapping[str, str]
