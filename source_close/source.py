@@ -16,7 +16,6 @@ from source_close.sync import Sync
 
 LOG_POSITION = "event_log_position"
 READ_FAILURE = "Concurrent read failure"  # how the CDK ends a read some of whose streams have failed
-_PATIENCE_SECONDS = 20  # a person waits for a check and for a discover
 
 
 def load_manifest() -> dict[str, Any]:
@@ -88,7 +87,9 @@ class SourceClose(ConcurrentDeclarativeSource):
         following = [one["name"] for one in manifest["definitions"].values() if "changes" in one.get("retriever", {})]
         self._positions = LogPositions(following, state, are_followed=self._given.get("capture_changes") is not False)
         if config is not None:
-            defaults = {"custom_field_columns": False} if catalog else {"retry_seconds": _PATIENCE_SECONDS}
+            defaults = (
+                {"custom_field_columns": False} if catalog else {"retry_seconds": 20}
+            )  # a person waits for a check
             self._given = {**defaults, **config, "event_log_positions": self._positions.to_follow}
             self._given |= {"sync_id": uuid4().hex, "end": format_moment(utc_now())}
         super().__init__(catalog, self._given or None, state, source_config=manifest)

@@ -27,9 +27,7 @@ _LIMIT = re.compile(r"\b_limit=(\d\d?|100)\b")  # of lists by pages; some that a
 
 
 class UnreadableAnswerError(requests.RequestException):
-    """An answer that is cut short, no JSON, a success without records or ids, or a repetition; and what to do."""
-
-    action = ResponseAction.RETRY
+    """An answer that is cut short, no JSON, or a success without records or ids."""
 
 
 class CloseApiError(AirbyteTracedException):
@@ -80,12 +78,12 @@ class CloseErrorHandler(DefaultErrorHandler):
                 body, pattern = answer_of(answer), self.passes_on.get(str(status))
                 if status in _SUCCESS or (pattern is not None and re.search(pattern, answer.text, _ANY_CASE)):
                     self._sync.failing_since.pop(key, None)
-                    self._check_progress(answer.url, body)
+                    self._check_progress(answer, body, what)
                     return ErrorResolution(ResponseAction.SUCCESS)
                 found = super().interpret_response(answer)
             except UnreadableAnswerError as unreadable:
                 answer = unreadable
-                found = ErrorResolution(unreadable.action, FailureType.transient_error, self.unreadable_answer_message)
+                found = ErrorResolution(ResponseAction.RETRY, error_message=self.unreadable_answer_message)
         is_final = found.response_action == ResponseAction.FAIL  # what is worth a retry passes by
         failure_type = found.failure_type or FailureType.system_error if is_final else FailureType.transient_error
         if found.response_action == ResponseAction.RATE_LIMITED and (told := seconds_told(answer)) > self._patience:
@@ -98,24 +96,24 @@ class CloseErrorHandler(DefaultErrorHandler):
             raise error
         return ErrorResolution(ResponseAction.RETRY, failure_type, error.message)
 
-    def _check_progress(self, url: str, body: Mapping[str, Any]) -> None:
-        """Raise ``UnreadableAnswerError`` when pages that should lead on bring what this thread has just read."""
+    def _check_progress(self, answer: requests.Response, body: Mapping[str, Any], what: str) -> None:
+        """Raise ``CloseApiError`` when pages that should lead on bring what this thread has just read."""
         # By cursor they may go in circles, so any page of the read counts; by offset, stepping back, only the last.
         known, repetitions = vars(self._sync.sending).pop("pages", (frozenset[int](), 0))
         cursor, rows = body.get("cursor_next") or body.get("cursor"), body.get("data") or []
+        if cursor and "cursor" not in f"{answer.url} {getattr(answer.request, 'body', None)!r}":
+            known, repetitions = frozenset(), 0  # a read begins, perhaps where one ended early
         if (cursor or body.get("has_more")) and "count" not in body:
-            page = hash((self.name, _PAGE.sub("", url or ""), *(row["id"] for row in rows)))
+            page = hash((self.name, _PAGE.sub("", answer.url or ""), *(row["id"] for row in rows)))
             repetitions = repetitions + 1 if page in known else 0
             self._sync.sending.pages = (known if cursor else frozenset()) | {page}, repetitions
             if repetitions > _MOST_REPETITIONS:
-                error = UnreadableAnswerError(f"the list repeats itself, {len(rows)} records and more to follow")
-                error.action = ResponseAction.FAIL
-                raise error
+                problem = f"{what}: the list repeats itself, {len(rows)} records and more to follow."
+                raise CloseApiError(self.name, f"{problem} {self.unreadable_answer_message}")
 
 
-def answer_of(response: requests.Response | None) -> dict[str, Any]:
+def answer_of(response: Any) -> dict[str, Any]:
     """The JSON object in an answer, parsed once, of errors but a 400 empty; may raise ``UnreadableAnswerError``."""
-    assert response is not None  # noqa: S101 - the error handler ignores no answer
     found: dict[str, Any] | None = getattr(response, _ANSWER, None)
     if found is None:
         body, status = response.content or b"", response.status_code

@@ -62,11 +62,7 @@ class ColumnTypeTransformation(RecordTransformation):
             if kind == "boolean":
                 record |= {name: bool(value)} if value is not None else {}
             elif kind == "json" or not isinstance(value, str | None):
-                record[name] = None if value is None else _json_text(value)
-
-
-def _json_text(value: Any) -> str:
-    try:
-        return orjson.dumps(value).decode()
-    except orjson.JSONEncodeError:  # nested deeper than it writes
-        return json.dumps(value)
+                try:
+                    record[name] = None if value is None else orjson.dumps(value).decode()
+                except orjson.JSONEncodeError:  # nested deeper than it writes
+                    record[name] = json.dumps(value)
