@@ -56,7 +56,7 @@ def test_a_later_sync_killed_at_any_moment_loses_nothing(warehouse: Warehouse) -
     warehouse.assert_is_current(besides=unlogged(warehouse))
     moved_on = 0
     # The positions move among the last lines.
-    for kill_after in (*range(12, lines - 8, max(lines // 10, 1)), *range(lines - 8, lines, 2)):
+    for kill_after in (*range(12, lines - 8, max(lines // 8, 1)), *range(lines - 8, lines, 2)):
         warehouse.tables, warehouse.states = deepcopy(tables), dict(states)
         positions = {stream: warehouse.position(stream) for stream in FOLLOWING}
         warehouse.sync(kill_after=kill_after)
@@ -73,7 +73,7 @@ def test_a_later_sync_killed_at_any_moment_loses_nothing(warehouse: Warehouse) -
 def test_a_first_sync_killed_at_any_moment_learns_what_was_deleted_meanwhile(warehouse: Warehouse) -> None:
     store, clock = warehouse.api.store, warehouse.clock
     lines = len(warehouse.sync().messages)
-    for kill_after in range(10, lines, lines // 12):
+    for kill_after in range(10, lines, lines // 9):
         warehouse.tables, warehouse.states = {}, {}
         clock.advance(hours=1)
         began = clock()

@@ -42,7 +42,7 @@ def test_it_ends_soon(
             process.kill()
 
 
-@pytest.mark.parametrize("seconds", [0.2, 0.9, 1.5, 2.1])
+@pytest.mark.parametrize("seconds", [0.9, 1.6])
 def test_it_ends_at_once_when_it_is_interrupted_early(
     seconds: float, make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
 ) -> None:
@@ -60,7 +60,7 @@ def test_it_ends_at_once_when_it_is_interrupted_early(
             process.kill()
 
 
-@pytest.mark.parametrize("command", ["spec", "check", "discover", "read"])
+@pytest.mark.parametrize("command", ["spec", "read"])
 @pytest.mark.parametrize("output", ["nobody reads", "disk full"])
 def test_it_ends_when_it_can_not_print(
     command: str, output: str, make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
@@ -83,7 +83,7 @@ def test_it_ends_when_it_can_not_print(
     assert (b"Broken pipe" if output == "nobody reads" else b"No space left on device") in errors
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-16"])
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
 def test_the_output_is_utf_8_whatever_the_terminal_wants(
     encoding: str, make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
 ) -> None:

@@ -87,9 +87,7 @@ class SourceClose(ConcurrentDeclarativeSource):
         following = [one["name"] for one in manifest["definitions"].values() if "changes" in one.get("retriever", {})]
         self._positions = LogPositions(following, state, are_followed=self._given.get("capture_changes") is not False)
         if config is not None:
-            defaults = (
-                {"custom_field_columns": False} if catalog else {"retry_seconds": 20}
-            )  # a person waits for a check
+            defaults = {"custom_field_columns": False} if catalog else {"retry_seconds": 20}  # a person waits
             self._given = {**defaults, **config, "event_log_positions": self._positions.to_follow}
             self._given |= {"sync_id": uuid4().hex, "end": format_moment(utc_now())}
         super().__init__(catalog, self._given or None, state, source_config=manifest)
