@@ -13,8 +13,8 @@ PYTHON ?=
 CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python python3.13 python3.12 python3.11 python3.10)
 SUITABLE := import sys; raise SystemExit(not (3, 10) <= sys.version_info[:2] < (3, 14))
 
-# Processes for pytest: three keep two cores busy, since some tests wait; JOBS=0 runs it in one process.
-JOBS ?= 3
+# Processes for pytest: two cores are what the suite is made for; JOBS=0 runs it in one process.
+JOBS ?= 2
 # More words for pytest: make unit ARGS="-k state"
 ARGS ?=
 # A real account's config for demo and probe: make demo CONFIG=secrets/config.json

@@ -103,5 +103,5 @@ def read_fields(stream: DeclarativeStream, kinds: Collection[str], problem: str,
         first = next(iter(errors.values()))
         if KEY_REFUSED in Sync.of(config).ended:
             raise first
-        LOGGER.warning(f"{problem} %s", ", ".join(errors), first)  # a constant with a placeholder
+        LOGGER.warning("%s %s", problem % ", ".join(errors), first)
     return [dict(record.data) for kind, one in read.items() if kind not in errors for record in one.result()]
