@@ -110,6 +110,19 @@ class TestAListOfOneTypeThatIsNotThere:
         assert result.status("leads") == "COMPLETE"
 
 
+def test_a_connection_that_breaks_while_leads_are_halved_is_named_as_such(make_api: MakeApi, tmp_path: Path) -> None:
+    """Not by the end of the list that was the reason to read by fewer leads."""
+    api = make_api(Volumes(leads=30, users=1))
+    api.settings.max_skip |= {"activity": 100}
+    at = (now() - 5 * DAY).replace(microsecond=0)
+    for lead in ids(api, "leads"):
+        api.store.load_many("Note", 12, at, lead_id=lead)
+    api.faults.add(Fault("reset", "/activity/note/", when=lambda query: query.get("lead_id__in", "").count(",") == 14))
+    message = failures(connector(api, tmp_path).read(["activities"]))["activities"]
+    assert "GET /api/v1/activity/note/ failed: " in message
+    assert "reset by peer" in message
+
+
 NESTED = b'{"in":[' * 150 + b'"the end"' + b"]}" * 150
 VALUES: list[Any] = [None, [1], "text", 7]
 NO_TEXTS: list[Any] = [None, [1], 7, {}, "", True]

@@ -127,13 +127,13 @@ class OffsetListRetriever(WindowRetriever):
 
     def _of_leads(self, window: Window, part: Mapping[str, Any], ids: Sequence[str]) -> Iterator[list[Row]]:
         parameters = {**part.get("parameters", {}), self.lead_parameter: ",".join(ids)}
-        try:
+        with suppress(ListEndsEarlyError):
             yield from self._new_rows(window, {**part, "parameters": parameters}, set())
-        except ListEndsEarlyError:
-            if len(ids) == 1:
-                raise self._out_of_reach(format_moment(window.start)) from None
-            for half in (ids[: len(ids) // 2], ids[len(ids) // 2 :]):
-                yield from self._of_leads(window, part, half)
+            return
+        if len(ids) == 1:
+            raise self._out_of_reach(format_moment(window.start))
+        for half in (ids[: len(ids) // 2], ids[len(ids) // 2 :]):
+            yield from self._of_leads(window, part, half)
 
     def _new_rows(self, window: Window, part: Mapping[str, Any], leads_met: set[str | None]) -> Iterator[list[Row]]:
         for rows in self._pages(Window(window.start, window.end), part):
