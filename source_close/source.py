@@ -44,7 +44,7 @@ class LogPositions:
     """
 
     def __init__(self, streams: Collection[str], state: Iterable[Any], *, are_followed: bool) -> None:
-        states = {one.stream.stream_descriptor.name: vars(one.stream.stream_state) for one in state if one.stream}
+        states = {one.stream.stream_descriptor.name: vars(one.stream.stream_state) for one in state}
         self._streams, self._complete, self._are_followed = streams, set[str](), are_followed
         self._saved = {name: states[name].get(LOG_POSITION) for name in streams if name in states}
         self._without_position = {name for name in streams if are_followed and not self._saved.get(name)}

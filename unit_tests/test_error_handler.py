@@ -27,8 +27,8 @@ PATIENCE = 60
 WAITS = [2.2, 3.4, 5.8, 10.6, 20.2, 39.4]
 TRIES = 7
 TABLE: list[tuple[list[int], str, str, str]] = [
-    ([400], "FAIL", "system_error", "Close did not understand the request."),
     (list(range(300, 309)), "FAIL", "config_error", "Close is not where the request went"),
+    ([400], "FAIL", "system_error", "Close did not understand the request."),
     ([401], "FAIL", "config_error", "Close does not accept the API key"),
     ([402], "FAIL", "config_error", "The organization's Close plan does not include this."),
     ([403], "FAIL", "config_error", "has no permission to read this."),
