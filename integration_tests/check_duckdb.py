@@ -15,9 +15,8 @@ from integration_tests.pyairbyte import (
     VOLUMES,
     Changes,
     Database,
-    add_at_the_edges,
     assert_same,
-    change,
+    sync_twice,
     value_of,
 )
 from integration_tests.running import STREAMS
@@ -58,17 +57,7 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Synced]:
     """A database after two syncs with changes in between; the views are made after the first."""
     with LocalCloseApi(VOLUMES, start=now() - 300 * DAY) as api:
         database = DuckDB(tmp_path_factory.mktemp("duckdb"), api)
-        add_at_the_edges(api)
-        printed = database.sync()
-        assert_same(database, api)
-        for stream in STREAMS:
-            assert re.search(rf"^{stream} +{len(database.ids(stream))}$", printed, re.MULTILINE), printed
-        database.make_views()
-        changes = change(api)
-        # As if a record had come twice in one read.
-        database.query(f"INSERT INTO leads {TWICE} WHERE id = '{changes.edited_lead}'")
-        database.sync()
-        yield database, api, changes
+        yield database, api, sync_twice(database, api, TWICE)
 
 
 def test_the_second_sync_brings_what_changed_and_removes_what_was_deleted(synced: Synced) -> None:

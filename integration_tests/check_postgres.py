@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,12 +14,10 @@ from integration_tests.pyairbyte import (
     VOLUMES,
     Changes,
     Database,
-    add_at_the_edges,
     assert_same,
-    change,
+    sync_twice,
     value_of,
 )
-from integration_tests.running import STREAMS
 from integration_tests.sql_truth import VIEWS, activities, canonical, tasks
 from integration_tests.truth import DAY, now
 
@@ -68,17 +65,7 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Synced]:
     try:
         with postgres() as server, LocalCloseApi(VOLUMES, start=now() - 300 * DAY) as api:
             database = Postgres(tmp_path_factory.mktemp("postgres"), api, server)
-            add_at_the_edges(api)
-            printed = database.sync()
-            assert_same(database, api)
-            for stream in STREAMS:
-                assert re.search(rf"^{stream} +{len(database.ids(stream))}$", printed, re.MULTILINE), printed
-            database.make_views()
-            changes = change(api)
-            # As if a record had come twice in one read.
-            database.query(f"INSERT INTO leads {TWICE} WHERE id = '{changes.edited_lead}'")
-            database.sync()
-            yield database, api, changes
+            yield database, api, sync_twice(database, api, TWICE)
     except NoPostgresError as error:
         pytest.fail(str(error), pytrace=False)
 

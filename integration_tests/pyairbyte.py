@@ -182,6 +182,23 @@ def change(api: LocalCloseApi) -> Changes:
     )
 
 
+def sync_twice(database: Database, api: LocalCloseApi, twice: str) -> Changes:
+    """Two syncs with changes in between; the views are made after the first.
+
+    `twice` selects the leads as if they had come a second time in one read.
+    """
+    add_at_the_edges(api)
+    printed = database.sync()
+    assert_same(database, api)
+    for stream in STREAMS:
+        assert re.search(rf"^{stream} +{len(database.ids(stream))}$", printed, re.MULTILINE), printed
+    database.make_views()
+    changes = change(api)
+    database.query(f"INSERT INTO leads {twice} WHERE id = '{changes.edited_lead}'")
+    database.sync()
+    return changes
+
+
 def value_of(rows: list[Row]) -> Any:
     """The one value of a query that brings one row of one column."""
     (row,) = rows
