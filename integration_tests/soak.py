@@ -257,7 +257,7 @@ class Run:
             "clock": self.folder / "clock",
             "skew": skew,
             "page_sizes": {100: rng.choice((4, 9, 25, 100)), 50: rng.choice((5, 50)), 200: rng.choice((4, 20, 200))},
-            "rows_a_chain": switches.search_max_rows,
+            "rows_per_chain": switches.search_max_rows,
         }
         self.config = {
             "start_date": self.start.isoformat(),

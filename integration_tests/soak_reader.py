@@ -60,7 +60,7 @@ class Reading:
     clock: Path
     skew: float
     page_sizes: dict[int, int]
-    rows_a_chain: int
+    rows_per_chain: int
 
 
 def read(reading: Reading, output: Connection) -> None:
@@ -100,7 +100,7 @@ def _adapt(reading: Reading) -> None:
             return datetime.now(tz) + skew
 
     vars(sync)["datetime"] = SkewedDatetime
-    sizes: dict[str, Any] = {"rows_a_chain": {10_000: reading.rows_a_chain}, "page_size": reading.page_sizes}
+    sizes: dict[str, Any] = {"rows_per_chain": {10_000: reading.rows_per_chain}, "page_size": reading.page_sizes}
     sized = _with_sizes(load_manifest(), sizes)
     source.load_manifest = lambda: sized
 

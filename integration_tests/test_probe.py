@@ -45,7 +45,7 @@ def findings(**switches: Any) -> dict[str, tuple[str, str]]:
     with LocalCloseApi(VOLUMES, settings=Settings(**switches), start=now() - 200 * DAY) as api:
         meeting = next(iter(api.store.collections["activity/meeting"].records))
         api.store.reschedule_meeting(meeting, now() + DAY)
-        account = Account({"api_key": "api_local", "base_url": api.url}, rows_a_chain=ROWS_A_CHAIN)
+        account = Account({"api_key": "api_local", "base_url": api.url}, rows_per_chain=ROWS_A_CHAIN)
         found = {question.text: (finding.saw, finding.copes) for question, finding in ask_all(account)}
         assert {entry.method for entry in api.requests if entry.path != "/data/search/"} <= {"GET", "POST"}
         posts = [entry for entry in api.requests if entry.method == "POST" and entry.path != "/data/search/"]

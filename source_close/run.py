@@ -33,7 +33,7 @@ class CloseEntrypoint(AirbyteEntrypoint):
         lines = bytearray()
         try:
             for message in super().read(*args):
-                line = line_of(message.record) if message.record is not None else None
+                line = record_line(message.record) if message.record is not None else None
                 if line is None or len(lines) > _BYTES_AT_ONCE or PRINT_BUFFER.buffer.tell():
                     self._write(lines)
                 lines += line or b""
@@ -62,7 +62,7 @@ def hide(config: Any) -> None:
         add_to_secrets(base64.b64encode(f"{key}:".encode()).decode().rstrip("="))
 
 
-def line_of(record: AirbyteRecordMessage) -> bytes | None:
+def record_line(record: AirbyteRecordMessage) -> bytes | None:
     """A record as a line of the protocol, without null columns as ever; None if it is nested too deep for orjson."""
     data = {name: value for name, value in record.data.items() if value is not None}
     message = {"type": "RECORD", "record": {"stream": record.stream, "data": data, "emitted_at": record.emitted_at}}

@@ -25,7 +25,7 @@ def load_manifest() -> dict[str, Any]:
     return dict(yaml.load(next(filter(Path.is_file, paths)).read_bytes(), loader))  # noqa: S506 - both are safe loaders
 
 
-def states_of(state: Iterable[Any], catalog: Any) -> list[models.AirbyteStateMessage]:
+def stream_states(state: Iterable[Any], catalog: Any) -> list[models.AirbyteStateMessage]:
     """The states of single streams, in whichever form they come; none of those that ``catalog`` wants whole."""
     streams = catalog.streams if catalog else ()
     whole = {one.stream.name for one in streams if one.sync_mode == models.SyncMode.full_refresh}
@@ -83,7 +83,7 @@ class SourceClose(ConcurrentDeclarativeSource):
 
     def __init__(self, catalog: Any = None, config: Mapping[str, Any] | None = None, state: Any = None) -> None:
         manifest, self._given, self._catalog = load_manifest(), dict(config or {}), catalog
-        state = states_of(state or [], catalog)
+        state = stream_states(state or [], catalog)
         following = [one["name"] for one in manifest["definitions"].values() if "changes" in one.get("retriever", {})]
         self._positions = LogPositions(following, state, are_followed=self._given.get("capture_changes") is not False)
         if config is not None:

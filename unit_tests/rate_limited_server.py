@@ -94,7 +94,7 @@ def simulate(
             schedule(latency / 2, "return", server.answer(clock.now))
         else:
             assert answer is not None
-            limiter.answered("GET /activity/", answer)
+            limiter.record_response("GET /activity/", answer)
             answers += 1
             if answer.status_code != 200:
                 refused += 1

@@ -24,7 +24,12 @@ def authenticator() -> PacedAuthenticator:
     """One of a stream that waits five minutes at the most."""
     config = {"api_key": KEY, "sync_id": "one"}
     return PacedAuthenticator(
-        username="{{ config['api_key'] }}", password="", config=config, parameters={}, name="users", turn_seconds=300
+        username="{{ config['api_key'] }}",
+        password="",
+        config=config,
+        parameters={},
+        name="users",
+        max_wait_seconds=300,
     )
 
 
@@ -33,7 +38,7 @@ def sync(clock: Clock) -> Sync:
     """A sync of which two requests are left in the next forty seconds."""
     sync = Sync.of({"sync_id": "one"})
     sync.limiter.reserve(GROUP)
-    sync.limiter.answered(GROUP, response(ratelimit="limit=20, remaining=2, reset=40"))
+    sync.limiter.record_response(GROUP, response(ratelimit="limit=20, remaining=2, reset=40"))
     return sync
 
 
@@ -82,7 +87,7 @@ def test_what_is_not_worth_sending_ends_even_while_it_waits(
 
 
 def test_a_wait_beyond_the_ceiling_is_not_begun(authenticator: PacedAuthenticator, sync: Sync, clock: Clock) -> None:
-    sync.limiter.answered(GROUP, response(429, retry_after="301"))
+    sync.limiter.record_response(GROUP, response(429, retry_after="301"))
     with pytest.raises(
         CloseApiError, match=r"^Stream users: GET /api/v1/user/ is at its rate limit for 301 s more, after"
     ):
@@ -93,7 +98,7 @@ def test_a_wait_beyond_the_ceiling_is_not_begun(authenticator: PacedAuthenticato
 def test_a_long_wait_is_told_of_every_half_minute(
     authenticator: PacedAuthenticator, sync: Sync, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sync.limiter.answered(GROUP, response(429, retry_after="95"))
+    sync.limiter.record_response(GROUP, response(429, retry_after="95"))
     with caplog.at_level(logging.INFO):
         authenticator(request())
     assert caplog.messages == [

@@ -30,7 +30,7 @@ from airbyte_cdk.models import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from source_close.run import CloseEntrypoint, line_of
+from source_close.run import CloseEntrypoint, record_line
 from source_close.source import SourceClose
 from unit_tests.syncs import KEY
 
@@ -133,7 +133,7 @@ def test_what_is_printed_between_records_stays_between_them(monkeypatch: pytest.
 def test_a_record_is_written_as_the_cdk_writes_it(data: dict[str, Any]) -> None:
     message = AirbyteRecordMessage(stream="leads", data=data, emitted_at=1735689600123)
     as_ever = AirbyteEntrypoint.airbyte_message_to_string(AirbyteMessage(type=Type.RECORD, record=message))
-    assert line_of(message) == f"{as_ever}\n".encode()
+    assert record_line(message) == f"{as_ever}\n".encode()
 
 
 def test_a_record_nested_too_deep_for_orjson_is_left_to_the_cdk() -> None:

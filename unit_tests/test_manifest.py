@@ -162,8 +162,8 @@ def test_leads_are_asked_for_every_column_of_their_schema() -> None:
 
 def test_a_second_that_exceeds_the_cap_is_read_by_every_type() -> None:
     streams = resolved_streams()
-    assert len(streams["activities"]["retriever"]["narrow_by"]) == 14
-    assert {part["parameters"]["_type"] for part in streams["tasks"]["retriever"]["narrow_by"]} == {
+    assert len(streams["activities"]["retriever"]["lists_by_type"]) == 14
+    assert {part["parameters"]["_type"] for part in streams["tasks"]["retriever"]["lists_by_type"]} == {
         "lead", "incoming_email", "email_followup", "missed_call", "answered_detached_call", "voicemail",
         "opportunity_due", "incoming_sms", "outgoing_call"
     }  # fmt: skip

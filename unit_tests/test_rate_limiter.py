@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import requests
 
-from source_close.components.rate_limiter import RateLimiter, seconds_told
+from source_close.components.rate_limiter import RateLimiter, wait_seconds
 from unit_tests.rate_limited_server import FixedWindows, response, simulate
 from unit_tests.syncs import Clock
 
@@ -27,7 +27,7 @@ def told(remaining: int, reset: str, limit: int = 20, status: int = 200) -> requ
 def one(limiter: RateLimiter, answer: requests.Response | None) -> None:
     """Send one request that is answered at once."""
     assert limiter.reserve(GROUP) == 0
-    limiter.answered(GROUP, answer)
+    limiter.record_response(GROUP, answer)
 
 
 def wait_out(limiter: RateLimiter, clock: Clock) -> None:
@@ -64,14 +64,14 @@ def test_a_new_window_has_the_whole_limit_less_what_is_under_way(limiter: RateLi
     clock.sleep(1.0)
     assert free(limiter) == 20
     assert limiter.reserve(GROUP) == pytest.approx(0.01)  # every request that could tell more is under way
-    limiter.answered(GROUP, told(19, "0.9"))
+    limiter.record_response(GROUP, told(19, "0.9"))
     assert limiter.reserve(GROUP) == pytest.approx(0.9)
 
 
 def test_what_one_worker_learns_every_worker_knows_and_other_groups_do_not(limiter: RateLimiter) -> None:
     assert limiter.reserve(GROUP) == 0
     assert limiter.reserve(GROUP) == 0
-    limiter.answered(GROUP, told(1, "2.0"))  # 1 left, and that one is under way
+    limiter.record_response(GROUP, told(1, "2.0"))  # 1 left, and that one is under way
     assert limiter.reserve(GROUP) == pytest.approx(2.0)
     assert limiter.reserve("GET /api/v1/task/") == 0
 
@@ -79,8 +79,8 @@ def test_what_one_worker_learns_every_worker_knows_and_other_groups_do_not(limit
 def test_an_answer_that_was_overtaken_does_not_give_requests_back(limiter: RateLimiter) -> None:
     for _ in range(2):
         assert limiter.reserve(GROUP) == 0
-    limiter.answered(GROUP, told(1, "0.8"))
-    limiter.answered(GROUP, told(2, "0.8"))
+    limiter.record_response(GROUP, told(1, "0.8"))
+    limiter.record_response(GROUP, told(2, "0.8"))
     assert free(limiter) == 0
 
 
@@ -88,7 +88,7 @@ def test_requests_without_an_answer_are_no_longer_under_way(limiter: RateLimiter
     one(limiter, told(20, "1.0"))
     assert free(limiter) == 20
     for _ in range(20):
-        limiter.answered(GROUP, None)
+        limiter.record_response(GROUP, None)
     clock.sleep(1.0)
     assert free(limiter) == 20
 
@@ -107,16 +107,16 @@ def test_a_limit_that_only_refusals_name_does_not_stop_the_reading(limiter: Rate
     assert limiter.reserve(GROUP) == pytest.approx(0.5)
     for _ in range(10):
         wait_out(limiter, clock)
-        limiter.answered(GROUP, response())
+        limiter.record_response(GROUP, response())
     assert clock.now < 1000 + 60
 
 
 def test_a_refusal_holds_every_request_to_the_group_back(limiter: RateLimiter, clock: Clock) -> None:
     assert limiter.reserve(GROUP) == 0
     assert limiter.reserve(GROUP) == 0
-    limiter.answered(GROUP, response(429, retry_after="3"))
+    limiter.record_response(GROUP, response(429, retry_after="3"))
     assert limiter.reserve(GROUP) == pytest.approx(3)
-    limiter.answered(GROUP, response(429, retry_after="2"))
+    limiter.record_response(GROUP, response(429, retry_after="2"))
     assert limiter.reserve(GROUP) == pytest.approx(3)  # the longer one counts
     assert limiter.reserve("POST /api/v1/data/search/") == 0
     clock.sleep(3)
@@ -159,7 +159,7 @@ def test_a_refusal_holds_every_request_to_the_group_back(limiter: RateLimiter, c
     ],
 )
 def test_how_long_a_refusal_says_to_wait(answer: requests.Response, seconds: float) -> None:
-    assert seconds_told(answer) == seconds
+    assert wait_seconds(answer) == seconds
 
 
 @pytest.mark.parametrize("headers", [{}, {"retry_after": "0"}], ids=["no hint", "a wait of nothing"])
@@ -169,7 +169,7 @@ def test_refusals_that_name_no_time_are_waited_out_longer_and_longer(
     waits = []
     for _ in range(9):
         wait_out(limiter, clock)
-        limiter.answered(GROUP, response(429, b"", **headers))
+        limiter.record_response(GROUP, response(429, b"", **headers))
         waits.append(limiter.reserve(GROUP))
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
@@ -177,7 +177,7 @@ def test_refusals_that_name_no_time_are_waited_out_longer_and_longer(
 def test_an_answer_in_between_begins_the_growing_waits_anew(limiter: RateLimiter, clock: Clock) -> None:
     for expected, answer in [(1, response(429)), (2, response(429)), (None, response()), (1, response(429))]:
         wait_out(limiter, clock)
-        limiter.answered(GROUP, answer)
+        limiter.record_response(GROUP, answer)
         if expected:
             assert limiter.reserve(GROUP) == expected
 
@@ -186,9 +186,9 @@ def test_refusals_of_requests_under_way_together_count_once(limiter: RateLimiter
     for _ in range(4):
         assert limiter.reserve(GROUP) == 0
     for _ in range(2):
-        limiter.answered(GROUP, response(429))
+        limiter.record_response(GROUP, response(429))
     clock.sleep(0.1)
-    limiter.answered(GROUP, response(429))
+    limiter.record_response(GROUP, response(429))
     assert limiter.reserve(GROUP) <= 2
 
 
@@ -208,7 +208,7 @@ def test_the_pace_after_a_refusal_is_below_the_rate_that_went_well_and_grows_aga
             if (wait := limiter.reserve(GROUP)) > 0:
                 clock.sleep(wait)
                 continue
-            limiter.answered(GROUP, response())
+            limiter.record_response(GROUP, response())
             count += 1
         return count
 
@@ -222,7 +222,7 @@ def test_as_long_as_nothing_is_known_requests_start_gently_and_soon_all_at_once(
     for _ in range(7):
         starts.append(free(limiter))
         for _ in range(starts[-1]):
-            limiter.answered(GROUP, response())
+            limiter.record_response(GROUP, response())
     assert starts == [4, 6, 9, 14, 21, 31, 47]
 
 

@@ -175,7 +175,7 @@ def test_the_error_table_is_the_manifests() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "message"), [(NO_ANSWER, "no_answer_message"), (UNREADABLE, "unreadable_answer_message")]
+    ("status", "message"), [(NO_ANSWER, "no_response_message"), (UNREADABLE, "unreadable_response_message")]
 )
 def test_what_has_no_status_is_in_the_error_table(status: str, message: str) -> None:
     row = next(row for row in table(README, "Errors") if row["status"] == status)

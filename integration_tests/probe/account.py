@@ -84,9 +84,9 @@ class WrongKeyError(Exception):
 class Account:
     """Sends reads, one at a time. Everything is kept in memory, and nothing but shapes and counts is told of it."""
 
-    def __init__(self, config: Mapping[str, Any], *, rows_a_chain: int = ROWS_A_CHAIN) -> None:
-        """Take a connector's config; `rows_a_chain` is where a chain of search cursors is said to end."""
-        self.rows_a_chain = rows_a_chain
+    def __init__(self, config: Mapping[str, Any], *, rows_per_chain: int = ROWS_A_CHAIN) -> None:
+        """Take a connector's config; `rows_per_chain` is where a chain of search cursors is said to end."""
+        self.rows_per_chain = rows_per_chain
         self.definitions: dict[str, Any] = yaml.safe_load(_MANIFEST.read_text(encoding="utf-8"))["definitions"]
         self.requests = 0
         self.rate_limits: Counter[str] = Counter()
@@ -114,7 +114,7 @@ class Account:
 
     def _ask(self, method: str, path: str, *, may_refuse: bool, **content: Any) -> Answer:
         response = self._session.request(method, f"{self._base_url}/{path}", timeout=_TIMEOUT_SECONDS, **content)
-        self._take_note(response)
+        self._add_event(response)
         if response.status_code == _UNAUTHORIZED:
             raise WrongKeyError("Close does not accept the API key.")
         if response.ok:
@@ -124,7 +124,7 @@ class Account:
             return answer
         raise RefusedError(answer)
 
-    def _take_note(self, response: requests.Response) -> None:
+    def _add_event(self, response: requests.Response) -> None:
         self.requests += 1
         self.rate_limits[response.headers.get("ratelimit", "").split(",")[0]] += 1
         if self.clock_lead is None and "date" in response.headers:

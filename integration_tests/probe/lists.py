@@ -49,7 +49,7 @@ def _skip_cap(account: Account, path: str) -> Finding:
     answer = account.get(path, may_refuse=True, _skip=_FAR, _limit=1, **_more(path))
     if not answer.is_refusal:
         return Finding(f"_skip={_FAR:,} is taken")
-    wording = account.definitions["skip_cap_handler"]["passes_on"]["400"]
+    wording = account.definitions["skip_cap_handler"]["accepted_errors"]["400"]
     if not re.search(wording, answer.raw, re.IGNORECASE | re.DOTALL):
         return Finding(answer.quote, "no: it does not know this wording and would stop at the cap")
     number = re.search(r"(?:max_skip\D*|equal to )(\d+)", answer.raw)
@@ -206,5 +206,5 @@ def _more(path: str) -> dict[str, Any]:
 
 def _narrowing(account: Account, stream: str) -> list[dict[str, Any]]:
     """The lists that the connector reads one by one where a second holds more than the whole list gives out."""
-    parts: list[dict[str, Any]] = account.definitions[f"{stream}_stream"]["retriever"]["narrow_by"]
+    parts: list[dict[str, Any]] = account.definitions[f"{stream}_stream"]["retriever"]["lists_by_type"]
     return parts

@@ -22,7 +22,7 @@ def questions(account: Account) -> Iterator[Question]:
     yield Question("search: does include_counts tell totals, also with results_limit 0?", _counts)
     yield Question("search: does the next page follow the one before?", _next_page)
     yield Question("search: how is a cursor refused that is none?", _bad_cursor)
-    yield Question(f"search: what comes after {account.rows_a_chain:,} rows?", _past_the_end)
+    yield Question(f"search: what comes after {account.rows_per_chain:,} rows?", _past_the_end)
     yield Question("search: are all the columns given that the connector asks for?", _columns)
     yield Question("search: does `custom` in _fields give keys custom.cf_…?", _custom_values)
     yield Question("search: can activities be searched by date_updated?", _activities)
@@ -91,8 +91,8 @@ def _bad_cursor(account: Account) -> Finding:
 
 def _past_the_end(account: Account) -> Finding:
     cursor: str | None = None
-    given, limit = 0, min(_PAGE, account.rows_a_chain)
-    while given < account.rows_a_chain:
+    given, limit = 0, min(_PAGE, account.rows_per_chain)
+    while given < account.rows_per_chain:
         body = {**_sorted(), "_fields": {"lead": ["id"]}, "_limit": limit, **({"cursor": cursor} if cursor else {})}
         answer = account.search("lead", may_refuse=True, **body)
         if answer.is_refusal:
@@ -101,7 +101,7 @@ def _past_the_end(account: Account) -> Finding:
         cursor = answer.body.get("cursor")
         if not cursor:
             break
-    if given < account.rows_a_chain:
+    if given < account.rows_per_chain:
         return unseen(f"the account has {given:,} leads")
     if not cursor:
         return Finding(f"no cursor after {given:,} rows", "yes: it begins a new chain before")

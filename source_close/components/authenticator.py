@@ -19,11 +19,11 @@ class PacedAuthenticator(BasicHttpAuthenticator):
     """Basic authentication that holds each request back until the key's rate limit allows it.
 
     The CDK asks it before each attempt to send; its own ``HTTPAPIBudget`` lacks what ``RateLimiter`` names. ``name`` is
-    the stream's; a request may wait ``turn_seconds`` for its turn.
+    the stream's; a request may wait ``max_wait_seconds`` for its turn.
     """
 
     name: str = ""
-    turn_seconds: float = 300.0
+    max_wait_seconds: float = 300.0
 
     def __call__(self, request: requests.PreparedRequest) -> Any:
         """Wait, and add the header; raises ``CloseApiError`` where the request is not worth sending."""
@@ -37,7 +37,7 @@ class PacedAuthenticator(BasicHttpAuthenticator):
                 sync.sending.request = what
                 request.register_hook("response", _stay_on_the_host)  # type: ignore[no-untyped-call] # of types-requests
                 return super().__call__(request)
-            if now + wait > began + self.turn_seconds:
+            if now + wait > began + self.max_wait_seconds:
                 waits = f"{what} is at its rate limit for {wait:.0f} s more, after a wait of {now - began:.0f} s."
                 advice = "the organization's rate limit: pause it, lower num_workers, or sync at another time."
                 raise CloseApiError(self.name, f"{waits} Something else uses up {advice}")

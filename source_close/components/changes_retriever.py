@@ -9,7 +9,7 @@ from typing import Any
 from airbyte_cdk import Config, HttpRequester, RequestOption
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream as DeclarativeStream
 
-from source_close.components.error_handler import CloseApiError, answer_of
+from source_close.components.error_handler import CloseApiError, response_json
 from source_close.moments import Row, format_moment, moment_of
 from source_close.sync import LOGGER, Sync
 
@@ -31,7 +31,7 @@ class ChangesRetriever:
     """Reads the event log since the saved position, once for all streams, and then each object's present state by id.
 
     The CDK follows no log of changes. One of ``object_types`` that ends in a dot stands for all that begin so.
-    ``events`` are those since the oldest position. ``by_ids_requester`` asks the stream's list for ``ids_a_request``
+    ``events`` are those since the oldest position. ``by_ids_requester`` asks the stream's list for ``ids_per_request``
     records, ``record_requester`` for one that is deleted and still in the list, whose index lags.
     """
 
@@ -43,7 +43,7 @@ class ChangesRetriever:
     by_ids_requester: HttpRequester
     ids_option: RequestOption
     page_size_option: RequestOption
-    ids_a_request: int
+    ids_per_request: int
     record_requester: HttpRequester | None = None
 
     def read_pages(self, emitted: set[str]) -> Iterator[list[Row]]:
@@ -53,13 +53,13 @@ class ChangesRetriever:
             if any(object_type.startswith(one) if one[-1] == "." else object_type == one for one in self.object_types):
                 changes |= of_type
         wanted = sorted(record_id for record_id, gone in changes.items() if gone or record_id not in emitted)
-        for first in range(0, len(wanted), self.ids_a_request):
-            ids = wanted[first : first + self.ids_a_request]
-            alive = self._alive(ids)
+        for first in range(0, len(wanted), self.ids_per_request):
+            ids = wanted[first : first + self.ids_per_request]
+            alive = self._existing(ids)
             if requester := self.record_requester:
                 for one in [one for one in alive if changes[one]]:
                     # Where a merged lead was, Close may answer with the other.
-                    if answer_of(requester.send_request(path=f"{one}/")).get("id") != one:
+                    if response_json(requester.send_request(path=f"{one}/")).get("id") != one:
                         del alive[one]
             gone = [self._tombstone(one, *deletion) for one in ids if (deletion := changes[one]) and one not in alive]
             yield [row for one, row in alive.items() if one not in emitted] + gone
@@ -69,14 +69,14 @@ class ChangesRetriever:
         value = date_created if self.cursor_field == "date_created" else None
         return {"id": record_id, self.cursor_field: value or deleted_at, _DELETED_AT: deleted_at}
 
-    def _alive(self, ids: Sequence[str]) -> dict[str, Row]:
+    def _existing(self, ids: Sequence[str]) -> dict[str, Row]:
         """The records that there are, by id; those of an answer that was not complete are asked for again."""
         alive, has_more = dict[str, Row](), True
         while has_more and (pending := [one for one in ids if one not in alive]):
             body = dict[str, Any]()
             self.ids_option.inject_into_request(body, ",".join(pending), self.config)
-            self.page_size_option.inject_into_request(body, self.ids_a_request, self.config)
-            answer = answer_of(self.by_ids_requester.send_request(request_body_json=body))
+            self.page_size_option.inject_into_request(body, self.ids_per_request, self.config)
+            answer = response_json(self.by_ids_requester.send_request(request_body_json=body))
             alive |= {row["id"]: row for row in answer["data"] if row["id"] in pending}
             has_more = bool(answer.get("has_more"))
         return alive
@@ -93,7 +93,7 @@ class ChangesRetriever:
         log, unclear = defaultdict[str, Changes](dict), list[str]()
         try:
             for partition in self.events.generate_partitions():
-                unclear += [event["id"] for event in partition.read() if not _take_note(log, event)]
+                unclear += [event["id"] for event in partition.read() if not _add_event(log, event)]
         except CloseApiError as error:
             sync.is_log_forbidden = " answered 402" in error.text or " answered 403" in error.text
             if not sync.is_log_forbidden:
@@ -104,7 +104,7 @@ class ChangesRetriever:
         return log
 
 
-def _take_note(log: defaultdict[str, Changes], event: Mapping[str, Any]) -> bool:
+def _add_event(log: defaultdict[str, Changes], event: Mapping[str, Any]) -> bool:
     """Note what an event says of its object; false if it doesn't say, whatever it holds."""
     texts = [one for name in ("object_type", "action", "object_id") if isinstance(one := event.get(name), str) and one]
     moment = moment_of(event, "date_updated")

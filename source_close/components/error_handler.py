@@ -15,7 +15,7 @@ from airbyte_cdk.sources.declarative.requesters.error_handlers import DefaultErr
 from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution, ResponseAction
 from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
 
-from source_close.components.rate_limiter import seconds_told
+from source_close.components.rate_limiter import wait_seconds
 from source_close.sync import KEY_REFUSED, Sync
 
 REFUSED_REDIRECT = "x-refused-redirect"  # the header in which an answer keeps where it led to
@@ -26,7 +26,7 @@ _ANY_CASE, _PAGE = re.IGNORECASE | re.DOTALL, re.compile(r"_(skip|cursor)=[^&]*"
 _LIMIT = re.compile(r"\b_limit=(\d\d?|100)\b")  # of lists by pages; some that are asked for 1,000 have no pages
 
 
-class UnreadableAnswerError(requests.RequestException):
+class UnreadableResponseError(requests.RequestException):
     """An answer that is cut short, no JSON, or a success without records or ids."""
 
 
@@ -36,7 +36,7 @@ class CloseApiError(AirbyteTracedException):
     def __init__(self, stream: str, text: str, failure_type: FailureType = FailureType.transient_error) -> None:
         message = f"Stream {stream}: {text}"
         super().__init__(message, message, failure_type, stream_descriptor=StreamDescriptor(stream))
-        self.text, self.says_unknown = text, " answered 404" in text or " answered 405" in text
+        self.text, self.is_not_found = text, " answered 404" in text or " answered 405" in text
 
 
 @dataclass
@@ -44,14 +44,14 @@ class CloseErrorHandler(DefaultErrorHandler):
     """The manifest's error table, with Close's own words in every message and a look at the body of answers.
 
     ``DefaultErrorHandler`` takes half a JSON under a 200; its filters by text parse every success, a sixth of a full
-    read; and each window would try anew whether an endpoint is down. ``passes_on`` has the answers that the retriever
-    copes with: by status what the body must match. ``max_seconds``, how long a request is tried, is a template.
+    read; and each window would try anew whether an endpoint is down. ``accepted_errors`` are those that the retriever
+    copes with: by status a pattern for the body. ``max_seconds``, how long a request is tried, is a template.
     """
 
     name: str = ""
-    no_answer_message: str = ""
-    unreadable_answer_message: str = ""
-    passes_on: Mapping[str, str] = field(default_factory=dict)
+    no_response_message: str = ""
+    unreadable_response_message: str = ""
+    accepted_errors: Mapping[str, str] = field(default_factory=dict)
     max_seconds: str = "600"
 
     def __post_init__(self, parameters: Mapping[str, Any]) -> None:
@@ -70,23 +70,23 @@ class CloseErrorHandler(DefaultErrorHandler):
         status = answer.status_code if isinstance(answer, requests.Response) else None
         what = vars(self._sync.sending).pop("request", "A request")
         key, now, waits = (self.name, what), time.monotonic(), ""
-        self._sync.limiter.answered(what, answer if status else None)
-        found = ErrorResolution(ResponseAction.RETRY, error_message=self.no_answer_message)
+        self._sync.limiter.record_response(what, answer if status else None)
+        found = ErrorResolution(ResponseAction.RETRY, error_message=self.no_response_message)
         if status:
             self._sync.compare_clocks(answer)
             try:
-                body, pattern = answer_of(answer), self.passes_on.get(str(status))
+                body, pattern = response_json(answer), self.accepted_errors.get(str(status))
                 if status in _SUCCESS or (pattern is not None and re.search(pattern, answer.text, _ANY_CASE)):
                     self._sync.failing_since.pop(key, None)
                     self._check_progress(answer, body, what)
                     return ErrorResolution(ResponseAction.SUCCESS)
                 found = super().interpret_response(answer)
-            except UnreadableAnswerError as unreadable:
+            except UnreadableResponseError as unreadable:
                 answer = unreadable
-                found = ErrorResolution(ResponseAction.RETRY, error_message=self.unreadable_answer_message)
+                found = ErrorResolution(ResponseAction.RETRY, error_message=self.unreadable_response_message)
         is_final = found.response_action == ResponseAction.FAIL  # what is worth a retry passes by
         failure_type = found.failure_type or FailureType.system_error if is_final else FailureType.transient_error
-        if found.response_action == ResponseAction.RATE_LIMITED and (told := seconds_told(answer)) > self._patience:
+        if found.response_action == ResponseAction.RATE_LIMITED and (told := wait_seconds(answer)) > self._patience:
             is_final, waits = True, f" It asked to wait for {told:.0f} s more."
         is_final |= now - self._sync.failing_since.setdefault(key, now) > self._patience
         text = filter_secrets(f"{what} {describe(answer)}.{waits} {found.error_message or ''}".strip())
@@ -109,11 +109,11 @@ class CloseErrorHandler(DefaultErrorHandler):
             self._sync.sending.pages = (known if cursor else frozenset()) | {page}, repetitions
             if repetitions > _MOST_REPETITIONS:
                 problem = f"{what}: the list repeats itself, {len(rows)} records and more to follow."
-                raise CloseApiError(self.name, f"{problem} {self.unreadable_answer_message}")
+                raise CloseApiError(self.name, f"{problem} {self.unreadable_response_message}")
 
 
-def answer_of(response: Any) -> dict[str, Any]:
-    """The JSON object in an answer, parsed once, of errors but a 400 empty; may raise ``UnreadableAnswerError``."""
+def response_json(response: Any) -> dict[str, Any]:
+    """The JSON object in an answer, parsed once, of errors but a 400 empty; may raise ``UnreadableResponseError``."""
     found: dict[str, Any] | None = getattr(response, _ANSWER, None)
     if found is None:
         body, status = response.content or b"", response.status_code
@@ -121,7 +121,7 @@ def answer_of(response: Any) -> dict[str, Any]:
             answer = _loads(body) if status in _SUCCESS or (status == _BAD_REQUEST and body.startswith(b"{")) else {}
         except (ValueError, RecursionError) as error:
             problem = f"the answer ({status}) is no complete JSON ({len(body)} bytes: {error})"
-            raise UnreadableAnswerError(problem) from None
+            raise UnreadableResponseError(problem) from None
         found = answer if isinstance(answer, dict) else {type(answer).__name__: answer}
         if status in _SUCCESS:
             _check_records(found, response.url or "")
@@ -142,11 +142,11 @@ def _check_records(found: Mapping[str, Any], url: str) -> None:
     rows, limit = found.get("data", [found] if "id" in found else None), _LIMIT.search(url)
     if not isinstance(rows, list):
         fields = ", ".join(found)[:100] or "nothing"
-        raise UnreadableAnswerError(f"the answer holds no records under data (only: {fields})")
+        raise UnreadableResponseError(f"the answer holds no records under data (only: {fields})")
     if not all(isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows):
-        raise UnreadableAnswerError("the answer holds a record without an id, or with one that is no text")
+        raise UnreadableResponseError("the answer holds a record without an id, or with one that is no text")
     if limit and len(rows) >= int(limit[1]) and not _SAYS_WHETHER_MORE_FOLLOWS & found.keys():
-        raise UnreadableAnswerError("the answer is a full page that does not say whether more follow")
+        raise UnreadableResponseError("the answer is a full page that does not say whether more follow")
 
 
 def describe(answer: requests.Response | Exception) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from airbyte_cdk import StreamSlice
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream as DeclarativeStream
 
-from source_close.components.error_handler import CloseApiError, answer_of
+from source_close.components.error_handler import CloseApiError, response_json
 from source_close.components.window_retriever import WindowRetriever
 from source_close.moments import Row, format_moment, moment_of
 from source_close.sync import LOGGER
@@ -17,7 +17,7 @@ from source_close.sync import LOGGER
 _MOST_STEPS_BACK = 25
 
 
-class ListEndsEarlyError(Exception):
+class OffsetsExhaustedError(Exception):
     """What is left can't be had by offsets: Close refuses to skip so many rows, or the order is never the same."""
 
 
@@ -31,7 +31,7 @@ class Window:
     seen: dict[str, datetime | None] = field(default_factory=dict)
     reached: int = 0  # the last ``_skip`` that Close took
 
-    def divided(self) -> list["Window"]:
+    def split(self) -> list["Window"]:
         """Both halves, the one that more was read of last; none if the window lies within one second."""
         # It is cut at whole seconds, as Close may read its date filters: if newest or oldest come first at the last row
         # within reach, otherwise in the middle of them.
@@ -54,13 +54,13 @@ class OffsetListRetriever(WindowRetriever):
 
     ``OffsetIncrement`` loses a row for each that leaves a page already read; ``SPLIT_REQUEST_WINDOW`` reads halves anew
     (2.6 times the rows at a cap of 2,000), and no more than ten times. For seconds that exceed the cap the lists
-    ``narrow_by`` make up the ``whole_list``; one that exceeds it too, or is unknown, is read by ``leads``.
+    ``lists_by_type`` make up the ``whole_list``; one that exceeds it too, or is unknown, is read by ``leads``.
     """
 
     whole_list: Mapping[str, Any] = field(default_factory=dict)
-    narrow_by: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    lists_by_type: Sequence[Mapping[str, Any]] = field(default_factory=list)
     lead_parameter: str = "lead_id"
-    leads_a_request: int = 1
+    leads_per_request: int = 1
     leads: DeclarativeStream | None = None
 
     def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
@@ -68,10 +68,10 @@ class OffsetListRetriever(WindowRetriever):
         windows = [Window(start, end)]
         while windows:
             window = windows.pop()
-            with suppress(ListEndsEarlyError):
+            with suppress(OffsetsExhaustedError):
                 yield from self._pages(window)
                 continue
-            windows += (halves := window.divided())
+            windows += (halves := window.split())
             yield from () if halves else self._in_parts(window)
 
     def _pages(self, window: Window, part: Mapping[str, Any] | None = None) -> Iterator[list[Row]]:
@@ -87,13 +87,13 @@ class OffsetListRetriever(WindowRetriever):
         position, last = max(len(seen) - 1, 0), next(reversed(seen), None)
         while has_more:
             page = self.paginator.get_request_params(next_page_token={"next_page_token": position})
-            answer = answer_of(self.requester.send_request(path=part.get("path"), request_params={**params, **page}))
-            if "data" not in answer:  # the error handler has passed on the refusal of a skip
-                raise ListEndsEarlyError
-            rows, has_more, window.reached = answer["data"], bool(answer.get("has_more")), position
+            body = response_json(self.requester.send_request(path=part.get("path"), request_params={**params, **page}))
+            if "data" not in body:  # the error handler has passed on the refusal of a skip
+                raise OffsetsExhaustedError
+            rows, has_more, window.reached = body["data"], bool(body.get("has_more")), position
             if position and not (rows and (rows[0]["id"] in seen if steps_back else rows[0]["id"] == last)):
                 if (steps_back := steps_back + 1) > _MOST_STEPS_BACK:
-                    raise ListEndsEarlyError
+                    raise OffsetsExhaustedError
                 position, has_more = max(position - page_size * 2**steps_back // 2, 0), True
                 continue
             new = [row for row in rows if row["id"] not in seen]
@@ -108,26 +108,26 @@ class OffsetListRetriever(WindowRetriever):
         """Read a second that holds more rows than the cap lets through, list by list, and if need be lead by lead."""
         moment = format_moment(window.start)
         LOGGER.info("Stream %s: more records at %s than one list gives out; reading it in parts.", self.name, moment)
-        for part in self.narrow_by:
+        for part in self.lists_by_type:
             of_leads, leads_met = part, set[Any]()
             try:
-                with suppress(ListEndsEarlyError):
+                with suppress(OffsetsExhaustedError):
                     yield from self._new_rows(window, part, leads_met)
                     continue
             except CloseApiError as error:
-                if not error.says_unknown:
+                if not error.is_not_found:
                     raise
                 of_leads = self.whole_list
             partitions = self.leads.generate_partitions() if self.leads else ()
             lead_ids = [record["id"] for partition in partitions for record in partition.read()]
             if not leads_met.issubset(lead_ids):  # where some have none, more such may lie behind the cap
                 raise self._out_of_reach(moment)
-            for first in range(0, len(lead_ids), self.leads_a_request):
-                yield from self._of_leads(window, of_leads, lead_ids[first : first + self.leads_a_request])
+            for first in range(0, len(lead_ids), self.leads_per_request):
+                yield from self._of_leads(window, of_leads, lead_ids[first : first + self.leads_per_request])
 
     def _of_leads(self, window: Window, part: Mapping[str, Any], ids: Sequence[str]) -> Iterator[list[Row]]:
         parameters = {**part.get("parameters", {}), self.lead_parameter: ",".join(ids)}
-        with suppress(ListEndsEarlyError):
+        with suppress(OffsetsExhaustedError):
             yield from self._new_rows(window, {**part, "parameters": parameters}, set())
             return
         if len(ids) == 1:

@@ -80,7 +80,7 @@ class RateLimiter:
             known.next_start = max(now, known.next_start) + known.interval
             return 0.0
 
-    def answered(self, group: str, response: requests.Response | None) -> None:
+    def record_response(self, group: str, response: requests.Response | None) -> None:
         """Take in the answer to a reserved request, None if there was none; a 429 holds the whole group back."""
         with self._lock:
             now, known = self._now(), self._groups[group]
@@ -96,7 +96,7 @@ class RateLimiter:
                     known.interval /= _GROWTH_PER_SECOND ** (now - known.eased_at)
                     known.eased_at = now
                 return
-            wait = seconds_told(response) or min(2.0**known.refused_in_a_row, _LONGEST_GUESSED_WAIT_SECONDS)
+            wait = wait_seconds(response) or min(2.0**known.refused_in_a_row, _LONGEST_GUESSED_WAIT_SECONDS)
             if now >= known.blocked_until:  # the first of those that were under way together
                 known.refused_in_a_row += 1
                 if known.limit == inf:
@@ -106,7 +106,7 @@ class RateLimiter:
             known.blocked_until = max(known.blocked_until, now + wait)
 
 
-def seconds_told(response: requests.Response) -> float:
+def wait_seconds(response: requests.Response) -> float:
     """How long a 429 says to wait; 0 if nothing in it tells of a time to come."""
     for read in _WAITS:
         with suppress(AttributeError, KeyError, TypeError, ValueError):
@@ -115,10 +115,10 @@ def seconds_told(response: requests.Response) -> float:
     return 0.0
 
 
-class ToldBackoffStrategy(BackoffStrategy):
+class RateLimitBackoffStrategy(BackoffStrategy):
     """Waits as long as a 429 says; ``WaitTimeFromHeader`` takes "-5" and "nan" for numbers, and reads no date."""
 
     def backoff_time(self, response_or_exception: Any, attempt_count: int) -> float | None:
         """Seconds, or None to leave it to the next strategy."""
         is_refusal = getattr(response_or_exception, "status_code", None) == TOO_MANY_REQUESTS
-        return seconds_told(response_or_exception) or None if is_refusal else None
+        return wait_seconds(response_or_exception) or None if is_refusal else None

@@ -9,7 +9,7 @@ import orjson
 import requests
 from airbyte_cdk import OffsetIncrement, RecordExtractor, RecordFilter, RecordTransformation
 
-from source_close.components.error_handler import answer_of
+from source_close.components.error_handler import response_json
 from source_close.moments import Row, moment_of, parse_moment
 
 
@@ -18,7 +18,7 @@ class DataExtractor(RecordExtractor):
 
     def extract_records(self, response: requests.Response) -> Iterable[Row]:
         """Give the rows of a page."""
-        return list(answer_of(response)["data"])
+        return list(response_json(response)["data"])
 
 
 class HasMorePaginationStrategy(OffsetIncrement):
@@ -26,7 +26,7 @@ class HasMorePaginationStrategy(OffsetIncrement):
 
     def next_page_token(self, response: requests.Response, *args: Any, **options: Any) -> str | None:
         """The next ``_skip``, as text: the CDK takes the number 0 for the end."""
-        answer, last = answer_of(response), int(options.get("last_page_token_value") or 0)
+        answer, last = response_json(response), int(options.get("last_page_token_value") or 0)
         return str(last + len(answer["data"])) if answer.get("has_more") else None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import requests
 from airbyte_cdk import StreamSlice
 
-from source_close.components.error_handler import CloseApiError, answer_of
+from source_close.components.error_handler import CloseApiError, response_json
 from source_close.components.window_retriever import WindowRetriever
 from source_close.moments import MILLISECOND, Row, format_moment, moment_of, parse_moment
 
@@ -19,11 +19,11 @@ class SearchRetriever(WindowRetriever):
 
     ``CursorPagination`` stops at the 10,000 rows of a chain and fails when a cursor has expired; ``pagination_reset``
     skips rows, as the newest may be ahead of the index that Close sorts by. By ``then_by`` the request sorts next, for
-    moments with more than the ``rows_a_chain``.
+    moments with more than the ``rows_per_chain``.
     """
 
     then_by: str = ""
-    rows_a_chain: int = 10_000
+    rows_per_chain: int = 10_000
 
     def read_window(self, start: datetime, end: datetime, by: str = "", **within: str) -> Iterator[list[Row]]:
         """Yield the rows whose field ``by``, the cursor, lies in ``[start, end)``; ``within`` bounds another field."""
@@ -36,7 +36,7 @@ class SearchRetriever(WindowRetriever):
             position = start if is_complete else self._position(by, start, within, len(chain), page)
             if position == start and not is_complete:  # one moment alone exceeds a chain
                 if by == self.then_by:
-                    what = f"{self.rows_a_chain} records share the moment {format_moment(start)}"
+                    what = f"{self.rows_per_chain} records share the moment {format_moment(start)}"
                     problem = f"more than {what}, created and updated alike; Close's search gives out no more of them."
                     advice = "The stream stops here rather than to leave them out. Ask Close's support for help."
                     raise CloseApiError(self.name, f"{problem} {advice}")
@@ -52,11 +52,11 @@ class SearchRetriever(WindowRetriever):
         """Yield the pages of one chain of cursors; with each, whether it is the last page there is."""
         token, given = None, 0
         while answer := self._search(bounds, **self.paginator.get_request_body_json(next_page_token=token)):
-            rows = answer_of(answer)["data"]
+            rows = response_json(answer)["data"]
             given += len(rows)
             token = self.paginator.next_page_token(answer, len(rows), None, token)
-            yield rows, token is None and given < self.rows_a_chain
-            if token is None or given + (self.paginator.get_page_size() or 0) > self.rows_a_chain:
+            yield rows, token is None and given < self.rows_per_chain
+            if token is None or given + (self.paginator.get_page_size() or 0) > self.rows_per_chain:
                 return
 
     def _search(self, bounds: Mapping[str, str], **body: Any) -> requests.Response | None:
@@ -71,7 +71,7 @@ class SearchRetriever(WindowRetriever):
         position = moments[len(moments) // 2 if given == len(page) else 0] if moments else start
         while position > start:
             bounds = {**within, **_bounds(by, start, position)}
-            count = answer_of(self._search(bounds, results_limit=0, include_counts=True)).get("count") or {}
+            count = response_json(self._search(bounds, results_limit=0, include_counts=True)).get("count") or {}
             if int(count.get("total") or 0) <= given:
                 break
             position = (start + (position - start) / 2).replace(microsecond=0)

@@ -16,7 +16,7 @@ from source_close.moments import Row, parse_moment
 
 _NO_SCHEMA: Mapping[str, Any] = {}  # nothing is normalized, and to find that out takes a twentieth of the time
 # One reader at a time hands over its page: twenty that contend for the CDK's queue take up to twice the time.
-_TURN = threading.RLock()
+_EMIT_LOCK = threading.RLock()
 
 
 class ReadSlice(StreamSlice):
@@ -61,7 +61,7 @@ class WindowRetriever(Retriever):
             for rows in self.read_window(start, end):
                 if changes:
                     self._emitted.update(row["id"] for row in rows)  # atomic: no other thread runs in between
-                with _TURN:
+                with _EMIT_LOCK:
                     yield from self.record_selector.filter_and_transform(rows, {}, _NO_SCHEMA, read_slice)
             if changes and self.config["end"] in stream_slice.cursor_slice.values():
                 with self._window_closed:  # or a deletion might come before the row that it ends
