@@ -16,7 +16,7 @@ _EMBEDDED_LISTS = {"contacts", "opportunities", "tasks"}
 
 
 class Store(Catalogue):
-    """The data of one organization. The public methods acquire the lock and may be called from any thread."""
+    """The data of one organization. Methods that change it acquire the lock, so any thread may call them."""
 
     def __init__(self, settings: Settings, seed: int = 1) -> None:
         """Create an organization without objects; `seed` decides every generated value."""
