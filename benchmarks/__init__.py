@@ -1,1 +1,1 @@
-"""Speed, memory and completeness next to tap-closeio, on one machine, server and data set: `make bench`."""
+"""Compare speed, memory and completeness with tap-closeio on the same machine, server and data: `make bench`."""

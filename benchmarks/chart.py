@@ -1,4 +1,4 @@
-"""Draws docs/performance.svg: wall times as bars, readable on light and dark pages."""
+"""Draw docs/performance.svg: wall times as bars, readable on light and dark pages."""
 
 from .compare import Comparison
 from .figures import RunFigures

@@ -1,6 +1,7 @@
-"""Goes into the benchmark's environment of tap-closeio and points the tap at another server when it starts.
+"""Point tap-closeio at another server when it starts.
 
-A `.pth` file there imports this module, so the tap's own files and its installed command stay as they are.
+The benchmark copies this module into the tap's environment, where a `.pth` file imports it. The tap's own files and its
+installed command remain unchanged.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""tap-closeio and this connector, one after the other, against the same server."""
+"""Run tap-closeio and the connector one after the other against the same server."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,18 +26,18 @@ class Comparison:
 
 
 def compare(sizes: Sizes, latencies: list[float], say: Say) -> Comparison:
-    """Run both at each latency (seconds)."""
-    say("Preparing tap-closeio's environment")
+    """Run both programs at each latency, in seconds."""
+    say("Preparing the environment of tap-closeio")
     tap.install()
-    say("Starting the local Close API and making its data")
+    say("Starting the local Close API and generating its data")
     with Server(sizes) as server:
-        say("Measuring the server alone")
+        say("Measuring the server without a connector")
         figures = Comparison(sizes, measure_server(server, sizes))
         commands = {tap.NAME: tap.prepare(server), connector.NAME: connector.prepare(server)}
         for latency in latencies:
             pair = {}
             for program, command in commands.items():
-                say(f"Reading with {program}, {latency * 1_000:.0f} ms a request")
+                say(f"Reading with {program}, {latency * 1_000:.0f} ms latency per request")
                 pair[program] = run(program, command, latency, server, say)
             figures.runs += pair.values()
             figures.ratios.append(Ratios.of(pair[tap.NAME], pair[connector.NAME]))
@@ -45,7 +45,7 @@ def compare(sizes: Sizes, latencies: list[float], say: Say) -> Comparison:
 
 
 def run(program: str, command: list[str], latency: float, server: Server, say: Say) -> RunFigures:
-    """Measure one read of everything and compare what it wrote with what the server holds."""
+    """Measure one full read and compare the records that it wrote with the records on the server."""
     output = BUILD / f"{program}.jsonl"
     server.set_latency(latency)
     server.take_requests()
@@ -55,7 +55,7 @@ def run(program: str, command: list[str], latency: float, server: Server, say: S
     requests = server.take_requests()
     server.set_latency(0)
     if used.exit_code:
-        say(f"{program} ended with exit code {used.exit_code}:\n{last_lines(output)}")
+        say(f"{program} exited with code {used.exit_code}:\n{last_lines(output)}")
     written = read_output(output)
     figures = RunFigures(
         program=program,

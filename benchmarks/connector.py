@@ -1,4 +1,4 @@
-"""This connector as Airbyte runs it: the installed command."""
+"""Run the connector as Airbyte does, with the installed command."""
 
 import json
 import os
@@ -17,14 +17,14 @@ _COMMAND = Path(sys.executable).parent / NAME
 
 
 def versions() -> dict[str, str]:
-    """The connector's version and those of the packages that decide its speed."""
+    """Return the versions of the connector and of the packages that determine its speed."""
     return {name: version(name) for name in (NAME, "airbyte-cdk", "requests", "orjson")}
 
 
 def prepare(server: Server) -> list[str]:
-    """Discover, select all streams, and return the command that reads."""
+    """Discover and select all streams, and return the command that reads them."""
     if not _COMMAND.exists():
-        stop(f"the command {NAME} is not installed beside {Path(sys.executable).name}: make bench installs it.")
+        stop(f"the command {NAME} is not installed next to {Path(sys.executable).name}: make bench installs it.")
     config, catalog, discovered = (BUILD / f"connector-{name}.json" for name in ("config", "catalog", "discovered"))
     given = {"api_key": API_KEY, "start_date": server.start_date, "base_url": server.url}
     config.write_text(json.dumps(given))
@@ -43,18 +43,18 @@ def _streams(discovered: Path) -> list[dict[str, Any]]:
 
 
 def _selected(stream: dict[str, Any]) -> dict[str, Any]:
-    can_continue = "incremental" in stream["supported_sync_modes"]
+    is_incremental = "incremental" in stream["supported_sync_modes"]
     return {
         "stream": stream,
-        "sync_mode": "incremental" if can_continue else "full_refresh",
-        "destination_sync_mode": "append_dedup" if can_continue else "overwrite",
+        "sync_mode": "incremental" if is_incremental else "full_refresh",
+        "destination_sync_mode": "append_dedup" if is_incremental else "overwrite",
         "cursor_field": stream.get("default_cursor_field") or [],
         "primary_key": stream.get("source_defined_primary_key") or [],
     }
 
 
 def continued(command: list[str], output: Path) -> list[str]:
-    """The command that goes on from where the run with this output ended."""
+    """Return the command that continues from the last states in this output."""
     state = BUILD / "connector-state.json"
     state.write_text(json.dumps(list(read_output(output).states.values())))
     return [*command, "--state", str(state)]

@@ -1,4 +1,4 @@
-"""Rewrites the figures in docs/performance.md, between a pair of markers for each part of the benchmark."""
+"""Rewrite the figures in docs/performance.md, where each part of the benchmark has a pair of markers."""
 
 import re
 
@@ -8,7 +8,7 @@ from .tables import Table
 
 
 def rewrite(part: str, intro: str, tables: list[Table]) -> None:
-    """Replace what stands between `<!-- figures: part -->` and `<!-- end -->`."""
+    """Replace the text between `<!-- figures: part -->` and `<!-- end -->`."""
     text = DOCUMENT.read_text()
     pattern = re.compile(rf"(<!-- figures: {part} -->\n).*?(<!-- end -->)", re.DOTALL)
     new = "\n\n".join([intro, *(_markdown(table) for table in tables)])

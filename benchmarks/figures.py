@@ -1,4 +1,4 @@
-"""What a run is described by."""
+"""The figures of a run."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ _MEGABYTE = 1e6
 
 @dataclass(frozen=True)
 class StreamFigures:
-    """A stream of one run: rows written, different records among them, records on the server, those not read."""
+    """Counts of one stream: rows written, distinct records among them, records on the server, records not read."""
 
     rows: int
     records: int
@@ -18,7 +18,7 @@ class StreamFigures:
 
 @dataclass(frozen=True)
 class RunFigures:
-    """One program's read of everything."""
+    """The figures of one full read by one program."""
 
     program: str
     latency: float
@@ -33,22 +33,22 @@ class RunFigures:
 
     @property
     def records(self) -> int:
-        """Different records read."""
+        """The number of distinct records read."""
         return sum(stream.records for stream in self.streams.values())
 
     @property
     def expected(self) -> int:
-        """Records on the server."""
+        """The number of records on the server."""
         return sum(stream.expected for stream in self.streams.values())
 
     @property
     def missing(self) -> int:
-        """Records on the server that were not read."""
+        """The number of records on the server that were not read."""
         return sum(stream.missing for stream in self.streams.values())
 
     @property
     def rows(self) -> int:
-        """Records written, those written twice counted twice."""
+        """The number of rows written, including duplicates."""
         return sum(stream.rows for stream in self.streams.values())
 
     @property
@@ -58,23 +58,18 @@ class RunFigures:
 
     @property
     def peak_megabytes(self) -> float:
-        """Peak memory."""
+        """The peak memory in megabytes."""
         return self.peak_bytes / _MEGABYTE
 
     @property
     def refused(self) -> int:
-        """Answers that were a 429."""
+        """The number of responses with status 429."""
         return int(self.requests["by_status"].get("429", 0))
-
-    @property
-    def server_share(self) -> float:
-        """The share of the time that the server, which has one thread, was busy."""
-        return self.server_cpu_seconds / self.wall_seconds
 
 
 @dataclass(frozen=True)
 class Ratios:
-    """tap-closeio divided by this connector: above 1 the connector needs less."""
+    """The figures of tap-closeio divided by those of the connector; above 1, the connector needs less."""
 
     latency: float
     wall: float
@@ -83,7 +78,7 @@ class Ratios:
 
     @classmethod
     def of(cls, tap: RunFigures, connector: RunFigures) -> "Ratios":
-        """The ratios of two runs against the same server."""
+        """Return the ratios of two runs against the same server."""
         return cls(
             connector.latency,
             tap.wall_seconds / connector.wall_seconds,

@@ -1,4 +1,4 @@
-"""What the figures depend on."""
+"""Facts about the machine that the figures depend on."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ _QUIET_LOAD_PER_CORE = 0.5
 
 
 def machine() -> dict[str, Any]:
-    """Cores, memory, system and Python: enough to judge figures by, nothing that names the machine."""
+    """Return cores, memory, system, Python version and load, but nothing that identifies the machine."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIGABYTE
@@ -23,11 +23,11 @@ def machine() -> dict[str, Any]:
 
 
 def described(facts: dict[str, Any]) -> str:
-    """The facts in a line."""
+    """Return the facts in one line, with a warning if the machine was busy."""
     text = f"{facts['cores']} cores, {facts['memory_gib']} GiB, {facts['system']}, Python {facts['python']}"
     if facts["load_before"] > facts["cores"] * _QUIET_LOAD_PER_CORE:
         text += (
-            f". Other work kept the machine busy (load {facts['load_before']} at the start): wall times and "
-            "their ratios are not to be relied on"
+            f". The machine was busy with other work (load {facts['load_before']} at the start): wall times and "
+            "their ratios are not reliable"
         )
     return text

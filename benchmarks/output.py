@@ -1,4 +1,4 @@
-"""What a run wrote: records by stream, and the last state."""
+"""Read the output of a run: the records and the last state of each stream."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +9,7 @@ import orjson
 
 @dataclass
 class Written:
-    """`rows` counts records by stream, `ids` holds each record once, `states` the last state of each stream."""
+    """For each stream, `rows` counts the records, `ids` contains each id once, and `states` has the last state."""
 
     rows: dict[str, int] = field(default_factory=dict)
     ids: dict[str, set[str]] = field(default_factory=dict)
@@ -18,7 +18,7 @@ class Written:
 
 
 def read_output(path: Path) -> Written:
-    """Read messages of Airbyte's or Singer's protocol, one a line. A line that was cut short by a crash is skipped."""
+    """Read messages of the Airbyte or Singer protocol, one per line; skip a line that a crash has truncated."""
     written = Written()
     with path.open("rb") as lines:
         for line in lines:

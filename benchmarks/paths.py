@@ -1,4 +1,4 @@
-"""Where things are."""
+"""Paths of the files that the benchmark uses."""
 
 from pathlib import Path
 

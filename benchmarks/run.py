@@ -1,4 +1,4 @@
-"""`python -m benchmarks.run`: measures, prints tables, and brings docs/performance.md up to date."""
+"""Run the benchmark, print its tables and update docs/performance.md: `python -m benchmarks.run`."""
 
 import argparse
 import json
@@ -19,17 +19,17 @@ from .paths import BUILD, RESULTS
 from .second_read import measure_second_read
 from .server import Sizes
 
-_NARROWEST = 118  # the widest table; a pipe or a small window would have its cells cut
+_NARROWEST = 118  # the width of the widest table; a pipe or a small window would truncate its cells
 _CONSOLE = Console(highlight=False, width=max(Console().width, _NARROWEST))
 
 
 def main() -> None:
-    """Run the parts that were asked for; exits with 1 when the connector misses records or a limit."""
+    """Run the selected parts; exit with 1 if the connector misses records or exceeds a limit."""
     given = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("make bench: ended"))  # so that what it started ends as well
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("make bench: terminated"))  # also ends what it started
     BUILD.mkdir(parents=True, exist_ok=True)
     facts = machine()
-    # What an earlier run left stays until its part is measured again.
+    # The results of an earlier run remain until the same part is measured again.
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     _say(described(facts))
     benchmark = _Benchmark(given, results, facts)
@@ -46,10 +46,9 @@ def main() -> None:
 
 
 class _Benchmark:
-    """The parts; each leaves its figures in `results` and prints them."""
+    """The parts of the benchmark; each adds its figures to `results` and prints them."""
 
     def __init__(self, given: argparse.Namespace, results: dict[str, Any], facts: dict[str, Any]) -> None:
-        """Take the arguments and what to fill."""
         self._given = given
         self._results = results
         self._described = f"{described(facts)}."
@@ -58,41 +57,41 @@ class _Benchmark:
         self.problems: list[str] = []
 
     def compare(self) -> None:
-        """Both programs at each latency."""
+        """Measure both programs at each latency."""
         figures = compare(self._sizes, self._given.latency or [0.0, 0.1], _say)
         versions = {tap.NAME: tap.versions(), connector.NAME: connector.versions()}
         self._results["comparison"] = {**self._about, "versions": versions, **asdict(figures)}
         known = versions[tap.NAME] | versions[connector.NAME]
         names = ", ".join(f"{name} {known[name]}" for name in (tap.NAME, connector.NAME, "airbyte-cdk"))
-        made = [tables.overview(figures), tables.completeness(figures), tables.server_load(figures)]
-        self._publish("comparison", f"{names}; {self._described}", made)
+        built = [tables.overview(figures), tables.completeness(figures), tables.server_load(figures)]
+        self._publish("comparison", f"{names}; {self._described}", built)
         if not self._given.no_docs:
             chart.draw(figures)
         for run in figures.runs:
             if run.program == connector.NAME and (run.missing or run.exit_code):
-                self.problems.append(f"the connector missed {run.missing} records, exit code {run.exit_code}")
+                self.problems.append(f"the connector missed {run.missing} records and exited with code {run.exit_code}")
 
     def second_read(self) -> None:
-        """The incremental read."""
+        """Measure an incremental read."""
         figures = measure_second_read(self._sizes, _say)
         self._results["second_read"] = {**self._about, **asdict(figures)}
         self._publish("incremental", self._described, [tables.second_read(figures)])
 
     def memory(self) -> None:
-        """The large account."""
+        """Measure a read of a large account."""
         figures = measure_memory(_say)
         self._results["memory"] = {**self._about, **asdict(figures)}
         self._publish("memory", self._described, [tables.memory(figures)])
         if figures.peak_megabytes >= LARGEST_MEGABYTES or figures.missing or figures.exit_code:
             self.problems.append(
-                f"the large read took {figures.peak_megabytes:.0f} MB and missed {figures.missing} records"
+                f"the read of a large account used {figures.peak_megabytes:.0f} MB, missed {figures.missing} records"
             )
 
-    def _publish(self, part: str, intro: str, made: list[tables.Table]) -> None:
-        for table in made:
+    def _publish(self, part: str, intro: str, built: list[tables.Table]) -> None:
+        for table in built:
             _print(table)
         if not self._given.no_docs:
-            document.rewrite(part, intro, made)
+            document.rewrite(part, intro, built)
 
 
 def _arguments() -> argparse.Namespace:
@@ -100,11 +99,13 @@ def _arguments() -> argparse.Namespace:
     for name, default in vars(Sizes()).items():
         if name not in {"users", "custom_fields"}:
             parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--latency", type=float, action="append", help="seconds a request, may be repeated: 0 and 0.1")
-    parser.add_argument("--incremental", action="store_true", help="only: a second read with nothing new")
-    parser.add_argument("--memory", action="store_true", help="only: peak memory on 400 MB of activities")
-    parser.add_argument("--all", action="store_true", help="all parts")
-    parser.add_argument("--no-docs", action="store_true", help="leave docs/ as it is")
+    parser.add_argument(
+        "--latency", type=float, action="append", help="seconds per request; may be repeated; default: 0 and 0.1"
+    )
+    parser.add_argument("--incremental", action="store_true", help="measure only a second read without new records")
+    parser.add_argument("--memory", action="store_true", help="measure only the peak memory with 400 MB of activities")
+    parser.add_argument("--all", action="store_true", help="measure all parts")
+    parser.add_argument("--no-docs", action="store_true", help="do not update docs/")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""How much the server can give: its pages fetched by plain loops that do nothing with them."""
+"""Measure how fast the server is when plain loops fetch its pages and discard them."""
 
 import base64
 import time
@@ -20,7 +20,7 @@ _OK = 200
 
 @dataclass(frozen=True)
 class ServerAlone:
-    """The server's pace without a connector."""
+    """The speed of the server without a connector."""
 
     connections: int
     requests: int
@@ -31,7 +31,7 @@ class ServerAlone:
 
 
 def measure_server(server: Server, sizes: Sizes) -> ServerAlone:
-    """Fetch every page of activities, leads, tasks and events over a few connections that stay open."""
+    """Fetch every page of activities, leads, tasks and events over a few persistent connections."""
     paths = list(_paths(sizes))
     cpu, began = server.cpu_seconds(), time.perf_counter()
     with ThreadPoolExecutor(_CONNECTIONS) as pool:
@@ -47,18 +47,18 @@ def _paths(sizes: Sizes) -> Iterator[str]:
     for path, rows in (("/activity/", sizes.activities), ("/lead/", sizes.leads), ("/task/", sizes.tasks)):
         for skip in range(0, rows, 100):
             yield f"{path}?{urlencode({'_limit': 100, '_skip': skip})}"
-    # The log has no offsets: as many windows as it has pages come to the same.
+    # The event log has no offsets, so the loops read as many windows as it has pages.
     pages = sizes.events // 50
     end = datetime.now(timezone.utc)
     window = timedelta(days=_EVENT_DAYS) / max(pages, 1)
     for number in range(pages):
         bounds = {"gte": end - window * (number + 1), "lt": end - window * number}
-        wanted = {f"date_updated__{name}": moment.isoformat() for name, moment in bounds.items()}
-        yield f"/event/?{urlencode({'_limit': 50, **wanted})}"
+        params = {f"date_updated__{name}": moment.isoformat() for name, moment in bounds.items()}
+        yield f"/event/?{urlencode({'_limit': 50, **params})}"
 
 
 def _fetch(url: str, paths: list[str]) -> int:
-    """Fetch pages over one connection; returns the bytes received."""
+    """Fetch pages over one connection, and return the number of bytes received."""
     parts = urlsplit(url)
     connection = HTTPConnection(parts.hostname or "", parts.port)
     headers = {"Authorization": f"Basic {base64.b64encode(f'{API_KEY}:'.encode()).decode()}"}
@@ -68,6 +68,6 @@ def _fetch(url: str, paths: list[str]) -> int:
         response = connection.getresponse()
         received += len(response.read())
         if response.status != _OK:
-            stop(f"the local Close API answered GET {path} with {response.status}.")
+            stop(f"the local Close API responded to GET {path} with {response.status}.")
     connection.close()
     return received

@@ -1,4 +1,4 @@
-"""An incremental read with nothing new, next to what starting Python and importing the CDK take."""
+"""Measure an incremental read without new records, and the time to start Python and to import the CDK."""
 
 import sys
 from collections.abc import Callable
@@ -17,7 +17,7 @@ _STARTS = {"python -c pass": "pass", "import airbyte_cdk": "import airbyte_cdk"}
 
 @dataclass(frozen=True)
 class SecondRead:
-    """Wall times are in seconds, the best of a few tries."""
+    """The fastest of a few incremental reads and starts; times are in seconds."""
 
     wall_seconds: float
     cpu_seconds: float
@@ -27,8 +27,8 @@ class SecondRead:
 
 
 def measure_second_read(sizes: Sizes, say: Callable[[str], None]) -> SecondRead:
-    """Read everything, then go on from the saved state."""
-    say("Starting the local Close API and making its data")
+    """Read everything, and then measure reads from the saved state."""
+    say("Starting the local Close API and generating its data")
     with Server(sizes) as server:
         command = connector.prepare(server)
         first, output = BUILD / "first.jsonl", BUILD / "second.jsonl"

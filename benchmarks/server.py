@@ -1,4 +1,4 @@
-"""The local Close API as a process of its own."""
+"""Run the local Close API as a separate process."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ _TIMEOUT = 60
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much data the server makes up. `custom_fields` is the number in each of the six lists."""
+    """The amount of data that the server generates; `custom_fields` is the number in each of the six lists."""
 
     activities: int = 60_000
     leads: int = 5_000
@@ -34,12 +34,12 @@ class Sizes:
 
 
 class Server:
-    """A context manager: starts the server with its data, asks it, and stops it."""
+    """A context manager that starts the server with its data, queries it and stops it."""
 
     def __init__(self, sizes: Sizes) -> None:
-        """Name the data; it is made on start, the same for the same sizes but for its dates."""
+        """Prepare the command; the same sizes give the same data, except for its dates."""
         now = datetime.now(timezone.utc).replace(microsecond=0)
-        # Everything lies after the start date, so that everything the server holds is to be read.
+        # All records are later than the start date, so a complete read returns all of them.
         self.start_date = (now - _PERIOD - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
         self._command = [sys.executable, "-m", "integration_tests.close_api"]
         self._command += ["--start", (now - _PERIOD).isoformat(), "--end", now.isoformat(), "--api-key", API_KEY]
@@ -51,11 +51,11 @@ class Server:
         self.url = ""
 
     def __enter__(self) -> Self:
-        """Start; returns once the data is there."""
+        """Start the server, and return when its data is ready."""
         self._process = subprocess.Popen(
             self._command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
         )
-        assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
+        assert self._process.stdout is not None  # noqa: S101 - stdout is a pipe
         self.url = self._process.stdout.readline().strip()
         if not self.url:
             stop("the local Close API did not start.")
@@ -64,26 +64,25 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop."""
         self._session.close()
         if self._process is not None:
             self._process.terminate()
             self._process.communicate()
 
     def set_latency(self, seconds: float) -> None:
-        """Delay each answer from now on."""
+        """Delay each response from now on."""
         self._control("POST", "settings", json={"latency": seconds})
 
     def take_requests(self) -> dict[str, Any]:
-        """Counts of the requests since the last call."""
+        """Return the counts of the requests since the last call."""
         counts: dict[str, Any] = self._control("DELETE", "requests")
         return counts
 
     def ids(self, stream: str, until: datetime) -> set[str]:
-        """The ids of everything in a stream that a read which began at `until` has to bring.
+        """Return the ids of all records of a stream that a read which began at `until` must return.
 
-        Not among them: email threads, which only bundle emails that are activities themselves, and meetings that are
-        dated later, for they carry their start as `date_created`.
+        They do not include email threads, which only group emails that are activities themselves, and meetings that
+        start after `until`, because their `date_created` is their start.
         """
         found = set(self._control("GET", "ids", params={"stream": stream})["ids"])
         if stream == "activities":
@@ -97,21 +96,21 @@ class Server:
             url = f"{self.url}/{path}_fields=id&_limit=100&_skip={len(found)}"
             page = self._session.get(url, auth=(API_KEY, ""), timeout=_TIMEOUT)
             page.raise_for_status()
-            answer = page.json()
-            found.update(row["id"] for row in answer["data"])
-            has_more = answer["has_more"] and bool(answer["data"])
+            body = page.json()
+            found.update(row["id"] for row in body["data"])
+            has_more = body["has_more"] and bool(body["data"])
         return found
 
     def cpu_seconds(self) -> float:
-        """What the server has used so far, of one core: it answers in one thread."""
+        """Return the CPU seconds that the server, which has one thread, has used so far."""
         pid = self._process.pid if self._process else 0
         stat = Path(f"/proc/{pid}/stat")
         if stat.exists():
             fields = stat.read_text().rpartition(")")[2].split()
             return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        told = subprocess.run(["ps", "-o", "time=", "-p", str(pid)], stdout=subprocess.PIPE, check=True, text=True)  # noqa: S607
+        printed = subprocess.run(["ps", "-o", "time=", "-p", str(pid)], stdout=subprocess.PIPE, check=True, text=True)  # noqa: S607
         seconds = 0.0
-        for part in told.stdout.strip().replace("-", ":").split(":"):
+        for part in printed.stdout.strip().replace("-", ":").split(":"):
             seconds = seconds * 60 + float(part)
         return seconds
 

@@ -1,4 +1,4 @@
-"""Rows of the tables, the same for the terminal and for docs/performance.md."""
+"""Build the tables for the terminal and for docs/performance.md."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class Table:
 
 
 def overview(figures: Comparison) -> Table:
-    """One row a run and one for the ratios of each pair."""
+    """Return one row per run, and one row with the ratios of each pair."""
     head = ["", "latency", "wall time", "CPU s / 1,000", "peak memory", "requests", "429s", "records", "complete"]
     rows = []
     for number, run in enumerate(figures.runs):
@@ -46,7 +46,7 @@ def _run_cells(run: RunFigures) -> list[str]:
 
 
 def completeness(figures: Comparison) -> Table:
-    """One row a stream: how much each program read of it, in the runs of the last latency."""
+    """Return one row per stream with the records that each program read at the last latency."""
     tap, connector = figures.runs[-2:]
     rows = []
     for stream in STREAMS:
@@ -59,7 +59,7 @@ def completeness(figures: Comparison) -> Table:
 
 
 def server_load(figures: Comparison) -> Table:
-    """How far from its limit the server was."""
+    """Return how close the server was to its limit in each run."""
     alone = figures.alone
     plain = f"plain loop, {alone.connections} connections ({alone.megabytes_per_second:.0f} MB/s)"
     rows = [[plain, "0 ms", *_load_cells(alone.requests, alone.server_cpu_seconds, alone.wall_seconds)]]
@@ -70,19 +70,19 @@ def server_load(figures: Comparison) -> Table:
 
 
 def _load_cells(requests: int, cpu: float, wall: float) -> list[str]:
-    """The pace, the pace at which the server's core would be full, and how full it was."""
+    """Return the requests per second, the requests per second that would fill the core, and the load of the core."""
     return [f"{requests / wall:.0f}", f"{requests / max(cpu, 0.01):.0f}", f"{cpu / wall:.0%}"]
 
 
 def second_read(figures: SecondRead) -> Table:
-    """The incremental read next to what it can't be faster than."""
+    """Return the incremental read next to the start times, which are its lower bound."""
     rows = [[name, f"{seconds:.2f} s", ""] for name, seconds in figures.starts.items()]
     rows.append(["source-close, nothing new", f"{figures.wall_seconds:.2f} s", str(figures.requests["total"])])
     return Table("An incremental read", ["", "wall time", "requests"], rows)
 
 
 def memory(run: RunFigures) -> Table:
-    """Peak memory on a large account."""
+    """Return the peak memory with a large account."""
     activities = run.streams["activities"]
     cells = [
         f"{activities.records:,} of {activities.expected:,}",
@@ -99,7 +99,7 @@ def _latency(run: RunFigures) -> str:
 
 
 def _share(part: int, whole: int) -> str:
-    """A percentage that says 100 only when nothing is missing."""
+    """Return a percentage that is 100 only if nothing is missing."""
     if part == whole:
         return "100 %"
     return f"{min(int(part * 1_000 / whole) / 10, 99.9)} %"

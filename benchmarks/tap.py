@@ -1,4 +1,4 @@
-"""tap-closeio as its users run it, in an environment of its own."""
+"""Run tap-closeio as its users do, in a separate environment."""
 
 import json
 import os
@@ -15,19 +15,19 @@ from .server import API_KEY, Server
 NAME = "tap-closeio"
 _VERSION = "1.6.6"
 _PYTHON = TAP_ENVIRONMENT / "bin" / "python"
-_TOLD_PACKAGES = ("singer-python", "requests", "simplejson", "pendulum")
+_REPORTED_PACKAGES = ("singer-python", "requests", "simplejson", "pendulum")
 _HOOK = HERE / "closeio_here.py"
 
 
 def install() -> None:
-    """Make the environment, unless it is there.
+    """Create the environment unless it exists.
 
-    The interpreter is the one that runs the benchmark: the tap's pinned requests wants Python 3.10 or newer, which this
-    project does as well, and one interpreter for both keeps the comparison fair.
+    Both programs use the interpreter that runs the benchmark, which keeps the comparison fair. This is possible because
+    the tap's pinned requests requires Python 3.10 or newer, as this project does.
     """
     if not _is_installed():
-        _make()
-    folder = Path(_ask("import sysconfig; print(sysconfig.get_path('purelib'))"))
+        _create()
+    folder = Path(_run_code("import sysconfig; print(sysconfig.get_path('purelib'))"))
     shutil.copy(_HOOK, folder / _HOOK.name)
     (folder / "closeio_here.pth").write_text("import closeio_here\n")
 
@@ -35,51 +35,51 @@ def install() -> None:
 def _is_installed() -> bool:
     if not _PYTHON.exists():
         return False
-    same_python = _ask("import platform; print(platform.python_version())") == sys.version.split()[0]
+    same_python = _run_code("import platform; print(platform.python_version())") == sys.version.split()[0]
     return same_python and _version_of(NAME) == _VERSION
 
 
-def _make() -> None:
+def _create() -> None:
     try:
         venv.create(TAP_ENVIRONMENT, clear=True, with_pip=True)
     except subprocess.CalledProcessError:
-        stop("this Python cannot make environments; on Debian and Ubuntu: apt install python3-venv")
+        stop("this Python cannot create environments; on Debian and Ubuntu, run: apt install python3-venv")
     pip = [str(_PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"{NAME}=={_VERSION}"]
     done = subprocess.run(pip, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # noqa: PLW1510 - checked below
     if done.returncode:
         end = "\n".join(done.stdout.splitlines()[-15:])
         stop(
-            f"{NAME} {_VERSION} could not be installed into {TAP_ENVIRONMENT.name}. It takes a package index that pip "
-            f"can reach, and a C compiler where ciso8601 has no wheel for this Python. pip says:\n{end}"
+            f"{NAME} {_VERSION} could not be installed into {TAP_ENVIRONMENT.name}. It needs a package index that pip "
+            f"can reach, and a C compiler if ciso8601 has no wheel for this Python. Output of pip:\n{end}"
         )
 
 
 def versions() -> dict[str, str]:
-    """The tap's version and those of the packages that decide its speed."""
-    found = {name: _version_of(name) for name in (NAME, *_TOLD_PACKAGES)}
+    """Return the versions of the tap and of the packages that determine its speed."""
+    found = {name: _version_of(name) for name in (NAME, *_REPORTED_PACKAGES)}
     code = "from simplejson import encoder; print(encoder.c_make_encoder is not None)"
-    found["simplejson's C part"] = "yes" if _ask(code) == "True" else "no"
+    found["simplejson's C part"] = "yes" if _run_code(code) == "True" else "no"
     return found
 
 
 def _version_of(package: str) -> str:
-    return _ask(
+    return _run_code(
         f"import importlib.metadata as m\ntry: print(m.version({package!r}))\nexcept m.PackageNotFoundError: print('')"
     )
 
 
-def _ask(code: str) -> str:
+def _run_code(code: str) -> str:
     done = subprocess.run([str(_PYTHON), "-c", code], env=environment(), stdout=subprocess.PIPE, check=True, text=True)
     return done.stdout.strip()
 
 
 def variables(server: Server) -> dict[str, str]:
-    """What the tap's environment has to hold to find the server."""
+    """Return the environment variable with which the tap finds the server."""
     return {"CLOSEIO_BASE_URL": server.url}
 
 
 def prepare(server: Server) -> list[str]:
-    """Let the tap discover its streams, select them all, and return the command that reads."""
+    """Discover and select all streams, and return the command that reads them."""
     config, catalog, discovered = (BUILD / f"tap-{name}.json" for name in ("config", "catalog", "discovered"))
     config.write_text(json.dumps({"api_key": API_KEY, "start_date": server.start_date}))
     command = [os.fspath(TAP_ENVIRONMENT / "bin" / NAME), "--config", str(config)]

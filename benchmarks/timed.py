@@ -1,7 +1,7 @@
-"""Runs a command and prints what it used, as JSON.
+"""Run a command and print the resources that it used, as JSON.
 
-A process of its own that imports next to nothing: the system counts the memory of whoever starts a program as that
-program's peak, so the one who starts it has to be small.
+This is a separate process that imports very little: the system counts the memory of the process that starts a program
+in the program's peak memory, so that process must be small.
 """
 
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """`timed.py OUTPUT LOG COMMAND…`: standard output goes to one file, standard error to the other."""
+    """Run `timed.py OUTPUT LOG COMMAND…`: write standard output to OUTPUT and standard error to LOG."""
     output, log, *command = sys.argv[1:]
     with Path(output).open("wb") as out, Path(log).open("wb") as err:
         began = time.perf_counter()

@@ -506,7 +506,7 @@ def test_a_gap_that_the_log_does_not_reach_is_named(make: Callable[..., Warehous
         (warning,) = [one for one in warnings if f"Stream {stream}:" in one]
         assert position[:16] in warning
         assert text(clock() - 30 * DAY)[:16] in warning
-        assert f"Refresh (reset) the stream {stream}" in warning
+        assert f"Refresh the stream {stream}" in warning
     assert result.exit_code == 0
     assert set(tombstones(result, "activities")) == {deleted}
     warehouse.assert_is_current(besides={lost})

@@ -277,7 +277,8 @@ def test_a_stream_that_does_not_exist_is_named_and_the_others_are_read(api: Loca
     assert result.exit_code == 1
     there_are = f"The streams are {', '.join(DEFINED)}. Refresh the connection's schema."
     assert {error["stream_descriptor"]["name"]: error["message"] for error in result.errors} == {
-        name: f"Stream {name}: this stream doesn't exist. {there_are}" for name in ("lead_custom_fields", "opportunities")
+        name: f"Stream {name}: this stream doesn't exist. {there_are}"
+        for name in ("lead_custom_fields", "opportunities")
     }
     assert {error["failure_type"] for error in result.errors} == {"config_error"}
     assert_all_there(api, result, "users", "tasks")

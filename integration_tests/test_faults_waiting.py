@@ -241,7 +241,7 @@ def test_a_redirect_to_another_host_is_not_followed(
     result = fork(api).read(["users", "tasks"])
     [error] = result.errors
     assert error["failure_type"] == "config_error"
-    assert f"GET /api/v1/user/ answered {status}: «it leads to {address}»" in error["message"]
+    assert f"GET /api/v1/user/ answered {status}: «redirect to {address}»" in error["message"]
     assert "a redirect that the connector does not follow" in error["message"]
     assert result.status("tasks") == "COMPLETE"
     assert elsewhere.requests == []

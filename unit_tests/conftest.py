@@ -1,4 +1,4 @@
-"""Time that passes only where somebody sleeps."""
+"""Fixtures: a clock that advances only when code sleeps, and a mock of the Close API."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from unit_tests.syncs import Clock
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock that everything waits by."""
+    """Replace ``time.sleep`` and ``time.monotonic`` with a clock that the tests control."""
     clock = Clock()
     monkeypatch.setattr("time.sleep", clock.sleep)
     monkeypatch.setattr("time.monotonic", clock)
@@ -21,6 +21,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def api() -> Iterator[requests_mock.Mocker]:
-    """Close, which knows no address until a test says so."""
+    """Yield a mock of Close; a request fails unless a test has registered its address."""
     with requests_mock.Mocker() as api:
         yield api

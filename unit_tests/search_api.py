@@ -1,4 +1,4 @@
-"""Advanced Filtering in memory: ranges of moments, ascending chains of cursors, counts."""
+"""A mock of Close's Advanced Filtering: date ranges, ascending cursor chains and counts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import requests_mock
 
 from unit_tests.syncs import API, Row
 
-ROWS_A_CHAIN = 10_000
+ROWS_PER_CHAIN = 10_000
 
 
 @cache
@@ -22,15 +22,15 @@ def moment(text: str) -> datetime:
 
 
 class SearchApi:
-    """Answers searches over ``rows`` as they stand in the index; ``shown`` makes of an indexed row what is sent."""
+    """A mock of the search in ``rows``, the index; ``as_sent`` turns an indexed row into the row of the response."""
 
     def __init__(self, api: requests_mock.Mocker, rows: list[Row]) -> None:
         self.rows = rows
-        self.shown: Callable[[Row], Row] = dict
+        self.as_sent: Callable[[Row], Row] = dict
         self.expire_at: set[int] = set()
         self.bodies: list[Row] = []
         self._found: dict[bytes, list[Row]] = {}
-        api.post(f"{API}/data/search/", json=self._answer)
+        api.post(f"{API}/data/search/", json=self._respond)
 
     @property
     def counts(self) -> list[Row]:
@@ -40,10 +40,10 @@ class SearchApi:
     def pages(self) -> list[Row]:
         return [body for body in self.bodies if body.get("results_limit") != 0]
 
-    def _answer(self, request: Any, context: Any) -> Row:
+    def _respond(self, request: Any, context: Any) -> Row:
         body = orjson.loads(request.body)
         self.bodies.append(body)
-        assert len(self.bodies) < 2_000, "reads for ever"
+        assert len(self.bodies) < 2_000, "the read does not end"
         if body.get("cursor") and len(self.bodies) in self.expire_at:
             context.status_code = 400
             return {"errors": [], "field-errors": {"cursor": "Expired cursor"}}
@@ -51,10 +51,10 @@ class SearchApi:
         if body.get("results_limit") == 0:
             return {"data": [], "cursor": None, "count": {"limited": min(len(found), 10_000), "total": len(found)}}
         first = int(base64.b64decode(body["cursor"])) if body.get("cursor") else 0
-        last = min(first + body["_limit"], ROWS_A_CHAIN)
-        more = last < min(len(found), ROWS_A_CHAIN)
+        last = min(first + body["_limit"], ROWS_PER_CHAIN)
+        more = last < min(len(found), ROWS_PER_CHAIN)
         cursor = base64.b64encode(str(last).encode()).decode() if more else None
-        return {"data": [self.shown(row) for row in found[first:last]], "cursor": cursor}
+        return {"data": [self.as_sent(row) for row in found[first:last]], "cursor": cursor}
 
     def _matching(self, body: Row) -> list[Row]:
         key = orjson.dumps([body["query"], body["sort"]])
@@ -68,7 +68,7 @@ class SearchApi:
 
 
 def ranges(body: Row) -> dict[str, tuple[str, str]]:
-    """What a search asks for: bounds by field."""
+    """Return the date range that a search requests for each field."""
     return {
         node["field"]["field_name"]: (node["condition"]["on_or_after"]["value"], node["condition"]["before"]["value"])
         for node in body["query"]["queries"]

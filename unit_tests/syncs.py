@@ -1,4 +1,4 @@
-"""Reads streams from an API in memory, with the CDK's own class and the manifest, on a clock that stands still."""
+"""Helpers that sync streams of the manifest from a mock of Close at a fixed time of day."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _DEFINITION = r"#/definitions/(\w+)"
 
 
 class Clock:
-    """Seconds that pass only when told to; so does the time of day while ``day`` travels."""
+    """A clock that only ``sleep`` advances; it also advances the time of day if ``day`` is set."""
 
     def __init__(self, now: float = 1000.0) -> None:
         self.now = now
@@ -58,7 +58,7 @@ class Clock:
 
 @dataclass
 class Reading:
-    """What a sync gave out."""
+    """The messages that a sync emitted, and the error that it raised."""
 
     messages: list[AirbyteMessage] = field(default_factory=list)
     error: str = ""
@@ -80,13 +80,13 @@ class Reading:
 
     @property
     def statuses(self) -> dict[str, str]:
-        """How each stream ended."""
+        """The last status of each stream."""
         found = [message.trace.stream_status for message in self.messages if message.trace]
         return {one.stream_descriptor.name: one.status.value for one in found if one}
 
     @property
     def failures(self) -> list[tuple[str, str, str]]:
-        """Stream, failure type and message of each error."""
+        """The stream, failure type and message of each error."""
         errors = [message.trace.error for message in self.messages if message.trace and message.trace.error]
         return [
             (
@@ -99,7 +99,7 @@ class Reading:
 
 
 def catalog(*streams: str, whole: Collection[str] = ()) -> ConfiguredAirbyteCatalog:
-    """Reads streams incrementally, but for those to be read as a whole."""
+    """Return a catalog that reads ``streams`` incrementally, except a full refresh for those in ``whole``."""
     described = {"json_schema": {}, "supported_sync_modes": ["full_refresh", "incremental"]}
     modes = {name: "full_refresh" if name in whole else "incremental" for name in streams}
     configured = [
@@ -110,7 +110,7 @@ def catalog(*streams: str, whole: Collection[str] = ()) -> ConfiguredAirbyteCata
 
 
 def saved(**states: Row) -> list[AirbyteStateMessage]:
-    """States by stream, as Airbyte hands them in."""
+    """Return the states in the form in which Airbyte passes them to a source."""
     return [
         AirbyteStateMessageSerializer.load(
             {"type": "STREAM", "stream": {"stream_descriptor": {"name": name}, "stream_state": state}}
@@ -121,7 +121,7 @@ def saved(**states: Row) -> list[AirbyteStateMessage]:
 
 @cache
 def manifest_of(*streams: str) -> Row:
-    """The manifest without what these streams don't need: other definitions, and schemas; no record depends on them."""
+    """Return the manifest with only these streams, the definitions they need, and empty schemas."""
     manifest = load_manifest()
     wanted = [{"$ref": f"#/definitions/{name}_stream"} for name in streams]
     needed: dict[str, Any] = {}
@@ -136,12 +136,12 @@ def manifest_of(*streams: str) -> Row:
 
 
 def plain_config(config: Row) -> Row:
-    """A config for reading one window after the other, without a look at the account's custom fields beforehand."""
+    """Return a config that reads windows one after the other and requests no custom fields for columns."""
     return {"api_key": KEY, "num_workers": 1, "custom_field_columns": False, **config}
 
 
 def read(*streams: str, state: Row | None = None, now: str = NOW, clock: Clock | None = None, **config: Any) -> Reading:
-    """Read streams at ``now`` with the CDK's own class."""
+    """Sync streams at the time ``now`` with the source class of the CDK."""
     states = saved(**(state or {}))
     with time_machine.travel(now, tick=False) as day:
         if clock:
@@ -153,14 +153,14 @@ def read(*streams: str, state: Row | None = None, now: str = NOW, clock: Clock |
 
 
 def read_with_positions(*streams: str, state: Row | None = None, now: str = NOW, **config: Any) -> Reading:
-    """Read streams at ``now`` with this connector's class."""
+    """Sync streams at the time ``now`` with the source class of the connector, which saves event log positions."""
     states = saved(**(state or {}))
     with time_machine.travel(now, tick=False):
         return run(SourceClose(catalog(*streams), plain_config(config), states), *streams)
 
 
 def run(source: ConcurrentDeclarativeSource, *streams: str, whole: Collection[str] = ()) -> Reading:
-    """Have a source read streams to the end."""
+    """Read streams from ``source`` until it stops, and collect its messages."""
     reading = Reading()
     try:
         reading.messages.extend(source.read(LOGGER, {}, catalog(*streams, whole=whole)))
@@ -169,8 +169,8 @@ def run(source: ConcurrentDeclarativeSource, *streams: str, whole: Collection[st
     return reading
 
 
-def asked(api: requests_mock.Mocker, path: str = "") -> list[str]:
-    """Path and query of the requests so far, in order, without the API's own prefix; parameters by name."""
+def requested(api: requests_mock.Mocker, path: str = "") -> list[str]:
+    """Return the requests so far that start with ``path``, without ``API`` and with sorted query parameters."""
     found = []
     for request in api.request_history:
         where, _, query = unquote(request.url).removeprefix(API).partition("?")

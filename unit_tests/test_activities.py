@@ -1,11 +1,11 @@
-"""Activities: by their creation, in windows of 30 days, with the attribution window once more."""
+"""Activities: windows of 30 days, the cursor ``date_created``, and the attribution window as the lookback."""
 
 from __future__ import annotations
 
 import orjson
 import requests_mock
 
-from unit_tests.syncs import API, Row, asked, read
+from unit_tests.syncs import API, Row, read, requested
 
 URL = f"{API}/activity/"
 
@@ -23,14 +23,14 @@ def window(start: str, end: str) -> str:
     return f"/activity/?_limit=100&_skip=0&date_created__gte={start}&date_created__lt={end}"
 
 
-def answer(api: requests_mock.Mocker, *rows: Row, has_more: bool = False) -> None:
+def respond(api: requests_mock.Mocker, *rows: Row, has_more: bool = False) -> None:
     api.get(URL, json={"data": list(rows), "has_more": has_more})
 
 
-def test_a_first_sync_begins_the_attribution_window_before_the_start_date(api: requests_mock.Mocker) -> None:
-    answer(api)
+def test_a_first_sync_starts_one_attribution_window_before_the_start_date(api: requests_mock.Mocker) -> None:
+    respond(api)
     reading = read("activities", start_date="2025-05-01", attribution_window_hours=48)
-    assert asked(api) == [
+    assert requested(api) == [
         window("2025-04-29T00:00:00.000000+00:00", "2025-05-29T00:00:00.000000+00:00"),
         window("2025-05-29T00:00:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00"),
     ]
@@ -38,44 +38,44 @@ def test_a_first_sync_begins_the_attribution_window_before_the_start_date(api: r
     assert reading.states()[-1] == {"date_created": "2025-04-29T00:00:00.000000+00:00"}
 
 
-def test_by_default_a_year_and_a_day_are_read(api: requests_mock.Mocker) -> None:
-    answer(api)
+def test_a_first_sync_reads_a_year_and_a_day_by_default(api: requests_mock.Mocker) -> None:
+    respond(api)
     read("activities")
-    assert asked(api)[0] == window("2024-06-14T12:00:00.000000+00:00", "2024-07-14T12:00:00.000000+00:00")
-    assert asked(api)[-1] == window("2025-06-09T12:00:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")
-    assert len(asked(api)) == 13
+    assert requested(api)[0] == window("2024-06-14T12:00:00.000000+00:00", "2024-07-14T12:00:00.000000+00:00")
+    assert requested(api)[-1] == window("2025-06-09T12:00:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")
+    assert len(requested(api)) == 13
 
 
 def test_a_later_sync_reads_the_attribution_window_again(api: requests_mock.Mocker) -> None:
-    answer(api)
+    respond(api)
     read("activities", state={"activities": {"date_created": "2025-06-15T06:00:00.000000+00:00"}})
-    assert asked(api) == [window("2025-06-14T06:00:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")]
+    assert requested(api) == [window("2025-06-14T06:00:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")]
 
 
-def test_an_attribution_window_of_nothing_goes_on_at_the_cursor(api: requests_mock.Mocker) -> None:
-    answer(api)
+def test_a_later_sync_with_an_attribution_window_of_zero_starts_at_the_cursor(api: requests_mock.Mocker) -> None:
+    respond(api)
     state = {"activities": {"date_created": "2025-06-15T06:00:00.000000+00:00"}}
     read("activities", state=state, attribution_window_hours=0)
-    assert asked(api) == [window("2025-06-15T06:00:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")]
+    assert requested(api) == [window("2025-06-15T06:00:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")]
 
 
-def test_the_state_is_that_of_the_newest_creation(api: requests_mock.Mocker) -> None:
+def test_the_state_is_the_newest_date_created(api: requests_mock.Mocker) -> None:
     newest = "2025-06-15T11:59:59.999000+00:00"
-    answer(api, activity(2, newest), activity(1, "2025-06-15T10:00:00+00:00"))
+    respond(api, activity(2, newest), activity(1, "2025-06-15T10:00:00+00:00"))
     reading = read("activities", state={"activities": {"date_created": "2025-06-15T06:00:00.000000+00:00"}})
     assert reading.ids == ["acti_2", "acti_1"]
     assert reading.states()[-1] == {"date_created": newest}
 
 
 def test_records_of_the_attribution_window_do_not_move_the_state_back(api: requests_mock.Mocker) -> None:
-    answer(api, activity(1, "2025-06-14T08:00:00+00:00"))
+    respond(api, activity(1, "2025-06-14T08:00:00+00:00"))
     state = {"date_created": "2025-06-15T06:00:00.000000+00:00"}
     reading = read("activities", state={"activities": state})
     assert reading.ids == ["acti_1"]
     assert reading.states()[-1] == state
 
 
-def test_a_state_follows_each_window(api: requests_mock.Mocker) -> None:
+def test_a_state_is_emitted_after_each_window(api: requests_mock.Mocker) -> None:
     api.get(
         URL,
         [
@@ -87,17 +87,17 @@ def test_a_state_follows_each_window(api: requests_mock.Mocker) -> None:
     assert [state["date_created"][:10] for state in reading.states()] == ["2025-05-11", "2025-06-11", "2025-06-11"]
 
 
-def test_what_close_sends_is_what_comes_out(api: requests_mock.Mocker) -> None:
+def test_records_are_emitted_as_close_sends_them(api: requests_mock.Mocker) -> None:
     row = {**activity(1, "2025-06-15T11:00:00+00:00"), "custom.cf_1": ["a"], "attachments": [{"size": 1.5}], "n": None}
-    answer(api, row)
+    respond(api, row)
     assert read("activities", start_date="2025-06-15").records == [row]
 
 
-def test_a_flag_is_a_boolean_whatever_close_sends(api: requests_mock.Mocker) -> None:
+def test_a_flag_that_is_a_number_becomes_a_boolean(api: requests_mock.Mocker) -> None:
     rows = [
         {**activity(n, "2025-06-15T11:00:00+00:00"), "need_smtp_credentials": flag}
         for n, flag in enumerate((0, 1, True, None))
     ]
-    answer(api, *rows, activity(9, "2025-06-15T11:00:00+00:00"))
+    respond(api, *rows, activity(9, "2025-06-15T11:00:00+00:00"))
     flags = [row.get("need_smtp_credentials", "absent") for row in read("activities", start_date="2025-06-15").records]
-    assert orjson.dumps(flags) == b'[false,true,true,null,"absent"]'  # in Python 0 equals False
+    assert orjson.dumps(flags) == b'[false,true,true,null,"absent"]'  # compared as JSON, because 0 == False in Python

@@ -1,4 +1,4 @@
-"""What each request carries, and when it is sent."""
+"""The authenticator: the headers of each request, the wait for the rate limit, and redirects."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ USER = {"id": "user_1", "date_updated": "2025-06-01T00:00:00+00:00"}
 
 @pytest.fixture
 def authenticator() -> PacedAuthenticator:
-    """One of a stream that waits five minutes at the most."""
+    """Return the authenticator of a stream whose requests wait at most five minutes."""
     config = {"api_key": KEY, "sync_id": "one"}
     return PacedAuthenticator(
         username="{{ config['api_key'] }}",
@@ -35,7 +35,7 @@ def authenticator() -> PacedAuthenticator:
 
 @pytest.fixture
 def sync(clock: Clock) -> Sync:
-    """A sync of which two requests are left in the next forty seconds."""
+    """Return a sync that may send two more requests in the next 40 seconds."""
     sync = Sync.of({"sync_id": "one"})
     sync.limiter.reserve(GROUP)
     sync.limiter.record_response(GROUP, response(ratelimit="limit=20, remaining=2, reset=40"))
@@ -46,7 +46,7 @@ def request(path: str = "user") -> requests.PreparedRequest:
     return requests.Request("GET", f"{API}/{path}/?_limit=1").prepare()
 
 
-def test_a_request_carries_the_key_and_what_the_manifest_says(api: requests_mock.Mocker) -> None:
+def test_a_request_has_the_key_and_the_headers_and_timeouts_of_the_manifest(api: requests_mock.Mocker) -> None:
     api.get(f"{API}/user/", json={"data": [USER]})
     assert read("users", user_agent="someone").ids == ["user_1"]
     sent = api.request_history[0]
@@ -54,10 +54,10 @@ def test_a_request_carries_the_key_and_what_the_manifest_says(api: requests_mock
     assert sent.headers["Accept"] == "application/json"
     assert sent.headers["User-Agent"].startswith("someone source-close/")
     assert KEY not in sent.url
-    assert tuple(map(int, sent.timeout)) == (10, 45)  # type: ignore[call-overload] # a pair, in spite of its type
+    assert tuple(map(int, sent.timeout)) == (10, 45)  # type: ignore[call-overload] # a pair, although its type says otherwise
 
 
-def test_requests_beyond_what_is_left_wait_for_the_next_window(
+def test_requests_over_the_rate_limit_wait_for_its_next_window(
     authenticator: PacedAuthenticator, sync: Sync, clock: Clock
 ) -> None:
     for _ in range(2):
@@ -70,32 +70,35 @@ def test_requests_beyond_what_is_left_wait_for_the_next_window(
     assert sync.sending.request == "GET /api/v1/task/"
 
 
-def test_what_is_not_worth_sending_ends_even_while_it_waits(
+def test_a_waiting_request_fails_when_its_endpoint_is_given_up(
     authenticator: PacedAuthenticator, sync: Sync, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     for _ in range(2):
         authenticator(request())
 
-    def meanwhile(seconds: float) -> None:
+    def give_up_during_the_wait(seconds: float) -> None:
         clock.now += seconds
         sync.given_up["users", GROUP] = CloseApiError("users", "It is over.")
 
-    monkeypatch.setattr("time.sleep", meanwhile)
+    monkeypatch.setattr("time.sleep", give_up_during_the_wait)
     with pytest.raises(CloseApiError, match=r"^Stream users: It is over\.$"):
         authenticator(request())
     assert clock.now == 1001
 
 
-def test_a_wait_beyond_the_ceiling_is_not_begun(authenticator: PacedAuthenticator, sync: Sync, clock: Clock) -> None:
+def test_a_wait_longer_than_the_maximum_fails_at_once(
+    authenticator: PacedAuthenticator, sync: Sync, clock: Clock
+) -> None:
     sync.limiter.record_response(GROUP, response(429, retry_after="301"))
     with pytest.raises(
-        CloseApiError, match=r"^Stream users: GET /api/v1/user/ has waited 0 s for its rate limit and would wait 301 s more"
+        CloseApiError,
+        match=r"^Stream users: GET /api/v1/user/ has waited 0 s for its rate limit and would wait 301 s more",
     ):
         authenticator(request())
     assert clock.now == 1000
 
 
-def test_a_long_wait_is_told_of_every_half_minute(
+def test_a_long_wait_is_logged_every_30_seconds(
     authenticator: PacedAuthenticator, sync: Sync, caplog: pytest.LogCaptureFixture
 ) -> None:
     sync.limiter.record_response(GROUP, response(429, retry_after="95"))
@@ -114,7 +117,7 @@ def test_a_redirect_to_another_host_or_to_http_is_not_followed(api: requests_moc
     api.get(f"{API}/user/", status_code=302, headers={"Location": target})
     ((_, kind, message),) = read("users").failures
     assert kind == "config_error"
-    assert "answered 302: «it leads to " in message
+    assert "answered 302: «redirect to " in message
     assert api.call_count == 1
 
 

@@ -1,4 +1,4 @@
-"""Late edits, deletions and merges: from the event log to records by id and rows of deletions."""
+"""Late edits, deletions and merges: the event log names the records, which are then requested by id."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import orjson
 import pytest
 import requests_mock
 
-from unit_tests.syncs import API, Clock, Reading, Row, asked, read
+from unit_tests.syncs import API, Clock, Reading, Row, read, requested
 
 STATES = {
     "activities": {"date_created": "2025-06-15T00:00:00+00:00"},
@@ -18,22 +18,25 @@ STATES = {
 }
 POSITION = "2025-06-15T06:00:00+00:00"
 CREATED = "2020-01-02T03:04:05+00:00"
-GONE_AT = "2025-06-15T10:00:00.000000+00:00"
+DELETED_AT = "2025-06-15T10:00:00.000000+00:00"
 
 
 def event(object_id: str, action: str = "updated", kind: str = "activity.note", hour: str = "10", **more: Any) -> Row:
-    # Close writes events without an offset.
+    # Close sends the dates of events without a UTC offset.
     stamped = {"id": f"ev_{object_id}_{action}", "date_updated": f"2025-06-15T{hour}:00:00"}
     return {**stamped, "object_id": object_id, "object_type": kind, "action": action, **more}
 
 
 class Close:
-    """An account whose lists are empty, and what it has by id; ``indexed`` stands in lists by ids only."""
+    """A mock account whose windows contain no records.
+
+    A request by ids returns the records in ``alive`` and ``indexed``; a request for one record finds only ``alive``.
+    """
 
     def __init__(self, api: requests_mock.Mocker, *events: Row, alive: tuple[str, ...] = (), indexed: str = "") -> None:
         self.rows = {one: {"id": one, "date_created": CREATED, "date_updated": CREATED, "now": 1} for one in alive}
         self.indexed = {one: {"id": one, "date_created": CREATED} for one in indexed.split()}
-        self.asked_by_id: list[Row] = []
+        self.requested_by_id: list[Row] = []
         self.strangers: list[Row] = []
         api.get(f"{API}/event/", json={"data": list(events), "cursor_next": None})
         api.get(f"{API}/activity/", json={"data": [], "has_more": False})
@@ -51,45 +54,45 @@ class Close:
     def _by_ids(self, request: Any, context: Any) -> Row:
         assert request.headers["x-http-method-override"] == "GET"
         params = orjson.loads(request.body)["_params"]
-        self.asked_by_id.append(params)
+        self.requested_by_id.append(params)
         known = {**self.indexed, **self.rows}
         return {"data": [known[one] for one in params["id__in"].split(",") if one in known] + self.strangers}
 
 
 def changes(*streams: str, position: str = POSITION, **config: Any) -> Reading:
-    """A sync after one that has saved this position."""
+    """Sync streams that continue at this saved position in the event log."""
     positions = dict.fromkeys(streams, position)
     states = {stream: STATES[stream] for stream in streams}
     return read(*streams, state=states, event_log_positions=positions, **config)
 
 
-def gone(record_id: str, stream: str = "activities", created: str = "") -> Row:
+def deletion(record_id: str, stream: str = "activities", created: str = "") -> Row:
     cursor_field = "date_created" if stream == "activities" else "date_updated"
-    return {"id": record_id, cursor_field: created or GONE_AT, "_ab_cdc_deleted_at": GONE_AT}
+    return {"id": record_id, cursor_field: created or DELETED_AT, "_ab_cdc_deleted_at": DELETED_AT}
 
 
-def test_what_was_edited_comes_as_it_is_now(api: requests_mock.Mocker) -> None:
+def test_an_edited_record_is_emitted_in_its_current_form(api: requests_mock.Mocker) -> None:
     close = Close(api, event("acti_1"), event("acti_2", "created"), event("acti_1", "sent"), alive=("acti_1", "acti_2"))
     close.rows["acti_2"]["date_created"] = "2025-06-15T11:59:00+00:00"
     reading = changes("activities")
     assert reading.records == [close.rows["acti_1"], close.rows["acti_2"]]
-    assert close.asked_by_id == [{"id__in": "acti_1,acti_2", "_limit": 100}]
-    # They are of no window: the state stays.
+    assert close.requested_by_id == [{"id__in": "acti_1,acti_2", "_limit": 100}]
+    # Changed records belong to no window, so they do not move the state.
     assert reading.states()[-1] == {"date_created": "2025-06-15T00:00:00.000000+00:00"}
 
 
-def test_a_request_for_each_hundred(api: requests_mock.Mocker) -> None:
+def test_changed_records_are_requested_100_at_a_time(api: requests_mock.Mocker) -> None:
     ids = [f"task_{number:03}" for number in range(250)]
     close = Close(api, *(event(one, kind="task.lead") for one in ids), alive=tuple(ids))
     assert changes("tasks").ids == ids
-    assert [len(params["id__in"].split(",")) for params in close.asked_by_id] == [100, 100, 50]
-    assert {params["_type"] for params in close.asked_by_id} == {"all"}
+    assert [len(params["id__in"].split(",")) for params in close.requested_by_id] == [100, 100, 50]
+    assert {params["_type"] for params in close.requested_by_id} == {"all"}
 
 
-def test_leads_are_asked_for_the_columns_of_the_search(api: requests_mock.Mocker) -> None:
+def test_changed_leads_are_requested_with_the_columns_of_the_search(api: requests_mock.Mocker) -> None:
     close = Close(api, event("lead_1", kind="lead"), alive=("lead_1",))
     assert changes("leads").records == [{**close.rows["lead_1"], "custom_fields": []}]
-    (params,) = close.asked_by_id
+    (params,) = close.requested_by_id
     assert params["_fields"].startswith("id,date_created,date_updated,")
     assert params["_fields"].endswith(",url,custom")
 
@@ -106,34 +109,34 @@ def test_leads_are_asked_for_the_columns_of_the_search(api: requests_mock.Mocker
         ("leads", ["lead"], ["lead_merge", "lead.x", "contact"]),
     ],
 )
-def test_events_of_the_streams_own_types_count(
+def test_a_stream_follows_only_events_of_its_own_object_types(
     api: requests_mock.Mocker, stream: str, ours: list[str], others: list[str]
 ) -> None:
     events = [event(f"id_{kind}", kind=kind) for kind in (*ours, *others)]
     close = Close(api, *events, alive=tuple(one["object_id"] for one in events))
     changes(stream)
-    assert [params["id__in"] for params in close.asked_by_id] == [",".join(sorted(f"id_{kind}" for kind in ours))]
+    assert [params["id__in"] for params in close.requested_by_id] == [",".join(sorted(f"id_{kind}" for kind in ours))]
 
 
-def test_what_a_window_has_brought_is_not_asked_for_again(api: requests_mock.Mocker) -> None:
+def test_updated_records_that_a_window_has_emitted_are_not_emitted_again(api: requests_mock.Mocker) -> None:
     close = Close(api, event("acti_1"), event("acti_2"), event("acti_3", "deleted"), alive=("acti_1", "acti_2"))
     seen = [{"id": one, "date_created": "2025-06-15T09:00:00+00:00"} for one in ("acti_1", "acti_3")]
     api.get(f"{API}/activity/", json={"data": seen, "has_more": False})
-    # What was deleted after it was seen is gone all the same.
-    assert changes("activities").records == [*seen, close.rows["acti_2"], gone("acti_3")]
-    assert close.asked_by_id == [{"id__in": "acti_2,acti_3", "_limit": 100}]
+    # acti_3 was deleted after its window was read, so its deletion is emitted too.
+    assert changes("activities").records == [*seen, close.rows["acti_2"], deletion("acti_3")]
+    assert close.requested_by_id == [{"id__in": "acti_2,acti_3", "_limit": 100}]
 
 
-def test_only_what_the_log_says_is_deleted_is_and_only_if_it_is_not_there_again(api: requests_mock.Mocker) -> None:
-    """acti_1 is there again, acti_2 is not, and acti_3 has changed and can't be seen."""
+def test_a_deletion_requires_an_event_and_a_missing_record(api: requests_mock.Mocker) -> None:
+    """acti_1 was deleted but exists again, acti_2 was deleted, and acti_3 was updated but is not returned."""
     close = Close(
         api, event("acti_1", "deleted"), event("acti_2", "deleted"), event("acti_3"), event("acti_2"), alive=("acti_1",)
     )
-    assert changes("activities").records == [close.rows["acti_1"], gone("acti_2")]
+    assert changes("activities").records == [close.rows["acti_1"], deletion("acti_2")]
 
 
-def test_rows_that_were_not_asked_for_are_left_out(api: requests_mock.Mocker) -> None:
-    """Close ignores a filter that it does not understand."""
+def test_rows_that_were_not_requested_are_not_emitted(api: requests_mock.Mocker) -> None:
+    """Close ignores a filter that it does not understand, and may then return other rows."""
     close = Close(api, event("acti_1"), alive=("acti_1",))
     close.strangers = [{"id": "acti_9", "date_created": CREATED}]
     assert changes("activities").ids == ["acti_1"]
@@ -149,14 +152,14 @@ def test_rows_that_were_not_asked_for_are_left_out(api: requests_mock.Mocker) ->
         ("leads", "lead", {"date_created": CREATED}, ""),
     ],
 )
-def test_the_row_of_a_deletion_is_no_older_than_the_rows_before_it(
+def test_a_deletion_is_not_older_than_the_earlier_rows_of_its_record(
     api: requests_mock.Mocker, stream: str, kind: str, previous: Row | None, created: str
 ) -> None:
     Close(api, event("x_1", "deleted", kind, previous_data=previous))
-    assert changes(stream).records == [gone("x_1", stream, created)]
+    assert changes(stream).records == [deletion("x_1", stream, created)]
 
 
-def test_of_several_deletions_the_last_counts_in_whatever_order_they_come(api: requests_mock.Mocker) -> None:
+def test_the_latest_of_several_deletions_counts_in_any_order_of_events(api: requests_mock.Mocker) -> None:
     events = (
         event("acti_1", "deleted", hour="08", previous_data={"date_created": CREATED}),
         event("acti_1", "deleted", hour="10"),
@@ -164,33 +167,33 @@ def test_of_several_deletions_the_last_counts_in_whatever_order_they_come(api: r
     )
     for order in permutations(events):
         Close(api, *order)
-        assert changes("activities").records == [gone("acti_1", created=CREATED)]
+        assert changes("activities").records == [deletion("acti_1", created=CREATED)]
 
 
-def test_a_merge_changes_one_lead_and_ends_the_other(api: requests_mock.Mocker) -> None:
+def test_a_merge_updates_one_lead_and_deletes_the_other(api: requests_mock.Mocker) -> None:
     meta = {"merge_source_lead_id": "lead_s", "merge_destination_lead_id": "lead_d"}
-    # The same meta stands on everything that moved: that is no end of anything.
+    # Events of records that a merge moved have the same meta; they do not report a deletion.
     moved = [event("lead_x", kind="lead", meta={"merge_source_lead_id": "lead_y"}), event("lead_z", "merged", "lead")]
     merged = event("lead_d", "merged", "lead", meta=meta, previous_data={"date_created": "2001-01-01T00:00:00+00:00"})
     close = Close(api, merged, *moved, alive=("lead_d", "lead_x", "lead_z"))
     records = changes("leads").records
     assert [row["id"] for row in records] == ["lead_d", "lead_x", "lead_z", "lead_s"]
-    assert records[-1] == gone("lead_s", "leads")
-    assert len(close.asked_by_id) == 1
+    assert records[-1] == deletion("lead_s", "leads")
+    assert len(close.requested_by_id) == 1
 
 
-def test_an_index_that_lags_is_not_taken_at_its_word(api: requests_mock.Mocker) -> None:
+def test_a_deleted_lead_that_is_still_in_the_index_is_requested_singly(api: requests_mock.Mocker) -> None:
     events = [event(f"lead_{number}", "deleted", "lead") for number in (1, 2, 3)]
     Close(api, *events, event("lead_4", kind="lead"), alive=("lead_3",), indexed="lead_1 lead_2 lead_4")
     api.get(f"{API}/lead/lead_2/", json={"id": "lead_it_was_merged_into"})
     reading = changes("leads")
     assert sorted(row["id"] for row in reading.records if "_ab_cdc_deleted_at" in row) == ["lead_1", "lead_2"]
     assert sorted(row["id"] for row in reading.records if "_ab_cdc_deleted_at" not in row) == ["lead_3", "lead_4"]
-    # And nobody asks for one that nobody calls deleted.
-    assert asked(api, "/lead/lead") == [f"/lead/lead_{number}/?_fields=id" for number in (1, 2, 3)]
+    # lead_4 was only updated, so no request checks whether it exists.
+    assert requested(api, "/lead/lead") == [f"/lead/lead_{number}/?_fields=id" for number in (1, 2, 3)]
 
 
-def test_an_error_other_than_not_found_is_no_proof(api: requests_mock.Mocker) -> None:
+def test_an_error_other_than_404_does_not_prove_a_deletion(api: requests_mock.Mocker) -> None:
     Close(api, event("lead_1", "deleted", "lead"), indexed="lead_1")
     api.get(f"{API}/lead/lead_1/", status_code=403)
     reading = changes("leads")
@@ -205,34 +208,34 @@ def test_the_log_is_read_once_from_ten_minutes_before_the_oldest_position(api: r
     reading = read("activities", "leads", "tasks", state=states, event_log_positions=positions)
     assert set(reading.statuses.values()) == {"COMPLETE"}
     bounds = "date_updated__gte=2025-06-14T04:50:00.000000+00:00&date_updated__lt=2025-06-15T12:00:00.000000+00:00"
-    assert asked(api, "/event") == [f"/event/?_limit=50&{bounds}"]
-    assert [url for url in asked(api) if url in {"/activity/", "/lead/", "/task/"}] == ["/activity/", "/lead/"]
+    assert requested(api, "/event") == [f"/event/?_limit=50&{bounds}"]
+    assert [url for url in requested(api) if url in {"/activity/", "/lead/", "/task/"}] == ["/activity/", "/lead/"]
 
 
 @pytest.mark.parametrize(
     ("position", "is_lost"), [("2025-05-16T12:00:00+00:00", False), ("2025-05-16T11:59:59+00:00", True)]
 )
-def test_a_position_before_what_is_kept_is_warned_of(
+def test_a_position_older_than_30_days_logs_a_warning(
     api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture, position: str, *, is_lost: bool
 ) -> None:
     Close(api)
     changes("activities", position=position)
-    assert "date_updated__gte=2025-05-16T12:00:00.000000+00:00" in asked(api, "/event")[0]
+    assert "date_updated__gte=2025-05-16T12:00:00.000000+00:00" in requested(api, "/event")[0]
     warnings = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
     assert len(warnings) == is_lost
     for warning in warnings:
         assert "2025-05-16T11:59:59.000000+00:00" in warning
-        assert "Refresh (reset) the stream activities" in warning
+        assert "Refresh the stream activities" in warning
 
 
-def test_without_a_position_the_log_is_not_read(api: requests_mock.Mocker) -> None:
+def test_the_log_is_not_read_without_a_position(api: requests_mock.Mocker) -> None:
     Close(api, event("acti_1"), alive=("acti_1",))
     assert read("activities", state={"activities": STATES["activities"]}).records == []
-    assert asked(api, "/event") == []
+    assert requested(api, "/event") == []
 
 
 @pytest.mark.parametrize("status", [402, 403])
-def test_without_the_right_to_the_log_all_else_comes_and_one_warning_says_so(
+def test_a_forbidden_log_logs_one_warning_and_the_streams_complete(
     api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
     Close(api)
@@ -242,11 +245,11 @@ def test_without_the_right_to_the_log_all_else_comes_and_one_warning_says_so(
     (warning,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
     assert "This key may not read the event log" in warning
     assert f"GET /api/v1/event/ answered {status}: «No»." in warning
-    assert len(asked(api, "/event")) == 1
+    assert len(requested(api, "/event")) == 1
 
 
 @pytest.mark.parametrize(("status", "kind", "most"), [(404, "system_error", 1), (503, "transient_error", 20)])
-def test_what_fails_the_log_fails_every_stream_in_its_own_name(
+def test_an_error_of_the_log_fails_each_stream_with_a_message_that_names_it(
     api: requests_mock.Mocker, clock: Clock, status: int, kind: str, most: int
 ) -> None:
     Close(api)
@@ -257,14 +260,14 @@ def test_what_fails_the_log_fails_every_stream_in_its_own_name(
     ]
     for stream, _, message in reading.failures:
         assert message.startswith(f"Stream {stream}: GET /api/v1/event/ answered {status}: «No».")
-    assert len(asked(api, "/event")) <= most
+    assert len(requested(api, "/event")) <= most
 
 
-def test_an_event_without_a_readable_moment_is_warned_of(
+def test_an_event_without_a_readable_date_logs_a_warning(
     api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture
 ) -> None:
     Close(api, {**event("acti_1"), "date_updated": "yesterday"}, event("acti_2"), alive=("acti_2",))
     reading = changes("activities")
     assert (reading.ids, reading.statuses) == (["acti_2"], {"activities": "COMPLETE"})
-    [warning] = [one.getMessage() for one in caplog.records if "tell what they changed" in one.getMessage()]
-    assert warning.startswith("1 events of the log, first ")
+    [warning] = [one.getMessage() for one in caplog.records if "say which object changed" in one.getMessage()]
+    assert warning.startswith("1 events of the event log, first ")

@@ -1,4 +1,4 @@
-"""What this connector's class adds to the CDK's: checks in words, one error for each stream, and sources made late."""
+"""The source class: messages of a check, one error per stream, and a config that is set after construction."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from airbyte_cdk.models import FailureType, Status
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_close.source import SourceClose, load_manifest
-from unit_tests.syncs import API, KEY, KINDS, LOGGER, STREAMS, asked, catalog, read_with_positions, run
+from unit_tests.syncs import API, KEY, KINDS, LOGGER, STREAMS, catalog, read_with_positions, requested, run
 
-# Those of the six streams that most of the rest is about; a check asks in the order of the manifest.
+# The paths of the six original streams, in the order in which a check requests them.
 PATHS = ["/activity/", "/custom_field/lead/", "/event/", "/data/search/", "/task/", "/user/"]
 
 
@@ -29,14 +29,14 @@ def check(**config: Any) -> tuple[Status, str]:
     return status.status, status.message or ""
 
 
-def test_a_check_asks_once_for_each_stream(api: requests_mock.Mocker) -> None:
+def test_a_check_sends_one_request_per_stream(api: requests_mock.Mocker) -> None:
     assert check(start_date="2025-06-15") == (Status.SUCCEEDED, "")
-    paths = [url.partition("?")[0] for url in asked(api)]
+    paths = [url.partition("?")[0] for url in requested(api)]
     assert [path for path in paths if path in PATHS] == PATHS
     assert len(paths) == len(STREAMS)
 
 
-def test_a_check_with_a_wrong_key_ends_at_the_first_answer(api: requests_mock.Mocker) -> None:
+def test_a_check_with_a_wrong_key_fails_after_one_request(api: requests_mock.Mocker) -> None:
     api.get(requests_mock.ANY, status_code=401, json={"error": "Unauthorized"})
     status, message = check()
     assert status == Status.FAILED
@@ -60,14 +60,14 @@ def test_a_check_fails_when_every_stream_is_forbidden(api: requests_mock.Mocker)
     assert all(f"Stream {name}:" in message for name in STREAMS)
 
 
-def test_a_check_fails_when_close_has_trouble_and_does_not_try_for_long(api: requests_mock.Mocker, clock: Any) -> None:
+def test_a_check_fails_within_a_minute_when_an_endpoint_is_down(api: requests_mock.Mocker, clock: Any) -> None:
     api.get(f"{API}/event/", status_code=503)
     status, message = check()
     assert (status, clock.now - 1000 < 60) == (Status.FAILED, True)
     assert message.startswith("Stream event_log: GET /api/v1/event/ answered 503")
 
 
-def test_a_stream_whose_windows_fail_says_so_once(api: requests_mock.Mocker) -> None:
+def test_a_stream_whose_partitions_all_fail_reports_one_error(api: requests_mock.Mocker) -> None:
     for kind in KINDS:
         api.get(f"{API}/custom_field/{kind}/", status_code=403, json={"error": kind})
     reading = read_with_positions("custom_fields", "users")
@@ -83,17 +83,17 @@ def test_a_source_without_a_config_has_a_spec() -> None:
     assert SourceClose().spec(LOGGER).connectionSpecification["required"] == ["api_key"]
 
 
-def test_a_source_takes_its_config_later(tmp_path: Any) -> None:
-    made = SourceClose()
-    config = made.configure({"api_key": KEY, "start_date": "2025-06-15"}, str(tmp_path))
-    assert made.check(LOGGER, config).status == Status.SUCCEEDED
-    found = made.discover(LOGGER, config)
+def test_a_source_accepts_its_config_after_construction(tmp_path: Any) -> None:
+    source = SourceClose()
+    config = source.configure({"api_key": KEY, "start_date": "2025-06-15"}, str(tmp_path))
+    assert source.check(LOGGER, config).status == Status.SUCCEEDED
+    found = source.discover(LOGGER, config)
     assert [stream.name for stream in found.streams] == STREAMS
-    messages = list(made.read(LOGGER, config, catalog("users"), None))
+    messages = list(source.read(LOGGER, config, catalog("users"), None))
     assert [one.record.data["id"] for one in messages if one.record] == ["x_1"]
 
 
-def test_a_discover_has_the_columns_of_custom_fields_and_a_read_does_not_ask_for_them(
+def test_discover_returns_the_columns_of_custom_fields_and_read_does_not_request_them(
     api: requests_mock.Mocker,
 ) -> None:
     config = {"api_key": KEY, "start_date": "2025-06-15"}
@@ -101,10 +101,10 @@ def test_a_discover_has_the_columns_of_custom_fields_and_a_read_does_not_ask_for
     assert "custom.x_1" in leads["properties"]
     api.reset_mock()
     run(SourceClose(catalog("leads"), config, None), "leads")
-    assert set(asked(api)) == {"/data/search/"}
+    assert set(requested(api)) == {"/data/search/"}
 
 
-def test_a_bad_config_is_refused_when_the_source_is_made() -> None:
+def test_an_invalid_config_is_rejected_at_construction() -> None:
     with pytest.raises(AirbyteTracedException, match="num_workers") as error:
         SourceClose(None, {"api_key": KEY, "num_workers": 99}, None)
     assert error.value.failure_type == FailureType.config_error

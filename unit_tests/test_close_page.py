@@ -1,4 +1,4 @@
-"""docs/close.md, the connector's page in Airbyte's form, says what the manifest, the metadata and the changelog say."""
+"""docs/close.md, the page for Airbyte's documentation, agrees with the manifest, the metadata and the changelog."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "close.md").read_text()
 METADATA: dict[str, Any] = yaml.safe_load((ROOT / "metadata.yaml").read_text())["data"]
 SHOWN = {name: field for name, field in PROPERTIES.items() if not field.get("airbyte_hidden")}
-# https://docs.airbyte.com/community/contributing-to-airbyte/resources/qa-checks; ours may stand between them.
+# https://docs.airbyte.com/community/contributing-to-airbyte/resources/qa-checks; subheadings in between are allowed.
 HEADINGS = [
     "# Close",
     "## Prerequisites",
@@ -43,7 +43,7 @@ MARKERS = {
 
 
 def anchored() -> dict[str, str]:
-    """The text that belongs to each field of the form."""
+    """Return the text for each field of the form."""
     return dict(
         re.findall(r'^<FieldAnchor field="(.+?)">\n(.*?)^</FieldAnchor>$', PAGE, flags=re.MULTILINE | re.DOTALL)
     )
@@ -54,7 +54,7 @@ def section(heading: str) -> str:
 
 
 def released() -> dict[str, tuple[str | None, str]]:
-    """Date, if there is one, and entries of each version in CHANGELOG.md."""
+    """Return the date, if any, and the entries of each version in CHANGELOG.md."""
     heading = r"^## \[(\d+\.\d+\.\d+)\](?: - (\d{4}-\d\d-\d\d))?$"
     _, *parts = re.split(heading, (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
     found = {}
@@ -65,21 +65,21 @@ def released() -> dict[str, tuple[str | None, str]]:
 
 
 def kinds(node: Any) -> Iterator[str]:
-    """The types of a schema and all within it, as Airbyte calls them."""
+    """Yield the Airbyte types of a schema and of all schemas inside it."""
     types = [node["type"]] if isinstance(node["type"], str) else node["type"]
     yield from [node.get("airbyte_type") or node.get("format") or kind for kind in types if kind != "null"]
     for inner in [*node.get("properties", {}).values(), *([node["items"]] if "items" in node else [])]:
         yield from kinds(inner)
 
 
-def test_the_headings_are_those_of_airbytes_pages_in_their_order() -> None:
+def test_the_page_has_the_required_headings_in_order() -> None:
     headings = re.findall(r"^#+ .*$", PAGE, flags=re.MULTILINE)
     assert [heading for heading in headings if heading in HEADINGS] == HEADINGS
     assert {heading for heading in headings if heading.startswith("## ")} <= set(HEADINGS)
 
 
 @pytest.mark.parametrize("marker", MARKERS)
-def test_a_marker_is_closed_and_stands_on_a_line_of_its_own_between_blank_ones(marker: str) -> None:
+def test_a_marker_is_closed_and_is_on_a_separate_line_between_blank_lines(marker: str) -> None:
     opening, closing = MARKERS[marker]
     found = re.findall(rf"{opening}|{closing}", PAGE)
     assert len(found) >= 2
@@ -89,7 +89,7 @@ def test_a_marker_is_closed_and_stands_on_a_line_of_its_own_between_blank_ones(m
         assert alone == found
 
 
-def test_every_field_of_the_form_has_its_place_in_the_order_of_the_form() -> None:
+def test_the_page_has_the_fields_in_the_order_of_the_form() -> None:
     assert list(anchored()) == sorted(SHOWN, key=lambda name: SHOWN[name]["order"])
 
 
@@ -105,24 +105,24 @@ def test_a_field_has_the_title_default_and_bounds_of_the_spec(name: str) -> None
         assert f"From {field['minimum']} to {field['maximum']}," in text
 
 
-def test_what_is_required_is_among_the_prerequisites() -> None:
+def test_the_prerequisites_contain_the_required_fields() -> None:
     for name in SourceClose().resolved_manifest["spec"]["connection_specification"]["required"]:
         assert SHOWN[name]["title"] in section("Prerequisites")
 
 
-def test_the_examples_of_a_start_date_are_read() -> None:
+def test_the_example_start_dates_are_accepted() -> None:
     examples = re.findall(r"`(.+?)`", anchored()["start_date"])
     assert len(examples) == 3
     assert all(prepared(start_date=example)["start_date"].startswith("2024-01-31") for example in examples)
 
 
-def test_cloud_has_no_steps_as_long_as_the_registry_of_cloud_leaves_the_connector_out() -> None:
+def test_the_page_says_whether_the_connector_is_in_airbyte_cloud() -> None:
     enabled = METADATA["registryOverrides"]["cloud"]["enabled"]
     assert ("is not in the catalog of Airbyte Cloud" in PAGE) is not enabled
     assert METADATA["registryOverrides"]["oss"]["enabled"] is True
 
 
-def test_the_streams_keys_cursors_and_modes_are_the_manifests() -> None:
+def test_the_stream_table_agrees_with_the_manifest() -> None:
     source = SourceClose(config={"api_key": "api_test", "custom_field_columns": False})
     modes = {
         one.name: ", ".join(mode.value.replace("_", " ") for mode in one.as_airbyte_stream().supported_sync_modes)
@@ -139,23 +139,23 @@ def test_the_streams_keys_cursors_and_modes_are_the_manifests() -> None:
         assert row["sync modes"] == modes[stream["name"]]
 
 
-def test_the_sync_modes_are_those_that_some_stream_has() -> None:
+def test_the_sync_mode_table_has_exactly_the_modes_of_the_streams() -> None:
     named = {row["sync mode"].partition(":")[0].lower() for row in table(PAGE, "Supported sync modes")}
     assert named == {mode for row in table(PAGE, "Supported Streams") for mode in row["sync modes"].split(", ")}
 
 
-def test_the_types_are_those_of_the_schemas() -> None:
+def test_the_type_table_has_exactly_the_types_of_the_schemas() -> None:
     schemas = [stream["schema_loader"] for stream in STREAMS]
     used = {kind for one in schemas for kind in kinds(one.get("schema") or one["schema_loader"]["schema"])}
     assert {row["Airbyte"].strip("`") for row in table(PAGE, "Data type map")} == used
 
 
-def test_the_host_is_the_only_one_that_the_platform_lets_the_connector_reach() -> None:
+def test_the_allow_list_has_the_allowed_hosts_of_the_metadata() -> None:
     assert re.findall(r"`([\w.]+\.com)`", section("IP allow list")) == METADATA["allowedHosts"]["hosts"]
 
 
-def test_the_changelog_is_that_of_the_project() -> None:
-    """A row for each released version: its date, and its entries in one line."""
+def test_the_changelog_table_agrees_with_the_changelog_file() -> None:
+    """The table has one row per version, with its date and its entries in one line."""
     rows = table(PAGE, "Changelog")
     assert list(rows[0]) == ["Version", "Date", "Pull Request", "Subject"]
     entries = released()

@@ -1,4 +1,4 @@
-"""The configuration: accepted forms, defaults, limits, and messages that name the field and never a value."""
+"""The configuration: accepted forms, defaults, limits, and error messages that name the field but no value."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FORMS = "YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ (any ISO date-time; without a zone it 
 
 
 def transform(now: str = NOW, **config: Any) -> Row:
-    """The config with what the manifest refers to."""
+    """Return the config with the values that the manifest uses."""
     with time_machine.travel(now, tick=False):
         given = {"api_key": KEY, **config}
         CloseConfigTransformation().transform(given)
@@ -92,20 +92,20 @@ def test_start_date_is_365_days_before_the_first_sync_by_default(given: Row, now
     ],
     ids=str,
 )
-def test_a_start_date_that_is_unreadable_or_impossible_names_field_and_forms(given: Any) -> None:
+def test_an_invalid_start_date_fails_with_the_accepted_forms(given: Any) -> None:
     message = message_for({"api_key": KEY, "start_date": given})
     assert message == (f"The configuration can't be used: start_date is not a valid date. Write it as {FORMS}.")
 
 
 @pytest.mark.parametrize("given", ["2025-06-16", "06/16/2025", "2025-06-15T12:00:01Z", "2999-01-01T00:00:00"])
-def test_a_start_date_in_the_future_names_field_and_forms(given: str) -> None:
+def test_a_start_date_in_the_future_fails_with_the_accepted_forms(given: str) -> None:
     message = message_for({"api_key": KEY, "start_date": given})
     assert message == (
         f"The configuration can't be used: start_date is in the future. Choose a date up to today, as {FORMS}."
     )
 
 
-def test_the_first_year_there_is_does_not_overflow() -> None:
+def test_a_start_date_in_year_1_does_not_overflow() -> None:
     assert transform(start_date="0001-01-01")["activities_start"] == "1899-12-31T00:00:00.000000+00:00"
 
 
@@ -124,9 +124,11 @@ def test_the_first_year_there_is_does_not_overflow() -> None:
             "2024-01-30T22:00:00.000000+00:00",
         ),
     ],
-    ids=["default", "none", "most", "text", "tap", "tap, text", "own before tap"],
+    ids=["default", "zero", "maximum", "text", "tap field", "tap field as text", "own field before tap field"],
 )
-def test_attribution_window(given: Row, duration: str, activities_start: str) -> None:
+def test_the_attribution_window_sets_the_lookback_and_the_start_of_activities(
+    given: Row, duration: str, activities_start: str
+) -> None:
     values = transform(start_date="2024-01-31", **given)
     assert (values["attribution_window"], values["activities_start"]) == (duration, activities_start)
 
@@ -144,12 +146,12 @@ def test_attribution_window(given: Row, duration: str, activities_start: str) ->
         ("num_workers", "many", "Input should be a valid integer, unable to parse string as an integer"),
     ],
 )
-def test_numbers_outside_their_limits_name_field_and_limit(field: str, value: Any, problem: str) -> None:
+def test_a_number_out_of_range_fails_with_field_and_limit(field: str, value: Any, problem: str) -> None:
     assert message_for({"api_key": KEY, field: value}) == f"The configuration can't be used: {field}: {problem}."
 
 
 @pytest.mark.parametrize(("given", "workers"), [({}, 20), ({"num_workers": 1}, 1), ({"num_workers": "40"}, 40)])
-def test_num_workers(given: Row, workers: int) -> None:
+def test_num_workers_is_20_by_default_and_may_be_text(given: Row, workers: int) -> None:
     assert transform(**given)["num_workers"] == workers
 
 
@@ -184,7 +186,7 @@ def test_base_url_is_https_or_http_on_this_machine(given: str, used: str) -> Non
         "https://api.close.com:99999/api/v1",
     ],
 )
-def test_base_url_elsewhere_without_encryption_is_refused(given: str) -> None:
+def test_any_other_base_url_is_rejected(given: str) -> None:
     assert message_for({"api_key": KEY, "base_url": given}) == (
         "The configuration can't be used: base_url must begin with https:// "
         "(http:// only for a server on this machine) and contain a host."
@@ -202,17 +204,17 @@ def test_base_url_elsewhere_without_encryption_is_refused(given: str) -> None:
     ],
     ids=["missing", "empty", "blank", "null", "list"],
 )
-def test_a_config_without_a_key_says_so(config: Row, problem: str) -> None:
+def test_a_missing_or_invalid_key_fails_with_the_reason(config: Row, problem: str) -> None:
     assert message_for(config) == f"The configuration can't be used: {problem}."
 
 
 @pytest.mark.parametrize("given", ["two\nlines", "tab\t", "Zo\u00eb", "\u6f22\u5b57"])
-def test_a_user_agent_that_no_header_can_hold_is_refused(given: str) -> None:
+def test_a_user_agent_that_is_invalid_in_a_header_is_rejected(given: str) -> None:
     problem = "user_agent must be a single line of printable ASCII characters"
     assert message_for({"api_key": KEY, "user_agent": given}) == f"The configuration can't be used: {problem}."
 
 
-def test_every_problem_is_named_at_once() -> None:
+def test_one_message_names_every_problem() -> None:
     message = message_for({"api_key": KEY, "start_date": "soon", "num_workers": 0, "attribution_window_hours": "x"})
     for field in ("start_date", "num_workers", "attribution_window_hours"):
         assert field in message
@@ -234,7 +236,7 @@ def test_every_problem_is_named_at_once() -> None:
     ],
     ids=["the public Airbyte connector", "tap-closeio", "unknown fields"],
 )
-def test_a_config_of_another_connector_works_as_it_is(config: Row) -> None:
+def test_a_config_of_another_connector_is_accepted_unchanged(config: Row) -> None:
     values = transform(**config)
     agent = values.pop("user_agent")
     sync = values.pop("sync_id")
@@ -256,17 +258,17 @@ def test_a_config_of_another_connector_works_as_it_is(config: Row) -> None:
     } | ({"api_key": KEY} if "api_key" not in config else {})
 
 
-def test_two_syncs_have_nothing_in_common() -> None:
+def test_two_syncs_have_different_sync_ids() -> None:
     assert transform()["sync_id"] != transform()["sync_id"]
 
 
-def test_a_config_that_was_prepared_is_left_as_it_is() -> None:
-    """The CDK transforms the config of a source that is given one again and again."""
+def test_a_transformed_config_is_not_changed_again() -> None:
+    """The CDK transforms the config of a source more than once."""
     once = transform(start_date="2024-01-31", event_log_positions={"tasks": "2025-06-01", "leads": "2025-05-31"})
     assert once["event_log_since"] == "2025-05-31"
     assert transform("2026-01-01T00:00:00+00:00", **once) | {"user_agent": ""} == once | {"user_agent": ""}
 
 
 @pytest.mark.parametrize("given", [True, False])
-def test_changes_are_captured_unless_switched_off(given: bool) -> None:
+def test_capture_changes_can_be_switched_on_and_off(given: bool) -> None:
     assert transform(capture_changes=given)["capture_changes"] is given

@@ -1,4 +1,4 @@
-"""Custom fields: the stream of six lists, columns in the schemas, and names beside the values of leads."""
+"""Custom fields: the stream that reads six lists, the columns in schemas, and the field names in records of leads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from jsonschema import Draft7Validator
 
 from source_close.source import load_manifest
-from unit_tests.syncs import API, KEY, KINDS, LOGGER, Row, asked, read
+from unit_tests.syncs import API, KEY, KINDS, LOGGER, Row, read, requested
 
 OLD, NEW = "2019-05-06T07:08:09+00:00", "2025-06-01T00:00:00+00:00"
 LEAD = {"id": "lead_1", "date_created": OLD, "date_updated": NEW}
@@ -22,13 +22,13 @@ def field(field_id: str, updated: str = OLD, **more: Any) -> Row:
 
 
 def lists(api: requests_mock.Mocker, **fields: list[Row]) -> None:
-    """The lists of custom fields by kind, empty where nothing is given."""
+    """Register the lists of custom fields by object type; a list is empty unless its fields are given."""
     for kind in KINDS:
         api.get(f"{API}/custom_field/{kind}/", json={"data": fields.get(kind, [])})
 
 
 def properties(stream: str) -> Row:
-    """The columns of a stream as a discover shows them."""
+    """Return the columns of a stream in the discovered catalog."""
     source = ConcurrentDeclarativeSource(None, {"api_key": KEY}, None, source_config=load_manifest())
     (found,) = [one for one in source.streams({}) if one.name == stream]
     columns: Row = found.as_airbyte_stream().json_schema["properties"]
@@ -41,22 +41,22 @@ def column(api: requests_mock.Mocker, **definition: Any) -> Row:
     return found
 
 
-def test_a_first_sync_brings_the_six_kinds_with_their_kind_whatever_the_start_date(api: requests_mock.Mocker) -> None:
+def test_a_first_sync_emits_the_fields_of_all_six_lists_regardless_of_the_start_date(api: requests_mock.Mocker) -> None:
     lists(api, **{kind: [field(f"cf_{kind}_1"), field(f"cf_{kind}_2", NEW)] for kind in KINDS})
     reading = read("custom_fields", start_date="2025-06-10")
     assert [(row["id"], row["object_type"]) for row in reading.records] == [
         (f"cf_{kind}_{number}", kind) for kind in KINDS for number in (1, 2)
     ]
-    assert asked(api) == [f"/custom_field/{kind}/?_limit=1000" for kind in KINDS]
+    assert requested(api) == [f"/custom_field/{kind}/?_limit=1000" for kind in KINDS]
 
 
-def test_a_later_sync_brings_those_changed_since_ten_minutes_before(api: requests_mock.Mocker) -> None:
+def test_a_later_sync_emits_fields_changed_since_ten_minutes_before_the_state(api: requests_mock.Mocker) -> None:
     lists(api, **{kind: [field(f"cf_{kind}_1"), field(f"cf_{kind}_2", NEW)] for kind in KINDS})
     state = {"custom_fields": {"date_updated": "2025-06-01T00:10:00.000000+00:00"}}
     assert read("custom_fields", state=state).ids == [f"cf_{kind}_2" for kind in KINDS]
 
 
-def test_the_kinds_share_one_state_from_which_the_next_sync_goes_on(api: requests_mock.Mocker) -> None:
+def test_all_partitions_share_one_state_from_which_the_next_sync_continues(api: requests_mock.Mocker) -> None:
     lists(api, lead=[field("cf_1", NEW)], shared=[field("cf_2", "2025-06-02T00:00:00+00:00")])
     state = read("custom_fields").states()[-1]
     assert state["use_global_cursor"] is True
@@ -64,7 +64,7 @@ def test_the_kinds_share_one_state_from_which_the_next_sync_goes_on(api: request
     assert read("custom_fields", state={"custom_fields": state}).ids == ["cf_2"]
 
 
-def test_a_shared_field_comes_once_from_the_list_of_shared_ones(api: requests_mock.Mocker) -> None:
+def test_a_shared_field_is_emitted_once_from_the_list_of_shared_fields(api: requests_mock.Mocker) -> None:
     shared = field("cf_1", is_shared=True)
     lists(api, lead=[shared], contact=[shared], shared=[shared])
     assert [(row["id"], row["object_type"]) for row in read("custom_fields").records] == [("cf_1", "shared")]
@@ -114,7 +114,7 @@ def test_a_shared_field_comes_once_from_the_list_of_shared_ones(api: requests_mo
                 "description": "Custom field «N» (text, being converted to number, several values).",
             },
         ),
-        # A text in a column declared as a date-time would be lost in a destination.
+        # A destination would lose a text in a column that is declared as a date-time.
         (
             {"name": "T", "type": "datetime", "converting_to_type": "text"},
             {
@@ -123,7 +123,7 @@ def test_a_shared_field_comes_once_from_the_list_of_shared_ones(api: requests_mo
                 "description": "Custom field «T» (datetime, being converted to text).",
             },
         ),
-        # Whatever the values of a type of tomorrow are, a table can hold them as text.
+        # A destination can store the values of an unknown type as text.
         (
             {"name": "Where", "type": "map"},
             {
@@ -132,7 +132,7 @@ def test_a_shared_field_comes_once_from_the_list_of_shared_ones(api: requests_mo
                 "description": "Custom field «Where» (map).",
             },
         ),
-        # Nobody found out whether Close would send these.
+        # It is not known whether Close sends such a definition.
         (
             {"name": None, "choices": None, "description": None},
             {
@@ -142,17 +142,28 @@ def test_a_shared_field_comes_once_from_the_list_of_shared_ones(api: requests_mo
             },
         ),
     ],
-    ids=["number", "choices", "date", "datetime", "becomes a number", "becomes a text", "unknown", "almost nothing"],
+    ids=[
+        "number",
+        "choices",
+        "date",
+        "datetime",
+        "converting to number",
+        "converting to text",
+        "unknown type",
+        "nulls",
+    ],
 )
-def test_a_column_says_what_its_values_are(api: requests_mock.Mocker, definition: Row, schema: Row) -> None:
+def test_a_column_has_the_type_and_the_description_of_its_custom_field(
+    api: requests_mock.Mocker, definition: Row, schema: Row
+) -> None:
     found = column(api, **definition)
     assert found == schema
     Draft7Validator.check_schema(found)
 
 
 def test_every_column_of_every_stream_has_one_type(api: requests_mock.Mocker) -> None:
-    """Of a column with several, PyAirbyte and others say that they can't determine its type."""
-    types = [*load_manifest()["schemas"]["custom_field_types"], "of a day to come"]
+    """PyAirbyte and other programs report that they can't determine the type of a column that has several types."""
+    types = [*load_manifest()["schemas"]["custom_field_types"], "a future type"]
     forms: list[Row] = [{}, {"accepts_multiple_values": True}, {"converting_to_type": "number"}]
     made = [field(f"cf_{kind}_{number}", type=kind, **form) for kind in types for number, form in enumerate(forms)]
     lists(api, lead=made, activity=[{**one, "id": f"{one['id']}_a"} for one in made])
@@ -166,7 +177,7 @@ def test_every_column_of_every_stream_has_one_type(api: requests_mock.Mocker) ->
     assert {place: kinds for place, kinds in columns.items() if len(kinds) != 1} == {}
 
 
-def test_columns_stand_where_the_values_do(api: requests_mock.Mocker) -> None:
+def test_columns_are_where_the_values_are(api: requests_mock.Mocker) -> None:
     everywhere = [{"object_type": name} for name in ("contact", "custom_activity_type", "contact", "new", None)]
     lists(
         api,
@@ -182,7 +193,7 @@ def test_columns_stand_where_the_values_do(api: requests_mock.Mocker) -> None:
     def custom(columns: Row) -> set[str]:
         return {name for name in columns if name.startswith("custom.")}
 
-    # cf_s is in none: the list of leads shows it because it is shared, and the list of shared ones is what counts.
+    # cf_s has no column: for shared fields only the list of shared fields counts, and cf_s is not in it.
     assert custom(leads) == {"custom.cf_l"}
     assert custom(leads["contacts"]["items"]["properties"]) == {"custom.cf_c", "custom.cf_1"}
     assert custom(leads["opportunities"]["items"]["properties"]) == {"custom.cf_o"}
@@ -190,7 +201,7 @@ def test_columns_stand_where_the_values_do(api: requests_mock.Mocker) -> None:
     assert {"id", "date_updated", "contacts"} <= set(leads)
 
 
-def test_columns_that_can_not_be_read_are_one_warning(
+def test_discover_logs_one_warning_when_a_list_of_custom_fields_cannot_be_read(
     api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture
 ) -> None:
     lists(api, activity=[field("cf_a")])
@@ -206,7 +217,7 @@ def test_columns_that_can_not_be_read_are_one_warning(
     [{"choices": 7}, {"converting_to_type": ["text"]}, {"associations": ["lead"]}, {"associations": 7}],
     ids=str,
 )
-def test_a_definition_in_another_form_costs_its_own_column(
+def test_a_malformed_definition_loses_only_its_own_column(
     api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture, odd: Row
 ) -> None:
     lists(api, activity=[{**field("cf_a"), **odd}, field("cf_b")])
@@ -216,12 +227,12 @@ def test_a_definition_in_another_form_costs_its_own_column(
 
 
 @pytest.mark.parametrize("odd", [{"type": {"a": 1}}, {"name": ["x"]}, {"description": 7}, {"type": None}], ids=str)
-def test_a_definition_whose_words_are_odd_has_a_column_all_the_same(api: requests_mock.Mocker, odd: Row) -> None:
+def test_a_definition_with_unexpected_texts_still_has_a_column(api: requests_mock.Mocker, odd: Row) -> None:
     lists(api, activity=[{**field("cf_a"), **odd}])
     assert "custom.cf_a" in properties("activities")
 
 
-def test_a_key_that_is_not_accepted_fails_a_discover(api: requests_mock.Mocker) -> None:
+def test_discover_fails_when_the_key_is_not_accepted(api: requests_mock.Mocker) -> None:
     api.get(requests_mock.ANY, status_code=401, json={"error": "Unauthorized"})
     source = ConcurrentDeclarativeSource(None, {"api_key": KEY}, None, source_config=load_manifest())
     with pytest.raises(
@@ -230,7 +241,7 @@ def test_a_key_that_is_not_accepted_fails_a_discover(api: requests_mock.Mocker) 
         source.discover(LOGGER, {})
 
 
-def test_values_of_leads_are_listed_with_the_names_of_their_fields(api: requests_mock.Mocker) -> None:
+def test_leads_list_their_custom_values_with_the_names_of_the_fields(api: requests_mock.Mocker) -> None:
     lists(api, lead=[field("cf_1"), field("cf_4")], shared=[field("cf_2")], contact=[field("cf_3")])
     row = {**LEAD, "custom.cf_1": ["a", "b"], "custom.cf_2": 0, "custom.cf_3": None, "custom.lcf_old.1": "x"}
     api.post(f"{API}/data/search/", json={"data": [row], "cursor": None})
@@ -240,26 +251,26 @@ def test_values_of_leads_are_listed_with_the_names_of_their_fields(api: requests
         "custom_fields": [
             {"id": "cf_1", "name": "CF_1", "value": ["a", "b"]},
             {"id": "cf_2", "name": "CF_2", "value": 0},
-            {"id": "cf_3", "name": None, "value": None},  # the fields of contacts are not asked for
+            {"id": "cf_3", "name": None, "value": None},  # the fields of contacts are not requested
             {"id": "lcf_old.1", "name": None, "value": "x"},
         ],
     }
-    assert sorted(asked(api, "/custom")) == ["/custom_field/lead/?_limit=1000", "/custom_field/shared/?_limit=1000"]
+    assert sorted(requested(api, "/custom")) == ["/custom_field/lead/?_limit=1000", "/custom_field/shared/?_limit=1000"]
 
 
-def test_names_are_read_once_and_only_where_there_are_values(api: requests_mock.Mocker) -> None:
+def test_names_are_requested_once_and_only_if_leads_have_custom_values(api: requests_mock.Mocker) -> None:
     lists(api, lead=[field("cf_1")])
     without = {**LEAD, "custom": {"Source": "Web"}, "customs.cf_1": 1, "__object_type": "lead"}
     api.post(f"{API}/data/search/", json={"data": [without], "cursor": None})
     assert read("leads", start_date="2025-06-01").records == [{**LEAD, "customs.cf_1": 1, "custom_fields": []}]
-    assert asked(api, "/custom") == []
+    assert requested(api, "/custom") == []
     rows = [{**LEAD, "id": f"lead_{number}", "custom.cf_1": "Web"} for number in range(5)]
     api.post(f"{API}/data/search/", json={"data": rows, "cursor": None})
     assert all(row["custom_fields"][0]["name"] == "CF_1" for row in read("leads", start_date="2025-06-01").records)
-    assert len(asked(api, "/custom")) == 2
+    assert len(requested(api, "/custom")) == 2
 
 
-def test_names_that_can_not_be_read_are_one_warning_and_no_failure(
+def test_names_that_cannot_be_read_log_one_warning_and_do_not_fail_the_stream(
     api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture
 ) -> None:
     lists(api, lead=[field("cf_1")])

@@ -1,4 +1,4 @@
-"""How the command writes records: as the CDK does, in the same order, in fewer steps."""
+"""The command writes records without the CDK, but in the same order and form."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def nested(depth: int) -> dict[str, Any]:
 
 
 class Output(io.BytesIO):
-    """Keeps the ids of the records that are written."""
+    """An output that adds the ids of the records written to it to ``seen``."""
 
     def __init__(self, seen: list[Any]) -> None:
         super().__init__()
@@ -79,31 +79,31 @@ class Output(io.BytesIO):
 
 
 def reading(output: io.BytesIO, *messages: AirbyteMessage, error: Exception | None = None) -> Iterator[AirbyteMessage]:
-    """Have a source with these messages read; yields what is not written to ``output``."""
+    """Read a source that emits ``messages``; yield the messages that are not written to ``output``."""
 
-    def given_out(*_: Any) -> Iterator[AirbyteMessage]:
+    def emitted(*_: Any) -> Iterator[AirbyteMessage]:
         yield from messages
         if error is not None:
             raise error
 
     made = SourceClose(None, {"api_key": KEY}, None)
     spec = made.spec(logging.getLogger("airbyte"))
-    with patch.object(made, "read", given_out):
+    with patch.object(made, "read", emitted):
         yield from CloseEntrypoint(made, output).read(spec, {"api_key": KEY}, None, [])
 
 
 def read(*messages: AirbyteMessage, seen: list[Any], error: Exception | None = None) -> None:
-    """The same to the end; ``seen`` gets what is written and what is yielded, in order."""
+    """Run ``reading`` to the end; add the ids that are written and the messages that are yielded to ``seen``."""
     seen.extend(reading(Output(seen), *messages, error=error))
 
 
-def test_every_message_keeps_its_place() -> None:
+def test_messages_keep_their_order() -> None:
     note, saved, seen = log("halfway"), state("leads"), list[Any]()
     read(record("lead_1"), record("lead_2"), note, record("lead_3"), saved, record("lead_4"), seen=seen)
     assert seen == ["lead_1", "lead_2", note, "lead_3", saved, "lead_4"]
 
 
-def test_a_state_carries_the_count_of_its_records() -> None:
+def test_a_state_has_the_count_of_its_records() -> None:
     first, second = state("leads"), state("leads")
     read(record("lead_1"), record("user_1", "users"), first, record("lead_2"), record("lead_3"), second, seen=[])
     assert [each.state and each.state.sourceStats for each in (first, second)] == [
@@ -119,10 +119,10 @@ def test_records_before_an_error_are_written() -> None:
     assert seen == ["lead_1"]
 
 
-def test_what_is_printed_between_records_stays_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_printed_between_records_stay_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
     output = io.BytesIO()
     monkeypatch.setattr(sys, "__stdout__", io.TextIOWrapper(output))
-    monkeypatch.setattr(PRINT_BUFFER, "last_flush_time", time.monotonic() + 60)  # it keeps what it gets
+    monkeypatch.setattr(PRINT_BUFFER, "last_flush_time", time.monotonic() + 60)  # so that it does not flush by itself
     for message in reading(output, record("lead_1"), state("leads"), record("lead_2")):
         PRINT_BUFFER.write(message.type.value + "\n")
     lines = [line[:16] for line in output.getvalue().decode().splitlines()]
@@ -132,11 +132,11 @@ def test_what_is_printed_between_records_stays_between_them(monkeypatch: pytest.
 @given(st.dictionaries(st.text(), VALUES, max_size=6))
 def test_a_record_is_written_as_the_cdk_writes_it(data: dict[str, Any]) -> None:
     message = AirbyteRecordMessage(stream="leads", data=data, emitted_at=1735689600123)
-    as_ever = AirbyteEntrypoint.airbyte_message_to_string(AirbyteMessage(type=Type.RECORD, record=message))
-    assert record_line(message) == f"{as_ever}\n".encode()
+    by_cdk = AirbyteEntrypoint.airbyte_message_to_string(AirbyteMessage(type=Type.RECORD, record=message))
+    assert record_line(message) == f"{by_cdk}\n".encode()
 
 
-def test_a_record_nested_too_deep_for_orjson_is_left_to_the_cdk() -> None:
+def test_a_record_nested_too_deeply_for_orjson_is_left_to_the_cdk() -> None:
     deep, seen = record("lead_2", inside=nested(300)), list[Any]()
     read(record("lead_1"), deep, record("lead_3"), seen=seen)
     assert seen == ["lead_1", deep, "lead_3"]

@@ -1,4 +1,4 @@
-"""Answers: the error table, what is no whole answer, how long is tried, what messages say and never say."""
+"""The error handler: the error table, incomplete responses, retries, and messages that never contain the key."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import itertools
 import logging
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -13,21 +14,21 @@ import requests_mock
 
 from source_close.run import hide
 from source_close.source import load_manifest
-from unit_tests.syncs import API, KEY, KINDS, Clock, Row, asked, read
+from unit_tests.syncs import API, KEY, KINDS, Clock, Row, read, requested
 
 USERS = f"{API}/user/"
-ASKED = "GET /api/v1/user/"
+REQUEST = "GET /api/v1/user/"
 PAGE = {"data": [{"id": "user_1", "date_updated": "2025-06-01T00:00:00+00:00"}], "has_more": False}
 ENCODED_KEY = base64.b64encode(f"{KEY}:".encode()).decode().rstrip("=")
-NO_ANSWER = "Close could not be reached, or the connection broke."
+NO_RESPONSE = "Close could not be reached, or the connection broke."
 UNREADABLE = "The response is not what the connector requested."
 TROUBLE = "Close has a problem."
-# Seconds between the tries of a request that fails all the time: until a minute is over, and the wait begun then.
-PATIENCE = 60
+# Seconds between the attempts of a request that always fails: the last wait begins before RETRY_SECONDS are over.
+RETRY_SECONDS = 60
 WAITS = [2.2, 3.4, 5.8, 10.6, 20.2, 39.4]
-TRIES = 7
+ATTEMPTS = 7
 TABLE: list[tuple[list[int], str, str, str]] = [
-    (list(range(300, 309)), "FAIL", "config_error", "Close is not where the request went"),
+    (list(range(300, 309)), "FAIL", "config_error", "The response is a redirect that the connector does not follow"),
     ([400], "FAIL", "system_error", "Close rejected the request as invalid."),
     ([401], "FAIL", "config_error", "Close does not accept the API key"),
     ([402], "FAIL", "config_error", "The organization's Close plan does not include this."),
@@ -50,13 +51,13 @@ TABLE: list[tuple[list[int], str, str, str]] = [
 
 
 def failure() -> tuple[str, str]:
-    """Failure type and message of a read of users."""
-    ((stream, kind, message),) = read("users", retry_seconds=PATIENCE).failures
+    """Read users, and return the failure type and the message of the failure."""
+    ((stream, kind, message),) = read("users", retry_seconds=RETRY_SECONDS).failures
     assert stream == "users"
     return kind, message
 
 
-def test_the_cases_here_are_the_manifests_table() -> None:
+def test_the_error_table_of_the_manifest_is_the_expected_one() -> None:
     rows = load_manifest()["definitions"]["error_handler"]["response_filters"]
     assert len(rows) == len(TABLE)
     for row, (codes, action, kind, meaning) in zip(rows, TABLE, strict=True):
@@ -74,51 +75,47 @@ def test_the_cases_here_are_the_manifests_table() -> None:
     ],
     ids=lambda value: "-".join(map(str, value)) if isinstance(value, list) else "",
 )
-def test_what_an_answer_means_and_how_often_is_tried(
+def test_each_status_has_its_failure_type_message_and_number_of_attempts(
     api: requests_mock.Mocker, codes: list[int], action: str, kind: str, meaning: str
 ) -> None:
-    """Six statuses at once, each as the answer of a list of custom fields."""
+    """Up to six statuses are tested at once, each in the response to one list of custom fields."""
     for object_type, status in itertools.zip_longest(KINDS, codes):
-        answer: Row = {"status_code": status, "json": {"error": "Own words"}} if status else {"json": {"data": []}}
-        api.get(f"{API}/custom_field/{object_type}/", **answer)
-    failures = read("custom_fields", retry_seconds=PATIENCE).failures
+        response: Row = {"status_code": status, "json": {"error": "Own words"}} if status else {"json": {"data": []}}
+        api.get(f"{API}/custom_field/{object_type}/", **response)
+    failures = read("custom_fields", retry_seconds=RETRY_SECONDS).failures
     assert len(failures) == len(codes)
     for object_type, status, (stream, failure_type, message) in zip(KINDS, codes, failures, strict=False):
         path = f"/custom_field/{object_type}/"
         assert (stream, failure_type) == ("custom_fields", kind)
         assert message.startswith(f"Stream custom_fields: GET /api/v1{path} answered {status}: «Own words». ")
         assert meaning in message
-        assert len(asked(api, path)) == (1 if action == "FAIL" else TRIES)
+        assert len(requested(api, path)) == (1 if action == "FAIL" else ATTEMPTS)
 
 
-def test_a_key_that_is_not_accepted_ends_all_streams_after_one_request(api: requests_mock.Mocker) -> None:
+def test_a_rejected_key_fails_all_streams_after_one_request(api: requests_mock.Mocker) -> None:
     api.get(requests_mock.ANY, status_code=401, json={"error": "Unauthorized"})
     api.post(requests_mock.ANY, status_code=401, json={"error": "Unauthorized"})
     reading = read("users", "tasks", "leads", "custom_fields")
     assert api.call_count == 1
     assert {stream for stream, _, _ in reading.failures} == {"users", "tasks", "leads", "custom_fields"}
-    first = asked(api)[0].partition("?")[0]
+    first = f"{api.request_history[0].method} {urlsplit(api.request_history[0].url).path}"
     for stream, kind, message in reading.failures:
         assert kind == "config_error"
-        assert (
-            message.startswith(
-                f"Stream {stream}: GET /api/v1{first} answered 401: «Unauthorized». Close does not accept the API key"
-            )
-            or first == "/data/search/"
-        )
+        problem = f"Stream {stream}: {first} answered 401: «Unauthorized». Close does not accept the API key"
+        assert message.startswith(problem)
 
 
-def test_one_stream_that_fails_does_not_keep_the_others(api: requests_mock.Mocker) -> None:
+def test_a_failed_stream_does_not_stop_the_others(api: requests_mock.Mocker) -> None:
     api.get(USERS, json=PAGE)
     api.get(f"{API}/task/", status_code=403, json={"error": "Forbidden"})
     reading = read("tasks", "users", start_date="2024-01-01")
     assert reading.ids_of("users") == ["user_1"]
     assert reading.statuses == {"tasks": "INCOMPLETE", "users": "COMPLETE"}
-    # The other windows of the stream do not ask again.
-    assert len(asked(api, "/task/")) == 1
+    # The other windows of the failed stream send no request.
+    assert len(requested(api, "/task/")) == 1
 
 
-def test_the_waits_between_tries_grow_until_the_patience_is_at_an_end(api: requests_mock.Mocker, clock: Clock) -> None:
+def test_the_waits_between_attempts_grow_until_the_retry_time_is_over(api: requests_mock.Mocker, clock: Clock) -> None:
     sent: list[float] = []
 
     def trouble(request: Any, context: Any) -> str:
@@ -131,13 +128,13 @@ def test_the_waits_between_tries_grow_until_the_patience_is_at_an_end(api: reque
     assert [round(later - earlier, 3) for earlier, later in itertools.pairwise(sent)] == WAITS
     assert kind == "transient_error"
     assert message == (
-        f"Stream users: {ASKED} answered 503 without a text. Close has a problem. Check status.close.com for "
+        f"Stream users: {REQUEST} answered 503 without a text. Close has a problem. Check status.close.com for "
         "outages. The next sync continues from the last saved state."
     )
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         {"status_code": 500, "json": {"error": "Server error"}},
         {"status_code": 502, "text": "<html>"},
@@ -157,51 +154,51 @@ def test_the_waits_between_tries_grow_until_the_patience_is_at_an_end(api: reque
         {"text": '{"data": ["user_1"], "has_more": false}'},
         {"text": '{"error": "Something went wrong"}'},
     ],
-    ids=lambda answer: " ".join(str(part) for part in answer.values())[:60] or "empty",
+    ids=lambda response: " ".join(str(part) for part in response.values())[:60] or "empty",
 )
-def test_what_is_no_whole_answer_is_asked_for_again(api: requests_mock.Mocker, answer: Row) -> None:
-    api.get(USERS, [answer, answer, {"json": PAGE}])
+def test_a_request_with_a_failed_or_incomplete_response_is_retried(api: requests_mock.Mocker, response: Row) -> None:
+    api.get(USERS, [response, response, {"json": PAGE}])
     reading = read("users")
     assert (reading.ids, reading.statuses, api.call_count) == (["user_1"], {"users": "COMPLETE"}, 3)
 
 
 @pytest.mark.parametrize(
-    ("answer", "happened", "meaning"),
+    ("response", "happened", "meaning"),
     [
-        ({"exc": requests.ConnectionError("Connection refused")}, "failed: Connection refused.", NO_ANSWER),
-        ({"exc": requests.ReadTimeout("Read timed out. (read timeout=45)")}, "failed: Read timed out.", NO_ANSWER),
+        ({"exc": requests.ConnectionError("Connection refused")}, "failed: Connection refused.", NO_RESPONSE),
+        ({"exc": requests.ReadTimeout("Read timed out. (read timeout=45)")}, "failed: Read timed out.", NO_RESPONSE),
         ({"text": '{"data": ['}, "failed: the response (200) is not complete JSON (10 bytes", UNREADABLE),
         ({"text": "{}"}, "failed: the response has no list of records in data, only: nothing.", UNREADABLE),
     ],
-    ids=["refused", "silence", "cut short", "not a list"],
+    ids=["refused", "timeout", "truncated", "no records"],
 )
-def test_an_endpoint_that_stays_dead_fails_the_stream(
-    api: requests_mock.Mocker, answer: Row, happened: str, meaning: str
+def test_an_endpoint_that_stays_down_fails_the_stream(
+    api: requests_mock.Mocker, response: Row, happened: str, meaning: str
 ) -> None:
-    api.get(USERS, **answer)
+    api.get(USERS, **response)
     kind, message = failure()
     assert kind == "transient_error"
-    assert message.startswith(f"Stream users: {ASKED} {happened}")
+    assert message.startswith(f"Stream users: {REQUEST} {happened}")
     assert meaning in message
-    assert api.call_count == TRIES
+    assert api.call_count == ATTEMPTS
 
 
-def test_the_windows_of_a_stream_that_was_given_up_do_not_try_for_themselves(api: requests_mock.Mocker) -> None:
+def test_the_windows_after_a_failed_one_do_not_retry(api: requests_mock.Mocker) -> None:
     api.get(f"{API}/task/", status_code=503)
-    reading = read("tasks", start_date="2025-01-01", retry_seconds=PATIENCE)
+    reading = read("tasks", start_date="2025-01-01", retry_seconds=RETRY_SECONDS)
     assert reading.statuses == {"tasks": "INCOMPLETE"}
-    assert api.call_count == TRIES
+    assert api.call_count == ATTEMPTS
 
 
-def test_patience_begins_anew_with_every_success(api: requests_mock.Mocker, clock: Clock) -> None:
+def test_the_retry_time_restarts_after_each_success(api: requests_mock.Mocker, clock: Clock) -> None:
     trouble = [{"status_code": 503}] * 5  # 42 seconds
     window = {"json": {"data": [{"id": "task_1"}], "has_more": False}}
     api.get(f"{API}/task/", [*trouble, window, *trouble, window])
-    assert read("tasks", start_date="2025-05-10", retry_seconds=PATIENCE).statuses == {"tasks": "COMPLETE"}
-    assert clock.now - 1000 > PATIENCE
+    assert read("tasks", start_date="2025-05-10", retry_seconds=RETRY_SECONDS).statuses == {"tasks": "COMPLETE"}
+    assert clock.now - 1000 > RETRY_SECONDS
 
 
-def test_a_refusal_is_waited_out_as_told(api: requests_mock.Mocker, clock: Clock) -> None:
+def test_the_wait_is_as_long_as_retry_after_says(api: requests_mock.Mocker, clock: Clock) -> None:
     api.get(USERS, [{"status_code": 429, "headers": {"Retry-After": "7"}}, {"json": PAGE}])
     assert read("users").ids == ["user_1"]
     assert api.call_count == 2
@@ -221,7 +218,7 @@ def test_a_refusal_is_waited_out_as_told(api: requests_mock.Mocker, clock: Clock
         ({"Retry-After": "-5", "RateLimit": "limit=10, remaining=0, reset=12"}, None, 12, 14),
     ],
 )
-def test_odd_words_about_a_wait_are_read_as_far_as_they_make_sense(
+def test_an_unreadable_wait_falls_back_to_other_hints_or_one_second(
     api: requests_mock.Mocker, clock: Clock, headers: dict[str, str], body: Row | None, least: float, most: float
 ) -> None:
     api.get(USERS, [{"status_code": 429, "headers": headers, "json": body}, {"json": PAGE}])
@@ -231,26 +228,29 @@ def test_odd_words_about_a_wait_are_read_as_far_as_they_make_sense(
 
 
 @pytest.mark.parametrize(
-    ("wait", "told"), [("1e12", "1000000000000"), ("inf", "inf"), ("Mon, 15 Jun 2026 12:00:00 GMT", "31536000")]
+    ("wait", "quoted_seconds"),
+    [("1e12", "1000000000000"), ("inf", "inf"), ("Mon, 15 Jun 2026 12:00:00 GMT", "31536000")],
 )
-def test_an_absurd_wait_is_not_begun(api: requests_mock.Mocker, clock: Clock, wait: str, told: str) -> None:
+def test_a_wait_that_is_endless_or_too_long_fails_at_once(
+    api: requests_mock.Mocker, clock: Clock, wait: str, quoted_seconds: str
+) -> None:
     date = "Sun, 15 Jun 2025 12:00:00 GMT"
     api.get(USERS, status_code=429, headers={"Retry-After": wait, "Date": date}, json={"error": "Wait"})
-    assert failure()[1].startswith(f"Stream users: {ASKED} answered 429: «Wait». It asks to wait {told} s.")
+    assert failure()[1].startswith(f"Stream users: {REQUEST} answered 429: «Wait». It asks to wait {quoted_seconds} s.")
     assert (api.call_count, clock.now) == (1, 1000)
 
 
-def test_refusals_are_waited_out_up_to_a_ceiling(api: requests_mock.Mocker, clock: Clock) -> None:
+def test_repeated_429s_are_retried_until_the_retry_time_is_over(api: requests_mock.Mocker, clock: Clock) -> None:
     api.get(USERS, status_code=429, headers={"Retry-After": "25"}, json={"error": "Too many requests"})
     kind, message = failure()
     assert (kind, api.call_count) == ("transient_error", 4)
     assert 60 < clock.now - 1000 <= 90
     assert message.startswith(
-        f"Stream users: {ASKED} answered 429: «Too many requests». Close asks for a longer wait than the"
+        f"Stream users: {REQUEST} answered 429: «Too many requests». Close asks for a longer wait than the"
     )
 
 
-def test_a_single_wait_beyond_the_ceiling_is_not_begun(api: requests_mock.Mocker, clock: Clock) -> None:
+def test_a_single_wait_longer_than_the_retry_time_fails_at_once(api: requests_mock.Mocker, clock: Clock) -> None:
     api.get(USERS, status_code=429, headers={"Retry-After": "3600"})
     kind, message = failure()
     assert (kind, api.call_count, clock.now) == ("transient_error", 1, 1000)
@@ -274,35 +274,35 @@ def test_a_single_wait_beyond_the_ceiling_is_not_begun(api: requests_mock.Mocker
     ],
     ids=["error text", "error object", "errors", "field-errors", "a text", "HTML", "accents", "a long text"],
 )
-def test_closes_own_text_is_found_in_every_form_of_body(api: requests_mock.Mocker, body: str, text: str) -> None:
+def test_the_message_quotes_the_error_text_of_every_form_of_body(
+    api: requests_mock.Mocker, body: str, text: str
+) -> None:
     api.get(USERS, status_code=400, text=body)
-    assert failure()[1].startswith(f"Stream users: {ASKED} answered 400: «{text}». Close did")
+    assert failure()[1].startswith(f"Stream users: {REQUEST} answered 400: «{text}». Close rejected")
 
 
 @pytest.mark.parametrize("body", ["", "{}", "[]"])
-def test_an_answer_without_a_text_says_so(api: requests_mock.Mocker, body: str) -> None:
+def test_the_message_says_that_a_response_has_no_text(api: requests_mock.Mocker, body: str) -> None:
     api.get(USERS, status_code=404, text=body)
-    assert failure()[1].startswith(f"Stream users: {ASKED} answered 404 without a text. Close does not know")
+    assert failure()[1].startswith(f"Stream users: {REQUEST} answered 404 without a text. This address does not exist")
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 418, 429, 503])
-def test_a_server_that_repeats_the_key_does_not_bring_it_into_a_message(
+def test_a_key_in_a_response_is_not_printed(
     api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], status: int
 ) -> None:
     caplog.set_level(logging.INFO)
-    hide({"api_key": KEY})  # as the command does with what its files hold
+    hide({"api_key": KEY})  # as the command does with the content of its files
     text = f"Sorry, {KEY} (Authorization: Basic {ENCODED_KEY}==) was no good"
     api.get(USERS, status_code=status, text=text, headers={"Retry-After": "500"} if status == 429 else {})
-    reading = read("users", retry_seconds=PATIENCE)
+    reading = read("users", retry_seconds=RETRY_SECONDS)
     everything = f"{reading.messages} {reading.error} {caplog.text} {capsys.readouterr()}"
     assert KEY not in everything
     assert ENCODED_KEY not in everything
 
 
-def test_a_network_error_with_the_key_in_it_does_not_bring_it_into_a_message(
-    api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_key_in_a_network_error_is_not_printed(api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture) -> None:
     hide({"api_key": KEY})
     api.get(USERS, exc=requests.ConnectionError(f"https://{KEY}:@api.close.com refused"))
-    reading = read("users", retry_seconds=PATIENCE)
+    reading = read("users", retry_seconds=RETRY_SECONDS)
     assert KEY not in f"{reading.messages} {reading.error} {caplog.text}"

@@ -1,4 +1,4 @@
-"""The event log: 30 days in windows of one, five minutes of overlap, pages by cursor alone, and an end found here."""
+"""The event log: windows of one day over 30 days, a lookback of five minutes, and pages by cursor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests_mock
 
-from unit_tests.syncs import API, Row, asked, read
+from unit_tests.syncs import API, Row, read, requested
 
 URL = f"{API}/event/"
 NOON = datetime(2025, 6, 15, 12, tzinfo=timezone.utc)
@@ -20,7 +20,7 @@ def event(number: int, at: datetime, **more: Any) -> Row:
 
 
 def events(count: int, step: timedelta) -> list[Row]:
-    """Newest first, the newest a minute before noon."""
+    """Return events, newest first; the newest is a minute before noon."""
     return [event(number, NOON - timedelta(minutes=1) - number * step) for number in range(count)]
 
 
@@ -30,18 +30,21 @@ def moment(text: str) -> datetime:
 
 
 class EventApi:
-    """Newest first, 50 a page. A cursor keeps the bounds of its first page, or goes on to the log's beginning."""
+    """A mock of the event log, newest event first, with 50 events per page.
+
+    With ``keeps_bounds`` a cursor keeps the date range of its first page; otherwise it continues to the oldest event.
+    """
 
     def __init__(self, api: requests_mock.Mocker, rows: list[Row], *, keeps_bounds: bool = True) -> None:
         self.rows = sorted(rows, key=lambda row: (moment(row["date_updated"]), row["id"]), reverse=True)
         self.keeps_bounds = keeps_bounds
         self.queries: list[dict[str, str]] = []
-        api.get(URL, json=self._answer)
+        api.get(URL, json=self._respond)
 
-    def _answer(self, request: Any, context: Any) -> Row:
+    def _respond(self, request: Any, context: Any) -> Row:
         query = {name: values[0] for name, values in request.qs.items()}
         self.queries.append(query)
-        assert len(self.queries) < 200, "reads for ever"
+        assert len(self.queries) < 200, "the read does not end"
         skip, start, end = "0", query.get("date_updated__gte", ""), query.get("date_updated__lt", "")
         if "_cursor" in query:
             skip, start, end = query["_cursor"].split("|")
@@ -60,43 +63,45 @@ def window(start: str, end: str) -> str:
     return f"/event/?_limit=50&date_updated__gte={start}&date_updated__lt={end}"
 
 
-def test_a_first_sync_asks_for_thirty_days_one_by_one(api: requests_mock.Mocker) -> None:
+def test_a_first_sync_reads_30_days_in_windows_of_one_day(api: requests_mock.Mocker) -> None:
     api.get(URL, json={"data": [], "cursor_next": None})
     reading = read("event_log", start_date="2020-01-01")
-    assert len(asked(api)) == 30
-    assert asked(api)[0] == window("2025-05-16T12:00:00.000000+00:00", "2025-05-17T12:00:00.000000+00:00")
-    assert asked(api)[-1] == window("2025-06-14T12:00:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")
+    assert len(requested(api)) == 30
+    assert requested(api)[0] == window("2025-05-16T12:00:00.000000+00:00", "2025-05-17T12:00:00.000000+00:00")
+    assert requested(api)[-1] == window("2025-06-14T12:00:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")
     assert reading.states()[-1] == {"date_updated": "2025-05-16T12:00:00.000000+00:00"}
 
 
-def test_a_later_start_date_applies(api: requests_mock.Mocker) -> None:
+def test_a_first_sync_begins_at_a_start_date_within_the_30_days(api: requests_mock.Mocker) -> None:
     api.get(URL, json={"data": [], "cursor_next": None})
     read("event_log", start_date="2025-06-15T00:00:00Z")
-    assert asked(api) == [window("2025-06-15T00:00:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")]
+    assert requested(api) == [window("2025-06-15T00:00:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")]
 
 
 def test_a_later_sync_reads_five_minutes_again(api: requests_mock.Mocker) -> None:
     EventApi(api, events(20, timedelta(minutes=1)))
     reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T11:50:00"}})
-    assert asked(api) == [window("2025-06-15T11:45:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")]
+    assert requested(api) == [window("2025-06-15T11:45:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")]
     assert reading.ids == [f"ev_{number:03}" for number in range(15)]
     assert reading.states()[-1] == {"date_updated": "2025-06-15T11:59:00.000000+00:00"}
 
 
-def test_a_state_older_than_thirty_days_begins_with_what_is_kept_and_names_the_gap(
+def test_a_state_older_than_30_days_continues_30_days_ago_and_logs_the_gap(
     api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture
 ) -> None:
     api.get(URL, json={"data": [], "cursor_next": None})
     read("event_log", state={"event_log": {"date_updated": "2025-04-01T00:00:00"}}, start_date="2024-01-01")
-    assert asked(api)[0] == window("2025-05-16T12:00:00.000000+00:00", "2025-05-17T12:00:00.000000+00:00")
+    assert requested(api)[0] == window("2025-05-16T12:00:00.000000+00:00", "2025-05-17T12:00:00.000000+00:00")
     (warning,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
     assert "the last sync reached 2025-04-01T00:00:00.000000+00:00" in warning
     assert "2025-05-16T12:00:00.000000+00:00" in warning
 
 
-@pytest.mark.parametrize("keeps_bounds", [True, False], ids=["the cursor keeps the bounds", "the cursor forgets them"])
+@pytest.mark.parametrize(
+    "keeps_bounds", [True, False], ids=["the cursor keeps the bounds", "the cursor drops the bounds"]
+)
 @pytest.mark.parametrize("count", [0, 50, 51, 149])
-def test_every_event_of_the_window_once_and_none_beyond_it(
+def test_exactly_the_events_of_the_window_are_emitted_once(
     api: requests_mock.Mocker, count: int, keeps_bounds: bool
 ) -> None:
     older = [event(900 + number, NOON - timedelta(hours=20, minutes=number)) for number in range(500)]
@@ -107,7 +112,7 @@ def test_every_event_of_the_window_once_and_none_beyond_it(
     assert len(log.queries) <= count // 50 + 2
 
 
-def test_pages_after_the_first_carry_the_cursor_alone(api: requests_mock.Mocker) -> None:
+def test_requests_after_the_first_page_send_the_cursor_without_bounds(api: requests_mock.Mocker) -> None:
     log = EventApi(api, events(120, timedelta(minutes=1)))
     read("event_log", state={"event_log": {"date_updated": "2025-06-15T09:00:00"}})
     assert [sorted(query) for query in log.queries] == [
@@ -117,7 +122,7 @@ def test_pages_after_the_first_carry_the_cursor_alone(api: requests_mock.Mocker)
     ]
 
 
-def test_edges_to_the_millisecond(api: requests_mock.Mocker) -> None:
+def test_window_bounds_are_exact_to_the_millisecond(api: requests_mock.Mocker) -> None:
     tick, start = timedelta(milliseconds=1), datetime(2025, 6, 15, tzinfo=timezone.utc)
     moments = [start - tick, start, start + tick, NOON - tick, NOON, NOON + tick]
     log = EventApi(api, [event(number, at) for number, at in enumerate(moments)])
@@ -129,7 +134,7 @@ def test_edges_to_the_millisecond(api: requests_mock.Mocker) -> None:
     assert len(log.queries) == 2
 
 
-def test_an_api_that_ignores_the_bounds(api: requests_mock.Mocker) -> None:
+def test_events_outside_the_window_are_dropped_when_the_api_ignores_the_bounds(api: requests_mock.Mocker) -> None:
     rows = [event(99, NOON + timedelta(seconds=1)), event(98, NOON), *events(30, timedelta(hours=1))]
     api.get(URL, json={"data": rows, "cursor_next": "next", "cursor_previous": None})
     reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T02:04:00"}})
@@ -137,7 +142,7 @@ def test_an_api_that_ignores_the_bounds(api: requests_mock.Mocker) -> None:
     assert api.call_count == 1
 
 
-def test_data_is_json_text_and_null_where_it_is_absent(api: requests_mock.Mocker) -> None:
+def test_data_and_previous_data_are_json_text_or_null(api: requests_mock.Mocker) -> None:
     at = NOON - timedelta(minutes=1)
     given = [
         event(3, at, data={"name": 'Zoë "Z" 🚀', "n": 1.5, "none": None}, previous_data={}),
@@ -155,7 +160,7 @@ def test_data_is_json_text_and_null_where_it_is_absent(api: requests_mock.Mocker
     ]
 
 
-def test_an_event_without_a_stamp_comes_out_and_stops_nothing(api: requests_mock.Mocker) -> None:
+def test_an_event_without_a_date_is_emitted_and_the_read_continues(api: requests_mock.Mocker) -> None:
     first = {"data": [event(1, NOON - timedelta(minutes=1)), {"id": "ev_odd"}], "cursor_next": "n"}
     second = {"data": [event(2, NOON - timedelta(minutes=2))], "cursor_next": None}
     api.get(URL, [{"json": first}, {"json": second}])

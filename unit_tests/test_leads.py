@@ -1,4 +1,4 @@
-"""Leads: the search that is sent, its windows and states, and the record that comes out."""
+"""Leads: the search request, windows, states and emitted records."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def field(name: str) -> Row:
     return {"type": "regular_field", "object_type": "lead", "field_name": name}
 
 
-def test_the_search_that_is_sent(api: requests_mock.Mocker) -> None:
+def test_the_search_request_has_the_range_sort_fields_and_limit(api: requests_mock.Mocker) -> None:
     search = SearchApi(api, [lead(number, "2025-06-14T00:00:00+00:00") for number in range(250)])
     read("leads", state={"leads": {"date_updated": "2025-06-01T00:10:00Z"}})
     body = {
@@ -71,7 +71,7 @@ def test_a_later_sync_reads_ten_minutes_again(api: requests_mock.Mocker) -> None
     assert reading.states()[-1] == {"date_updated": "2025-06-15T11:00:00.000000+00:00"}
 
 
-def test_edges_to_the_millisecond(api: requests_mock.Mocker) -> None:
+def test_window_bounds_are_exact_to_the_millisecond(api: requests_mock.Mocker) -> None:
     moments = ["05-31T23:59:59.999", "06-01T00:00:00.000", "06-15T11:59:59.999", "06-15T12:00:00.000"]
     search = SearchApi(api, [lead(number, f"2025-{moment}+00:00") for number, moment in enumerate(moments)])
     reading = read("leads", start_date="2025-06-01")
@@ -82,13 +82,13 @@ def test_edges_to_the_millisecond(api: requests_mock.Mocker) -> None:
     assert len(search.bodies) == 2
 
 
-def test_what_close_sends_is_what_comes_out_beside_the_custom_fields(api: requests_mock.Mocker) -> None:
+def test_records_are_emitted_as_close_sends_them_except_for_custom_fields(api: requests_mock.Mocker) -> None:
     row = {**lead(1, "2025-06-14T00:00:00+00:00"), "contacts": [{"custom": {"b": 2}, "custom.cf_3": 1}], "url": None}
     SearchApi(api, [{**row, "custom": {"Source": "Web"}, "__object_type": "lead"}])
     assert read("leads", start_date="2025-06-01").records == [{**row, "custom_fields": []}]
 
 
-def test_an_answer_without_a_cursor_ends_the_window(api: requests_mock.Mocker) -> None:
+def test_a_response_without_a_cursor_ends_the_window(api: requests_mock.Mocker) -> None:
     api.post(f"{API}/data/search/", json={"data": [lead(1, "2025-06-14T00:00:00+00:00")]})
     assert read("leads", start_date="2025-06-01").ids == ["lead_1"]
     assert api.call_count == 1

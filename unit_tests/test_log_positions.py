@@ -1,4 +1,4 @@
-"""Positions in the event log beside the cursors in the states of activities, leads and tasks."""
+"""The event log position in the states of activities, leads and tasks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests_mock
 
-from unit_tests.syncs import API, Row, asked, read_with_positions
+from unit_tests.syncs import API, Row, read_with_positions, requested
 
 CURSOR = "2025-06-15T11:00:00.000000+00:00"
 POSITION = "2025-06-15T06:00:00.000000+00:00"
@@ -21,7 +21,7 @@ def _empty(api: requests_mock.Mocker) -> None:
 
 
 def positions(*streams: str, **options: Any) -> list[str | None]:
-    """The position in each state of the one stream."""
+    """Return the position in each state of the first stream."""
     states = read_with_positions(*streams, start_date="2025-06-01", **options).states(streams[0])
     return [state.get("event_log_position") for state in states]
 
@@ -31,9 +31,7 @@ def saved(**more: str) -> Row:
 
 
 @pytest.mark.parametrize("stream", ["activities", "leads", "tasks"])
-def test_a_first_sync_has_the_position_of_its_beginning_before_any_record(
-    api: requests_mock.Mocker, stream: str
-) -> None:
+def test_a_first_sync_saves_its_start_as_the_position_before_any_record(api: requests_mock.Mocker, stream: str) -> None:
     rows = [{"id": "one", "date_created": CURSOR, "date_updated": CURSOR}]
     api.get(requests_mock.ANY, json={"data": rows})
     api.post(requests_mock.ANY, json={"data": rows, "cursor": None})
@@ -42,49 +40,51 @@ def test_a_first_sync_has_the_position_of_its_beginning_before_any_record(
     assert kinds[:2] == ["STATE", "RECORD"]
     assert reading.states()[0] == {"event_log_position": END}
     assert {state["event_log_position"] for state in reading.states()} == {END}
-    assert asked(api, "/event") == []
+    assert requested(api, "/event") == []
 
 
-def test_a_first_sync_that_is_cut_short_is_followed_by_one_that_asks_the_log_only(api: requests_mock.Mocker) -> None:
+def test_a_sync_after_an_interrupted_first_sync_reads_all_records_and_the_log_from_the_position(
+    api: requests_mock.Mocker,
+) -> None:
     read_with_positions("tasks", state={"tasks": {"event_log_position": POSITION}}, start_date="2025-06-15")
-    assert asked(api, "/task") == [
+    assert requested(api, "/task") == [
         f"/task/?_limit=100&_skip=0&_type=all&date_updated__gte=2025-06-15T00:00:00.000000+00:00&date_updated__lt={END}"
     ]
-    assert asked(api, "/event") == [
+    assert requested(api, "/event") == [
         f"/event/?_limit=50&date_updated__gte=2025-06-15T05:50:00.000000+00:00&date_updated__lt={END}"
     ]
 
 
-def test_the_position_moves_with_the_last_state_of_a_complete_stream() -> None:
+def test_the_position_moves_in_the_last_state_of_a_complete_stream() -> None:
     assert positions("tasks", state=saved(event_log_position=POSITION)) == [POSITION, END]
 
 
-def test_a_stream_that_fails_keeps_its_position(api: requests_mock.Mocker) -> None:
+def test_a_failed_stream_keeps_its_position(api: requests_mock.Mocker) -> None:
     api.get(f"{API}/task/", status_code=403)
-    assert set(positions("tasks", state=saved(event_log_position=POSITION))) <= {POSITION}
+    assert set(positions("tasks", state=saved(event_log_position=POSITION))) == {POSITION}
 
 
-def test_a_stream_whose_log_may_not_be_read_keeps_its_position(api: requests_mock.Mocker) -> None:
+def test_a_stream_keeps_its_position_when_the_log_is_forbidden(api: requests_mock.Mocker) -> None:
     api.get(f"{API}/event/", status_code=403)
     reading = read_with_positions("tasks", state=saved(event_log_position=POSITION))
     assert reading.statuses == {"tasks": "COMPLETE"}
     assert {state["event_log_position"] for state in reading.states()} == {POSITION}
 
 
-def test_without_a_saved_position_the_log_is_followed_from_the_cursor_on(api: requests_mock.Mocker) -> None:
+def test_the_log_is_read_from_the_cursor_when_no_position_is_saved(api: requests_mock.Mocker) -> None:
     found = positions("tasks", state=saved())
     assert found[-1] == END
-    assert asked(api, "/event") == [
+    assert requested(api, "/event") == [
         f"/event/?_limit=50&date_updated__gte=2025-06-15T10:50:00.000000+00:00&date_updated__lt={END}"
     ]
 
 
-def test_where_changes_are_not_to_be_captured_positions_stay_as_they_are(api: requests_mock.Mocker) -> None:
+def test_positions_do_not_change_when_changes_are_not_captured(api: requests_mock.Mocker) -> None:
     kept = positions("tasks", state=saved(event_log_position=POSITION), capture_changes=False)
     assert set(kept) == {POSITION}
     assert set(positions("tasks", state=saved(), capture_changes=False)) == {None}
     assert set(positions("tasks", capture_changes=False)) == {None}
-    assert asked(api, "/event") == []
+    assert requested(api, "/event") == []
 
 
 @pytest.mark.parametrize(
@@ -96,14 +96,15 @@ def test_where_changes_are_not_to_be_captured_positions_stay_as_they_are(api: re
         ("soon", END),
         ("Sat, 31 Dec 2016 23:59:60 GMT", END),
     ],
-    ids=["this clock is ahead", "this clock is behind", "a nonsense clock", "unreadable", "a leap second"],
+    ids=["local clock ahead", "local clock behind", "more than a day off", "unreadable", "leap second"],
 )
-def test_a_position_is_in_closes_time(api: requests_mock.Mocker, date: str, position: str) -> None:
-    """Of what happens while this clock is ahead, the next sync would otherwise miss the events."""
+def test_a_position_is_in_the_time_of_closes_clock(api: requests_mock.Mocker, date: str, position: str) -> None:
+    """If the local clock is ahead, a position in local time would make the next sync miss events."""
     api.get(requests_mock.ANY, json={"data": []}, headers={"Date": date})
     assert positions("tasks", state=saved(event_log_position=POSITION))[-1] == position
 
 
 def test_other_streams_have_no_position() -> None:
     states = read_with_positions("custom_fields", "event_log", "users", start_date="2025-06-14").states()
+    assert states
     assert not any("event_log_position" in state for state in states)

@@ -1,4 +1,4 @@
-"""The manifest: it runs by itself, says each fact once, and has schemas that a destination can use."""
+"""The manifest runs with the CDK's source class, contains each fact once, and has schemas that destinations can use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from unit_tests.syncs import API, KEY, KINDS, NOW, STREAMS, Row, catalog, run
 ROOT = Path(__file__).resolve().parent.parent
 MANIFEST = load_manifest()
 CODE = sorted((ROOT / "source_close").rglob("*.py"))
-# Columns of leads that the connector makes itself: the others are asked for by name.
+# Columns of leads that the connector adds; it requests all others by name.
 MADE_HERE = {"custom_fields", "_ab_cdc_deleted_at"}
 
 
@@ -34,7 +34,7 @@ def source() -> ConcurrentDeclarativeSource:
 
 
 def parts(node: Any) -> Iterator[Row]:
-    """Every mapping within the manifest, ``$ref`` and all."""
+    """Yield ``node`` and every mapping inside it."""
     if isinstance(node, dict):
         yield node
     for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
@@ -55,8 +55,8 @@ def columns(stream: str) -> Row:
     return dict(found.get_json_schema())
 
 
-def test_it_runs_by_itself(api: requests_mock.Mocker) -> None:
-    """Nothing but the CDK's own class, the file as it is, and what a user enters."""
+def test_the_manifest_runs_with_the_source_class_of_the_cdk(api: requests_mock.Mocker) -> None:
+    """The test uses only the CDK's own class, the unchanged file, and the fields that a user enters."""
     stamps = {"date_created": "2025-06-15T09:00:00+00:00", "date_updated": "2025-06-15T10:00:00+00:00"}
     api.get(requests_mock.ANY, json={"data": [{"id": "x_1", **stamps}], "has_more": False, "cursor_next": None})
     for kind in KINDS:
@@ -79,11 +79,11 @@ def test_it_runs_by_itself(api: requests_mock.Mocker) -> None:
     assert set(reading.states("leads")[-1]) == {"date_updated"}
 
 
-def test_it_needs_no_field_that_the_cdk_calls_deprecated() -> None:
+def test_the_manifest_has_no_deprecated_field() -> None:
     assert source().deprecation_warnings() == []
 
 
-def test_every_stream_has_a_key_and_is_incremental_if_it_has_a_cursor() -> None:
+def test_every_stream_has_a_primary_key_and_is_incremental_if_it_has_a_cursor() -> None:
     streams = [stream.as_airbyte_stream() for stream in source().streams({})]
     assert [stream.name for stream in streams] == STREAMS
     for stream in streams:
@@ -95,14 +95,14 @@ def test_every_stream_has_a_key_and_is_incremental_if_it_has_a_cursor() -> None:
         assert stream.default_cursor_field == ([cursor] if cursor else None)
 
 
-def test_the_six_streams_that_users_have_in_their_tables_keep_their_cursors() -> None:
-    """Another name or cursor would be a major change, however many streams are added."""
+def test_the_six_original_streams_keep_their_names_and_cursors() -> None:
+    """A changed name or cursor would be a breaking change for the tables of existing users."""
     cursors = dict.fromkeys(["activities", "custom_fields", "event_log", "leads", "tasks", "users"], "date_updated")
     cursors["activities"] = "date_created"
     assert {name: cursor_of(name) for name in STREAMS if name in cursors} == cursors
 
 
-def test_every_class_that_is_named_is_a_component_that_says_which_built_in_it_replaces() -> None:
+def test_every_class_in_the_manifest_is_a_documented_component() -> None:
     names = {part["class_name"] for part in parts(MANIFEST) if "class_name" in part}
     assert len(names) >= 8
     for name in names:
@@ -113,7 +113,7 @@ def test_every_class_that_is_named_is_a_component_that_says_which_built_in_it_re
         assert len(component.__doc__ or "") > 80, name
 
 
-def test_every_list_has_a_paginator_and_every_requester_the_error_table() -> None:
+def test_every_list_has_a_paginator_and_every_requester_has_the_error_table() -> None:
     lists = [part for part in parts(source().resolved_manifest["streams"]) if "record_selector" in part]
     assert len(lists) >= 10
     for one in lists:
@@ -130,7 +130,7 @@ def test_every_list_has_a_paginator_and_every_requester_the_error_table() -> Non
 
 
 def texts_of(file: Path) -> set[Any]:
-    """The constants and the names of arguments in a module, without its docstrings."""
+    """Return the constants and the names of keyword arguments in a module, without its docstrings."""
     tree = ast.parse(file.read_text())
     docstrings = {
         ast.get_docstring(node, clean=False)
@@ -141,7 +141,7 @@ def texts_of(file: Path) -> set[Any]:
     return (constants - docstrings) | {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword)}
 
 
-def test_the_code_has_no_parameter_of_the_api_and_no_page_size() -> None:
+def test_the_code_contains_no_api_parameters_and_no_page_sizes() -> None:
     options = [part for part in parts(MANIFEST) if part.get("type") == "RequestOption"]
     names = {name for option in options for name in option.get("field_path") or [option["field_name"]]} - {"cursor"}
     assert {"_limit", "_skip", "_cursor", "date_created__gte", "date_updated__lt", "id__in"} <= names
@@ -154,13 +154,13 @@ def test_the_code_has_no_parameter_of_the_api_and_no_page_size() -> None:
             assert not sizes & constants, file.name
 
 
-def test_leads_are_asked_for_every_column_of_their_schema() -> None:
+def test_leads_are_requested_with_every_column_of_their_schema() -> None:
     fields = resolved_streams()["leads"]["$parameters"]["fields"]
     assert len(fields) == len(set(fields))
     assert set(fields) == set(columns("leads")["properties"]) - MADE_HERE | {"custom"}
 
 
-def test_a_second_that_exceeds_the_cap_is_read_by_every_type() -> None:
+def test_activities_and_tasks_have_a_list_for_each_type() -> None:
     streams = resolved_streams()
     assert len(streams["activities"]["retriever"]["lists_by_type"]) == 14
     assert {part["parameters"]["_type"] for part in streams["tasks"]["retriever"]["lists_by_type"]} == {
@@ -170,7 +170,7 @@ def test_a_second_that_exceeds_the_cap_is_read_by_every_type() -> None:
 
 
 def nodes(schema: Any, path: str = "") -> Iterator[tuple[str, Row]]:
-    """Every schema within a schema, with its path."""
+    """Yield a schema and every schema inside it, with their paths."""
     if not isinstance(schema, dict):
         return
     yield path, schema
@@ -202,14 +202,14 @@ def test_schemas_are_open_nullable_and_described(stream: str) -> None:
             assert column.get("description"), name
 
 
-def test_event_stamps_have_no_zone_and_others_do() -> None:
+def test_only_the_dates_of_events_have_no_time_zone() -> None:
     for stream in filter(cursor_of, STREAMS):
         kind = columns(stream)["properties"]["date_updated"]["airbyte_type"]
         expected = "timestamp_without_timezone" if stream == "event_log" else "timestamp_with_timezone"
         assert kind == expected
 
 
-def test_the_spec() -> None:
+def test_the_spec_has_the_expected_fields_defaults_and_limits() -> None:
     spec = MANIFEST["spec"]["connection_specification"]
     properties = spec["properties"]
     Draft7Validator.check_schema(spec)

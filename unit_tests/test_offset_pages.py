@@ -1,4 +1,4 @@
-"""Offset lists: complete whatever their length, order, skip cap and ties, and while rows come and go."""
+"""Offset lists: all rows are read for any length, order, skip cap and ties, and while rows are added and deleted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ORDERS: dict[str, Callable[[Row], Any]] = {
     "newest first": lambda row: (-parse_moment(row["date_created"]).timestamp(), row["id"]),
     "oldest first": lambda row: (row["date_created"], row["id"]),
     "by id": lambda row: row["id"],
-    "arbitrary": lambda row: crc32(row["id"].encode()),  # not hash(): that orders differently in each process
+    "arbitrary": lambda row: crc32(row["id"].encode()),  # not hash(), which orders differently in each process
 }
 OLD = '{{"error": "The skip you set is larger than the maximum skip for this resource (max_skip = {cap})."}}'
 NEW = '{{"errors": [], "field-errors": {{"_skip": "Input should be less than or equal to {cap}"}}}}'
@@ -43,7 +43,7 @@ WORDINGS = [OLD, NEW, OLD_UNDER_FIELD, NEW_IN_A_LIST]
 
 
 def activities(page_size: int) -> AbstractStream:
-    """The manifest's activities from 2025-06-01 to 2025-06-15 12:00, in one window, with so many rows a page."""
+    """Return activities from 2025-06-01 to 2025-06-15 12:00, in one window and with ``page_size`` rows per page."""
     manifest = manifest_of("activities")
     definitions, lists = manifest["definitions"], manifest["definitions"]["offset_list_retriever"]
     paginator = {
@@ -60,7 +60,7 @@ def activities(page_size: int) -> AbstractStream:
 
 @dataclass
 class ListApi:
-    """An offset list of rows with a skip cap, in an order that stays the same but is unknown to the reader."""
+    """A mock of an offset list with a skip cap; the order of its rows is stable, but unknown to the reader."""
 
     rows: list[Row]
     order: Callable[[Row], Any] = ORDERS["oldest first"]
@@ -72,7 +72,7 @@ class ListApi:
     requests: list[tuple[str, int]] = field(default_factory=list)
     leads: list[str] = field(default_factory=list)
 
-    def answer(self, request: Any, context: Any) -> Any:
+    def respond(self, request: Any, context: Any) -> Any:
         if request.method == "POST":
             rows = [{"id": lead, "date_created": "2020-01-01T00:00:00+00:00"} for lead in self.leads]
             start, end = ranges(orjson.loads(request.body))["date_created"]
@@ -83,7 +83,7 @@ class ListApi:
         skip, limit = int(query["_skip"]), int(query["_limit"])
         kind, leads = url.path.removeprefix("/api/v1/activity/"), query.get("lead_id__in")
         self.requests.append((kind + (f"?{leads}" if leads else ""), skip))
-        assert len(self.requests) < 20_000, "reads for ever"
+        assert len(self.requests) < 20_000, "the read does not end"
         if self.cap is not None and skip > self.cap:
             context.status_code = 400
             return self.wording.format(cap=self.cap)
@@ -92,25 +92,25 @@ class ListApi:
         found = [row for row in found if kind in {"", row.get("_type")}]
         found = [row for row in found if leads is None or row["lead_id"] in leads.split(",")]
         found.sort(key=self.order)
-        answer = {"data": found[skip : skip + limit], "has_more": len(found) > skip + limit}
+        page = {"data": found[skip : skip + limit], "has_more": len(found) > skip + limit}
         if change := self.then.get(len(self.requests)):
             change(self.rows)
-        return answer
+        return page
 
     def cut(self, at: datetime) -> datetime:
         return at.replace(microsecond=0) if self.whole_seconds else at
 
 
-kept = cache(activities)
+cached_activities = cache(activities)
 
 
 def read(api: ListApi, page_size: int = 3, stream: AbstractStream | None = None) -> list[str]:
-    """The ids in the order in which they come; a stream that is to fail must be one of its own."""
-    stream = stream or kept(page_size)
+    """Return the ids in the order in which they are read; a test whose stream fails must pass a new ``stream``."""
+    stream = stream or cached_activities(page_size)
 
     def text(request: Any, context: Any) -> str:
-        answer = api.answer(request, context)
-        return answer if isinstance(answer, str) else orjson.dumps(answer).decode()
+        body = api.respond(request, context)
+        return body if isinstance(body, str) else orjson.dumps(body).decode()
 
     with requests_mock.Mocker() as close:
         close.get(requests_mock.ANY, text=text)
@@ -119,7 +119,7 @@ def read(api: ListApi, page_size: int = 3, stream: AbstractStream | None = None)
 
 
 def letters(ids: str, then: dict[int, Callable[[list[Row]], object]] | None = None) -> ListApi:
-    """Rows of one moment, in the order given; ``then`` changes them after the request of that number."""
+    """Return a list of rows with one date, in this order; ``then`` changes them after the request of that number."""
     stamp = "2025-06-05T00:00:00+00:00"
     return ListApi([{"id": one, "date_created": stamp} for one in ids], lambda row: 0, then=then or {})
 
@@ -129,73 +129,76 @@ def row(number: int, at: datetime, **more: Any) -> Row:
 
 
 def burst(count: int, seconds: int) -> list[Row]:
-    """Rows spread evenly over some seconds."""
+    """Return rows that are spread evenly over ``seconds``."""
     return [row(n, START + timedelta(days=7, milliseconds=n * seconds * 1000 // count)) for n in range(count)]
 
 
 @pytest.mark.parametrize(
     ("ids", "skips"),
     [("", [0]), ("a", [0]), ("abc", [0]), ("abcd", [0, 2]), ("abcde", [0, 2]), ("abcdef", [0, 2, 4])],
-    ids=["empty", "one row", "a page exactly full", "one row more", "two pages exactly full", "three pages"],
+    ids=["empty", "one row", "one full page", "one row more", "two full pages", "three pages"],
 )
-def test_each_request_begins_with_the_last_row_of_the_page_before(ids: str, skips: list[int]) -> None:
+def test_each_request_begins_with_the_last_row_of_the_previous_page(ids: str, skips: list[int]) -> None:
     api = letters(ids)
     assert "".join(read(api)) == ids
     assert [skip for _, skip in api.requests] == skips
 
 
-def test_a_row_that_leaves_a_page_already_read_hides_none() -> None:
+def test_a_row_deleted_from_a_page_already_read_causes_no_gap() -> None:
     api = letters("abcdefgh", {1: lambda rows: rows.pop(0)})
     assert "".join(read(api)) == "abcdefgh"
-    # bcdefgh: at 2 comes d, which is new; a step back meets c, or b, which is known.
+    # The page at skip 2 of bcdefgh begins with d instead of c, so the reader steps back to the known row b.
     assert [skip for _, skip in api.requests][:3] == [0, 2, 0]
 
 
-def test_rows_that_move_to_where_the_next_page_begins_hide_none() -> None:
-    """Edited rows of a list by modification, or meetings that were moved: known, but not the last row read."""
+def test_rows_that_move_to_the_start_of_the_next_page_cause_no_gap() -> None:
+    """Edited rows move in a list sorted by modification, and so do rescheduled meetings.
+
+    The next page then begins with a known row that is not the last row read.
+    """
     api = letters("abcdefg", {2: lambda rows: rows.extend([rows.pop(0), rows.pop(0), rows.pop(0)])})
     assert sorted(read(api)) == list("abcdefg")
 
 
-def test_a_row_that_joins_before_the_pages_already_read_repeats_none() -> None:
+def test_a_row_inserted_before_the_pages_already_read_causes_no_duplicate() -> None:
     api = letters("abcdefg", {1: lambda rows: rows.insert(0, {**rows[0], "id": "new"})})
     assert "".join(read(api)) == "abcnewdefg"
 
 
-def test_everything_but_the_end_is_deleted_meanwhile() -> None:
+def test_the_last_rows_are_read_when_all_rows_before_them_are_deleted() -> None:
     api = letters("abcdefghijkl", {3: lambda rows: rows.__delitem__(slice(0, 9))})
     assert "".join(read(api)) == "abcdefgjkl"
     assert len(api.requests) <= 8
 
 
-def test_everything_is_deleted_meanwhile() -> None:
+def test_the_read_ends_when_all_rows_are_deleted() -> None:
     api = letters("abcdefgh", {2: lambda rows: rows.clear()})
     assert "".join(read(api)) == "abcde"
     assert api.requests[-1] == ("", 0)
 
 
 @pytest.mark.parametrize("rest", [[], None], ids=["no rows", "other rows with each request"])
-def test_a_list_whose_later_pages_never_join_what_was_read_fails_the_stream(rest: list[Row] | None) -> None:
+def test_a_list_whose_later_pages_never_overlap_the_rows_read_fails_the_stream(rest: list[Row] | None) -> None:
     stamp, number = "2025-06-05T00:00:00+00:00", iter(range(10**6))
     api = ListApi([])
 
-    def answer(request: Any, context: Any) -> Row:
-        assert next(number) < 1_000, "reads for ever"
+    def respond(request: Any, context: Any) -> Row:
+        assert next(number) < 1_000, "the read does not end"
         rows = [{"id": f"row_{next(number)}", "date_created": stamp} for _ in range(3)] if rest is None else rest
         first = [{"id": one, "date_created": stamp} for one in "abc"]
         return {"data": first if "_skip=0" in request.url else rows, "has_more": True}
 
-    api.answer = answer  # type: ignore[method-assign]
-    with pytest.raises(AirbyteTracedException, match=r"at 2025-06-05T00:00:00.000000\+00:00 Close holds more records"):
+    api.respond = respond  # type: ignore[method-assign]
+    with pytest.raises(AirbyteTracedException, match=r"Close has more records at 2025-06-05T00:00:00.000000\+00:00"):
         read(api, stream=activities(3))
 
 
 @pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS.keys())
 @pytest.mark.parametrize("wording", WORDINGS, ids=["old", "new", "old under the field", "new in a list"])
-def test_nine_hundred_rows_in_an_hour_under_a_cap_of_a_hundred_and_fifty(order: Any, wording: str) -> None:
+def test_a_list_longer_than_the_skip_cap_is_read_completely(order: Any, wording: str) -> None:
     api = ListApi(burst(900, 3600), order, cap=150, wording=wording)
     assert sorted(read(api, 10)) == sorted(row["id"] for row in api.rows)
-    # 100 pages of nine new rows each; a window reads on where the one before was cut.
+    # 100 pages have nine new rows each; after a split, reading continues where the previous window was cut.
     assert len(api.requests) <= 1.25 * 100
 
 
@@ -209,7 +212,7 @@ def test_nine_hundred_rows_in_an_hour_under_a_cap_of_a_hundred_and_fifty(order: 
         '{"error": "_skip must be a non-negative integer (got \\"-1\\" instead)."}',
     ],
 )
-def test_other_refusals_are_not_taken_for_the_skip_cap(text: str) -> None:
+def test_other_400s_are_not_taken_for_the_skip_cap(text: str) -> None:
     api = ListApi(burst(50, 50), cap=10, wording=text.replace("{", "{{").replace("}", "}}"))
     with pytest.raises(AirbyteTracedException, match=r"answered 400: .*Close rejected the request as invalid\."):
         read(api, stream=activities(3))
@@ -224,7 +227,7 @@ moments = st.one_of(
 
 @st.composite
 def lists(draw: st.DrawFn) -> tuple[ListApi, int]:
-    """Lists of random stamps with ties and bursts, in random order, under a random cap that one second fits below."""
+    """Draw a list with random dates, ties, bursts, order, and a skip cap above the number of rows in any one second."""
     stamps = draw(st.lists(moments, max_size=200))
     page_size = draw(st.sampled_from([2, 3, 10, 25]))
     rows = [row(n, START + timedelta(milliseconds=ms)) for n, ms in enumerate(stamps)]
@@ -236,14 +239,14 @@ def lists(draw: st.DrawFn) -> tuple[ListApi, int]:
 
 @settings(max_examples=60, deadline=None)
 @given(lists())
-def test_complete_and_once_for_any_stamps_order_and_cap(drawn: tuple[ListApi, int]) -> None:
+def test_each_row_is_read_once_for_any_dates_order_and_cap(drawn: tuple[ListApi, int]) -> None:
     api, page_size = drawn
     assert sorted(read(api, page_size)) == sorted(row["id"] for row in api.rows)
 
 
 @settings(max_examples=60, deadline=None)
 @given(lists(), st.integers(0, 10**6))
-def test_no_row_that_stays_is_missed_while_others_come_and_go(drawn: tuple[ListApi, int], seed: int) -> None:
+def test_no_row_is_missed_while_others_are_added_and_deleted(drawn: tuple[ListApi, int], seed: int) -> None:
     api, page_size = drawn
     changes, number = random.Random(seed), iter(range(10**6, 10**9))
     staying = {row["id"] for row in api.rows}
@@ -261,21 +264,21 @@ def test_no_row_that_stays_is_missed_while_others_come_and_go(drawn: tuple[ListA
 
 
 @pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS.keys())
-def test_more_rows_on_one_moment_than_the_cap_come_by_type(order: Any) -> None:
+def test_more_rows_at_one_moment_than_the_cap_are_read_by_type(order: Any) -> None:
     at = START + timedelta(days=3)
     tied = [row(10_000 + n, at, _type=kind) for n, kind in enumerate(["note/", "call/", "status_change/lead/"] * 100)]
     api = ListApi([*tied, *burst(50, 50)], order, cap=150)
     assert sorted(read(api, 10)) == sorted(row["id"] for row in api.rows)
 
 
-def test_where_one_type_has_too_many_they_come_by_lead_forty_at_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_type_with_more_rows_than_the_cap_is_read_by_40_leads_at_a_time(caplog: pytest.LogCaptureFixture) -> None:
     at = START + timedelta(days=3)
     leads = [f"lead_{number}" for number in range(50)]
     tied = [row(n, at, lead_id=leads[n % 50]) for n in range(300)]
     api = ListApi([*tied, row(900, at, _type="call/")], ORDERS["by id"], cap=80, leads=leads)
     assert sorted(read(api, 10)) == sorted(row["id"] for row in api.rows)
     by_leads = {kind: len(kind.split(",")) for kind, _ in api.requests if "?" in kind}
-    # 40 leads have 240 of the rows, which is too many for the cap; so have 20, and 10 have 60.
+    # The rows of 40 leads (240) and of 20 leads (120) exceed the cap of 80; those of 10 leads (60) do not.
     assert sorted(by_leads.values(), reverse=True) == [40, 20, 20, 10, 10, 10, 10, 10]
     assert "too many records at 2025-06-04T00:00:00.000000+00:00 for one list" in caplog.text
 
@@ -283,20 +286,23 @@ def test_where_one_type_has_too_many_they_come_by_lead_forty_at_once(caplog: pyt
 @pytest.mark.parametrize(
     ("lead_ids", "leads"),
     [(["lead_1"], ["lead_1", "lead_2"]), ([None], ["lead_1"])],
-    ids=["one lead alone has too many", "some have no lead"],
+    ids=["one lead has too many rows", "some rows have no lead"],
 )
-def test_more_rows_on_one_moment_than_any_list_gives_out_fail_the_stream(
+def test_more_rows_at_one_moment_than_any_list_returns_fail_the_stream(
     lead_ids: list[str | None], leads: list[str]
 ) -> None:
     at = START + timedelta(days=3, milliseconds=250)
     api = ListApi([row(n, at, lead_id=lead_ids[0]) for n in range(300)], ORDERS["by id"], cap=150, leads=leads)
-    with pytest.raises(AirbyteTracedException, match=r"^Stream activities: at 2025-06-04T00:00:00.*for a single lead"):
+    with pytest.raises(
+        AirbyteTracedException,
+        match=r"^Stream activities: Close has more records at 2025-06-04T00:00:00.*for a single lead",
+    ):
         read(api, stream=activities(10))
 
 
 @pytest.mark.parametrize("order", ["newest first", "oldest first"])
 @pytest.mark.parametrize("count", [100, 5_000])
-def test_requests_stay_within_a_quarter_more_than_the_pages_need(count: int, order: str) -> None:
+def test_a_read_sends_at_most_a_quarter_more_requests_than_pages(count: int, order: str) -> None:
     api = ListApi(burst(count, 86_400 * 6), ORDERS[order])
     ids = read(api, 100)
     assert len(ids) == len(set(ids)) == count

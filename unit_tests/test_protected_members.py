@@ -1,4 +1,4 @@
-"""The connector uses what the CDK gives to the public, so that another version of it breaks nothing unseen."""
+"""The connector uses only public members of the CDK, so that a new CDK version does not break it unnoticed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def is_private(name: str) -> bool:
 
 
 @pytest.mark.parametrize("file", MODULES, ids=name_of)
-def test_no_attribute_with_an_underscore_is_used_that_the_module_has_not_made_itself(file: Path) -> None:
+def test_a_module_uses_only_private_attributes_that_it_defines(file: Path) -> None:
     tree = ast.parse(file.read_text())
     attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and is_private(node.attr)]
     made = {node.attr for node in attributes if isinstance(node.ctx, ast.Store)}
@@ -35,7 +35,7 @@ def test_no_attribute_with_an_underscore_is_used_that_the_module_has_not_made_it
                 if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)
             }
     assert {node.attr for node in attributes} <= made
-    # And of itself only: never of another object, but for what a class keeps for all of its kind.
+    # Private attributes are used only on self, or on cls for attributes of the class.
     assert {ast.unparse(node.value) for node in attributes} <= {"self", "cls"}
 
 
@@ -48,7 +48,7 @@ def test_no_private_name_is_imported(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", MODULES, ids=name_of)
-def test_no_private_member_of_a_class_of_the_cdk_is_replaced(file: Path) -> None:
+def test_no_private_member_of_a_cdk_class_is_overridden(file: Path) -> None:
     module = importlib.import_module(name_of(file))
     for _, made in inspect.getmembers(module, inspect.isclass):
         if made.__module__ != module.__name__:
@@ -60,7 +60,7 @@ def test_no_private_member_of_a_class_of_the_cdk_is_replaced(file: Path) -> None
             if not base.__module__.startswith("airbyte_cdk"):
                 continue
             theirs = {name for name in vars(base) if is_private(name)}
-            source = ast.parse(inspect.getsource(base).lstrip()) if base.__module__ != "builtins" else ast.parse("")
+            source = ast.parse(inspect.getsource(base).lstrip())
             theirs |= {
                 node.attr
                 for node in ast.walk(source)

@@ -1,4 +1,4 @@
-"""The rate limiter: what answers tell of a limit, how long to wait, and what a whole read costs against a limit."""
+"""The rate limiter: the limits that responses report, the waits, and simulated reads under a rate limit."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def limiter(clock: Clock) -> RateLimiter:
     return RateLimiter(clock)
 
 
-def told(remaining: int, reset: str, limit: int = 20, status: int = 200) -> requests.Response:
+def with_header(remaining: int, reset: str, limit: int = 20, status: int = 200) -> requests.Response:
     return response(status, ratelimit=f"limit={limit}, remaining={remaining}, reset={reset}")
 
 
-def one(limiter: RateLimiter, answer: requests.Response | None) -> None:
-    """Send one request that is answered at once."""
+def send_one(limiter: RateLimiter, received: requests.Response | None) -> None:
+    """Send one request, and record its response at once."""
     assert limiter.reserve(GROUP) == 0
-    limiter.record_response(GROUP, answer)
+    limiter.record_response(GROUP, received)
 
 
 def wait_out(limiter: RateLimiter, clock: Clock) -> None:
@@ -36,8 +36,8 @@ def wait_out(limiter: RateLimiter, clock: Clock) -> None:
         clock.sleep(wait)
 
 
-def free(limiter: RateLimiter, group: str = GROUP) -> int:
-    """How many requests may start now."""
+def reserve_all(limiter: RateLimiter, group: str = GROUP) -> int:
+    """Reserve requests until one has to wait, and return their number."""
     count = 0
     while count < 100 and limiter.reserve(group) == 0:
         count += 1
@@ -48,62 +48,62 @@ def free(limiter: RateLimiter, group: str = GROUP) -> int:
     "header",
     ["limit=20, remaining=3, reset=0.5", "limit=20,remaining=3,reset=0.5", "limit=20,  remaining=3,  reset=0.500"],
 )
-def test_what_the_header_says_is_kept_to_and_the_wait_ends_with_the_window(
+def test_requests_beyond_the_header_wait_for_the_end_of_the_window(
     limiter: RateLimiter, clock: Clock, header: str
 ) -> None:
-    one(limiter, response(ratelimit=header))
-    assert free(limiter) == 3
+    send_one(limiter, response(ratelimit=header))
+    assert reserve_all(limiter) == 3
     assert limiter.reserve(GROUP) == pytest.approx(0.5)
     clock.sleep(0.2)
     assert limiter.reserve(GROUP) == pytest.approx(0.3)
 
 
-def test_a_new_window_has_the_whole_limit_less_what_is_under_way(limiter: RateLimiter, clock: Clock) -> None:
-    one(limiter, told(0, "1.0"))
+def test_a_new_window_allows_the_limit_minus_the_requests_in_flight(limiter: RateLimiter, clock: Clock) -> None:
+    send_one(limiter, with_header(0, "1.0"))
     assert limiter.reserve(GROUP) == pytest.approx(1.0)
     clock.sleep(1.0)
-    assert free(limiter) == 20
-    assert limiter.reserve(GROUP) == pytest.approx(0.01)  # every request that could tell more is under way
-    limiter.record_response(GROUP, told(19, "0.9"))
+    assert reserve_all(limiter) == 20
+    assert limiter.reserve(GROUP) == pytest.approx(0.01)  # all requests that could report the new window are in flight
+    limiter.record_response(GROUP, with_header(19, "0.9"))
     assert limiter.reserve(GROUP) == pytest.approx(0.9)
 
 
-def test_what_one_worker_learns_every_worker_knows_and_other_groups_do_not(limiter: RateLimiter) -> None:
+def test_a_limit_applies_to_all_workers_but_not_to_other_groups(limiter: RateLimiter) -> None:
     assert limiter.reserve(GROUP) == 0
     assert limiter.reserve(GROUP) == 0
-    limiter.record_response(GROUP, told(1, "2.0"))  # 1 left, and that one is under way
+    limiter.record_response(GROUP, with_header(1, "2.0"))  # one request is left, and it is in flight
     assert limiter.reserve(GROUP) == pytest.approx(2.0)
     assert limiter.reserve("GET /api/v1/task/") == 0
 
 
-def test_an_answer_that_was_overtaken_does_not_give_requests_back(limiter: RateLimiter) -> None:
+def test_a_late_response_does_not_increase_the_remaining_requests(limiter: RateLimiter) -> None:
     for _ in range(2):
         assert limiter.reserve(GROUP) == 0
-    limiter.record_response(GROUP, told(1, "0.8"))
-    limiter.record_response(GROUP, told(2, "0.8"))
-    assert free(limiter) == 0
+    limiter.record_response(GROUP, with_header(1, "0.8"))
+    limiter.record_response(GROUP, with_header(2, "0.8"))
+    assert reserve_all(limiter) == 0
 
 
-def test_requests_without_an_answer_are_no_longer_under_way(limiter: RateLimiter, clock: Clock) -> None:
-    one(limiter, told(20, "1.0"))
-    assert free(limiter) == 20
+def test_requests_without_a_response_are_no_longer_in_flight(limiter: RateLimiter, clock: Clock) -> None:
+    send_one(limiter, with_header(20, "1.0"))
+    assert reserve_all(limiter) == 20
     for _ in range(20):
         limiter.record_response(GROUP, None)
     clock.sleep(1.0)
-    assert free(limiter) == 20
+    assert reserve_all(limiter) == 20
 
 
-def test_answers_that_cease_to_have_the_header_do_not_stop_the_reading(limiter: RateLimiter, clock: Clock) -> None:
-    one(limiter, told(1, "1.0", limit=2))
-    one(limiter, response())
+def test_reading_continues_when_responses_no_longer_have_the_header(limiter: RateLimiter, clock: Clock) -> None:
+    send_one(limiter, with_header(1, "1.0", limit=2))
+    send_one(limiter, response())
     assert limiter.reserve(GROUP) == pytest.approx(1.0)
     clock.sleep(1.0)
     for _ in range(10):
-        one(limiter, response())
+        send_one(limiter, response())
 
 
-def test_a_limit_that_only_refusals_name_does_not_stop_the_reading(limiter: RateLimiter, clock: Clock) -> None:
-    one(limiter, told(0, "0.5", limit=2, status=429))
+def test_reading_continues_when_only_429s_have_the_header(limiter: RateLimiter, clock: Clock) -> None:
+    send_one(limiter, with_header(0, "0.5", limit=2, status=429))
     assert limiter.reserve(GROUP) == pytest.approx(0.5)
     for _ in range(10):
         wait_out(limiter, clock)
@@ -111,20 +111,20 @@ def test_a_limit_that_only_refusals_name_does_not_stop_the_reading(limiter: Rate
     assert clock.now < 1000 + 60
 
 
-def test_a_refusal_holds_every_request_to_the_group_back(limiter: RateLimiter, clock: Clock) -> None:
+def test_a_429_delays_every_request_of_its_group(limiter: RateLimiter, clock: Clock) -> None:
     assert limiter.reserve(GROUP) == 0
     assert limiter.reserve(GROUP) == 0
     limiter.record_response(GROUP, response(429, retry_after="3"))
     assert limiter.reserve(GROUP) == pytest.approx(3)
     limiter.record_response(GROUP, response(429, retry_after="2"))
-    assert limiter.reserve(GROUP) == pytest.approx(3)  # the longer one counts
+    assert limiter.reserve(GROUP) == pytest.approx(3)  # the longer wait counts
     assert limiter.reserve("POST /api/v1/data/search/") == 0
     clock.sleep(3)
     assert limiter.reserve(GROUP) == 0
 
 
 @pytest.mark.parametrize(
-    ("answer", "seconds"),
+    ("received", "seconds"),
     [
         (response(429, retry_after="7"), 7),
         (response(429, retry_after="0.5"), 0.5),
@@ -144,7 +144,7 @@ def test_a_refusal_holds_every_request_to_the_group_back(limiter: RateLimiter, c
     ids=[
         "retry-after",
         "decimal retry-after",
-        "retry-after before the header",
+        "retry-after and header",
         "decimal header",
         "header",
         "a date as retry-after",
@@ -155,15 +155,15 @@ def test_a_refusal_holds_every_request_to_the_group_back(limiter: RateLimiter, c
         "an unreadable reset",
         "a list",
         "HTML",
-        "nothing",
+        "empty body",
     ],
 )
-def test_how_long_a_refusal_says_to_wait(answer: requests.Response, seconds: float) -> None:
-    assert wait_seconds(answer) == seconds
+def test_the_wait_is_read_from_each_form_of_a_429(received: requests.Response, seconds: float) -> None:
+    assert wait_seconds(received) == seconds
 
 
-@pytest.mark.parametrize("headers", [{}, {"retry_after": "0"}], ids=["no hint", "a wait of nothing"])
-def test_refusals_that_name_no_time_are_waited_out_longer_and_longer(
+@pytest.mark.parametrize("headers", [{}, {"retry_after": "0"}], ids=["no header", "retry-after of 0"])
+def test_the_wait_doubles_up_to_60_seconds_after_429s_without_a_wait(
     limiter: RateLimiter, clock: Clock, headers: dict[str, str]
 ) -> None:
     waits = []
@@ -174,15 +174,15 @@ def test_refusals_that_name_no_time_are_waited_out_longer_and_longer(
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
-def test_an_answer_in_between_begins_the_growing_waits_anew(limiter: RateLimiter, clock: Clock) -> None:
-    for expected, answer in [(1, response(429)), (2, response(429)), (None, response()), (1, response(429))]:
+def test_a_success_resets_the_growing_waits(limiter: RateLimiter, clock: Clock) -> None:
+    for expected, received in [(1, response(429)), (2, response(429)), (None, response()), (1, response(429))]:
         wait_out(limiter, clock)
-        limiter.record_response(GROUP, answer)
+        limiter.record_response(GROUP, received)
         if expected:
             assert limiter.reserve(GROUP) == expected
 
 
-def test_refusals_of_requests_under_way_together_count_once(limiter: RateLimiter, clock: Clock) -> None:
+def test_429s_of_requests_in_flight_together_count_once(limiter: RateLimiter, clock: Clock) -> None:
     for _ in range(4):
         assert limiter.reserve(GROUP) == 0
     for _ in range(2):
@@ -192,17 +192,17 @@ def test_refusals_of_requests_under_way_together_count_once(limiter: RateLimiter
     assert limiter.reserve(GROUP) <= 2
 
 
-def test_the_pace_after_a_refusal_is_below_the_rate_that_went_well_and_grows_again(
+def test_the_pace_after_a_429_is_below_the_last_successful_rate_and_grows_again(
     limiter: RateLimiter, clock: Clock
 ) -> None:
-    for _ in range(20):  # 20 in a second
-        one(limiter, response())
+    for _ in range(20):  # 20 requests in a second
+        send_one(limiter, response())
         clock.sleep(0.05)
-    one(limiter, response(429, retry_after="1"))
+    send_one(limiter, response(429, retry_after="1"))
     clock.sleep(1)
 
     def pace() -> int:
-        """Requests in the next five seconds."""
+        """Send requests for five seconds, and return their number."""
         until, count = clock.now + 5, 0
         while clock.now < until:
             if (wait := limiter.reserve(GROUP)) > 0:
@@ -217,28 +217,28 @@ def test_the_pace_after_a_refusal_is_below_the_rate_that_went_well_and_grows_aga
     assert first < second < third <= 120
 
 
-def test_as_long_as_nothing_is_known_requests_start_gently_and_soon_all_at_once(limiter: RateLimiter) -> None:
+def test_the_number_of_requests_in_flight_grows_while_no_limit_is_known(limiter: RateLimiter) -> None:
     starts = []
     for _ in range(7):
-        starts.append(free(limiter))
+        starts.append(reserve_all(limiter))
         for _ in range(starts[-1]):
             limiter.record_response(GROUP, response())
     assert starts == [4, 6, 9, 14, 21, 31, 47]
 
 
-Tells = Callable[[int, int, float, int], dict[str, str]]
+MakeHeaders = Callable[[int, int, float, int], dict[str, str]]
 
 
 def header(status: int, remaining: int, reset: float, limit: int) -> dict[str, str]:
-    told = {"ratelimit": f"limit={limit}, remaining={remaining}, reset={reset:.3f}"}
-    return told | ({"retry_after": str(math.ceil(reset))} if status == 429 else {})
+    headers = {"ratelimit": f"limit={limit}, remaining={remaining}, reset={reset:.3f}"}
+    return headers | ({"retry_after": str(math.ceil(reset))} if status == 429 else {})
 
 
 def header_of_whole_seconds(status: int, remaining: int, reset: float, limit: int) -> dict[str, str]:
     return header(status, remaining, math.ceil(reset), limit)
 
 
-def header_on_refusals(status: int, remaining: int, reset: float, limit: int) -> dict[str, str]:
+def header_on_429s(status: int, remaining: int, reset: float, limit: int) -> dict[str, str]:
     return header(status, remaining, reset, limit) if status == 429 else {}
 
 
@@ -246,24 +246,24 @@ def retry_after_only(status: int, remaining: int, reset: float, limit: int) -> d
     return {"retry_after": str(math.ceil(reset))} if status == 429 else {}
 
 
-def nothing(status: int, remaining: int, reset: float, limit: int) -> dict[str, str]:
+def no_header(status: int, remaining: int, reset: float, limit: int) -> dict[str, str]:
     return {}
 
 
 @pytest.mark.parametrize("workers", [10, 20, 40])
-@pytest.mark.parametrize("tells", [header, header_of_whole_seconds, header_on_refusals, retry_after_only, nothing])
-def test_twenty_a_second_are_met_without_being_hit(tells: Tells, workers: int) -> None:
+@pytest.mark.parametrize("make_headers", [header, header_of_whole_seconds, header_on_429s, retry_after_only, no_header])
+def test_a_limit_of_20_per_second_is_used_with_few_429s(make_headers: MakeHeaders, workers: int) -> None:
     for phase in (0.0, 0.37, 0.77):
-        figures = simulate(FixedWindows(20, phase, tells), workers=workers, successes=1200, latency=0.05)
-        assert figures.answers - figures.refused == 1200
+        figures = simulate(FixedWindows(20, phase, make_headers), workers=workers, successes=1200, latency=0.05)
+        assert figures.responses - figures.refused == 1200
         assert figures.refused_share <= 1 / 50
         assert figures.times_the_limit <= 1.35
-        if tells in {header, header_of_whole_seconds}:
+        if make_headers in {header, header_of_whole_seconds}:
             assert figures.refused == 0
             assert figures.times_the_limit <= 1.1
 
 
-def test_without_any_limit_nothing_is_held_back_for_long() -> None:
-    figures = simulate(FixedWindows(10**6, 0, nothing), workers=20, successes=2000, latency=0.05)
+def test_requests_are_hardly_delayed_without_a_limit() -> None:
+    figures = simulate(FixedWindows(10**6, 0, no_header), workers=20, successes=2000, latency=0.05)
     assert figures.refused == 0
     assert figures.seconds <= 1.1 * 2000 / 20 * 0.05

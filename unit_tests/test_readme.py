@@ -1,4 +1,4 @@
-"""README.md and docs/ say what the manifest, the config and the Makefile do."""
+"""README.md and docs/ agree with the manifest, the config and the Makefile."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HANDLER: dict[str, Any] = MANIFEST["definitions"]["error_handler"]
 
 
 def prepared(**config: Any) -> dict[str, Any]:
-    """A config with what the manifest refers to."""
+    """Return a config with the values that the manifest uses."""
     given = {"api_key": "api_test", **config}
     CloseConfigTransformation().transform(given)
     return given
@@ -49,7 +49,7 @@ def cells(line: str) -> list[str]:
 
 
 def table(text: str, heading: str) -> list[dict[str, str]]:
-    """The first table under a heading, a mapping for each row."""
+    """Return the first table under a heading, as one mapping per row."""
     section = re.split(rf"^#+ {re.escape(heading)}$", text, maxsplit=1, flags=re.MULTILINE)[1]
     lines = section[section.index("\n|") + 1 :].splitlines()
     head, _, *rows = takewhile(lambda line: line.startswith("|"), lines)
@@ -57,30 +57,30 @@ def table(text: str, heading: str) -> list[dict[str, str]]:
 
 
 def ranges(codes: list[int]) -> str:
-    """E.g. `402, 404-406`."""
+    """Return the codes as ranges, e.g. `402, 404-406`."""
     starts = [code for code in codes if code - 1 not in codes]
     ends = [code for code in codes if code + 1 not in codes]
     return ", ".join(f"{start}-{end}" if start < end else str(start) for start, end in zip(starts, ends, strict=True))
 
 
 def by_code(rows: list[dict[str, str]], column: str) -> dict[str, dict[str, str]]:
-    """Rows by a column that holds one word as code."""
+    """Return the rows by the value of a column that contains one word in backticks."""
     found = {row[column].strip("`"): row for row in rows}
     assert len(found) == len(rows)
     return found
 
 
 def anchors(text: str) -> set[str]:
-    """The places of a page that a link may name, in GitHub's spelling."""
+    """Return the anchors that GitHub gives to the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_tables_of_the_introduction_are_the_streams() -> None:
+def test_the_introduction_lists_every_stream() -> None:
     assert list(by_code(table(README, "What you get"), "table")) == [stream["name"] for stream in STREAMS]
 
 
-def test_the_streams_table_has_every_stream() -> None:
+def test_the_stream_table_has_every_stream() -> None:
     assert list(by_code(table(README, "Streams"), "stream")) == [stream["name"] for stream in STREAMS]
 
 
@@ -107,27 +107,27 @@ def test_the_overlap_is_the_lookback_of_the_manifest(stream: dict[str, Any]) -> 
     assert by_code(table(README, "Streams"), "stream")[stream["name"]]["overlap"] == expected
 
 
-def test_the_days_of_the_event_log_are_the_manifests() -> None:
+def test_the_days_of_the_event_log_agree_with_the_manifest() -> None:
     assert "-30" in MANIFEST["definitions"]["event_log_stream"]["incremental_sync"]["start_datetime"]["min_datetime"]
     row = by_code(table(README, "Streams"), "stream")["event_log"]
     assert "30 days" in row["a first sync reads"]
     assert "30 days" in row["a later sync reads"]
 
 
-def test_custom_fields_are_as_many_lists_as_said() -> None:
+def test_the_number_of_custom_field_lists_agrees_with_the_manifest() -> None:
     stream = next(stream for stream in STREAMS if stream["name"] == "custom_fields")
     kinds = stream["retriever"]["partition_router"]["values"]
     assert len(kinds) == 6
     assert "six lists" in by_code(table(README, "Streams"), "stream")["custom_fields"]["endpoint"]
 
 
-def test_the_configuration_table_has_the_fields_that_are_shown_in_their_order() -> None:
+def test_the_configuration_table_has_the_visible_fields_in_order() -> None:
     shown = {name: field for name, field in PROPERTIES.items() if not field.get("airbyte_hidden")}
     assert list(by_code(table(README, "Configuration"), "field")) == sorted(shown, key=lambda one: shown[one]["order"])
 
 
 @pytest.mark.parametrize("name", [name for name, field in PROPERTIES.items() if not field.get("airbyte_hidden")])
-def test_title_default_and_bounds_of_a_field_are_the_specs(name: str) -> None:
+def test_title_default_and_bounds_of_a_field_agree_with_the_spec(name: str) -> None:
     field, row = PROPERTIES[name], by_code(table(README, "Configuration"), "field")[name]
     assert row["title in Airbyte"] == field["title"]
     if name in MANIFEST["spec"]["connection_specification"]["required"]:
@@ -138,7 +138,7 @@ def test_title_default_and_bounds_of_a_field_are_the_specs(name: str) -> None:
         assert row["bounds"] == f"{field['minimum']} to {field['maximum']}"
 
 
-def test_the_default_start_date_is_as_said() -> None:
+def test_the_default_start_date_agrees_with_the_code() -> None:
     start = parse_moment(prepared()["start_date"])
     assert (utc_now() - start).days in {365, 366}
     row = by_code(table(README, "Configuration"), "field")["start_date"]
@@ -146,20 +146,20 @@ def test_the_default_start_date_is_as_said() -> None:
 
 
 @pytest.mark.parametrize("example", ["2024-01-31", "2024-01-31T08:00:00Z", "01/31/2024"])
-def test_the_forms_of_a_start_date_are_read(example: str) -> None:
+def test_the_documented_forms_of_a_start_date_are_accepted(example: str) -> None:
     assert f"`{example}`" in by_code(table(README, "Configuration"), "field")["start_date"]["what it is"]
     assert prepared(start_date=example)["start_date"].startswith("2024-01-31")
 
 
-def test_the_error_table_is_the_manifests() -> None:
+def test_the_error_table_agrees_with_the_manifest() -> None:
     expected = [
         {
-            "status": ranges(answer["http_codes"]),
-            "message": answer["error_message"],
-            "failure type": answer["failure_type"],
-            "retried": RETRIED[answer["action"]],
+            "status": ranges(entry["http_codes"]),
+            "message": entry["error_message"],
+            "failure type": entry["failure_type"],
+            "retried": RETRIED[entry["action"]],
         }
-        for answer in HANDLER["response_filters"]
+        for entry in HANDLER["response_filters"]
     ]
     found = [
         {
@@ -177,7 +177,7 @@ def test_the_error_table_is_the_manifests() -> None:
 @pytest.mark.parametrize(
     ("status", "message"), [(NO_RESPONSE, "no_response_message"), (UNREADABLE, "unreadable_response_message")]
 )
-def test_what_has_no_status_is_in_the_error_table(status: str, message: str) -> None:
+def test_missing_and_unreadable_responses_are_in_the_error_table(status: str, message: str) -> None:
     row = next(row for row in table(README, "Errors") if row["status"] == status)
     assert row["retried"].startswith(RETRIED["RETRY"])
     assert row["failure type"] == "transient_error"
@@ -185,7 +185,7 @@ def test_what_has_no_status_is_in_the_error_table(status: str, message: str) -> 
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
-def test_every_make_target_that_is_named_exists(page: Path) -> None:
+def test_every_make_target_in_the_docs_exists(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     named = set(re.findall(r"`make ([a-z-]+)", page.read_text()))
     assert named <= targets
@@ -204,13 +204,13 @@ def test_every_link_to_a_file_or_heading_resolves(page: Path) -> None:
     assert broken == []
 
 
-def test_the_readme_leads_to_every_page_of_the_docs() -> None:
+def test_the_readme_links_to_every_page_of_the_docs() -> None:
     linked = Counter(re.findall(r"\]\(docs/([a-z-]+\.md)\)", README))
     assert set(linked) == {page.name for page in (ROOT / "docs").glob("*.md")}
 
 
 @pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: str(stream["name"]))
-def test_docs_describe_every_stream(stream: dict[str, Any]) -> None:
+def test_the_docs_describe_every_stream(stream: dict[str, Any]) -> None:
     assert stream["name"] in anchors((ROOT / "docs" / "streams.md").read_text())
 
 
@@ -222,15 +222,15 @@ def test_the_file_map_has_every_module() -> None:
     assert all(any(ROOT.glob(f"*/**/{name}")) for name in named)
 
 
-def test_the_table_of_components_has_every_class_that_the_manifest_names() -> None:
+def test_the_table_of_components_has_every_class_in_the_manifest() -> None:
     named = set(re.findall(r"class_name: [\w.]+\.(\w+)", (ROOT / "manifest.yaml").read_text()))
     rows = table((ROOT / "docs" / "architecture.md").read_text(), "Custom components")
     listed = {name for row in rows for name in re.findall(r"`(\w+)`", row["component"])}
     assert named - listed == set()
 
 
-def test_what_the_commands_of_the_docs_make_is_ignored_by_git(tmp_path: Path) -> None:
-    """And what has a key in it lies in `secrets/`."""
+def test_files_that_documented_commands_create_are_ignored_by_git(tmp_path: Path) -> None:
+    """Files that contain a key are in `secrets/`."""
     commands = [
         line
         for page in PAGES

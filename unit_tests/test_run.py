@@ -1,4 +1,4 @@
-"""The command: one sentence for each file that can't be used, and exit codes."""
+"""The command: exit codes, and one sentence about a file or a config that can't be used."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ CATALOG: dict[str, Any] = {
 }
 
 
-pytestmark = pytest.mark.usefixtures("api")  # which knows no address
+pytestmark = pytest.mark.usefixtures("api")  # no address is registered, so every request fails
 
 
 class Files:
-    """Files in a folder, by what they are."""
+    """A folder into which the tests write JSON files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -43,12 +43,12 @@ def files(tmp_path: Path) -> Files:
 
 
 def run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, list[dict[str, Any]], str]:
-    """Exit code, messages and everything that was printed."""
+    """Run the command, and return its exit code, its messages and the whole output."""
     code = 0
     try:
         main(args)
-    except SystemExit as leaving:
-        code = int(leaving.code or 0)
+    except SystemExit as exiting:
+        code = int(exiting.code or 0)
     printed = capsys.readouterr()
     return code, [json.loads(line) for line in printed.out.splitlines()], printed.out + printed.err
 
@@ -100,16 +100,14 @@ def test_a_file_that_cannot_be_used_gets_one_sentence(
 
 
 @pytest.mark.parametrize("command", ["discover", "read"])
-def test_a_bad_config_ends_with_one_sentence_and_code_1(
+def test_an_invalid_config_exits_with_one_sentence_and_code_1(
     files: Files, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     config = files.write("config", {"api_key": KEY, "start_date": "2024-02-30"})
     more = ["--catalog", files.write("catalog", CATALOG)] if command == "read" else []
     code, messages, printed = run(capsys, command, "--config", config, *more)
     assert code == 1
-    assert the_error(messages)["message"].startswith(
-        "The configuration can't be used: start_date is not a valid date."
-    )
+    assert the_error(messages)["message"].startswith("The configuration can't be used: start_date is not a valid date.")
     assert "Traceback" not in printed
     assert KEY not in printed
 
@@ -123,7 +121,7 @@ def test_a_bad_config_ends_with_one_sentence_and_code_1(
     ],
     ids=["a number too large", "an empty config", "an empty key"],
 )
-def test_check_with_a_bad_config_answers_failed(
+def test_check_with_an_invalid_config_returns_failed(
     files: Files, capsys: pytest.CaptureFixture[str], config: dict[str, Any], sentence: str
 ) -> None:
     code, messages, printed = run(capsys, "check", "--config", files.write("config", config))
@@ -135,7 +133,7 @@ def test_check_with_a_bad_config_answers_failed(
     assert KEY not in printed
 
 
-def test_check_with_a_missing_config_file_answers_failed(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_with_a_missing_config_file_returns_failed(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(files.folder / "missing.json")
     code, messages, _ = run(capsys, "check", "--config", path)
     (status,) = [message["connectionStatus"] for message in messages if message["type"] == "CONNECTION_STATUS"]
@@ -143,7 +141,9 @@ def test_check_with_a_missing_config_file_answers_failed(files: Files, capsys: p
     assert path in status["message"]
 
 
-def test_a_damaged_state_of_a_stream_says_how_to_reset(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_message_about_a_damaged_state_says_how_to_reset_the_stream(
+    files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
     state = [
         {
             "type": "STREAM",
@@ -169,7 +169,7 @@ def test_spec_needs_no_config(capsys: pytest.CaptureFixture[str]) -> None:
     assert spec["connectionSpecification"]["required"] == ["api_key"]
 
 
-def test_no_command_says_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_call_without_a_command_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     code, messages, printed = run(capsys)
     assert (code, messages) == (2, [])
     assert "spec, check, discover or read" in printed

@@ -1,4 +1,4 @@
-"""Searches: chains of cursors that end after 10,000 rows, expire, tie and lag behind."""
+"""Searches: cursor chains that end after 10,000 rows, expired cursors, ties, and an index that lags behind."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def ids(rows: list[Row]) -> list[str]:
 
 
 def begins(search: SearchApi) -> list[str]:
-    """The cursor of each page, of the first of a chain the window's start."""
+    """Return the cursor of each page request; for the first page of a chain, the start of its date range."""
     return [body.get("cursor", ranges(body)["date_updated"][0]) for body in search.pages]
 
 
-def test_after_ten_thousand_rows_a_new_chain_goes_on_where_the_first_ended(api: requests_mock.Mocker) -> None:
-    rows = within_a_second(14_000)  # 14 or 15 leads on each millisecond
+def test_a_new_chain_continues_after_10000_rows(api: requests_mock.Mocker) -> None:
+    rows = within_a_second(14_000)  # 14 or 15 leads share each millisecond
     search = SearchApi(api, rows)
     assert read_ids() == ids(rows)
-    # 70 pages hold the rows; the second chain repeats the last page of the first, and what ties with its first row.
+    # The rows fill 70 pages. The second chain repeats the last page of the first, and the rows that tie with its start.
     assert len(search.pages) == 72
     assert [ranges(body)["date_updated"][0] for body in search.pages if "cursor" not in body] == [
         "2025-06-01T00:00:00.000000+00:00",
@@ -56,19 +56,19 @@ def test_after_ten_thousand_rows_a_new_chain_goes_on_where_the_first_ended(api: 
 
 
 @pytest.mark.parametrize("total", [9_800, 9_999, 10_000, 10_001])
-def test_windows_about_as_long_as_a_chain(api: requests_mock.Mocker, total: int) -> None:
+def test_a_window_about_as_long_as_a_chain_is_read_completely(api: requests_mock.Mocker, total: int) -> None:
     rows = within_a_second(total)
     search = SearchApi(api, rows)
     assert read_ids() == ids(rows)
     assert len(search.pages) <= 53
 
 
-def test_an_expired_cursor_costs_the_page_before(api: requests_mock.Mocker) -> None:
+def test_an_expired_cursor_repeats_only_the_previous_page(api: requests_mock.Mocker) -> None:
     rows = minutes(1_000)
     search = SearchApi(api, rows)
     search.expire_at = {4}
     assert read_ids() == ids(rows)
-    # Three pages, the expired one, and from the last page on once more: 400, 600 and 800.
+    # Three pages, the expired request, and a new chain from the last page: rows 400, 600 and 800.
     assert begins(search) == [
         "2025-06-01T00:00:00.000000+00:00",
         "MjAw",
@@ -83,7 +83,7 @@ def test_an_expired_cursor_costs_the_page_before(api: requests_mock.Mocker) -> N
     ]
 
 
-def test_a_cursor_that_expires_again_and_again_still_gets_on(api: requests_mock.Mocker) -> None:
+def test_a_read_whose_cursors_expire_repeatedly_completes(api: requests_mock.Mocker) -> None:
     rows = minutes(1_000)
     search = SearchApi(api, rows)
     search.expire_at = set(range(3, 200, 2))
@@ -91,7 +91,7 @@ def test_a_cursor_that_expires_again_and_again_still_gets_on(api: requests_mock.
     assert len(search.bodies) < 60
 
 
-def test_more_ties_than_a_chain_gives_out_come_by_their_creation(api: requests_mock.Mocker) -> None:
+def test_more_ties_than_a_chain_returns_are_read_by_date_created(api: requests_mock.Mocker) -> None:
     moment = START + timedelta(days=9)
     tied = [lead(number, moment, CREATED + timedelta(minutes=number)) for number in range(10_450)]
     just_after = lead(60_000, moment + timedelta(milliseconds=1))
@@ -106,7 +106,7 @@ def test_more_ties_than_a_chain_gives_out_come_by_their_creation(api: requests_m
     assert {body["sort"][0]["field"]["field_name"] for body in search.bodies} == {"date_updated"}
 
 
-def test_more_ties_in_both_dates_than_a_chain_gives_out_fail_the_stream(api: requests_mock.Mocker) -> None:
+def test_more_ties_in_both_dates_than_a_chain_returns_fail_the_stream(api: requests_mock.Mocker) -> None:
     SearchApi(api, [lead(number, START) for number in range(10_450)])
     reading = read("leads", start_date="2025-06-01")
     ((stream, kind, message),) = reading.failures
@@ -118,32 +118,32 @@ def test_more_ties_in_both_dates_than_a_chain_gives_out_fail_the_stream(api: req
     assert reading.statuses == {"leads": "INCOMPLETE"}
 
 
-def fresher(edited: list[Row]) -> dict[str, Row]:
-    """Rows that are sent with a newer stamp than the index sorts them by."""
+def newer(edited: list[Row]) -> dict[str, Row]:
+    """Return the rows by id, with a newer ``date_updated`` than in the index."""
     return {row["id"]: {**row, "date_updated": "2025-06-15T11:59:59+00:00"} for row in edited}
 
 
-def test_rows_newer_than_the_index_says_hide_none(api: requests_mock.Mocker) -> None:
+def test_rows_newer_than_in_the_index_cause_no_gap(api: requests_mock.Mocker) -> None:
     rows = within_a_second(14_000)
     search = SearchApi(api, rows)
-    shown = fresher(rows[9_700:10_100:3])
-    search.shown = lambda row: shown.get(row["id"], row)
+    as_sent = newer(rows[9_700:10_100:3])
+    search.as_sent = lambda row: as_sent.get(row["id"], row)
     assert read_ids() == ids(rows)
 
 
-def test_a_page_of_nothing_but_newer_rows_hides_none(api: requests_mock.Mocker) -> None:
+def test_a_page_of_only_newer_rows_causes_no_gap(api: requests_mock.Mocker) -> None:
     rows = minutes(1_000)
     search = SearchApi(api, rows)
     search.expire_at = {4}
-    shown = fresher(rows[400:600])
-    search.shown = lambda row: shown.get(row["id"], row)
+    as_sent = newer(rows[400:600])
+    search.as_sent = lambda row: as_sent.get(row["id"], row)
     assert read_ids() == ids(rows)
     assert len(search.bodies) <= 40
 
 
-def test_rows_without_a_stamp_hide_none(api: requests_mock.Mocker) -> None:
+def test_rows_without_a_date_cause_no_gap(api: requests_mock.Mocker) -> None:
     rows = minutes(1_000)
     search = SearchApi(api, rows)
     search.expire_at = {4}
-    search.shown = lambda row: {**row, "date_updated": None}
+    search.as_sent = lambda row: {**row, "date_updated": None}
     assert sorted(set(read("leads", start_date="2025-06-01").ids)) == ids(rows)

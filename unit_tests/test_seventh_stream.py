@@ -1,4 +1,4 @@
-"""The recipe of CONTRIBUTING.md as it stands there: a stream without a cursor, and one with, beside the six."""
+"""The recipe in CONTRIBUTING.md, read from that page: a stream without a cursor, and the same stream with a cursor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airbyte_cdk.sources.declarative.concurrent_declarative_source import Concur
 
 from integration_tests.running import DEFINED
 from source_close.source import SourceClose, load_manifest
-from unit_tests.syncs import API, KEY, LOGGER, NOW, Reading, Row, asked, catalog, run, saved
+from unit_tests.syncs import API, KEY, LOGGER, NOW, Reading, Row, catalog, requested, run, saved
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE = (ROOT / "CONTRIBUTING.md").read_text().split("## A seventh stream")[1].split("\n## ")[0]
@@ -26,11 +26,11 @@ CONFIG = {"api_key": KEY, "start_date": "2025-06-14", "custom_field_columns": Fa
 STAMPS = {"date_created": "2025-06-15T09:00:00+00:00", "date_updated": "2025-06-15T10:00:00+00:00"}
 STATUSES = [{"id": f"stat_{number}", "label": f"Status {number}", "color": "blue"} for number in range(3)]
 
-pytestmark = pytest.mark.skipif(NAME in DEFINED, reason="the manifest has the stream of the recipe")
+pytestmark = pytest.mark.skipif(NAME in DEFINED, reason="the manifest already has the stream of the recipe")
 
 
-def made(*, with_cursor: bool = False) -> Row:
-    """The manifest with the recipe's three pieces in it; with a cursor as the recipe's last sentence says."""
+def manifest_with_recipe(*, with_cursor: bool = False) -> Row:
+    """Return the manifest with the three parts of the recipe, and with a cursor as the recipe's last sentence says."""
     manifest = deepcopy(load_manifest())
     definition = yaml.safe_load(DEFINITION)
     if with_cursor:
@@ -51,15 +51,15 @@ def _close(api: requests_mock.Mocker) -> None:
     api.get(f"{API}/status/lead/", json={"data": STATUSES, "has_more": False})
 
 
-@pytest.fixture(params=["of the CDK alone", "of this connector"])
+@pytest.fixture(params=["source of the CDK", "source of the connector"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 def source_of(kind: str, monkeypatch: Any, *streams: str, state: Any = (), with_cursor: bool = False) -> Any:
-    manifest = made(with_cursor=with_cursor)
+    manifest = manifest_with_recipe(with_cursor=with_cursor)
     wanted = catalog(*streams, whole=[] if with_cursor else [NAME]) if streams else None
-    if kind == "of the CDK alone":
+    if kind == "source of the CDK":
         return ConcurrentDeclarativeSource(wanted, CONFIG, [*state], source_config=manifest)
     monkeypatch.setattr("source_close.source.load_manifest", lambda: manifest)
     return SourceClose(wanted, CONFIG, [*state])
@@ -78,7 +78,7 @@ def test_the_recipe_is_a_few_lines_without_python() -> None:
     assert "class_name" not in RECIPE
 
 
-def test_it_is_discovered_as_a_full_refresh_with_its_key_and_columns(kind: str, monkeypatch: Any) -> None:
+def test_the_stream_is_discovered_as_full_refresh_with_its_key_and_columns(kind: str, monkeypatch: Any) -> None:
     found = source_of(kind, monkeypatch).discover(LOGGER, CONFIG).streams
     assert [stream.name for stream in found] == [*DEFINED, NAME]
     assert found[-1].supported_sync_modes == [SyncMode.full_refresh]
@@ -86,15 +86,15 @@ def test_it_is_discovered_as_a_full_refresh_with_its_key_and_columns(kind: str, 
     assert list(found[-1].json_schema["properties"]) == ["id", "label", "color", "organization_id"]
 
 
-def test_it_is_read_whole_with_every_sync(kind: str, monkeypatch: Any, api: requests_mock.Mocker) -> None:
+def test_every_sync_reads_the_whole_stream(kind: str, monkeypatch: Any, api: requests_mock.Mocker) -> None:
     first = read(kind, monkeypatch, NAME)
     assert (first.error, first.records, first.statuses) == ("", STATUSES, {NAME: "COMPLETE"})
     again = read(kind, monkeypatch, NAME, state=saved(**{NAME: first.states(NAME)[-1]}))
     assert (again.error, again.records, again.statuses) == ("", STATUSES, {NAME: "COMPLETE"})
-    assert asked(api) == ["/status/lead/?_limit=1000"] * 2
+    assert requested(api) == ["/status/lead/?_limit=1000"] * 2
 
 
-def test_it_is_read_beside_all_others(kind: str, monkeypatch: Any) -> None:
+def test_the_stream_is_read_together_with_all_others(kind: str, monkeypatch: Any) -> None:
     reading = read(kind, monkeypatch, *DEFINED, NAME)
     assert (reading.error, reading.failures) == ("", [])
     assert reading.statuses == dict.fromkeys([*DEFINED, NAME], "COMPLETE")
@@ -102,14 +102,16 @@ def test_it_is_read_beside_all_others(kind: str, monkeypatch: Any) -> None:
     assert all(reading.ids_of(stream) for stream in DEFINED)
 
 
-def test_more_of_them_than_a_page_come_page_by_page(kind: str, monkeypatch: Any, api: requests_mock.Mocker) -> None:
+def test_more_records_than_one_page_are_read_page_by_page(
+    kind: str, monkeypatch: Any, api: requests_mock.Mocker
+) -> None:
     rows = [{"id": f"stat_{number}"} for number in range(1_002)]
     api.get(f"{API}/status/lead/?_limit=1000", json={"data": rows[:1000], "has_more": True})
     api.get(f"{API}/status/lead/?_limit=1000&_skip=1000", json={"data": rows[1000:], "has_more": False})
     assert len(set(read(kind, monkeypatch, NAME).ids)) == 1_002
 
 
-def test_one_that_the_key_may_not_read_fails_alone(kind: str, monkeypatch: Any, api: requests_mock.Mocker) -> None:
+def test_only_the_new_stream_fails_when_it_is_forbidden(kind: str, monkeypatch: Any, api: requests_mock.Mocker) -> None:
     api.get(f"{API}/status/lead/", status_code=403, json={"error": "Forbidden"})
     reading = read(kind, monkeypatch, NAME, "users")
     assert reading.statuses == {NAME: "INCOMPLETE", "users": "COMPLETE"}
@@ -118,12 +120,14 @@ def test_one_that_the_key_may_not_read_fails_alone(kind: str, monkeypatch: Any, 
     assert "answered 403: «Forbidden»" in message
 
 
-def test_a_check_tries_it_too(monkeypatch: Any, api: requests_mock.Mocker) -> None:
-    assert source_of("of this connector", monkeypatch).check(LOGGER, CONFIG).status == Status.SUCCEEDED
-    assert [url for url in asked(api) if "status" in url] == ["/status/lead/?_limit=1000"]
+def test_a_check_requests_the_stream_too(monkeypatch: Any, api: requests_mock.Mocker) -> None:
+    assert source_of("source of the connector", monkeypatch).check(LOGGER, CONFIG).status == Status.SUCCEEDED
+    assert [url for url in requested(api) if "status" in url] == ["/status/lead/?_limit=1000"]
 
 
-def test_with_a_cursor_it_brings_what_changed(kind: str, monkeypatch: Any, api: requests_mock.Mocker) -> None:
+def test_a_later_sync_with_a_cursor_emits_changed_records(
+    kind: str, monkeypatch: Any, api: requests_mock.Mocker
+) -> None:
     rows = [
         {"id": "stat_1", "date_updated": "2025-05-01T00:00:00.000000+00:00"},
         {"id": "stat_2", "date_updated": "2025-06-02T00:00:00.000000+00:00"},

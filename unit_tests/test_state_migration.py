@@ -1,4 +1,4 @@
-"""Saved states: the forms that are understood, the future, what Close has forgotten, and what a damaged one says."""
+"""The migration of saved states: known forms, damaged states, states in the future, and states that are too old."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ def migrate(state: Any, position: str = "", *, is_event_log: bool = False) -> Ro
     ],
     ids=[
         "empty",
-        "own, and the public connector's",
+        "own and public connector",
         "Z",
         "no zone",
         "offset",
         "date",
         "more fields",
-        "of 0.1.0",
+        "from 0.1.0",
         "date-range",
         "date-range without a newest value",
         "per partition",
@@ -108,7 +108,7 @@ def test_a_cursor_is_read_from_every_known_form(saved: Row, cursor: str | None) 
     ],
     ids=str,
 )
-def test_a_damaged_state_says_how_to_reset(saved: Row) -> None:
+def test_the_message_about_a_damaged_state_says_how_to_reset(saved: Row) -> None:
     with pytest.raises(AirbyteTracedException) as error:
         migrate(saved)
     assert error.value.failure_type == FailureType.config_error
@@ -117,23 +117,23 @@ def test_a_damaged_state_says_how_to_reset(saved: Row) -> None:
     assert "Clear the stream leads and sync again: the sync then reads it from the start date." in message
 
 
-def test_a_state_of_the_first_year_there_is_leaves_room_for_a_lookback() -> None:
+def test_a_state_in_year_1_leaves_room_for_a_lookback() -> None:
     assert migrate({"date_updated": "0001-01-01T00:00:00+00:00"}) == {
         "date_updated": "1900-01-01T00:00:00.000000+00:00"
     }
 
 
-def test_a_state_in_the_future_goes_on_from_now(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_state_in_the_future_continues_from_now(caplog: pytest.LogCaptureFixture) -> None:
     assert migrate({"date_updated": "2025-06-15T12:00:00.001Z"}) == {"date_updated": NOW}
     assert "is in the future. The sync continues from now" in caplog.text
     assert "2025-06-15 12:00:00.001000+00:00" in caplog.text
 
 
 @pytest.mark.parametrize(("reached", "is_lost"), [("2025-05-16T12:00:00Z", False), ("2025-05-16T11:59:59Z", True)])
-def test_a_gap_in_what_the_event_log_tells_is_named(
+def test_a_gap_in_the_event_log_logs_a_warning(
     caplog: pytest.LogCaptureFixture, reached: str, *, is_lost: bool
 ) -> None:
-    """Of the log itself, and of a stream that follows it; a list that Close keeps for ever has none."""
+    """The event log and a stream that follows it can have a gap; other streams can't."""
     with caplog.at_level(logging.WARNING):
         migrate({"date_updated": reached}, is_event_log=True)
         migrate({"date_updated": "2020-01-01"}, reached)
@@ -141,5 +141,5 @@ def test_a_gap_in_what_the_event_log_tells_is_named(
     assert len(caplog.messages) == 2 * is_lost
     for message in caplog.messages:
         assert "2025-05-16T11:59:59.000000+00:00" in message
-        assert "goes back 30 days to 2025-05-16T12:00:00.000000+00:00" in message
-        assert "Refresh (reset) the stream leads" in message
+        assert "Close has events since 2025-05-16T12:00:00.000000+00:00" in message
+        assert "Refresh the stream leads" in message

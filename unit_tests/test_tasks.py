@@ -1,10 +1,10 @@
-"""Tasks: of all types, by their last change, the last five minutes once more."""
+"""Tasks: all types, the cursor ``date_updated``, and a lookback of five minutes."""
 
 from __future__ import annotations
 
 import requests_mock
 
-from unit_tests.syncs import API, Row, asked, read
+from unit_tests.syncs import API, Row, read, requested
 
 URL = f"{API}/task/"
 
@@ -22,10 +22,10 @@ def window(start: str, end: str) -> str:
     return f"/task/?_limit=100&_skip=0&_type=all&date_updated__gte={start}&date_updated__lt={end}"
 
 
-def test_a_first_sync_asks_for_every_type_in_windows_of_thirty_days(api: requests_mock.Mocker) -> None:
+def test_a_first_sync_requests_every_type_in_windows_of_30_days(api: requests_mock.Mocker) -> None:
     api.get(URL, json={"data": [], "has_more": False})
     reading = read("tasks", start_date="2025-05-01T06:00:00Z")
-    assert asked(api) == [
+    assert requested(api) == [
         window("2025-05-01T06:00:00.000000+00:00", "2025-05-31T06:00:00.000000+00:00"),
         window("2025-05-31T06:00:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00"),
     ]
@@ -36,12 +36,12 @@ def test_a_later_sync_reads_five_minutes_again(api: requests_mock.Mocker) -> Non
     rows = [task(1, "2025-06-15T11:50:00+00:00"), task(2, "2025-06-15T11:59:59.999000+00:00")]
     api.get(URL, json={"data": rows, "has_more": False})
     reading = read("tasks", state={"tasks": {"date_updated": "2025-06-15T11:40:00.000000+00:00"}})
-    assert asked(api) == [window("2025-06-15T11:35:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")]
+    assert requested(api) == [window("2025-06-15T11:35:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")]
     assert reading.records == rows
     assert reading.states()[-1] == {"date_updated": "2025-06-15T11:59:59.999000+00:00"}
 
 
-def test_a_task_without_a_stamp_comes_out_and_moves_nothing(api: requests_mock.Mocker) -> None:
+def test_a_task_without_a_date_is_emitted_and_does_not_move_the_state(api: requests_mock.Mocker) -> None:
     rows = [{"id": "task_1", "date_updated": None}, {"id": "task_2"}, task(3, "2025-06-15T11:50:00+00:00")]
     api.get(URL, json={"data": rows, "has_more": False})
     reading = read("tasks", state={"tasks": {"date_updated": "2025-06-15T11:40:00.000000+00:00"}})
@@ -49,7 +49,7 @@ def test_a_task_without_a_stamp_comes_out_and_moves_nothing(api: requests_mock.M
     assert reading.states()[-1] == {"date_updated": "2025-06-15T11:50:00.000000+00:00"}
 
 
-def test_a_priority_is_text_whatever_close_sends(api: requests_mock.Mocker) -> None:
+def test_a_priority_of_another_type_becomes_text(api: requests_mock.Mocker) -> None:
     at = "2025-06-15T11:50:00+00:00"
     rows = [{**task(n, at), "priority": priority} for n, priority in enumerate(("high", 1, 2.5, None, {"n": 1}))]
     api.get(URL, json={"data": [*rows, task(9, at)], "has_more": False})

@@ -1,11 +1,11 @@
-"""Users: one page of the whole list, filtered here."""
+"""Users: every sync requests the whole list, and the connector filters it."""
 
 from __future__ import annotations
 
 import pytest
 import requests_mock
 
-from unit_tests.syncs import API, Row, asked, read
+from unit_tests.syncs import API, Row, read, requested
 
 
 def user(number: int, updated: str | None) -> Row:
@@ -26,20 +26,20 @@ def _users(api: requests_mock.Mocker) -> None:
     api.get(f"{API}/user/", json={"data": USERS, "has_more": False})
 
 
-def test_a_first_sync_brings_every_user_whatever_the_start_date(api: requests_mock.Mocker) -> None:
+def test_a_first_sync_emits_every_user_regardless_of_the_start_date(api: requests_mock.Mocker) -> None:
     reading = read("users", start_date="2025-06-10")
     assert reading.ids == ["user_1", "user_2", "user_3", "user_4"]
-    assert asked(api) == ["/user/?_limit=1000"]
+    assert requested(api) == ["/user/?_limit=1000"]
     assert reading.statuses == {"users": "COMPLETE"}
 
 
-def test_a_later_sync_brings_those_stamped_since_ten_minutes_before_the_last_one(api: requests_mock.Mocker) -> None:
+def test_a_later_sync_emits_users_changed_since_ten_minutes_before_the_state(api: requests_mock.Mocker) -> None:
     reading = read("users", state={"users": {"date_updated": "2025-06-01T00:10:00.000000+00:00"}})
     assert reading.ids == ["user_2", "user_3"]
-    assert asked(api) == ["/user/?_limit=1000"]
+    assert requested(api) == ["/user/?_limit=1000"]
 
 
-def test_a_user_stamped_after_the_beginning_of_the_sync_comes_with_the_one_after_that() -> None:
+def test_a_user_changed_after_the_start_of_a_sync_is_emitted_by_a_later_sync() -> None:
     state = read("users").states()[-1]
     assert state == {"date_updated": "2025-06-01T00:00:00.001000+00:00"}
     assert read("users", state={"users": state}, now="2031-01-01T00:00:00.001+00:00").ids == [
@@ -50,21 +50,21 @@ def test_a_user_stamped_after_the_beginning_of_the_sync_comes_with_the_one_after
     ]
 
 
-def test_a_user_without_a_stamp_stops_nothing(api: requests_mock.Mocker) -> None:
+def test_a_user_without_a_date_is_emitted_and_the_read_continues(api: requests_mock.Mocker) -> None:
     api.get(f"{API}/user/", json={"data": [user(1, None), user(2, "2025-06-02T00:00:00+00:00")], "has_more": False})
     reading = read("users", state={"users": {"date_updated": "2025-06-01T00:10:00.000000+00:00"}})
     assert reading.ids == ["user_1", "user_2"]
 
 
-def test_what_close_sends_is_what_comes_out(api: requests_mock.Mocker) -> None:
-    row = {**user(1, "2025-06-01T00:00:00+00:00"), "a_column_of_tomorrow": {"deep": [1, None, "é"]}}
+def test_records_are_emitted_as_close_sends_them(api: requests_mock.Mocker) -> None:
+    row = {**user(1, "2025-06-01T00:00:00+00:00"), "a_new_column": {"deep": [1, None, "é"]}}
     api.get(f"{API}/user/", json={"data": [row], "has_more": False})
     assert read("users").records == [row]
 
 
-def test_more_users_than_a_page_come_page_by_page(api: requests_mock.Mocker) -> None:
+def test_more_users_than_one_page_are_read_page_by_page(api: requests_mock.Mocker) -> None:
     rows = [user(number, "2025-01-01T00:00:00+00:00") for number in range(1_003)]
     api.get(f"{API}/user/?_limit=1000", json={"data": rows[:1000], "has_more": True})
     api.get(f"{API}/user/?_limit=1000&_skip=1000", json={"data": rows[1000:], "has_more": False})
     assert len(read("users").ids) == 1_003
-    assert asked(api) == ["/user/?_limit=1000", "/user/?_limit=1000&_skip=1000"]
+    assert requested(api) == ["/user/?_limit=1000", "/user/?_limit=1000&_skip=1000"]

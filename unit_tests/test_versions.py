@@ -1,4 +1,4 @@
-"""What several files say alike: the version and the names, for the registry, the image and the package."""
+"""The package, the image and the metadata for the registry agree on the version, names and links."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_version_is_the_same_everywhere(metadata: Any) -> None:
     assert f"## [{declared_version()}]" in (PROJECT / "CHANGELOG.md").read_text()
 
 
-def test_the_image_is_called_as_the_registry_knows_it(metadata: Any) -> None:
+def test_the_image_has_the_name_in_the_metadata(metadata: Any) -> None:
     assert label("io.airbyte.name") == metadata["dockerRepository"]
 
 
@@ -60,13 +60,13 @@ def test_base_images_are_pinned_by_digest(metadata: Any) -> None:
     assert re.fullmatch(IMAGE, metadata["connectorBuildOptions"]["baseImage"])
 
 
-def test_the_metadata_say_what_our_own_image_is_made_from() -> None:
+def test_the_metadata_name_the_base_image_of_the_dockerfile() -> None:
     found = re.search(r"^ARG BASE_IMAGE=\S+/python:(\d+\.\d+)\.\d+-slim-(\w+)@", dockerfile(), re.MULTILINE)
     assert found is not None
     assert f"Python {found[1]} on Debian {found[2]}," in (PROJECT / "metadata.yaml").read_text()
 
 
-def test_the_entity_diagram_is_that_of_the_docs(metadata: Any) -> None:
+def test_the_entity_diagram_is_the_one_in_the_docs(metadata: Any) -> None:
     found = re.search(r"```mermaid\n(.*?)```", (PROJECT / "docs" / "schema.md").read_text(), re.DOTALL)
     assert found is not None
     viewer, _, shown = metadata["erdUrl"].partition("#pako:")
@@ -76,12 +76,12 @@ def test_the_entity_diagram_is_that_of_the_docs(metadata: Any) -> None:
 
 
 def packed(diagram: str) -> str:
-    """A diagram as the viewer wants it in its address."""
+    """Return a diagram in the form in which the URL of the viewer contains it."""
     state = json.dumps({"code": diagram, "mermaid": "{}"}).encode()
     return base64.urlsafe_b64encode(zlib.compress(state, 9)).decode().rstrip("=")
 
 
-def test_the_registry_knows_the_connector_by_what_it_is(metadata: Any) -> None:
+def test_the_metadata_describe_the_connector_correctly(metadata: Any) -> None:
     parsed = MetadataFile.from_file(PROJECT / "metadata.yaml").data
     assert parsed.language == ConnectorLanguage.PYTHON
     assert metadata["tags"] == ["language:python", "cdk:low-code"]
@@ -90,14 +90,14 @@ def test_the_registry_knows_the_connector_by_what_it_is(metadata: Any) -> None:
     assert metadata["suggestedStreams"]["streams"] == list(DEFINED)
 
 
-def test_the_platform_lets_the_connector_reach_only_close(metadata: Any) -> None:
-    """Without the host of the default address every request would be blocked."""
+def test_the_only_allowed_host_is_that_of_the_default_url(metadata: Any) -> None:
+    """The platform would block every request if the host of the default URL were missing."""
     manifest = yaml.safe_load((PROJECT / "manifest.yaml").read_text())
     base_url = manifest["spec"]["connection_specification"]["properties"]["base_url"]["default"]
     assert [f"https://{host}/api/v1" for host in metadata["allowedHosts"]["hosts"]] == [base_url]
 
 
-def test_the_licence_and_the_icon_are_there(metadata: Any) -> None:
+def test_the_license_and_the_icon_exist(metadata: Any) -> None:
     assert metadata["license"] == "MIT"
     assert "MIT License" in (PROJECT / "LICENSE").read_text()
     assert (PROJECT / metadata["icon"]).read_text().startswith("<svg")

@@ -142,6 +142,6 @@ class OffsetListRetriever(WindowRetriever):
             window.seen.update((row["id"], None) for row in rows)
 
     def _out_of_reach(self, moment: str) -> CloseApiError:
-        problem = f"Close has more records of one lead at {moment} than its API returns."
+        problem = f"Close has more records at {moment} than its API returns, even for a single lead."
         advice = "Ask Close's support for a higher limit, or set start_date to a later moment."
         return CloseApiError(self.name, f"{problem} The stream stops here, so that none is skipped. {advice}")
