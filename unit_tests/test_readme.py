@@ -96,7 +96,7 @@ def test_a_stream_is_described_as_the_manifest_defines_it(stream: dict[str, Any]
 
 
 @pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: str(stream["name"]))
-def test_the_overlap_is_the_lookback_of_the_manifest(stream: dict[str, Any]) -> None:
+def test_the_lookback_is_the_manifests(stream: dict[str, Any]) -> None:
     lookback = stream.get("incremental_sync", {}).get("lookback_window", "")
     if not lookback:
         expected = "none"
@@ -104,7 +104,7 @@ def test_the_overlap_is_the_lookback_of_the_manifest(stream: dict[str, Any]) -> 
         expected = "attribution window"
     else:
         expected = f"{parse_duration(lookback).total_seconds() / 60:.0f} minutes"
-    assert by_code(table(README, "Streams"), "stream")[stream["name"]]["overlap"] == expected
+    assert by_code(table(README, "Streams"), "stream")[stream["name"]]["lookback"] == expected
 
 
 def test_the_days_of_the_event_log_agree_with_the_manifest() -> None:
