@@ -1,5 +1,5 @@
-# `make` lists the targets. Everything runs in .venv, which is made on first use
-# and brought up to date when the lock file or pyproject.toml changes.
+# `make` lists the targets. Everything runs in .venv, which make creates on first use
+# and updates when the lock file or pyproject.toml changes.
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
@@ -8,16 +8,16 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-# The interpreter for a new environment: PYTHON=… decides; otherwise the first of these that is 3.10 to 3.13.
+# The interpreter for a new environment: PYTHON=…, otherwise the first of these candidates that is 3.10 to 3.13.
 PYTHON ?=
 CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python python3.13 python3.12 python3.11 python3.10)
 SUITABLE := import sys; raise SystemExit(not (3, 10) <= sys.version_info[:2] < (3, 14))
 
-# Processes for pytest: two cores are what the suite is made for; JOBS=0 runs it in one process.
+# The number of pytest processes. The suite is made for two cores; JOBS=0 runs it in one process.
 JOBS ?= 2
-# More words for pytest: make unit ARGS="-k state"
+# Additional arguments for pytest or the script of a target: make unit ARGS="-k state"
 ARGS ?=
-# A real account's config for demo and probe: make demo CONFIG=secrets/config.json
+# The config of a real account for demo and probe: make demo CONFIG=secrets/config.json
 CONFIG ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -28,48 +28,48 @@ say = @printf '\033[1m== %s\033[0m\n' "$(1)"
 
 .PHONY: help demo test lint types unit integration bench soak probe test-cdk test-pythons test-tools test-duckdb test-postgres format lock wheel clean
 
-help: ## this list
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(READY) ## start a local Close API and read all six streams twice (CONFIG=path: a real account, read only)
+demo: $(READY) ## start a local Close API and read all six streams twice (CONFIG=path: use a real account, read only)
 	@$(PY) -m integration_tests.demo $(if $(CONFIG),--config "$(CONFIG)")
 
-test: ## lint, types, unit tests, integration tests
+test: ## run lint, types, unit tests and integration tests
 	@$(MAKE) lint
 	@$(MAKE) types
 	@$(MAKE) unit
 	@$(MAKE) integration
 	$(call say,All checks passed)
 
-lint: $(READY) ## ruff: rules and format
+lint: $(READY) ## check the rules and the format with ruff
 	$(call say,Lint)
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 
-types: $(READY) ## mypy, strict
+types: $(READY) ## check the types with mypy in strict mode
 	$(call say,Types)
 	@$(PY) -m mypy
 
-unit: $(READY) ## unit tests
+unit: $(READY) ## run the unit tests
 	$(call say,Unit tests)
 	@$(PY) -m pytest -q -n $(JOBS) unit_tests $(ARGS)
 
-integration: $(READY) ## the connector against the local Close API
+integration: $(READY) ## run the connector against the local Close API
 	$(call say,Integration tests)
 	@$(PY) -m pytest -q -n $(JOBS) --dist worksteal integration_tests $(ARGS)
 
-bench: $(READY) ## speed, memory and completeness next to tap-closeio (ARGS=--all: all parts)
+bench: $(READY) ## compare speed, memory and completeness with tap-closeio (ARGS=--all: all parts)
 	@$(PY) -m benchmarks.run $(ARGS)
 
-soak: $(READY) ## long read with faults and changing data
+soak: $(READY) ## run many random syncs with faults and changing data
 	@$(PY) -m integration_tests.soak $(ARGS)
 
-probe: $(READY) ## ask a real account, read only, what Close does not document (CONFIG=path)
+probe: $(READY) ## check on a real account what Close does not document (CONFIG=path, read only)
 	@$(PY) -m integration_tests.probe --config "$(CONFIG)" $(ARGS)
 
-# The versions of the lock file, but for airbyte-cdk and what it asks for.
+# All versions are those of the lock file, except airbyte-cdk and its requirements.
 define on_cdk
-$(call say,Integration tests on the $(1) airbyte-cdk)
+$(call say,Integration tests with the $(1) airbyte-cdk)
 @test -x build/cdk-$(1)/bin/python || $(PY) -m venv build/cdk-$(1)
 @build/cdk-$(1)/bin/python -m pip install --quiet --requirement requirements-dev.lock
 @build/cdk-$(1)/bin/python -m pip install --quiet --upgrade "airbyte-cdk$(2)"
@@ -79,23 +79,23 @@ $(call say,Integration tests on the $(1) airbyte-cdk)
 endef
 CDK_OLDEST := $(shell sed -n 's/.*"airbyte-cdk>=\([0-9.]*\),.*/\1/p' pyproject.toml)
 CDK_BELOW := $(shell sed -n 's/.*"airbyte-cdk>=[0-9.]*,\(<[0-9]*\)".*/\1/p' pyproject.toml)
-test-cdk: $(READY) ## integration tests on the oldest and the newest airbyte-cdk of pyproject.toml
+test-cdk: $(READY) ## run the integration tests with the oldest and the newest airbyte-cdk that pyproject.toml allows
 	$(call on_cdk,oldest,==$(CDK_OLDEST))
 	$(call on_cdk,newest,$(CDK_BELOW))
 
-test-pythons: wheel ## the locked wheel on each Python from 3.10 to 3.13 that is here
+test-pythons: wheel ## test the wheel and the locked packages on each installed Python from 3.10 to 3.13
 	$(call say,Each Python)
 	@$(PY) -m pytest -q -rs integration_tests/check_pythons.py $(ARGS)
 
 TOOLS := build/tools
-test-tools: wheel ## the manifest in Airbyte's own tools: source-declarative-manifest, Connector Builder, manifest server
+test-tools: wheel ## run the manifest in Airbyte's tools: source-declarative-manifest, Connector Builder, manifest server
 	@test -x $(TOOLS)/bin/python || $(PY) -m venv $(TOOLS)
 	@$(TOOLS)/bin/python -m pip install --quiet --constraint requirements.lock "airbyte-cdk[manifest-server]"
 	@$(TOOLS)/bin/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
 	$(call say,Airbyte's tools)
 	@$(PY) -m pytest -q integration_tests/check_airbyte_tools.py $(ARGS)
 
-# PyAirbyte is large, so it has an environment of its own.
+# PyAirbyte is large, so it has a separate environment.
 PYAIRBYTE := build/pyairbyte
 define with_pyairbyte
 @test -x $(PYAIRBYTE)/bin/python || $(PY) -m venv $(PYAIRBYTE)
@@ -104,21 +104,21 @@ define with_pyairbyte
 $(call say,PyAirbyte and $(1))
 @$(PY) -m pytest -q integration_tests/check_$(2).py $(ARGS)
 endef
-test-duckdb: wheel ## all streams into DuckDB by PyAirbyte; the views of examples/ and the queries of docs/
+test-duckdb: wheel ## sync to DuckDB with PyAirbyte and check the views of examples/ and the queries of docs/
 	$(call with_pyairbyte,DuckDB,duckdb)
 
-test-postgres: wheel ## all streams into a Postgres server of its own by PyAirbyte; the views of examples/
+test-postgres: wheel ## sync to a temporary Postgres server with PyAirbyte and check the views of examples/
 	$(call with_pyairbyte,Postgres,postgres)
 
-format: $(READY) ## let ruff rewrite what it can
+format: $(READY) ## fix and format the code with ruff
 	@$(PY) -m ruff check --fix-only .
 	@$(PY) -m ruff format .
 
-# No hashes: a mirror may serve other builds of the same versions. No index: the lock names no host.
+# The lock files have no hashes, because a mirror may serve other builds of the same versions, and name no index.
 LOCK := build/lock/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.10 \
 	--no-config --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-lock: ## write both lock files anew (UPGRADE=1: newest versions that fit)
+lock: ## rewrite both lock files (UPGRADE=1: with the newest versions that fit)
 	$(call find_python)
 	@"$$(cat build/python)" -m venv build/lock
 	@build/lock/bin/python -m pip install --quiet uv
@@ -126,22 +126,22 @@ lock: ## write both lock files anew (UPGRADE=1: newest versions that fit)
 	@$(LOCK) $(if $(UPGRADE),--upgrade) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
 	$(call say,Wrote requirements.lock and requirements-dev.lock)
 
-wheel: $(READY) ## dist/*.whl
+wheel: $(READY) ## build dist/*.whl
 	@rm -rf dist
 	@$(PY) -m build --wheel --no-isolation --outdir dist . >/dev/null
 	$(call say,Wrote $$(ls dist/*.whl))
 
-clean: ## remove the environment and everything made
+clean: ## remove the environment and all generated files
 	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Leaves the path of a suitable interpreter in build/python, or says what is missing.
+# Writes the path of a suitable interpreter to build/python, or prints what is missing.
 define find_python
 @mkdir -p build; found=; for name in $(CANDIDATES); do \
 	if path=$$(command -v "$$name") && "$$path" -c '$(SUITABLE)' 2>/dev/null; then found=$$path; break; fi; done; \
 if [ -z "$$found" ]; then \
 	echo "source-close needs Python 3.10, 3.11, 3.12 or 3.13; tried: $(CANDIDATES)." >&2; \
-	echo "Install one of them, or name it: make PYTHON=/path/to/python3.11 …" >&2; exit 1; fi; \
+	echo "Install one of them, or give its path: make PYTHON=/path/to/python3.11 …" >&2; exit 1; fi; \
 echo "$$found" >build/python
 endef
 
@@ -150,7 +150,7 @@ $(READY): requirements-dev.lock pyproject.toml
 		rm -rf $(VENV) && $(MAKE) $(VENV) || exit 1; \
 	fi
 	$(call say,Installing into $(VENV))
-	@echo "   the locked packages: about a minute the first time"
+	@echo "   the locked packages; this takes about a minute the first time"
 	@$(PY) -m pip install --quiet --requirement requirements-dev.lock
 	@echo "   source-close itself"
 	@$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
@@ -158,7 +158,7 @@ $(READY): requirements-dev.lock pyproject.toml
 
 $(VENV):
 	$(call find_python)
-	$(call say,Making the environment $(VENV))
+	$(call say,Creating the environment $(VENV))
 	@echo "   $$(cat build/python) ($$("$$(cat build/python)" -c 'import platform; print(platform.python_version())'))"
 	@"$$(cat build/python)" -m venv $(VENV) || { rm -rf $(VENV); \
-		echo "This Python cannot make environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+		echo "This Python cannot create environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }

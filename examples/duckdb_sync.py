@@ -1,4 +1,4 @@
-"""Bring all six streams into a local DuckDB file: run it once for everything, and again for what changed since.
+"""Sync all six streams to a local DuckDB file: the first run reads everything, each later run reads the changes.
 
 pip install airbyte
 pip install source_close-0.1.0-py3-none-any.whl
@@ -13,23 +13,23 @@ import sys
 import warnings
 from pathlib import Path
 
-# The connector is installed here: PyAirbyte need not look it up in Airbyte's registry, which takes a network.
+# The connector is installed locally, so PyAirbyte does not need to look it up in Airbyte's registry on the internet.
 os.environ.setdefault("AIRBYTE_OFFLINE_MODE", "1")
-# Google's libraries, which PyAirbyte brings along, tell at every start how long they support this Python.
+# PyAirbyte depends on Google's libraries, which warn at every start until when they support this Python version.
 warnings.filterwarnings("ignore", "You are using a Python version", FutureWarning)
 
-import airbyte  # noqa: E402 - it reads both when it is imported
-from airbyte.caches import CacheBase, DuckDBCache  # noqa: E402 - as above
+import airbyte  # noqa: E402 - the import reads both settings above
+from airbyte.caches import CacheBase, DuckDBCache  # noqa: E402 - the same
 
 DELETED_AT = "_ab_cdc_deleted_at"
 
 
 def sync(config: dict[str, object], cache: CacheBase, row_id: str = "rowid") -> dict[str, int]:
-    """Read what is new into the database of `cache`; returns how many rows each table then has.
+    """Sync to the database of `cache`; return the number of rows of each table.
 
-    PyAirbyte keeps the state in the same database and merges by the primary key. It does not know Airbyte's mark of
-    deleted records, and a record that comes twice in one read is there twice, so rows of both kinds are removed here.
-    `row_id` is what the database calls the place of a row.
+    PyAirbyte keeps the state in the same database and merges rows by the primary key. But it stores two rows if a sync
+    reads a record twice, and it keeps the rows of deleted records, which have `_ab_cdc_deleted_at`. This function
+    removes the older row and the rows of deleted records. `row_id` is the database's name for the identifier of a row.
     """
     source = airbyte.get_source("source-close", config=config, local_executable="source-close", streams="*")
     source.read(cache=cache)
@@ -48,7 +48,7 @@ def sync(config: dict[str, object], cache: CacheBase, row_id: str = "rowid") -> 
 
 
 def main(cache: CacheBase, row_id: str = "rowid") -> None:
-    """Read the configuration that the command line names into `cache`, and print what its tables hold."""
+    """Sync the account of the config in the first argument to `cache`, and print the number of rows of each table."""
     for table, rows in sync(json.loads(Path(sys.argv[1]).read_text()), cache, row_id).items():
         print(f"{table:<14}{rows:>10,}")
 

@@ -1,4 +1,4 @@
-"""Bring all six streams into a Postgres database: run it once for everything, and again for what changed since.
+"""Sync all six streams to a Postgres database: the first run reads everything, each later run reads the changes.
 
 pip install airbyte
 pip install source_close-0.1.0-py3-none-any.whl
@@ -16,8 +16,8 @@ import duckdb_sync
 import pandas as pd
 from airbyte.caches import PostgresCache
 
-# PyAirbyte has pandas read what goes into Postgres. Left to guess, pandas makes numbers of texts: a phone number
-# "+12025550160" would become "12025550160.0".
+# PyAirbyte reads the records with pandas before it writes them to Postgres. By default, pandas converts texts to
+# numbers: the phone number "+12025550160" would become "12025550160.0".
 pd.read_json = partial(pd.read_json, dtype=False, convert_dates=False, precise_float=True)
 
 if __name__ == "__main__":
@@ -28,7 +28,7 @@ if __name__ == "__main__":
             port=int(port),
             database=database,
             username=user,
-            password=quote(os.environ["PGPASSWORD"], safe=""),  # PyAirbyte puts it into a URL as it is
+            password=quote(os.environ["PGPASSWORD"], safe=""),  # PyAirbyte does not quote it in the URL
             schema_name="public",
         ),
         row_id="ctid",

@@ -1,5 +1,5 @@
--- Views on the tables that duckdb_sync.py writes. Run this file once; the views stay right after later syncs.
--- Deleted records are left out, amounts are in whole units of the currency, times are in UTC.
+-- Views on the tables that duckdb_sync.py writes. Run this file once; the views show the rows of later syncs as well.
+-- They leave out deleted records. Amounts are in whole units of the currency, times are in UTC.
 
 -- One row for each contact, with its first email address and phone number.
 CREATE OR REPLACE VIEW contacts AS
@@ -30,8 +30,8 @@ FROM opportunities
 WHERE status_type = 'active'
 GROUP BY ALL;
 
--- One row for each custom value of a lead, contact, opportunity or custom activity, with the field's present name.
--- `value` is text: cast it to what `type` says. If a field accepts several values, it is a JSON list.
+-- One row for each custom value of a lead, contact, opportunity or custom activity, with the current name of its field.
+-- `value` is text: cast it to the type in `type`. If a field accepts several values, it is a JSON list.
 CREATE OR REPLACE VIEW custom_values AS
 SELECT v.object_type, v.object_id, v.lead_id, f.id AS field_id, coalesce(f.name, v.field) AS field, f.type,
        CASE WHEN v.object_type = 'activity' AND f.type = 'number' AND NOT f.accepts_multiple_values
@@ -52,11 +52,11 @@ FROM (SELECT 'lead' AS object_type, lead_id AS object_id, lead_id, one ->> 'id' 
       FROM (SELECT id, lead_id, to_json(activities) AS a, unnest(json_keys(to_json(activities))) AS key
             FROM activities WHERE _type = 'CustomActivity' AND _ab_cdc_deleted_at IS NULL)
       WHERE regexp_matches(key, '^custom_l?cf_')) AS v
--- In the names of columns the id of the field is in lower case.
+-- Column names contain the id of the field in lower case.
 LEFT JOIN custom_fields AS f ON lower(f.id) = lower(v.field)
 WHERE v.value IS NOT NULL;
 
--- One row for each day and user. `activities` counts all types; `meetings` those that took place.
+-- One row for each day and user. `activities` counts all types; `meetings` counts the meetings that took place.
 CREATE OR REPLACE VIEW activities_by_day AS
 SELECT coalesce(a.activity_at, a.date_created)::DATE AS day, a.user_id, u.email,
        count(*) FILTER (a._type = 'Call') AS calls,
@@ -70,7 +70,7 @@ SELECT coalesce(a.activity_at, a.date_created)::DATE AS day, a.user_id, u.email,
        count(*) AS activities
 FROM activities AS a LEFT JOIN users AS u ON u.id = a.user_id
 WHERE a._ab_cdc_deleted_at IS NULL
-  -- Activities of these types stay in the table when their lead is deleted: Close does not log that they go.
+  -- Activities of these types stay in the table when their lead is deleted: Close does not log their deletion.
   AND (a._type NOT IN ('Created', 'ImportUpdate')
        OR a.lead_id IN (SELECT id FROM leads WHERE _ab_cdc_deleted_at IS NULL))
 GROUP BY ALL;

@@ -1,6 +1,6 @@
--- Views on the tables that postgres_sync.py writes. Run this file once; the views stay right after later syncs.
--- Deleted records are left out, amounts are in whole units of the currency, times are in UTC.
--- If you read with write_strategy="replace", which makes the tables anew, drop the views before and run this file after:
+-- Views on the tables that postgres_sync.py writes. Run this file once; the views show the rows of later syncs as well.
+-- They leave out deleted records. Amounts are in whole units of the currency, times are in UTC.
+-- A sync with write_strategy="replace" recreates the tables: drop the views before it and run this file again after it:
 -- DROP VIEW open_pipeline, opportunities, contacts, custom_values, activities_by_day;
 
 -- One row for each contact, with its first email address and phone number.
@@ -36,8 +36,8 @@ FROM opportunities
 WHERE status_type = 'active'
 GROUP BY user_id, owner, pipeline, status, currency, period;
 
--- One row for each custom value of a lead, contact, opportunity or custom activity, with the field's present name.
--- `value` is text: cast it to what `type` says. If a field accepts several values, it is a JSON list.
+-- One row for each custom value of a lead, contact, opportunity or custom activity, with the current name of its field.
+-- `value` is text: cast it to the type in `type`. If a field accepts several values, it is a JSON list.
 CREATE OR REPLACE VIEW custom_values AS
 SELECT v.object_type, v.object_id, v.lead_id, f.id AS field_id, coalesce(f.name, v.field) AS field, f.type, v.value
 FROM (SELECT 'lead' AS object_type, l.id AS object_id, l.id AS lead_id, one ->> 'id' AS field, one ->> 'value' AS value
@@ -59,11 +59,11 @@ FROM (SELECT 'lead' AS object_type, l.id AS object_id, l.id AS lead_id, one ->> 
              ELSE pair.value #>> '{}' END
       FROM activities AS a, jsonb_each(to_jsonb(a)) AS pair
       WHERE a._type = 'CustomActivity' AND a._ab_cdc_deleted_at IS NULL AND pair.key ~ '^custom_l?cf_') AS v
--- In the names of columns the id of the field is in lower case.
+-- Column names contain the id of the field in lower case.
 LEFT JOIN custom_fields AS f ON lower(f.id) = lower(v.field)
 WHERE v.value IS NOT NULL;
 
--- One row for each day and user. `activities` counts all types; `meetings` those that took place.
+-- One row for each day and user. `activities` counts all types; `meetings` counts the meetings that took place.
 CREATE OR REPLACE VIEW activities_by_day AS
 SELECT coalesce(a.activity_at, a.date_created)::date AS day, a.user_id, u.email,
        count(*) FILTER (WHERE a._type = 'Call') AS calls,
@@ -77,7 +77,7 @@ SELECT coalesce(a.activity_at, a.date_created)::date AS day, a.user_id, u.email,
        count(*) AS activities
 FROM activities AS a LEFT JOIN users AS u ON u.id = a.user_id
 WHERE a._ab_cdc_deleted_at IS NULL
-  -- Activities of these types stay in the table when their lead is deleted: Close does not log that they go.
+  -- Activities of these types stay in the table when their lead is deleted: Close does not log their deletion.
   AND (a._type NOT IN ('Created', 'ImportUpdate')
        OR a.lead_id IN (SELECT id FROM leads WHERE _ab_cdc_deleted_at IS NULL))
 GROUP BY day, a.user_id, u.email;

@@ -26,9 +26,9 @@ from integration_tests.truth import DAY, ids, now
 TWICE = "SELECT * REPLACE ('0' AS _airbyte_raw_id) FROM leads"
 # Insert copies of all rows, with another id and marked as deleted. Without a COMMIT they disappear with the connection.
 MARKED = "INSERT INTO {table} SELECT * REPLACE ('{id}' AS id, date_updated AS _ab_cdc_deleted_at) FROM {table}"
-NAMED_LEADS = "A statement that makes the view `named_leads`"
-NEWEST = "In a table that keeps every version, the newest state of each record, deleted ones left out."
-VIEW_IN_USE = "`custom_values`: one row for each value"
+NAMED_LEADS = "create the view `named_leads`"
+NEWEST = "The latest version of each record in a table with all versions"
+VIEW_IN_USE = "`custom_values`. It has one row for each value"
 
 
 class DuckDB(Database):
@@ -161,7 +161,7 @@ def test_the_query_of_the_documentation_on_custom_values_returns_the_values_of_a
 
 def test_the_tables_have_the_columns_that_the_documentation_names(synced: Synced) -> None:
     database, _, _ = synced
-    rows = database.query(query("What the columns mean"))
+    rows = database.query(query("The name and meaning of each column."))
     names = {"lead": "leads", "activity": "activities", "custom_activity_type": "activities"}
     wanted = {(table, row["key"]) for row in rows if (table := names.get(row["belongs_to"]))}
     columns = database.query("SELECT table_name, column_name FROM information_schema.columns")

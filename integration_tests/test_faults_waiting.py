@@ -228,7 +228,7 @@ def test_a_proxy_that_wants_a_password_is_named_at_once(make_api: MakeApi, conne
     assert error["failure_type"] == "config_error"
     for message in (error["message"], status["message"]):
         assert "answered 407" in message
-        assert "A proxy between here and Close wants a user name and a password" in message
+        assert "The proxy between the connector and Close requires a user name and a password" in message
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -242,7 +242,7 @@ def test_a_redirect_to_another_host_is_not_followed(
     [error] = result.errors
     assert error["failure_type"] == "config_error"
     assert f"GET /api/v1/user/ answered {status}: «it leads to {address}»" in error["message"]
-    assert "the connector follows no redirect to another host" in error["message"]
+    assert "a redirect that the connector does not follow" in error["message"]
     assert result.status("tasks") == "COMPLETE"
     assert elsewhere.requests == []
     assert len([entry for entry in api.requests if entry.path == "/user/"]) == 1

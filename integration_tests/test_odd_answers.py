@@ -78,7 +78,7 @@ class TestReadingByIds:
             Fault("edit", "/activity/", edit=replace_members(has_more=True), when=lambda query: "id__in" in query)
         )
         result = connector(api, tmp_path).read(["activities"], states())
-        assert "the list repeats itself" in failures(result)["activities"]
+        assert "the list repeats the same page" in failures(result)["activities"]
         assert not [row for row in result.records("activities") if DELETED_AT in row]
 
 
@@ -166,7 +166,7 @@ class TestOddEvents:
         assert_complete(result, *FOLLOWING, "event_log")
         assert set(odd) <= set(result.ids("event_log"))
         assert [row["text"] for row in result.records("tasks") if row["id"] == edited] == ["Edited"]
-        warnings = [line for line in result.warnings if "don't tell what they changed" in line]
+        warnings = [line for line in result.warnings if "don't say which object changed" in line]
         assert len(warnings) == is_odd
         if is_odd:
             assert warnings[0].startswith(f"{len(ODD)} events of the log, first ev_")
@@ -219,8 +219,8 @@ class TestJson:
         api.store.edit(next(iter(ids(api, "users"))), first_name="Odd")
         api.faults.add(Fault("edit", "/user/", edit=lambda body: body.replace(before, after)))
         message = failures(connector(api, tmp_path).read(["users"]))["users"]
-        assert "GET /api/v1/user/ failed: the answer (200) is no complete JSON" in message
-        assert "Close answers, but not with what it was asked for." in message
+        assert "GET /api/v1/user/ failed: the response (200) is not complete JSON" in message
+        assert "The response is not what the connector requested." in message
 
     @pytest.mark.parametrize("record_id", [None, 7, ["a"], {}], ids=str)
     def test_an_id_that_is_not_a_string_fails_the_stream(
@@ -229,7 +229,7 @@ class TestJson:
         api = make_api(Volumes(users=1, tasks=3))
         api.faults.add(Fault("status", "/user/", status=200, body={"data": [{"id": record_id}], "has_more": False}))
         result = connector(api, tmp_path).read(["users", "tasks"])
-        assert "a record without an id, or with one that is no text" in failures(result)["users"]
+        assert "a record whose id is missing or not a text" in failures(result)["users"]
         assert result.status("tasks") == "COMPLETE"
 
     def test_a_deeply_nested_error_is_quoted(self, make_api: MakeApi, tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ class TestPagesWithoutProgress:
     ) -> None:
         api.faults.add(Fault("stall", PAGED[stream]))
         result = connector(api, tmp_path, num_workers=1).read([stream, "users"])
-        assert "the list repeats itself" in failures(result)[stream]
+        assert "the list repeats the same page" in failures(result)[stream]
         assert failures(result).keys() == {stream}
         assert result.status("users") == "COMPLETE"
         assert len([entry for entry in api.requests if "cursor" in f"{entry.query} {entry.json}"]) < 10
@@ -298,7 +298,7 @@ class TestPagesWithoutProgress:
         body = {"data": data if rows == "the same rows" else [], **more}
         api.faults.add(Fault("status", path, status=200, body=body))
         result = connector(api, tmp_path, num_workers=1, start_date=text(now() - HOUR)).read([stream])
-        assert "the list repeats itself" in failures(result)[stream]
+        assert "the list repeats the same page" in failures(result)[stream]
         assert len(requests_of(api, path)) < 10
 
     def test_cursors_that_form_a_cycle_fail_the_stream(self, api: LocalCloseApi, tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ class TestPagesWithoutProgress:
             when = (lambda query, name=name: query.get("_cursor") == name) if name else None
             api.faults.add(Fault("status", "/event/", status=200, body=body, when=when))
         result = connector(api, tmp_path, num_workers=1, start_date=text(now() - HOUR)).read(["event_log"])
-        assert "the list repeats itself" in failures(result)["event_log"]
+        assert "the list repeats the same page" in failures(result)["event_log"]
         assert len(requests_of(api, "/event/")) < 10
 
     @pytest.mark.parametrize(("stream", "cursor"), [("event_log", "cursor_next"), ("leads", "cursor")])
@@ -324,4 +324,4 @@ class TestPagesWithoutProgress:
     ) -> None:
         api.faults.add(Fault("edit", PAGED[stream], edit=replace_members(has_more=None)))
         result = connector(api, tmp_path).read([stream])
-        assert "a full page that does not say whether more follow" in failures(result)[stream]
+        assert "a full page and does not say whether more records follow" in failures(result)[stream]

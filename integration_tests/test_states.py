@@ -76,7 +76,7 @@ def test_a_damaged_state_fails_the_stream_and_the_message_says_how_to_reset(
     assert result.records("tasks") == []
     message = result.errors[-1]["message"]
     assert "tasks" in message
-    assert "Reset (clear)" in message
+    assert "Clear the stream" in message
     assert "Traceback" not in message
     assert result.errors[-1]["failure_type"] == "config_error"
 

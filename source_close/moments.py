@@ -1,23 +1,23 @@
-"""Moments in time as Close, configs and saved states write them."""
+"""Parse and format dates as they occur in Close's responses, in configs and in saved states."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 Row = dict[str, Any]
-EARLIEST = datetime(1900, 1, 1, tzinfo=timezone.utc)  # before anything in Close; there must be room for a lookback
-MILLISECOND = timedelta(milliseconds=1)  # the finest unit that Close keeps
+EARLIEST = datetime(1900, 1, 1, tzinfo=timezone.utc)  # before any record, with room for a lookback
+MILLISECOND = timedelta(milliseconds=1)  # the precision of Close's timestamps
 
 
 def utc_now() -> datetime:
-    """The present moment in UTC, cut to milliseconds."""
+    """Return the current time in UTC, truncated to milliseconds."""
     now = datetime.now(timezone.utc)
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 def parse_moment(text: str) -> datetime:
-    """Read a date-time or date in any ISO form into UTC; no zone means UTC. Raises ``ValueError`` if it is none."""
-    # datetime.fromisoformat reads a Z only from Python 3.11 on.
+    """Parse an ISO date or date-time into UTC; without an offset it is UTC. Raise ``ValueError`` if it is neither."""
+    # datetime.fromisoformat accepts a Z only from Python 3.11 on.
     moment = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text)
     try:
         return moment.astimezone(timezone.utc) if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
@@ -26,12 +26,12 @@ def parse_moment(text: str) -> datetime:
 
 
 def format_moment(moment: datetime) -> str:
-    """Write ``moment`` as Close does, e.g. ``2024-05-06T07:08:09.010000+00:00``."""
+    """Format ``moment`` as Close does, e.g. ``2024-05-06T07:08:09.010000+00:00``."""
     return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
 
 
 def moment_of(row: Mapping[str, Any], field: str) -> datetime | None:
-    """The value of a date field of ``row`` in UTC, or None where it is missing or no date-time."""
+    """Return the date in ``field`` of ``row`` in UTC, or None if the field is missing or not a date."""
     try:
         return parse_moment(row[field])
     except (AttributeError, KeyError, ValueError):

@@ -1,4 +1,4 @@
-"""The source: the manifest's streams on the CDK's own runtime, and what has no place there."""
+"""The source: the CDK reads the manifest's streams; this adds what the manifest has no place for."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import timedelta
@@ -15,18 +15,18 @@ from source_close.moments import format_moment, moment_of, parse_moment, utc_now
 from source_close.sync import Sync
 
 LOG_POSITION = "event_log_position"
-READ_FAILURE = "Concurrent read failure"  # how the CDK ends a read some of whose streams have failed
+READ_FAILURE = "Concurrent read failure"  # the message of the CDK's exception when some streams failed
 
 
 def load_manifest() -> dict[str, Any]:
-    """Read manifest.yaml: beside the package in a wheel, at the top of the project in a checkout."""
+    """Load manifest.yaml, which is inside the package in a wheel and beside it in a checkout."""
     paths = (folder / "manifest.yaml" for folder in Path(__file__).resolve().parents[:2])
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # written in C, it takes a fifth of the time
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C version takes a fifth of the time
     return dict(yaml.load(next(filter(Path.is_file, paths)).read_bytes(), loader))  # noqa: S506 - both are safe loaders
 
 
 def stream_states(state: Iterable[Any], catalog: Any) -> list[models.AirbyteStateMessage]:
-    """The states of single streams, in whichever form they come; none of those that ``catalog`` wants whole."""
+    """Return the states by stream, also from a global state, without those that ``catalog`` reads by full refresh."""
     streams = catalog.streams if catalog else ()
     whole = {one.stream.name for one in streams if one.sync_mode == models.SyncMode.full_refresh}
     states = [one for each in state for one in (each.global_.stream_states if each.global_ else [each.stream])]
@@ -35,12 +35,12 @@ def stream_states(state: Iterable[Any], catalog: Any) -> list[models.AirbyteStat
 
 
 class LogPositions:
-    """Where each stream that follows the event log goes on in it, which the CDK's states have no place for.
+    """Adds each stream's position in the event log to its states, since a component can't add to the CDK's states.
 
-    The position moves when a stream is complete, before its last state. Until then states keep that of the sync before,
-    or of the beginning of a first sync, from before its first record on, so that an interruption hides no deletion.
-    ``to_follow`` has by stream where to go on, without a position the cursor; ``are_followed`` is false if this sync
-    does not follow the log: positions are then kept as they are.
+    A state has the position of the sync before until the stream is complete, so an interruption hides no deletion. In
+    a first sync that is the start of the sync, saved before the first record. ``to_follow`` maps a stream to the
+    position to continue from, or to its cursor if there is none. With ``are_followed`` false this sync does not read
+    the log and keeps the saved positions.
     """
 
     def __init__(self, streams: Collection[str], state: Iterable[Any], *, are_followed: bool) -> None:
@@ -53,7 +53,7 @@ class LogPositions:
         self.to_follow = {name: states[name][key] for name, key in found.items() if key}
 
     def add_to(self, messages: Iterable[Any], config: Mapping[str, Any]) -> Iterator[models.AirbyteMessage]:
-        """Yield the messages, states with the position; ``config`` has ``end`` and ``sync_id``."""
+        """Yield the messages, and add the position to each state. ``config`` has ``end`` and ``sync_id``."""
         for message in messages:
             status = message.trace.stream_status if message.trace else None
             stream = message.state.stream if message.state else None
@@ -79,7 +79,7 @@ class LogPositions:
 
 
 class SourceClose(ConcurrentDeclarativeSource):
-    """Close as an Airbyte source: keeps the positions in the event log, and words a check stream by stream."""
+    """The Airbyte source for Close. It saves the positions in the event log, and checks each stream."""
 
     def __init__(self, catalog: Any = None, config: Mapping[str, Any] | None = None, state: Any = None) -> None:
         manifest, self._given, self._catalog = load_manifest(), dict(config or {}), catalog
@@ -87,32 +87,32 @@ class SourceClose(ConcurrentDeclarativeSource):
         following = [one["name"] for one in manifest["definitions"].values() if "changes" in one.get("retriever", {})]
         self._positions = LogPositions(following, state, are_followed=self._given.get("capture_changes") is not False)
         if config is not None:
-            defaults = {"custom_field_columns": False} if catalog else {"retry_seconds": 20}  # a person waits
+            defaults = {"custom_field_columns": False} if catalog else {"retry_seconds": 20}  # a user waits
             self._given = {**defaults, **config, "event_log_positions": self._positions.to_follow}
             self._given |= {"sync_id": uuid4().hex, "end": format_moment(utc_now())}
         super().__init__(catalog, self._given or None, state, source_config=manifest)
 
     def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:
-        """Take ``config`` if none was given at first."""
+        """Use ``config`` if the source was made without one."""
         if not self._given:
             SourceClose.__init__(self, None, config)
         return super().configure(config, temp_dir)
 
     def read(self, logger: Any, config: Any, catalog: Any, state: Any = None) -> Iterator[models.AirbyteMessage]:
-        """Read the streams of ``catalog`` from ``state`` on; of the windows of a stream the first to fail says so."""
+        """Read the streams of ``catalog``, from ``state`` on. Only the first error of a stream is emitted."""
         if self._catalog is None:
             yield from SourceClose(catalog, config, state).read(logger, config, catalog, state)
             return
         failed, known = set[str | None](), [stream["name"] for stream in self.resolved_manifest["streams"]]
         unknown = [one.stream.name for one in catalog.streams if one.stream.name not in known]
-        advice = f"there is no such stream, only {', '.join(known)}. Refresh the schema of the connection."
+        advice = f"this stream doesn't exist. The streams are {', '.join(known)}. Refresh the connection's schema."
         for name in unknown:
             yield CloseApiError(name, advice, models.FailureType.config_error).as_airbyte_message()
         for message in self._positions.add_to(super().read(logger, config, catalog, state), self._given):
             error = message.trace.error if message.trace else None
             name = error.stream_descriptor.name if error and error.stream_descriptor else None
             if error and error.failure_type != models.FailureType.system_error:
-                error.stack_trace = None  # nothing went wrong in the code
+                error.stack_trace = None  # the code is not the cause
             if name not in failed:
                 yield message
             failed |= {name} - {None}
@@ -120,13 +120,13 @@ class SourceClose(ConcurrentDeclarativeSource):
             raise AirbyteTracedException(internal_message=READ_FAILURE, failure_type=models.FailureType.config_error)
 
     def check(self, logger: Any, config: Any) -> models.AirbyteConnectionStatus:
-        """Try each stream. One that the key may not read is named and fails the check only if there is no other."""
+        """Read a page of each stream. A stream that the key may not read is named, and fails the check if all are."""
         given = {**self._given, "custom_field_columns": False}
         streams, refused = SourceClose(None, given, None).streams(given), list[str]()
         for stream in streams:
             try:
                 next(iter(next(iter(stream.generate_partitions())).read()), None)
-            except AirbyteTracedException as error:  # noqa: PERF203 - six times
+            except AirbyteTracedException as error:  # noqa: PERF203 - few streams
                 if " answered 401" in str(error) or error.failure_type != models.FailureType.config_error:
                     return models.AirbyteConnectionStatus(models.Status.FAILED, str(error))
                 logger.warning("This key can't read every stream. %s", error)

@@ -1,4 +1,4 @@
-"""What the streams of one sync share, since the CDK gives each its own requester."""
+"""The state that the streams of one sync share. It has no place in the CDK, which gives each stream a requester."""
 
 import logging
 import threading
@@ -19,14 +19,14 @@ KEY_REFUSED = ("", "")
 
 
 class Sync:
-    """Found by the ``sync_id`` that the config transformation sets; it lives as long as somebody holds it.
+    """The shared state of one sync, found by the config's ``sync_id``; it is freed when no component refers to it.
 
     Attributes:
-        sending: what the present thread is sending, as ``request``: e.g. ``GET /api/v1/task/``.
-        ended: by stream and request why it is not worth sending any more; whatever it is, under ``KEY_REFUSED``.
-        failing_since: by stream and request since when it has failed without a success, in seconds.
-        clock_lead: how far this machine's clock is ahead of Close's by the first ``Date``; at least 0, None if unknown.
-        log: what the event log tells, once a stream has read it, or why it can't be read; guarded by ``log_lock``.
+        sending: thread-local; ``request`` is what the thread is sending, e.g. ``GET /api/v1/task/``.
+        given_up: the error for each (stream, request) that is not sent again; under ``KEY_REFUSED`` for all requests.
+        failing_since: for each (stream, request) the time of the first failure after the last success, in seconds.
+        clock_lead: how far the local clock is ahead of Close's, from the first ``Date`` header; 0 if it is behind.
+        log: the changes in the event log, or the error if it can't be read; None before. Guarded by ``log_lock``.
     """
 
     _all: ClassVar["WeakValueDictionary[str, Sync]"] = WeakValueDictionary()
@@ -34,7 +34,7 @@ class Sync:
 
     def __init__(self) -> None:
         self.limiter, self.sending = RateLimiter(time.monotonic), threading.local()
-        self.ended: dict[tuple[str, str], Any] = {}
+        self.given_up: dict[tuple[str, str], Any] = {}
         self.failing_since: dict[tuple[str, str], float] = {}
         self.clock_lead: timedelta | None = None
         self.log: Any = None
@@ -42,12 +42,12 @@ class Sync:
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Sync":
-        """The one of a config."""
+        """Return the shared state for a config."""
         with cls._lock:
             return cls._all.setdefault(config["sync_id"], cls())
 
     def compare_clocks(self, response: requests.Response) -> None:
-        """Note how far this clock is ahead, unless the ``Date`` is unreadable or more than a day off."""
+        """Set ``clock_lead`` from a response; 0 if its ``Date`` is more than a day off, unchanged if unreadable."""
         with suppress(TypeError, ValueError):
             lead = datetime.now(timezone.utc) - parsedate_to_datetime(response.headers.get("date", ""))
             if self.clock_lead is None:

@@ -78,7 +78,7 @@ def test_what_is_not_worth_sending_ends_even_while_it_waits(
 
     def meanwhile(seconds: float) -> None:
         clock.now += seconds
-        sync.ended["users", GROUP] = CloseApiError("users", "It is over.")
+        sync.given_up["users", GROUP] = CloseApiError("users", "It is over.")
 
     monkeypatch.setattr("time.sleep", meanwhile)
     with pytest.raises(CloseApiError, match=r"^Stream users: It is over\.$"):
@@ -89,7 +89,7 @@ def test_what_is_not_worth_sending_ends_even_while_it_waits(
 def test_a_wait_beyond_the_ceiling_is_not_begun(authenticator: PacedAuthenticator, sync: Sync, clock: Clock) -> None:
     sync.limiter.record_response(GROUP, response(429, retry_after="301"))
     with pytest.raises(
-        CloseApiError, match=r"^Stream users: GET /api/v1/user/ is at its rate limit for 301 s more, after"
+        CloseApiError, match=r"^Stream users: GET /api/v1/user/ has waited 0 s for its rate limit and would wait 301 s more"
     ):
         authenticator(request())
     assert clock.now == 1000
@@ -102,7 +102,7 @@ def test_a_long_wait_is_told_of_every_half_minute(
     with caplog.at_level(logging.INFO):
         authenticator(request())
     assert caplog.messages == [
-        f"Stream users waits {seconds}.0 s: GET /api/v1/user/ is at its rate limit." for seconds in (95, 65, 35, 5)
+        f"Stream users waits {seconds}.0 s for the rate limit of GET /api/v1/user/." for seconds in (95, 65, 35, 5)
     ]
 
 

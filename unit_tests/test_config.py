@@ -94,14 +94,14 @@ def test_start_date_is_365_days_before_the_first_sync_by_default(given: Row, now
 )
 def test_a_start_date_that_is_unreadable_or_impossible_names_field_and_forms(given: Any) -> None:
     message = message_for({"api_key": KEY, "start_date": given})
-    assert message == (f"The configuration can't be used: start_date is no date that exists. Write it as {FORMS}.")
+    assert message == (f"The configuration can't be used: start_date is not a valid date. Write it as {FORMS}.")
 
 
 @pytest.mark.parametrize("given", ["2025-06-16", "06/16/2025", "2025-06-15T12:00:01Z", "2999-01-01T00:00:00"])
 def test_a_start_date_in_the_future_names_field_and_forms(given: str) -> None:
     message = message_for({"api_key": KEY, "start_date": given})
     assert message == (
-        f"The configuration can't be used: start_date lies in the future. Choose a date up to today, as {FORMS}."
+        f"The configuration can't be used: start_date is in the future. Choose a date up to today, as {FORMS}."
     )
 
 
@@ -187,7 +187,7 @@ def test_base_url_is_https_or_http_on_this_machine(given: str, used: str) -> Non
 def test_base_url_elsewhere_without_encryption_is_refused(given: str) -> None:
     assert message_for({"api_key": KEY, "base_url": given}) == (
         "The configuration can't be used: base_url must begin with https:// "
-        "(http:// only for a server on this machine) and name a host."
+        "(http:// only for a server on this machine) and contain a host."
     )
 
 
@@ -208,7 +208,7 @@ def test_a_config_without_a_key_says_so(config: Row, problem: str) -> None:
 
 @pytest.mark.parametrize("given", ["two\nlines", "tab\t", "Zo\u00eb", "\u6f22\u5b57"])
 def test_a_user_agent_that_no_header_can_hold_is_refused(given: str) -> None:
-    problem = "user_agent may have letters, digits and signs of ASCII only, in one line"
+    problem = "user_agent must be a single line of printable ASCII characters"
     assert message_for({"api_key": KEY, "user_agent": given}) == f"The configuration can't be used: {problem}."
 
 

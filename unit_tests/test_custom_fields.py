@@ -197,7 +197,7 @@ def test_columns_that_can_not_be_read_are_one_warning(
     api.get(f"{API}/custom_field/shared/", status_code=403, json={"error": "Forbidden"})
     assert "custom.cf_a" in properties("activities")
     (warning,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
-    assert warning.startswith("Custom fields that can't be read (shared) have no columns; their")
+    assert warning.startswith("Custom fields that can't be read (shared) get no columns. Their")
     assert "GET /api/v1/custom_field/shared/ answered 403: «Forbidden»." in warning
 
 
@@ -212,7 +212,7 @@ def test_a_definition_in_another_form_costs_its_own_column(
     lists(api, activity=[{**field("cf_a"), **odd}, field("cf_b")])
     assert [name for name in properties("activities") if name.startswith("custom.")] == ["custom.cf_b"]
     (warning,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
-    assert warning == "Custom field cf_a has no column: Close defines it in an unknown form."
+    assert warning == "Custom field cf_a gets no column: its definition has an unknown form."
 
 
 @pytest.mark.parametrize("odd", [{"type": {"a": 1}}, {"name": ["x"]}, {"description": 7}, {"type": None}], ids=str)

@@ -19,16 +19,16 @@ USERS = f"{API}/user/"
 ASKED = "GET /api/v1/user/"
 PAGE = {"data": [{"id": "user_1", "date_updated": "2025-06-01T00:00:00+00:00"}], "has_more": False}
 ENCODED_KEY = base64.b64encode(f"{KEY}:".encode()).decode().rstrip("=")
-NO_ANSWER = "Close could not be reached, or broke off."
-UNREADABLE = "Close answers, but not with what it was asked for."
-TROUBLE = "Close has trouble answering."
+NO_ANSWER = "Close could not be reached, or the connection broke."
+UNREADABLE = "The response is not what the connector requested."
+TROUBLE = "Close has a problem."
 # Seconds between the tries of a request that fails all the time: until a minute is over, and the wait begun then.
 PATIENCE = 60
 WAITS = [2.2, 3.4, 5.8, 10.6, 20.2, 39.4]
 TRIES = 7
 TABLE: list[tuple[list[int], str, str, str]] = [
     (list(range(300, 309)), "FAIL", "config_error", "Close is not where the request went"),
-    ([400], "FAIL", "system_error", "Close did not understand the request."),
+    ([400], "FAIL", "system_error", "Close rejected the request as invalid."),
     ([401], "FAIL", "config_error", "Close does not accept the API key"),
     ([402], "FAIL", "config_error", "The organization's Close plan does not include this."),
     ([403], "FAIL", "config_error", "has no permission to read this."),
@@ -36,10 +36,10 @@ TABLE: list[tuple[list[int], str, str, str]] = [
         [404, 405, 406, *range(409, 425), 426, 427, 428, *range(430, 500)],
         "FAIL",
         "system_error",
-        "Close does not know this address.",
+        "This address does not exist:",
     ),
-    ([407], "FAIL", "config_error", "A proxy between here and Close wants a user name and a password"),
-    ([429], "RATE_LIMITED", "transient_error", "Close has asked to wait for longer than a sync should."),
+    ([407], "FAIL", "config_error", "The proxy between the connector and Close requires a user name and a password"),
+    ([429], "RATE_LIMITED", "transient_error", "Close asks for a longer wait than the connector accepts."),
     (
         [408, 425, 500, 501, 502, 503, 504, 505, 507, 508, 509, 511, *range(520, 528), 529, 530],
         "RETRY",
@@ -131,8 +131,8 @@ def test_the_waits_between_tries_grow_until_the_patience_is_at_an_end(api: reque
     assert [round(later - earlier, 3) for earlier, later in itertools.pairwise(sent)] == WAITS
     assert kind == "transient_error"
     assert message == (
-        f"Stream users: {ASKED} answered 503 without a text. Close has trouble answering. status.close.com tells of "
-        "outages; the next sync goes on from the last saved state."
+        f"Stream users: {ASKED} answered 503 without a text. Close has a problem. Check status.close.com for "
+        "outages. The next sync continues from the last saved state."
     )
 
 
@@ -170,8 +170,8 @@ def test_what_is_no_whole_answer_is_asked_for_again(api: requests_mock.Mocker, a
     [
         ({"exc": requests.ConnectionError("Connection refused")}, "failed: Connection refused.", NO_ANSWER),
         ({"exc": requests.ReadTimeout("Read timed out. (read timeout=45)")}, "failed: Read timed out.", NO_ANSWER),
-        ({"text": '{"data": ['}, "failed: the answer (200) is no complete JSON (10 bytes", UNREADABLE),
-        ({"text": "{}"}, "failed: the answer holds no records under data (only: nothing).", UNREADABLE),
+        ({"text": '{"data": ['}, "failed: the response (200) is not complete JSON (10 bytes", UNREADABLE),
+        ({"text": "{}"}, "failed: the response has no list of records in data, only: nothing.", UNREADABLE),
     ],
     ids=["refused", "silence", "cut short", "not a list"],
 )
@@ -236,7 +236,7 @@ def test_odd_words_about_a_wait_are_read_as_far_as_they_make_sense(
 def test_an_absurd_wait_is_not_begun(api: requests_mock.Mocker, clock: Clock, wait: str, told: str) -> None:
     date = "Sun, 15 Jun 2025 12:00:00 GMT"
     api.get(USERS, status_code=429, headers={"Retry-After": wait, "Date": date}, json={"error": "Wait"})
-    assert failure()[1].startswith(f"Stream users: {ASKED} answered 429: «Wait». It asked to wait for {told} s more.")
+    assert failure()[1].startswith(f"Stream users: {ASKED} answered 429: «Wait». It asks to wait {told} s.")
     assert (api.call_count, clock.now) == (1, 1000)
 
 
@@ -246,7 +246,7 @@ def test_refusals_are_waited_out_up_to_a_ceiling(api: requests_mock.Mocker, cloc
     assert (kind, api.call_count) == ("transient_error", 4)
     assert 60 < clock.now - 1000 <= 90
     assert message.startswith(
-        f"Stream users: {ASKED} answered 429: «Too many requests». Close has asked to wait for longer than"
+        f"Stream users: {ASKED} answered 429: «Too many requests». Close asks for a longer wait than the"
     )
 
 
@@ -254,7 +254,7 @@ def test_a_single_wait_beyond_the_ceiling_is_not_begun(api: requests_mock.Mocker
     api.get(USERS, status_code=429, headers={"Retry-After": "3600"})
     kind, message = failure()
     assert (kind, api.call_count, clock.now) == ("transient_error", 1, 1000)
-    assert "It asked to wait for 3600 s more." in message
+    assert "It asks to wait 3600 s." in message
 
 
 @pytest.mark.parametrize(

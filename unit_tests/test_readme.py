@@ -38,10 +38,10 @@ MINUTES = prepared()["retry_seconds"] / 60
 RETRIED = {
     "FAIL": "no",
     "RETRY": f"for {MINUTES:.0f} minutes, with growing waits",
-    "RATE_LIMITED": f"waits as Close asks, {MINUTES:.0f} minutes at the most",
+    "RATE_LIMITED": f"after the wait that Close asks for, {MINUTES:.0f} minutes at most",
 }
-NO_ANSWER = "none: no connection, no answer in time, half an answer"
-UNREADABLE = "any, with an answer that is not what was asked for"
+NO_RESPONSE = "none: no connection, a time-out or a broken response"
+UNREADABLE = "any, with an unexpected response"
 
 
 def cells(line: str) -> list[str]:
@@ -169,13 +169,13 @@ def test_the_error_table_is_the_manifests() -> None:
             "retried": row["retried"],
         }
         for row in table(README, "Errors")
-        if row["status"] not in {NO_ANSWER, UNREADABLE}
+        if row["status"] not in {NO_RESPONSE, UNREADABLE}
     ]
     assert sorted(found, key=lambda row: row["status"]) == sorted(expected, key=lambda row: row["status"])
 
 
 @pytest.mark.parametrize(
-    ("status", "message"), [(NO_ANSWER, "no_response_message"), (UNREADABLE, "unreadable_response_message")]
+    ("status", "message"), [(NO_RESPONSE, "no_response_message"), (UNREADABLE, "unreadable_response_message")]
 )
 def test_what_has_no_status_is_in_the_error_table(status: str, message: str) -> None:
     row = next(row for row in table(README, "Errors") if row["status"] == status)
@@ -224,8 +224,8 @@ def test_the_file_map_has_every_module() -> None:
 
 def test_the_table_of_components_has_every_class_that_the_manifest_names() -> None:
     named = set(re.findall(r"class_name: [\w.]+\.(\w+)", (ROOT / "manifest.yaml").read_text()))
-    rows = table((ROOT / "docs" / "architecture.md").read_text(), "What is ours")
-    listed = {name for row in rows for name in re.findall(r"`(\w+)`", row["ours"])}
+    rows = table((ROOT / "docs" / "architecture.md").read_text(), "Custom components")
+    listed = {name for row in rows for name in re.findall(r"`(\w+)`", row["component"])}
     assert named - listed == set()
 
 

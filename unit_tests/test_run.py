@@ -108,7 +108,7 @@ def test_a_bad_config_ends_with_one_sentence_and_code_1(
     code, messages, printed = run(capsys, command, "--config", config, *more)
     assert code == 1
     assert the_error(messages)["message"].startswith(
-        "The configuration can't be used: start_date is no date that exists."
+        "The configuration can't be used: start_date is not a valid date."
     )
     assert "Traceback" not in printed
     assert KEY not in printed
@@ -158,7 +158,7 @@ def test_a_damaged_state_of_a_stream_says_how_to_reset(files: Files, capsys: pyt
         *("--state", files.write("state", state)),
     )
     assert code == 1
-    assert "Reset (clear) the stream users and sync again" in the_error(messages)["message"]
+    assert "Clear the stream users and sync again" in the_error(messages)["message"]
     assert KEY not in printed
 
 

@@ -112,8 +112,8 @@ def test_more_ties_in_both_dates_than_a_chain_gives_out_fail_the_stream(api: req
     ((stream, kind, message),) = reading.failures
     assert (stream, kind) == ("leads", "transient_error")
     assert message.startswith(
-        "Stream leads: more than 10000 records share the moment 2024-01-01T00:00:00.000000+00:00, created and updated "
-        "alike; Close's search gives out no more of them."
+        "Stream leads: more than 10000 records share the moment 2024-01-01T00:00:00.000000+00:00 in "
+        "date_created and date_updated, and Close's search returns no more."
     )
     assert reading.statuses == {"leads": "INCOMPLETE"}
 

@@ -114,7 +114,7 @@ def test_a_damaged_state_says_how_to_reset(saved: Row) -> None:
     assert error.value.failure_type == FailureType.config_error
     message = str(error.value.message)
     assert message.startswith("The saved state of stream leads can't be read (")
-    assert "Reset (clear) the stream leads and sync again: it is then read from its start date." in message
+    assert "Clear the stream leads and sync again: the sync then reads it from the start date." in message
 
 
 def test_a_state_of_the_first_year_there_is_leaves_room_for_a_lookback() -> None:
@@ -125,7 +125,7 @@ def test_a_state_of_the_first_year_there_is_leaves_room_for_a_lookback() -> None
 
 def test_a_state_in_the_future_goes_on_from_now(caplog: pytest.LogCaptureFixture) -> None:
     assert migrate({"date_updated": "2025-06-15T12:00:00.001Z"}) == {"date_updated": NOW}
-    assert "lies in the future. Reading goes on from now" in caplog.text
+    assert "is in the future. The sync continues from now" in caplog.text
     assert "2025-06-15 12:00:00.001000+00:00" in caplog.text
 
 

@@ -1,4 +1,4 @@
-"""A local server that plays Close's REST API for tests, the demo and the benchmark."""
+"""A local server that imitates Close's REST API for the tests, the demo and the benchmark."""
 
 from .faults import Fault, FaultPlan
 from .populate import Volumes

@@ -1,4 +1,4 @@
-"""`python -m integration_tests.close_api`: serve made-up data until SIGTERM."""
+"""Start the local Close API with generated data and serve it until SIGTERM: `python -m integration_tests.close_api`."""
 
 import argparse
 import signal
@@ -18,20 +18,24 @@ def _moment(text: str) -> datetime:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="close_api", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free port")
+    parser.add_argument("--port", type=int, default=0, help="the port to listen on; 0 chooses a free port")
     for name, default in (("activities", 0), ("leads", 0), ("tasks", 0), ("events", 0), ("users", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--custom-fields", type=int, default=0, help="the number in each of the six lists")
+    parser.add_argument(
+        "--custom-fields", type=int, default=0, help="the number of custom fields in each of the six lists"
+    )
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--start", type=_moment, help="first creation date, default a year before --end")
-    parser.add_argument("--end", type=_moment, help="creation dates end before this, default now")
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds added to each answer")
+    parser.add_argument(
+        "--start", type=_moment, help="the earliest creation date; the default is one year before --end"
+    )
+    parser.add_argument("--end", type=_moment, help="objects are created before this; the default is now")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds added to each response")
     parser.add_argument("--api-key", default=Settings.api_key)
     return parser.parse_args()
 
 
 def main() -> None:
-    """Print the base URL as the first line and serve."""
+    """Print the base URL as the first line and serve until a signal stops the server."""
     given = _arguments()
     volumes = Volumes(given.activities, given.leads, given.tasks, given.events, given.users, given.custom_fields)
     settings = Settings(api_key=given.api_key, latency=given.latency)

@@ -1,4 +1,4 @@
-"""The ASGI application: the API below `/api/v1` and the control endpoints beside it."""
+"""The ASGI application: the API below `/api/v1` and the control endpoints below `/control/`."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -13,7 +13,7 @@ _LOOPBACK = {"127.0.0.1", "::1"}
 
 
 def make_app(store: Store, faults: FaultPlan, log: RequestLog) -> ASGIApp:
-    """The application over the parts of one server."""
+    """Return the application of one server."""
     gate = Gate(store, faults, log)
     control = Control(store, faults, log).app()
 

@@ -1,4 +1,4 @@
-"""One request as the routes see it, and what they all need from it."""
+"""A request as the routes see it, with the helpers that all routes share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,11 @@ _OPTIONAL = {
 
 @dataclass(frozen=True)
 class Call:
-    """A request: `path` begins after `/api/v1`, `query` has the effective parameters, `body` the JSON if any."""
+    """A request as the routes see it.
+
+    `path` is the part after `/api/v1`. `query` contains the parameters of the URL and of `_params`. `body` is the JSON
+    body, or None.
+    """
 
     method: str
     path: str
@@ -39,15 +43,14 @@ class Call:
 
     @property
     def settings(self) -> Settings:
-        """The switches."""
         return self.store.settings
 
     def value(self, name: str) -> str | None:
-        """A parameter; an empty one counts as absent."""
+        """Return a parameter; an empty parameter counts as absent."""
         return self.query.get(name) or None
 
     def values(self, *names: str) -> tuple[str, ...] | None:
-        """The comma separated values of the first of these parameters that is given."""
+        """Return the comma-separated values of the first of these parameters that is present."""
         for name in names:
             text = self.value(name)
             if text is not None:
@@ -55,16 +58,16 @@ class Call:
         return None
 
     def fields(self) -> tuple[str, ...] | None:
-        """The names in `_fields`."""
+        """Return the names in `_fields`."""
         return self.values("_fields")
 
     def window(self, stamp: str) -> Window:
-        """The bounds that `<stamp>__gt|gte|lt|lte` set."""
+        """Return the window that the parameters `<stamp>__gt|gte|lt|lte` set."""
         window = Window()
         for suffix in ("gt", "gte", "lt", "lte"):
             micros = self._moment(f"{stamp}__{suffix}")
             if micros is not None:
-                # Bounds are kept half-open, so `gt` and `lte` move up by the smallest step.
+                # Windows are half-open, so the bounds of `gt` and `lte` move up by one microsecond.
                 moved = micros + 1 if suffix in {"gt", "lte"} else micros
                 window = window.meet(start=moved) if suffix.startswith("g") else window.meet(end=moved)
         return window
@@ -82,7 +85,7 @@ class Call:
         return micros - micros % SECOND if self.settings.filter_precision == "second" else micros
 
     def count(self, name: str, default: int, maximum: int | None) -> int:
-        """`_skip` or `_limit`, checked against its maximum (inclusive)."""
+        """Return `_skip` or `_limit` after a check against its maximum (inclusive)."""
         text = self.value(name)
         if text is None:
             return default
@@ -94,7 +97,7 @@ class Call:
         return int(text)
 
     def page(self, rows: Span, resource: str, *, with_total: bool = False) -> Response:
-        """The list envelope with the page that `_skip` and `_limit` ask for."""
+        """Return the list response with the page that `_skip` and `_limit` select."""
         limit = self.count("_limit", self.settings.default_limit, self.settings.max_limit.get(resource))
         if self.value("id__in"):
             limit = min(limit, self.settings.rows_by_id or limit)
@@ -106,13 +109,13 @@ class Call:
         return json_response(self.joined(found[:limit], *rest))
 
     def joined(self, records: Sequence[Record], *rest: bytes) -> bytes:
-        """`{"data": […], …}` of records cut to `_fields`, with further JSON members."""
+        """Return `{"data": […], …}` with the records cut to `_fields`, and with further JSON members."""
         fields = self.fields()
         items = [one.raw if fields is None else one.trimmed(fields, trimmed) for one in records]
         return b'{"data":[' + b",".join(items) + b"]" + b"".join(b"," + one for one in rest) + b"}"
 
     def single(self, record: Record | None) -> Response:
-        """One object, or 404."""
+        """Return one object, or raise a 404."""
         if record is None or self.store.is_hidden(record):
             object_id = self.path.rstrip("/").rsplit("/", 1)[-1]
             raise plain(404, f"Empty query: No object found for id {object_id}")
@@ -121,9 +124,9 @@ class Call:
 
 
 def trimmed(data: Json, fields: tuple[str, ...]) -> Json:
-    """An object cut to the named fields; names it does not have are left out.
+    """Return an object cut to the named fields; names that it does not have are left out.
 
-    `custom` keeps all custom values, `_all` everything and a lead's optional fields.
+    `custom` keeps all custom values. `_all` keeps everything and adds the optional fields of a lead.
     """
     if "contacts" in data and ("_all" in fields or _OPTIONAL.intersection(fields)):
         data = data | optional_fields(data)

@@ -1,4 +1,4 @@
-"""All objects by id and in the lists they show in, and leads with their children inside."""
+"""All objects by id and by the lists that contain them, and leads with their embedded children."""
 
 from collections.abc import Iterable
 from threading import RLock
@@ -10,15 +10,14 @@ from .settings import Settings
 from .times import MILLISECOND, SECOND, to_micros
 
 _EMBEDDED = {"contact": "contacts", "opportunity": "opportunities", "task": "tasks"}
-# Keeps a lead's size within reason when a test has few leads and many tasks.
+# Limits the size of a lead when a test has few leads and many tasks.
 _MAX_EMBEDDED_TASKS = 50
 
 
 class Catalogue:
-    """The present state of the data, without history. Hold `lock` while using it from another thread."""
+    """The current state of the data, without history. Another thread must hold `lock` while it uses the data."""
 
     def __init__(self, settings: Settings) -> None:
-        """Start empty."""
         self.settings = settings
         self.lock = RLock()
         self.objects: dict[str, Record] = {}
@@ -30,26 +29,26 @@ class Catalogue:
         self._embedded: dict[str, dict[str, None]] = {}
 
     def now(self) -> int:
-        """The server's time in microseconds since 1970, in whole milliseconds."""
+        """Return the server's time in microseconds since 1970, cut to whole milliseconds."""
         micros = to_micros(self.settings.now())
         return micros - micros % MILLISECOND
 
     def get(self, object_id: str) -> Json:
-        """A copy of an object as the API shows it; raises KeyError when there is none."""
+        """Return a copy of an object as the API shows it; raise KeyError if it does not exist."""
         with self.lock:
             return self.objects[object_id].data()
 
     def children_of(self, lead_id: str) -> list[str]:
-        """The ids of a lead's contacts, opportunities, tasks and activities."""
+        """Return the ids of a lead's contacts, opportunities, tasks and activities."""
         return [*self._embedded.get(lead_id, ()), *self._children.get(lead_id, ())]
 
     def is_hidden(self, record: Record) -> bool:
-        """Whether this key's role may not see the object because of its lead."""
+        """Return whether the role of the API key may not see the object because of its lead."""
         lead_id = record.id if record.kind == "lead" else record.lead_id
         return lead_id in self.settings.hidden_lead_ids
 
     def load(self, kind: str, objects: Iterable[Json]) -> None:
-        """Put many objects as if they had always been there: without events and search lag."""
+        """Add many objects as if they had always existed: without events and without search lag."""
         with self.lock:
             records = [Record(kind, data) for data in objects]
             for record in records:

@@ -1,4 +1,4 @@
-"""`/control/`: what a demo or benchmark needs from another process. For loopback clients only."""
+"""The endpoints below `/control/`, with which another process on the same machine controls the server."""
 
 from typing import Any
 
@@ -18,16 +18,15 @@ _COLLECTIONS = {"activities": ("activity", "activity/emailthread"), "tasks": ("t
 
 
 class Control:
-    """The endpoints, over the parts of one server."""
+    """The control endpoints of one server."""
 
     def __init__(self, store: Store, faults: FaultPlan, log: RequestLog) -> None:
-        """Take what is to be controlled."""
         self._store = store
         self._faults = faults
         self._log = log
 
     def app(self) -> Starlette:
-        """The ASGI application."""
+        """Return the ASGI application."""
         return Starlette(
             routes=[
                 Route("/control/ids", self.ids, methods=["GET"]),
@@ -58,7 +57,7 @@ class Control:
         return [object_id for name in names for object_id in store.collections[name].records]
 
     async def change_settings(self, request: Request) -> Response:
-        """Set switches, and rules under `faults` in place of those in force."""
+        """Set switches; the rules in `faults` replace the fault rules in force."""
         changes: dict[str, Any] = await request.json()
         faults = changes.pop("faults", None)
         if faults is not None:
@@ -71,13 +70,13 @@ class Control:
         return json_response({})
 
     async def requests(self, request: Request) -> Response:
-        """Counts of the requests since the start or the last DELETE."""
+        """Return the counts of the requests since the start or since the last DELETE."""
         summary = self._log.summary()
         if request.method == "DELETE":
             self._log.clear()
         return json_response(summary)
 
     async def change(self, request: Request) -> Response:
-        """Make `count` (default 10) random changes; returns the ids by what happened to them."""
+        """Make `count` (default 10) random changes; return the changed ids by the kind of change."""
         count = int(request.query_params.get("count", "10"))
         return json_response(change_something(self._store, count))

@@ -1,4 +1,4 @@
-"""A collection that shows changes late, as a search index or the event log does."""
+"""A collection that shows changes with a delay, as a search index or the event log does."""
 
 import heapq
 from collections.abc import Iterable
@@ -7,32 +7,31 @@ from .records import Collection, Record
 
 
 class DelayedCollection:
-    """Changes are put with the moment (microseconds since 1970) from which they can be seen."""
+    """A collection in which each change becomes visible at a given time (microseconds since 1970)."""
 
     def __init__(self) -> None:
-        """Start empty."""
         self.visible = Collection()
         self._pending: list[tuple[int, int, str, Record | None]] = []
         self._count = 0
         self._applied: dict[str, int] = {}
 
     def load(self, records: Iterable[Record]) -> None:
-        """Put many records that can be seen at once."""
+        """Add many records that are visible immediately."""
         self.visible.load(records)
 
     def put(self, record: Record, due: int, now: int) -> None:
-        """Insert or replace a record, to be seen from `due` on."""
+        """Insert or replace a record; the change is visible from `due` on."""
         self._change(record.id, record, due, now)
 
     def remove(self, record_id: str, due: int, now: int) -> None:
-        """Drop a record, to be missed from `due` on."""
+        """Remove a record; the change is visible from `due` on."""
         self._change(record_id, None, due, now)
 
     def advance(self, now: int) -> None:
-        """Show every change that is due."""
+        """Make every change visible that is due."""
         while self._pending and self._pending[0][0] <= now:
             _, number, record_id, record = heapq.heappop(self._pending)
-            # A change that was overtaken by a later one of the same object is void.
+            # A later change of the same object is already visible, so this older change is skipped.
             if number < self._applied.get(record_id, 0):
                 continue
             self._applied[record_id] = number

@@ -1,4 +1,4 @@
-"""Error answers in Close's two forms."""
+"""Error responses in Close's two forms."""
 
 from typing import Any
 
@@ -9,37 +9,36 @@ from .settings import Wording
 
 
 class ApiError(Exception):
-    """An answer that is not 200; raised where a request turns out to be wrong."""
+    """An error response, raised where the server finds that a request is wrong."""
 
     def __init__(self, status: int, body: object) -> None:
-        """Take the HTTP status and the JSON body."""
         super().__init__(f"HTTP {status}")
         self.status = status
         self.body = body
 
     def response(self) -> Response:
-        """The answer to send."""
+        """Return the HTTP response."""
         return json_response(self.body, self.status)
 
 
 def json_response(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A JSON answer; bytes are sent as they are."""
+    """Return a JSON response; bytes are sent unchanged."""
     content = body if isinstance(body, bytes) else orjson.dumps(body)
     return Response(content, status, headers, media_type="application/json")
 
 
 def plain(status: int, text: str) -> ApiError:
-    """The older form: `{"error": text}`."""
+    """Return an error in the older form: `{"error": text}`."""
     return ApiError(status, {"error": text})
 
 
 def field_errors(errors: dict[str, Any], status: int = 400) -> ApiError:
-    """The newer form: `{"errors": [], "field-errors": {name: text}}`."""
+    """Return an error in the newer form: `{"errors": [], "field-errors": {name: text}}`."""
     return ApiError(status, {"errors": [], "field-errors": errors})
 
 
 def too_large(name: str, maximum: int, wording: Wording) -> ApiError:
-    """The answer to a `_skip` or `_limit` above its maximum."""
+    """Return the error for a `_skip` or `_limit` above its maximum."""
     if wording == "new":
         return field_errors({name: f"Input should be less than or equal to {maximum}"})
     word = name.removeprefix("_")
@@ -50,7 +49,7 @@ def too_large(name: str, maximum: int, wording: Wording) -> ApiError:
 
 
 def not_a_number(name: str, value: str, wording: Wording) -> ApiError:
-    """The answer to a `_skip` or `_limit` that is no integer, or negative."""
+    """Return the error for a `_skip` or `_limit` that is negative or not an integer."""
     is_integer = value.removeprefix("-").isdigit()
     if wording == "new":
         return field_errors(

@@ -1,4 +1,4 @@
-"""The event log: what changed, consolidated, and shown after a lag."""
+"""The event log: it consolidates changes and shows events after a lag."""
 
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
@@ -19,9 +19,10 @@ _STAMP_DELAY = 3 * MILLISECOND
 
 @dataclass(frozen=True)
 class Change:
-    """One change of one object: its state `before` (None when new) and `after` (None when deleted).
+    """One change of one object.
 
-    `ignored` names fields that do not count as changed, such as the children inside a lead.
+    `before` and `after` are the object's JSON: `before` is None for a new object, `after` is None for a deleted object.
+    The fields in `ignored`, such as the children embedded in a lead, do not count as changed.
     """
 
     object_type: str
@@ -34,14 +35,14 @@ class Change:
     ignored: AbstractSet[str] = frozenset()
 
     def changed_fields(self) -> list[str]:
-        """The names whose values differ, sorted; empty for a new or deleted object."""
+        """Return the sorted names of the fields whose values differ; the list is empty for a new or deleted object."""
         if self.before is None or self.after is None:
             return []
         names = (self.before.keys() | self.after.keys()) - self.ignored
         return sorted(name for name in names if self.before.get(name) != self.after.get(name))
 
     def previous_data(self) -> Json:
-        """Old values of the changed fields; everything when the object was deleted."""
+        """Return the old values of the changed fields, or all fields of a deleted object."""
         if self.before is None:
             return {}
         if self.after is None:
@@ -50,13 +51,13 @@ class Change:
 
 
 class EventLog:
-    """Keeps events as records of kind `event`, in their true order even inside one millisecond.
+    """The events as records of kind `event`, in the order of the changes, also within one millisecond.
 
-    `index` has the values an event can be filtered by, under its id.
+    `index` maps the id of an event to the values that the event can be filtered by.
     """
 
     def __init__(self, settings: Settings, make_id: Callable[[str], str], world: World) -> None:
-        """Take the switches, a maker of ids by prefix and the organization whose key makes the changes."""
+        """Start empty; `make_id` returns a new id for a prefix, and the owner of `world` makes the changes."""
         self._settings = settings
         self._make_id = make_id
         self._log = DelayedCollection()
@@ -68,30 +69,30 @@ class EventLog:
 
     @property
     def visible(self) -> Collection:
-        """The events that can be seen, those past retention included."""
+        """Return the visible events, including those past retention."""
         return self._log.visible
 
     def advance(self, now: int) -> None:
-        """Show the events whose lag is over."""
+        """Make the events visible whose lag is over."""
         self._log.advance(now)
 
     def oldest_kept(self, now: int) -> int:
-        """The stamp, in whole minutes, from which events are still kept (inclusive)."""
+        """Return the stamp, cut to a whole minute, from which on (inclusive) events are kept."""
         floor = now - int(self._settings.event_retention_days * DAY)
         return floor - floor % _MINUTE
 
     def load(self, events: Iterable[Json]) -> None:
-        """Put many events that can be seen at once; their order is their order in time within a tie."""
+        """Add many events that are visible immediately; events with equal stamps keep the given order."""
         self._log.load([self._record(event) for event in events])
 
     def odd(self, stamp: str, fields: Json) -> Json:
-        """An event of a note that never was, with some fields replaced."""
+        """Return an event about a note that does not exist, with some fields replaced."""
         change = Change("activity.note", self._make_id("acti"), "updated", None)
         origin = dict.fromkeys(("user_id", "organization_id", "api_key_id", "request_id"))
         return {**event_json(change, event_id=self._make_id("ev"), stamp=stamp, origin=origin), **fields}
 
     def write(self, change: Change, now: int) -> None:
-        """Log a change at `now`, or fold it into the object's last event when that is recent."""
+        """Log a change at `now`, or fold it into the last event of the object if that event is recent."""
         stamp = iso_naive(now + _STAMP_DELAY)
         last = self._last.get(change.object_id)
         if last is not None and self._folds(last, change, now):
@@ -139,11 +140,11 @@ class EventLog:
         return Record("event", event, tie=self._count)
 
     def is_data_hidden(self, record: Record, now: int) -> bool:
-        """Whether this key may not see what changed: only admins may, one hour after."""
+        """Return whether the key may not see `data` and `previous_data`: after one hour, only admins may see them."""
         return not self._settings.admin and now - record.updated > HOUR
 
     def shown(self, record: Record, now: int) -> bytes:
-        """The JSON of an event as this key sees it."""
+        """Return the JSON of an event as the key sees it."""
         if not self.is_data_hidden(record, now):
             return record.raw
         event = record.data()
@@ -163,7 +164,7 @@ _METHODS = {"created": "POST", "deleted": "DELETE", "merged": "POST"}
 
 
 def event_json(change: Change, *, event_id: str, stamp: str, origin: Json) -> Json:
-    """The event of a change; `origin` gives user_id, organization_id, api_key_id and request_id."""
+    """Return the event of a change; `origin` contains user_id, organization_id, api_key_id and request_id."""
     return {
         "id": event_id,
         "date_created": stamp,

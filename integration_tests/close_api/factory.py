@@ -1,4 +1,4 @@
-"""Makes objects of every kind, the same for the same seed and calls."""
+"""A factory for objects of every kind: the same seed and the same calls give the same objects."""
 
 from dataclasses import dataclass
 
@@ -18,23 +18,22 @@ _BACK_DATED_SHARE = 0.03
 
 @dataclass(frozen=True)
 class Period:
-    """Microseconds from `start` (inclusive) to `end` (exclusive) in which objects were made and edited."""
+    """When objects are created and edited: microseconds from `start` (inclusive) to `end` (exclusive)."""
 
     start: int
     end: int
 
 
 class Factory:
-    """Makes the JSON of objects; what they may refer to is in `world`."""
+    """Creates the JSON of objects; `world` contains what the objects can refer to."""
 
     def __init__(self, seed: int) -> None:
-        """Start from a seed."""
         self.maker = Maker(seed)
         self.world = World.made_by(self.maker)
         self._numbers: dict[str, int] = {}
 
     def make(self, kind: str, period: Period, fields: Json) -> Json:
-        """An object of a kind of `kinds.py`, made within a period, with `fields` in place of made-up values."""
+        """Return a new object of a kind of `kinds.py`, created in `period`; `fields` replace generated values."""
         maker, world = self.maker, self.world
         created = parse(fields["date_created"]) if "date_created" in fields else maker.stamp(period.start, period.end)
         if "date_updated" in fields:

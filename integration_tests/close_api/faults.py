@@ -1,4 +1,4 @@
-"""Faults on demand: wrong answers, cut connections and silence."""
+"""Faults on request: wrong responses, broken connections and missing responses."""
 
 import re
 from collections.abc import Callable
@@ -26,17 +26,24 @@ HTML = b"<!DOCTYPE html><html><head><title>Oops</title></head><body><h1>Somethin
 
 @dataclass
 class Fault:
-    """A rule for requests that begin with what `path` (a regular expression, after `/api/v1`) matches.
+    """A rule that makes requests fail.
 
-    It strikes with `probability` (0 to 1), at most `times` times (None: no end), and not the first `after` requests
-    that match. `when` may look at the parameters.
+    `path` is a regular expression that the path after `/api/v1` must begin with. The rule strikes with `probability`
+    (0 to 1), at most `times` times (None: without limit), and not for the first `after` requests that match. `when`
+    gets the query parameters and returns whether the rule may strike.
 
-    kind: `status` answers `status` with `body` (dict or list: JSON, str: HTML, None: empty) and `headers`;
-    `rate_limit` answers 429 as the settings say, with `seconds` as the wait; `reset` aborts the connection before
-    an answer; `close_mid_body` announces the whole body, sends half and closes; `truncate` sends half of the JSON
-    as if it were all; `html` and `empty` do so under 200; `hang` is silent for `seconds`, then closes; `slow` waits
-    `seconds` and then answers rightly; `edit` answers what `edit` makes of the right answer's body, with `headers`
-    besides its own; `stall` answers a request for a later page with none of its rows, and tells to ask for it again.
+    The kinds are:
+
+    - `status`: a response with `status`, `body` (dict or list: JSON, str: HTML, None: empty) and `headers`.
+    - `rate_limit`: a 429 in the form that the settings choose; its wait is `seconds`.
+    - `reset`: the server resets the connection and sends no response.
+    - `close_mid_body`: the server announces the whole body, sends half of it and closes the connection.
+    - `truncate`: half of the JSON, with the matching content-length.
+    - `html`, `empty`: an HTML page or an empty body, with status 200.
+    - `hang`: the server sends nothing for `seconds`, then closes the connection.
+    - `slow`: the right response after `seconds`.
+    - `edit`: the right response, but with `edit(body)` as its body and with `headers` as its headers.
+    - `stall`: the response to a request for a later page has no rows and refers to the same page again.
     """
 
     kind: FaultKind
@@ -55,26 +62,26 @@ class Fault:
 
 
 class FaultPlan:
-    """The rules in force. The first that strikes wins."""
+    """The rules in force; the first rule that strikes is used."""
 
     def __init__(self, seed: int = 1) -> None:
-        """Take the seed of the rules with a probability."""
+        """Start without rules; `seed` decides when the rules with a probability strike."""
         self.rules: list[Fault] = []
         self._random = Random(seed)
         self._lock = Lock()
 
     def add(self, *rules: Fault) -> None:
-        """Put rules in force, after those there are."""
+        """Add rules after the existing rules."""
         with self._lock:
             self.rules += rules
 
     def clear(self) -> None:
-        """Drop all rules."""
+        """Remove all rules."""
         with self._lock:
             self.rules.clear()
 
     def next(self, method: str, path: str, query: dict[str, str]) -> Fault | None:
-        """The rule that strikes this request."""
+        """Return the rule that strikes this request, or None."""
         with self._lock:
             for rule in self.rules:
                 if self._strikes(rule, method, path, query):

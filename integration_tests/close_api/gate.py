@@ -1,4 +1,4 @@
-"""The way of a request through the server: log, faults, latency, access, limits, answer."""
+"""The path of a request through the server: log, faults, latency, access, rate limits, response."""
 
 import asyncio
 import base64
@@ -32,7 +32,6 @@ class Gate:
     """The ASGI application below `/api/v1`."""
 
     def __init__(self, store: Store, faults: FaultPlan, log: RequestLog) -> None:
-        """Take the data, the faults to play and the log to write."""
         self._store = store
         self._faults = faults
         self._log = log
@@ -40,12 +39,12 @@ class Gate:
         self._routes = Routes()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Respond to one request."""
         self._log.in_flight += 1
         try:
             await self._serve(scope, receive, send)
         except (asyncio.CancelledError, ClientDisconnect):
-            # The server stops, or the client was killed; nobody waits for this answer any more.
+            # The server stops or the client was killed: no client waits for this response.
             return
         finally:
             self._log.in_flight -= 1
@@ -97,7 +96,7 @@ class Gate:
 
     @staticmethod
     def _stalled(fault: Fault | None, asked: "_Asked") -> Response | None:
-        """A page without rows that leads to itself; the first page of a list is not held up."""
+        """Return a page without rows whose next page is itself; return None for the first page of a list."""
         if fault is None or fault.kind != "stall":
             return None
         body = asked.body if isinstance(asked.body, dict) else {}
@@ -148,7 +147,7 @@ class Gate:
 
 
 class _Asked:
-    """A request as it was meant: a POST that overrides its method counts as the GET it stands for."""
+    """A request with its effective method: a POST with `x-http-method-override: GET` counts as a GET."""
 
     def __init__(self, request: Request, raw: bytes) -> None:
         self.http_method = request.method
@@ -186,7 +185,7 @@ def _as_text(value: object) -> str:
 
 
 def _damaged(response: Response, fault: Fault) -> Response:
-    """What a fault makes of an answer that would have been right."""
+    """Return the right response, damaged as the fault requires."""
     match fault.kind:
         case "truncate":
             body = bytes(response.body)

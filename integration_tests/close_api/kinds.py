@@ -1,4 +1,4 @@
-"""The kinds of objects: their ids, the collections that list them and their name in the event log."""
+"""The kinds of objects: their id prefixes, the lists that contain them and their names in the event log."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class Kind:
     """A kind of object.
 
-    `collections` are the lists it shows in, `event_type` its `object_type` in the event log (None: no events).
+    `collections` are the lists that contain the object. `event_type` is its `object_type` in the event log (None: the
+    kind has no events).
     """
 
     prefix: str
@@ -77,7 +78,7 @@ KINDS: dict[str, Kind] = {
     "opportunity": Kind("oppo", (), "opportunity"),
     "task": Kind("task", ("task",), "task"),
     "user": Kind("user", ("user",)),
-    # Threads are only in the general list when `thread_emails` asks for them.
+    # The list of all activities contains threads only if `thread_emails` requests them.
     **{
         name: _activity(path, _ACTIVITY_EVENT_TYPES[name], general=name != "EmailThread")
         for name, path in ACTIVITY_PATHS.items()
@@ -90,11 +91,11 @@ KINDS: dict[str, Kind] = {
 
 
 def task_prefix(task_type: str) -> str:
-    """The id prefix of a task type: tasks made by people are `task`, notifications `noti`."""
+    """Return the id prefix of a task type: `task` for tasks that people create, `noti` for notifications."""
     return "task" if task_type in _REAL_TASK_TYPES else "noti"
 
 
 def event_type(kind: str, object_type: str | None) -> str | None:
-    """The event log's `object_type` for a kind and an object's `_type`; None when it makes no events."""
+    """Return the event log's `object_type` for a kind and an object's `_type`; None if the kind has no events."""
     found = KINDS[kind].event_type
     return f"{found}.{object_type}" if found == "task" else found

@@ -1,4 +1,4 @@
-"""Activities of every type but messages."""
+"""Activities of every type except messages."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ ActivityMaker = Callable[[Maker, World, Json], Json]
 
 
 def activity_base(maker: Maker, world: World, kind: str, created: int, updated: int) -> Json:
-    """The fields every activity has, for stamps in microseconds."""
+    """Return the fields that every activity has; the stamps are in microseconds."""
     person = maker.pick(world.people)
     editor = maker.maybe(maker.pick(world.people), 0.7)
     has_user = maker.chance(0.9)

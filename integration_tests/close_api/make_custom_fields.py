@@ -1,4 +1,4 @@
-"""Custom fields of all six lists, and values for them."""
+"""Custom fields of all six lists, and their values."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +26,7 @@ _FIRST_DAY = 19_700
 
 
 def custom_field(maker: Maker, world: World, object_type: str, number: int, created: int, updated: int) -> Json:
-    """The `number`th custom field of a list; types and multiplicity follow the number so that all occur."""
+    """Return the `number`th custom field of a list; the number decides its type and multiplicity, so that all occur."""
     field_type = FIELD_TYPES[number % len(FIELD_TYPES)]
     multiple = field_type in _MULTIPLE_TYPES and (number // len(FIELD_TYPES)) % 2 == 1
     is_shared = object_type == "shared"
@@ -71,7 +71,7 @@ def _associations(world: World, number: int) -> list[Json]:
 
 
 def custom_values(maker: Maker, world: World, fields: list[Json], share: float = 0.4) -> Json:
-    """`custom.<id>` keys for about `share` of the fields; a field without a value has no key."""
+    """Return `custom.<id>` keys for about `share` of the fields; a field without a value has no key."""
     return {f"custom.{one['id']}": _value(maker, world, one) for one in fields if maker.chance(share)}
 
 

@@ -13,7 +13,7 @@ def _authors(maker: Maker, world: World) -> Json:
 
 
 def lead(maker: Maker, world: World, created: int, updated: int) -> Json:
-    """A lead without children, for stamps in microseconds."""
+    """Return a lead without children; the stamps are in microseconds."""
     lead_id = maker.id("lead")
     name = f"{maker.pick(COMPANIES)} {maker.number(1, 9_999)}"
     status = maker.pick(world.lead_statuses)
@@ -62,7 +62,7 @@ def _address(maker: Maker) -> Json:
 
 
 def contact(maker: Maker, world: World, lead_id: str | None, created: int, updated: int) -> Json:
-    """A contact of a lead."""
+    """Return a contact of a lead."""
     first, last = maker.person()
     name = f"{first} {last}"
     phone = maker.phone()
@@ -100,7 +100,7 @@ def contact(maker: Maker, world: World, lead_id: str | None, created: int, updat
 
 
 def opportunity(maker: Maker, world: World, lead_id: str | None, created: int, updated: int) -> Json:
-    """An opportunity; without a lead it gets an id of none that exists."""
+    """Return an opportunity; without `lead_id` it gets the id of a lead that does not exist."""
     status = maker.pick(world.opportunity_statuses)
     value = maker.maybe(maker.number(0, 90_000) * 100, 0.9)
     confidence = maker.number(0, 100)
@@ -146,7 +146,7 @@ def opportunity(maker: Maker, world: World, lead_id: str | None, created: int, u
 
 
 def optional_fields(lead_data: Json) -> Json:
-    """The fields of a lead that are only shown on request."""
+    """Return the fields of a lead that the API shows only on request."""
     emails = [email for one in lead_data["contacts"] for email in one["emails"]]
     phones = [phone for one in lead_data["contacts"] for phone in one["phones"]]
     cities = [address["city"] for address in lead_data["addresses"]]

@@ -78,7 +78,7 @@ def _email(maker: Maker, world: World, base: Json) -> Json:
 
 
 def slim_email(email: Json) -> Json:
-    """The reduced form of an email that comes with threads."""
+    """Return the reduced form of an email, which lists with threads contain."""
     names = ("_type", "id", "lead_id", "user_id", "subject", "sender", "to", "status", "direction")
     return {name: email[name] for name in (*names, "date_created", "date_updated", "thread_id")}
 

@@ -20,7 +20,7 @@ _OBJECT_TYPES = {
 
 
 def task(maker: Maker, world: World, task_type: str, created: int, updated: int) -> Json:
-    """A task for stamps in microseconds; it is due within a week around its creation."""
+    """Return a task that is due within a week of its creation; the stamps are in microseconds."""
     due = created + maker.number(-3, 7) * DAY
     is_dateless = maker.chance(0.1)
     date = None if is_dateless else maker.pick((maker.date(due), iso(due)))

@@ -7,7 +7,7 @@ from .world import Person, World
 
 
 def user(maker: Maker, world: World, number: int, created: int, updated: int) -> Json:
-    """The `number`th user, for stamps in microseconds; the first is the owner of the API key."""
+    """Return the `number`th user, with stamps in microseconds; user 0 is the owner of the API key."""
     if number == 0:
         user_id, (first, last), email = world.me.id, world.me.name.split(" "), world.me.email
     else:
@@ -29,7 +29,7 @@ def user(maker: Maker, world: World, number: int, created: int, updated: int) ->
 
 
 def profile(world: World, data: Json, role_id: str) -> Json:
-    """The `/me/` form of a user, with its organization and membership as objects."""
+    """Return the `/me/` form of a user, with its organization and membership as objects."""
     organization = {
         "id": world.organization_id,
         "name": "Pays d'Été Sales",

@@ -1,4 +1,4 @@
-"""Seeded chance, ids and made-up text for the objects of the factory."""
+"""Seeded random values, ids and texts for the objects of the factory."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -31,36 +31,35 @@ _TIE_SHARE = 0.05
 
 
 class Maker:
-    """A source of chance: the same seed and the same calls give the same values."""
+    """A source of random values: the same seed and the same calls give the same values."""
 
     def __init__(self, seed: int) -> None:
-        """Start from a seed."""
         self.random = Random(seed)
         self._last_stamp: int | None = None
 
     def id(self, prefix: str) -> str:
-        """A new id such as `lead_1aB2…`."""
+        """Return a new id such as `lead_1aB2…`."""
         text = b64encode(self.random.randbytes(_ID_BYTES)).translate(_TO_BASE62)
         return f"{prefix}_{text.decode()}"
 
     def chance(self, share: float) -> bool:
-        """True in about `share` (0 to 1) of all calls."""
+        """Return True in about `share` (0 to 1) of all calls."""
         return self.random.random() < share
 
     def pick(self, choices: Sequence[T]) -> T:
-        """One of the choices."""
+        """Return one of the choices."""
         return choices[int(self.random.random() * len(choices))]
 
     def maybe(self, value: T, share: float = 0.5) -> T | None:
-        """The value in about `share` of all calls, else None."""
+        """Return the value in about `share` of all calls, otherwise None."""
         return value if self.random.random() < share else None
 
     def number(self, low: int, high: int) -> int:
-        """An integer from `low` to `high`, both inclusive."""
+        """Return an integer from `low` to `high`, both inclusive."""
         return low + int(self.random.random() * (high - low + 1))
 
     def stamp(self, start: int, end: int) -> int:
-        """Microseconds in [start, end): mostly odd milliseconds, some whole seconds, some equal to the one before."""
+        """Return a stamp in [start, end): usually any millisecond, sometimes a whole second or the previous stamp."""
         last = self._last_stamp
         if last is not None and start <= last < end and self.chance(_TIE_SHARE):
             return last
@@ -70,29 +69,29 @@ class Maker:
         return self._last_stamp
 
     def later(self, micros: int, end: int) -> int:
-        """A stamp from `micros` (inclusive) to `end` (exclusive): the same in half of all calls, else soon after."""
+        """Return a stamp in [micros, end): `micros` itself in half of all calls, otherwise usually a later stamp."""
         if self.chance(0.5) or end <= micros:
             return micros
         added = int(self.random.expovariate(1 / (48 * HOUR)))
         return min(micros + added - added % MILLISECOND, end - MILLISECOND)
 
     def phrase(self) -> str:
-        """A line of text."""
+        """Return a short text."""
         return self.pick(PHRASES)
 
     def person(self) -> tuple[str, str]:
-        """A first and a last name."""
+        """Return a first name and a last name."""
         return self.pick(FIRST_NAMES), self.pick(LAST_NAMES)
 
     def phone(self) -> str:
-        """A number of the range that is kept for fiction."""
+        """Return a phone number of the range that is reserved for fiction."""
         return f"+1202555{self.number(100, 199):04d}"
 
     def date(self, micros: int) -> str:
-        """The day of a stamp, `2024-05-06`."""
+        """Return the day of a stamp, such as `2024-05-06`."""
         return iso(micros)[:10]
 
 
 def formatted_phone(phone: str) -> str:
-    """`+1 202-555-0142` from `+12025550142`."""
+    """Return `+1 202-555-0142` for `+12025550142`."""
     return f"{phone[:2]} {phone[2:5]}-{phone[5:8]}-{phone[8:]}"

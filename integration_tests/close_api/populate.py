@@ -1,4 +1,4 @@
-"""Fills a store with any number of objects of every kind."""
+"""Functions that fill a store with any number of objects of every kind."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +21,7 @@ _EVENT_ACTIONS = ("created", "updated", "updated", "updated", "deleted")
 
 @dataclass(frozen=True)
 class Volumes:
-    """How many objects of each kind to make; `custom_fields` is the number in each of the six lists."""
+    """The number of objects of each kind; `custom_fields` is the number in each of the six lists."""
 
     activities: int = 0
     leads: int = 0
@@ -32,9 +32,9 @@ class Volumes:
 
 
 def populate(store: Store, volumes: Volumes, start: datetime, end: datetime) -> None:
-    """Make objects created in [start, end); events fill the last 30 days of that.
+    """Create objects with creation dates in [start, end); the events are in the last 30 days of this period.
 
-    Meetings may lie up to 30 days after `end`, booked before it.
+    A fifth of the meetings start up to 30 days after `end`, and their `date_created` is their start.
     """
     period = Period(to_micros(start), to_micros(end) // MILLISECOND * MILLISECOND)
     with store.lock:
@@ -52,7 +52,7 @@ def populate(store: Store, volumes: Volumes, start: datetime, end: datetime) -> 
 
 
 def _load_activities(store: Store, count: int, period: Period) -> None:
-    """Load activities of all types in turn, in batches so that only their JSON stays in memory."""
+    """Load activities of all types in turn, in batches: after each batch only the JSON bytes stay in memory."""
     kinds = cycle(ACTIVITY_PATHS)
     for begin in range(0, count, _BATCH):
         made: dict[str, list[Json]] = {}
@@ -64,7 +64,7 @@ def _load_activities(store: Store, count: int, period: Period) -> None:
 
 
 def _future_meeting(store: Store, period: Period) -> Json:
-    """For some meetings: booked within the period, held after it. Their date_created is their start."""
+    """For some meetings, return dates of a meeting after the period; its `date_created` is its start."""
     maker = store.factory.maker
     if not maker.chance(_FUTURE_MEETING_SHARE):
         return {}
@@ -91,7 +91,7 @@ def _load_leads(store: Store, count: int, period: Period) -> None:
 
 
 def _events(store: Store, count: int, period: Period) -> list[Json]:
-    """Events about objects that exist, and about deleted ones, in the order of their stamps."""
+    """Return events about existing and deleted objects in the order of their stamps."""
     maker, world = store.factory.maker, store.factory.world
     sources = [record for record in store.objects.values() if event_type(record.kind, record.type)]
     if not sources:
@@ -116,7 +116,7 @@ def _change(store: Store, source: Record) -> Change:
     data = source.data()
     object_id = source.id
     if action == "deleted":
-        # The object itself still exists, so the event tells of another one that was like it.
+        # The object still exists, so the event reports the deletion of a copy with another id.
         object_id = data["id"] = maker.id(KINDS[source.kind].prefix)
     before = None if action == "created" else data | {"date_updated": data["date_created"]}
     lead_id = object_id if source.kind == "lead" else source.lead_id

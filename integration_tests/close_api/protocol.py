@@ -1,4 +1,4 @@
-"""Access to the connection under a request, to break it in ways HTTP does not offer."""
+"""Access to the connection of a request, to break it in ways that HTTP does not offer."""
 
 import asyncio
 import socket
@@ -12,7 +12,7 @@ _EXTENSION = "connection"
 
 
 class BreakableProtocol(H11Protocol):
-    """Hands its transport to the application, in the extensions of the scope."""
+    """An HTTP protocol that passes its transport to the application in the extensions of the scope."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wrap the application for this connection."""
@@ -31,21 +31,21 @@ def _transport(scope: Scope) -> asyncio.Transport:
 
 
 async def reset(scope: Scope) -> None:
-    """Cut the connection so that the client sees a reset."""
+    """Abort the connection so that the client sees a reset."""
     transport = _transport(scope)
-    # Lingering for zero seconds makes the kernel send RST in place of FIN.
+    # A linger time of zero makes the kernel send RST instead of FIN.
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
     await _until_lost()
 
 
 async def close(scope: Scope) -> None:
-    """Close the connection after what was written so far."""
+    """Close the connection after the data that was written so far."""
     _transport(scope).close()
     await _until_lost()
 
 
 async def _until_lost() -> None:
-    # The server notices the loss in its next turns; returning earlier would make it log an unfinished answer.
+    # uvicorn notices the lost connection a few event loop turns later. Until then it would log an unfinished response.
     for _ in range(3):
         await asyncio.sleep(0.005)

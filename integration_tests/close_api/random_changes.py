@@ -1,4 +1,4 @@
-"""Random changes of everything, for demos."""
+"""Random changes of all kinds, for the demo and for `/control/change`."""
 
 from .store import Store
 
@@ -6,7 +6,7 @@ _LATE_NOTE = "Edited later ✏️"
 
 
 def change_something(store: Store, count: int) -> dict[str, list[str]]:
-    """Make `count` changes; returns ids under `added`, `edited`, `completed`, `deleted` and `merged` (source leads)."""
+    """Make `count` changes; return ids under `added`, `edited`, `completed`, `deleted` and `merged` (source leads)."""
     done: dict[str, list[str]] = {"added": [], "edited": [], "completed": [], "deleted": [], "merged": []}
     changes = (_add, _edit_note, _edit_lead, _complete_task, _delete_activity, _merge)
     with store.lock:

@@ -12,19 +12,19 @@ from .settings import RateLimit, Settings
 
 @dataclass(frozen=True)
 class Standing:
-    """How a group stands: requests left and seconds until its window ends."""
+    """The state of an endpoint group: the requests that are left and the seconds until its window ends."""
 
     limit: RateLimit
     remaining: int
     reset: float
 
     def header(self) -> str:
-        """The value of the `ratelimit` header."""
+        """Return the value of the `ratelimit` header."""
         return f"limit={self.limit.limit}, remaining={self.remaining}, reset={self.reset:.6f}"
 
 
 def group_of(path: str, method: str) -> str:
-    """The endpoint group of a path after `/api/v1`, such as `activity`, `search` or `task`; writes are apart."""
+    """Return the endpoint group of a path after `/api/v1`, such as `activity`, `search` or `task:write`."""
     if path.startswith("/data/search"):
         return "search"
     name = path.strip("/").split("/")[0]
@@ -32,15 +32,14 @@ def group_of(path: str, method: str) -> str:
 
 
 class RateLimiter:
-    """Counts requests."""
+    """Counts the requests of each endpoint group and rejects those above a limit."""
 
     def __init__(self, settings: Settings) -> None:
-        """Take the switches."""
         self._settings = settings
         self._windows: dict[tuple[str, RateLimit, bool], tuple[float, int]] = {}
 
     def admit(self, path: str, method: str) -> tuple[Standing | None, Response | None]:
-        """Count a request: how its group stands, and the 429 when it is one too many."""
+        """Count a request; return the state of its group, and a 429 if the request exceeds a limit."""
         settings = self._settings
         group = group_of(path, method)
         shown = refused = None
@@ -52,7 +51,7 @@ class RateLimiter:
         if hidden_limit is not None:
             hidden, fits = self._count(group, hidden_limit, hidden=True)
             if not fits and refused is None:
-                # The header keeps telling of the limit that is not exhausted.
+                # The header still reports the visible limit, which is not exhausted.
                 refused = Standing(shown.limit, shown.remaining, hidden.reset) if shown else hidden
         if refused is None:
             return shown, None
@@ -71,7 +70,7 @@ class RateLimiter:
 
 
 def too_many_requests(settings: Settings, standing: Standing) -> Response:
-    """The 429 in the form the settings ask for."""
+    """Return a 429 in the form that the settings choose."""
     headers = {}
     if settings.rate_limit_reply_header:
         headers["ratelimit"] = standing.header()

@@ -1,4 +1,4 @@
-"""One stored object and sorted collections of them."""
+"""Stored objects and sorted collections of them."""
 
 import zlib
 from bisect import bisect_left, insort
@@ -17,15 +17,15 @@ _CACHED_QUERIES = 256
 
 
 class Record:
-    """An object as the API shows it. Never changed in place: an edit puts a new one in its stead.
+    """An object as the API shows it. A record is never changed in place: an edit replaces it.
 
-    `raw` is its JSON, `created` and `updated` are microseconds since 1970, `tie` orders records of equal stamps.
+    `raw` is its JSON, `created` and `updated` are microseconds since 1970, and `tie` orders records with equal stamps.
     """
 
     __slots__ = ("_trimmed", "created", "id", "kind", "lead_id", "raw", "tie", "type", "updated", "user_id")
 
     def __init__(self, kind: str, data: Json, tie: int | None = None) -> None:
-        """Take `data` as the object's JSON; `kind` is a name of `kinds.py`."""
+        """Store `data` as the object's JSON; `kind` is a name of `kinds.py`."""
         self.kind = kind
         self.id: str = data["id"]
         self.type: str | None = data.get("_type")
@@ -33,36 +33,36 @@ class Record:
         self.user_id: str | None = data.get("user_id") or data.get("assigned_to")
         self.created = parse(data["date_created"])
         self.updated = parse(data["date_updated"])
-        # A stable order inside a tie that follows neither the ids nor the order of arrival.
+        # Records with equal stamps get a stable order that follows neither their ids nor their order of insertion.
         self.tie = zlib.crc32(self.id.encode()) if tie is None else tie
-        # orjson leaves its bytes in a buffer several times their size: a copy has the right one.
+        # The buffer of orjson's bytes is several times too large; the buffer of a copy has the right size.
         self.raw = bytes(memoryview(orjson.dumps(data)))
         self._trimmed: tuple[tuple[str, ...], bytes] | None = None
 
     def data(self) -> Json:
-        """A fresh copy of the object, the caller's to change."""
+        """Return a new copy of the object, which the caller may change."""
         loaded: Json = orjson.loads(self.raw)
         return loaded
 
     def trimmed(self, fields: tuple[str, ...], trim: Callable[[Json, tuple[str, ...]], Json]) -> bytes:
-        """The JSON of the object cut to `fields` by `trim`; the last cut is remembered."""
+        """Return the JSON of the object cut to `fields` by `trim`; the last result is cached."""
         if self._trimmed is None or self._trimmed[0] != fields:
             self._trimmed = (fields, bytes(memoryview(orjson.dumps(trim(self.data(), fields)))))
         return self._trimmed[1]
 
     def key(self, stamp: str) -> Key:
-        """Where the record stands in the index of `stamp`, which is `created` or `updated`."""
+        """Return the key of the record in the index of `stamp`, which is `created` or `updated`."""
         return (self.created if stamp == "created" else self.updated, self.tie, self.id)
 
 
 class Window(NamedTuple):
-    """Microseconds from `start` (inclusive) to `end` (exclusive); None is open."""
+    """A window from `start` (inclusive) to `end` (exclusive) in microseconds; None is an open bound."""
 
     start: int | None = None
     end: int | None = None
 
     def __contains__(self, micros: object) -> bool:
-        """Whether a stamp lies inside."""
+        """Return whether a stamp is in the window."""
         return (
             isinstance(micros, int)
             and (self.start is None or micros >= self.start)
@@ -71,11 +71,11 @@ class Window(NamedTuple):
 
     @property
     def is_open(self) -> bool:
-        """Whether nothing is excluded."""
+        """Return whether both bounds are open."""
         return self.start is None and self.end is None
 
     def meet(self, start: int | None = None, end: int | None = None) -> "Window":
-        """The part of this window inside the other bounds as well."""
+        """Return the part of this window that is also within the other bounds."""
         starts = [bound for bound in (self.start, start) if bound is not None]
         ends = [bound for bound in (self.end, end) if bound is not None]
         return Window(max(starts, default=None), min(ends, default=None))
@@ -86,10 +86,10 @@ _OPEN = Window()
 
 @dataclass(frozen=True)
 class Query:
-    """What to select and in which order.
+    """A selection of records and their order.
 
     `order` is `created`, `updated` (each with `-` for newest first), `id` or `inserted`, unless `arrange` is given.
-    `name` must tell queries with different `where` or `arrange` apart: results are cached by it.
+    Results are cached by `name`: queries with different `where` or `arrange` must have different names.
     """
 
     order: str = "-created"
@@ -102,10 +102,10 @@ class Query:
 
 
 class Span:
-    """A stretch of sorted keys that can be paged without looking at the rest. Valid until the next change."""
+    """A range of sorted keys that can be read page by page. It is valid until the next change of the collection."""
 
     def __init__(self, records: dict[str, Record], keys: list[Key], window: Window, *, reverse: bool) -> None:
-        """Take the keys inside `window`, which bounds their first element."""
+        """Select the keys whose first element is in `window`."""
         self._records = records
         self._keys = keys
         self._start = 0 if window.start is None else bisect_left(keys, (window.start, -1, ""))
@@ -114,11 +114,10 @@ class Span:
         self._reverse = reverse
 
     def __len__(self) -> int:
-        """The number of rows."""
         return self._end - self._start
 
     def page(self, skip: int, limit: int) -> list[Record]:
-        """At most `limit` rows after the first `skip`."""
+        """Return at most `limit` rows after the first `skip` rows."""
         if self._reverse:
             high = max(self._end - skip, self._start)
             keys = self._keys[max(high - limit, self._start) : high][::-1]
@@ -128,38 +127,36 @@ class Span:
         return [self._records[key[2]] for key in keys]
 
     def rank(self, key: Key) -> int:
-        """How many rows come before `key` in ascending order."""
+        """Return the number of rows before `key` in ascending order."""
         return min(max(bisect_left(self._keys, key) - self._start, 0), len(self))
 
 
 class Collection:
-    """Records by id with indexes on both stamps, built on first use and kept sorted from then on."""
+    """Records by id, with an index on each stamp. An index is built on first use and kept sorted from then on."""
 
     def __init__(self) -> None:
-        """Start empty."""
         self.records: dict[str, Record] = {}
         self._indexes: dict[str, list[Key]] = {}
         self._cache: dict[Query, list[Key]] = {}
 
     def __len__(self) -> int:
-        """The number of records."""
         return len(self.records)
 
     def load(self, records: Iterable[Record]) -> None:
-        """Put many records at once."""
+        """Add many records at once."""
         self.records.update((record.id, record) for record in records)
         self._indexes.clear()
         self._cache.clear()
 
     def put(self, record: Record) -> None:
-        """Insert a record or replace the one of the same id."""
+        """Insert a record or replace the record with the same id."""
         self._unindex(record.id)
         self.records[record.id] = record
         for stamp, index in self._indexes.items():
             insort(index, record.key(stamp))
 
     def remove(self, record_id: str) -> None:
-        """Drop a record; nothing happens when there is none."""
+        """Remove a record if it exists."""
         self._unindex(record_id)
         self.records.pop(record_id, None)
 
@@ -177,7 +174,7 @@ class Collection:
         return index
 
     def select(self, query: Query) -> Span:
-        """The rows of a query."""
+        """Return the rows of a query."""
         stamp = query.order.removeprefix("-")
         reverse = query.order.startswith("-")
         other = query.updated if stamp == "created" else query.created
@@ -214,7 +211,7 @@ class Collection:
     def _candidates(self, query: Query) -> Iterable[Record]:
         if query.ids is not None:
             return [self.records[found] for found in dict.fromkeys(query.ids) if found in self.records]
-        # Arrival order is only known to the dictionary, so the indexes are of no use for it.
+        # Only the dictionary has the order of insertion, so the indexes cannot be used for it.
         if query.order != "inserted" or query.arrange is not None:
             for stamp, window in (("updated", query.updated), ("created", query.created)):
                 if not window.is_open:

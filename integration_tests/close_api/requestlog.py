@@ -1,4 +1,4 @@
-"""What was asked of the server."""
+"""The log of the requests to the server."""
 
 from dataclasses import dataclass
 from threading import Lock
@@ -7,10 +7,11 @@ from typing import Any
 
 @dataclass
 class RequestEntry:
-    """One request: `path` begins after `/api/v1`, `query` has the effective parameters, those of `_params` included.
+    """One request.
 
-    `status` is 0 until the answer is decided and stays 0 when the connection is cut instead. `started` is
-    monotonic time in seconds. `in_flight` counts the requests being answered at the start, this one included.
+    `path` is the part after `/api/v1`. `query` contains the parameters of the URL and of `_params`. `status` is 0 until
+    the server has a response, and stays 0 if the server breaks the connection instead. `started` is monotonic time in
+    seconds. `in_flight` counts the requests in flight at the start, including this request.
     """
 
     method: str
@@ -24,27 +25,26 @@ class RequestEntry:
 
 
 class RequestLog:
-    """Entries in the order of arrival."""
+    """The requests in the order of arrival."""
 
     def __init__(self) -> None:
-        """Start empty."""
         self._lock = Lock()
         self.entries: list[RequestEntry] = []
         self.in_flight = 0
 
     def clear(self) -> None:
-        """Forget all entries."""
+        """Remove all entries."""
         with self._lock:
             self.entries.clear()
 
     def append(self, entry: RequestEntry) -> int:
-        """Add an entry; returns its number since the last `clear`, from 1."""
+        """Add an entry; return its number since the last `clear`, which starts at 1."""
         with self._lock:
             self.entries.append(entry)
             return len(self.entries)
 
     def summary(self) -> dict[str, Any]:
-        """Counts by path and by status, and the most requests in flight at once."""
+        """Return the counts by path and by status, and the highest number of requests in flight."""
         by_path: dict[str, dict[str, int]] = {}
         by_status: dict[str, int] = {}
         with self._lock:

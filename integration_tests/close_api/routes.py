@@ -1,4 +1,4 @@
-"""Which path is answered by which function."""
+"""The route table: the function that handles each path."""
 
 import re
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class Routes:
     """The endpoints below `/api/v1`."""
 
     def __init__(self) -> None:
-        """Build the table; searches keep their cursors here."""
+        """Build the table; its `Search` object keeps the cursors of all searches."""
         task, lead, user = frozenset({"task"}), frozenset({"lead"}), frozenset({"user"})
         one_type = "|".join(ACTIVITY_PATHS.values())
         self._table: list[tuple[str, re.Pattern[str], Handler]] = [
@@ -42,14 +42,15 @@ class Routes:
                 ("GET", r"/me/", me),
                 ("GET", r"/event/", events),
                 ("GET", r"/event/(?P<event_id>\w+)/", event),
-                ("GET", r"/custom_fields?/(?P<object_type>\w+)/", custom_fields),  # the plural until 2020, and still
+                # Close's path had the plural until 2020, and Close still accepts it.
+                ("GET", r"/custom_fields?/(?P<object_type>\w+)/", custom_fields),
                 ("GET", r"/custom_field_schema/(?P<object_type>\w+(?:/\w+)?)/", schema),
                 ("POST", r"/data/search/", Search().answer),
             )
         ]
 
     def answer(self, call: Call) -> Response:
-        """The answer to a call; 404 for an unknown path, 405 for a method it does not have."""
+        """Return the response to a call; raise a 404 for an unknown path and a 405 for an unknown method of a path."""
         known = False
         for method, pattern, handler in self._table:
             match = pattern.fullmatch(call.path)

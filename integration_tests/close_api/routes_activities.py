@@ -20,7 +20,7 @@ _TYPE_FILTERS = {
 
 
 def activities(call: Call, path: str | None = None) -> Response:
-    """`GET /activity/`, or one of the lists by type when `path` names it."""
+    """Handle `GET /activity/`, or the list of one type if `path` names it."""
     lead_ids = call.values("lead_id__in", "lead_id")
     has_lead = lead_ids is not None and len(lead_ids) == 1
     tests: list[Test] = []

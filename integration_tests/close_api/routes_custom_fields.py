@@ -1,4 +1,4 @@
-"""Custom field lists and schemas."""
+"""The lists and schemas of custom fields."""
 
 from starlette.responses import Response
 
@@ -29,7 +29,7 @@ def _links(field: Json) -> list[Json]:
 
 
 def custom_fields(call: Call, object_type: str) -> Response:
-    """`GET /custom_field/{object_type}/`; those of custom objects and the shared ones come without paging."""
+    """Handle `GET /custom_field/{object_type}/`; the lists `custom_object_type` and `shared` have no pages."""
     if object_type not in CUSTOM_FIELD_OBJECTS:
         raise plain(404, "Not found.")
     rows = _own_and_shared(call, object_type).select(Query(order="inserted"))
@@ -39,7 +39,7 @@ def custom_fields(call: Call, object_type: str) -> Response:
 
 
 def schema(call: Call, object_type: str) -> Response:
-    """`GET /custom_field_schema/{object_type}/`: own and shared fields in display order."""
+    """Handle `GET /custom_field_schema/{object_type}/`: own and shared fields in display order."""
     world = call.store.factory.world
     kind, _, type_id = object_type.partition("/")
     known = {"lead": [""], "contact": [""], "opportunity": [""]}

@@ -37,19 +37,22 @@ _LISTED = {
 
 @dataclass(frozen=True)
 class Cursor:
-    """A place in the log: on the `older` or newer side of `key`, within the bounds of the query that gave it."""
+    """A position in the log, within the bounds of the query that returned it.
+
+    The next page has the events older than `key` if `older` is true, otherwise the newer events.
+    """
 
     older: bool
     key: Key
     bounds: Window
 
     def text(self) -> str:
-        """The opaque form clients pass back."""
+        """Return the opaque form that clients send back."""
         return urlsafe_b64encode(orjson.dumps([self.older, self.key, list(self.bounds)])).decode().rstrip("=")
 
     @classmethod
     def read(cls, text: str) -> "Cursor":
-        """The cursor of a text; 400 when it is none."""
+        """Return the cursor of a text; raise a 400 if the text is not a cursor."""
         try:
             older, key, bounds = orjson.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
             return cls(older, (key[0], key[1], key[2]), Window(*bounds))
@@ -58,7 +61,7 @@ class Cursor:
 
 
 def events(call: Call) -> Response:
-    """A page of the log, newest `date_updated` first."""
+    """Handle `GET /event/`: a page of the log, newest `date_updated` first."""
     settings = call.settings
     limit = min(call.count("_limit", settings.event_max_limit, None), settings.event_max_limit)
     cursor = Cursor.read(text) if (text := call.value("_cursor")) else None
@@ -79,7 +82,7 @@ def events(call: Call) -> Response:
 
 
 def event(call: Call, event_id: str) -> Response:
-    """One event that is still kept."""
+    """Handle `GET /event/{id}/`: one event that is still kept."""
     record = call.store.events.visible.records.get(event_id)
     if record is None or record.updated < call.store.events.oldest_kept(call.now):
         raise plain(404, f"Empty query: No event found for id {event_id}")
@@ -129,7 +132,7 @@ def _query(call: Call, bounds: Window) -> Query:
 
 
 def _position(rows: Span, cursor: Cursor | None, limit: int) -> tuple[int, int]:
-    """How many of the newest rows come before the page, and how long it is."""
+    """Return the number of rows before the page, newest first, and the number of rows in the page."""
     if cursor is None:
         return 0, limit
     older_rows = rows.rank(cursor.key)

@@ -12,7 +12,7 @@ from .selecting import ORDERS, Test, all_of, visible
 
 
 def users(call: Call) -> Response:
-    """`GET /user/`."""
+    """Handle `GET /user/`."""
     arrange = None
     names = call.value("_order_by")
     if names in {"last_name,first_name", "first_name,last_name"}:
@@ -30,7 +30,7 @@ def _by_fields(names: list[str]) -> Callable[[list[Record]], list[Record]]:
 
 
 def leads(call: Call) -> Response:
-    """`GET /lead/`; a `query` is not evaluated."""
+    """Handle `GET /lead/`; the parameter `query` is ignored."""
     tests: list[Test] = []
     hidden = visible(call, tests)
     query = Query(
@@ -40,7 +40,7 @@ def leads(call: Call) -> Response:
 
 
 def me(call: Call) -> Response:
-    """`GET /me/`: the owner of the key."""
+    """Handle `GET /me/`: the owner of the key."""
     store = call.store
     owner = store.objects.get(store.factory.world.me.id)
     if owner is None:
@@ -52,6 +52,6 @@ def me(call: Call) -> Response:
 
 
 def single(kinds: frozenset[str], call: Call, object_id: str) -> Response:
-    """`GET /<resource>/<id>/` for an object of one of these kinds."""
+    """Handle `GET /<resource>/<id>/` for an object of one of these kinds."""
     record = call.store.objects.get(object_id)
     return call.single(record if record is not None and record.kind in kinds else None)

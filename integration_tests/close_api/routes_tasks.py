@@ -11,7 +11,7 @@ from .times import DAY, parse
 
 
 def tasks(call: Call) -> Response:
-    """`GET /task/`; without `_type` only tasks of type `lead`."""
+    """Handle `GET /task/`; without `_type` the list contains only tasks of type `lead`."""
     tests: list[Test] = []
     types = call.values("_type__in", "_type") or ("lead",)
     if "all" not in types:
@@ -55,7 +55,7 @@ def _task_test(name: str, value: str) -> Test:
 
 
 def _task_dates(call: Call) -> list[Test]:
-    """Tests on when tasks are due; a view sets the bounds of its own."""
+    """Return tests on the due dates of tasks; the views `inbox` and `future` set bounds themselves."""
     tests: list[Test] = []
     view = call.value("view")
     due = call.window("date").meet(*call.window("due_date"))
@@ -85,7 +85,7 @@ def _task_date(data: Json) -> int | None:
 
 def _by_task_date(*, descending: bool) -> Callable[[list[Record]], list[Record]]:
     def arrange(records: list[Record]) -> list[Record]:
-        # Tasks without a date come first, as the smallest value does.
+        # A task without a date sorts as the smallest value.
         return sorted(records, key=lambda one: (_task_date(one.data()) or 0, one.tie), reverse=descending)
 
     return arrange

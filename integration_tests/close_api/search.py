@@ -21,7 +21,11 @@ _STAMPS = {"date_created": "created", "date_updated": "updated"}
 
 @dataclass(frozen=True)
 class Chain:
-    """Where a chain of pages stands: rows given so far, the last of them, and the frozen result if it is one."""
+    """The state of a chain of pages.
+
+    `issued` is the time of its cursor, `given` the number of rows sent so far, and `last` the last of these rows.
+    `rows` is the whole result if the chain keeps it, otherwise None.
+    """
 
     issued: int
     given: int
@@ -30,15 +34,14 @@ class Chain:
 
 
 class Search:
-    """Answers searches and keeps the cursors it gave."""
+    """Handles searches and keeps the cursors that it returned."""
 
     def __init__(self) -> None:
-        """Start without cursors."""
         self._chains: dict[str, Chain] = {}
         self._numbers = count(1)
 
     def answer(self, call: Call) -> Response:
-        """A page of results with the cursor of the next."""
+        """Return a page of results with the cursor of the next page."""
         body = call.body
         if not isinstance(body, dict):
             raise plain(400, "The request contains invalid JSON.")
@@ -84,7 +87,7 @@ class Search:
 
 
 class _Request:
-    """What one search asks for."""
+    """The parameters of one search request."""
 
     def __init__(self, call: Call, body: Json) -> None:
         self.call = call
@@ -99,7 +102,7 @@ class _Request:
         self.goes_past = settings.search_past_max_rows == "reject" and self.most_rows == settings.search_max_rows
 
     def rows(self, chain: Chain | None) -> tuple[list[Record], int]:
-        """The whole result and where in it the page starts."""
+        """Return the whole result and the position in it where the page starts."""
         if chain is not None and chain.rows is not None:
             return chain.rows, chain.given
         rows = self._selected()
@@ -111,11 +114,11 @@ class _Request:
         return rows, sum(1 for record in rows if not last < _order_key(record, self._sort))
 
     def counts(self, total: int) -> dict[str, int]:
-        """The `count` member."""
+        """Return the `count` member."""
         return {"limited": min(total, self.most_rows), "total": total}
 
     def shown(self, record: Record) -> bytes:
-        """A row cut to the wanted fields."""
+        """Return a row cut to the requested fields."""
         return record.trimmed(("__object_type", self._object_type, *self._fields), _row)
 
     def _collection(self) -> Collection:
@@ -156,7 +159,7 @@ def _check_activity_stamp(call: Call) -> None:
 
 
 class _Descending:
-    """A value that sorts the other way round."""
+    """A value that sorts in descending order."""
 
     __slots__ = ("value",)
 

@@ -1,4 +1,4 @@
-"""The query tree of `POST /data/search/`, turned into a test of records."""
+"""Functions that turn the query tree of `POST /data/search/` into a test of records."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ _TEXT_FIELDS = ("display_name", "name", "description")
 
 @dataclass(frozen=True)
 class Place:
-    """Who asks: the zone of local dates and the owner of the key."""
+    """The context of a search: the time zone of local dates and the owner of the key."""
 
     tz_offset_hours: float
     user_id: str
 
 
 def bad_query(text: str) -> Exception:
-    """The 400 for a tree that is not understood."""
+    """Return the 400 for a query tree that the server does not understand."""
     return field_errors({"query": text})
 
 
 def object_type_of(node: Json) -> str | None:
-    """The object type the tree asks for, None when it names none."""
+    """Return the object type that the tree selects, or None."""
     if node.get("type") == "object_type":
         found = node.get("object_type")
         return str(found)
@@ -40,7 +40,7 @@ def object_type_of(node: Json) -> str | None:
 
 
 def required_windows(node: Json, place: Place) -> dict[str, Window]:
-    """Bounds on `created` and `updated` that every match lies in; they let an index answer."""
+    """Return windows of `created` and `updated` that contain every match, so that an index can be used."""
     windows = {"created": Window(), "updated": Window()}
     if node.get("negate"):
         return windows
@@ -57,7 +57,7 @@ def required_windows(node: Json, place: Place) -> dict[str, Window]:
 
 
 def matcher(node: Json, place: Place) -> Test:
-    """Whether a record matches a node of the tree."""
+    """Return a test of whether a record matches a node of the tree."""
     test = _matcher(node, place)
     if node.get("negate"):
         return lambda record: not test(record)
@@ -74,7 +74,7 @@ def _matcher(node: Json, place: Place) -> Test:
             return lambda record: any(test(record) for test in either)
         case "id":
             return lambda record: record.id == node.get("value")
-        # The collection that is searched has records of one object type only.
+        # The searched collection contains records of one object type only.
         case "object_type" | "match_all":
             return lambda _: True
         case "text":

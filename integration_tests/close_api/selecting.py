@@ -1,4 +1,4 @@
-"""What the lists share in selecting their rows."""
+"""Helpers that the lists share to select their rows."""
 
 from collections.abc import Callable
 
@@ -18,14 +18,14 @@ Test = Callable[[Record], bool]
 
 
 def all_of(tests: list[Test]) -> Test | None:
-    """One test out of several; None when there are none."""
+    """Combine several tests into one; return None if there are no tests."""
     if not tests:
         return None
     return lambda record: all(test(record) for test in tests)
 
 
 def visible(call: Call, tests: list[Test]) -> frozenset[str]:
-    """Add the test for leads this role may not see; returns what that test depends on."""
+    """Add a test that excludes the leads that the role may not see; return the ids of these leads."""
     hidden = frozenset(call.settings.hidden_lead_ids)
     if hidden:
         tests.append(lambda record: not call.store.is_hidden(record))
@@ -33,7 +33,7 @@ def visible(call: Call, tests: list[Test]) -> frozenset[str]:
 
 
 def query_name(call: Call, hidden: frozenset[str]) -> object:
-    """What tells this call's selection from others: everything but paging."""
+    """Return a name that identifies the selection of this call: everything except paging and `_fields`."""
     paging = {"_skip", "_limit", "_fields"}
     return (
         call.path,
@@ -44,6 +44,6 @@ def query_name(call: Call, hidden: frozenset[str]) -> object:
 
 
 def field_test(name: str, wanted: tuple[str, ...]) -> Test:
-    """Whether a field has one of these values."""
+    """Return a test of whether a field has one of these values."""
     values = frozenset(wanted)
     return lambda record: record.data().get(name) in values

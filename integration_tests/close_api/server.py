@@ -1,4 +1,4 @@
-"""Runs the server in a thread."""
+"""The server, which runs in a thread."""
 
 import asyncio
 import socket
@@ -29,8 +29,8 @@ _DEFAULT_PERIOD = timedelta(days=365)
 
 
 def _listening_socket(port: int) -> socket.socket:
-    # asyncio turns Nagle's algorithm off only for sockets that name their protocol; with it on, small answers
-    # would take 40 ms each.
+    # asyncio disables Nagle's algorithm only for sockets that name their protocol. With the algorithm, each small
+    # response would take 40 ms.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind((_HOST, port))
@@ -38,7 +38,7 @@ def _listening_socket(port: int) -> socket.socket:
 
 
 class _PromptServer(uvicorn.Server):
-    """Stops within milliseconds, without waiting for requests that are still being answered."""
+    """A server that stops within milliseconds and does not wait for requests in flight."""
 
     async def main_loop(self) -> None:
         counter = 0
@@ -53,15 +53,16 @@ class _PromptServer(uvicorn.Server):
             listening.close()
         for connection in list(self.server_state.connections):
             connection.transport.abort()
-        # One turn for the connections to take notice: what is cancelled next is then known to have lost its client.
+        # One event loop turn lets the connections notice the abort. The requests that are cancelled next are then known
+        # to be disconnected.
         await asyncio.sleep(0)
 
 
 class LocalCloseApi:
-    """A context manager that plays Close's API on a free port of the loopback interface.
+    """A context manager that serves the local Close API on a port of the loopback interface.
 
-    `url` is the base such as `http://127.0.0.1:40123/api/v1`; `store`, `settings` and `faults` may be changed while
-    it runs; `requests` is what was asked so far.
+    `url` is the base URL, such as `http://127.0.0.1:40123/api/v1`. `store`, `settings` and `faults` may be changed
+    while the server runs. `requests` contains the requests so far.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class LocalCloseApi:
         end: datetime | None = None,
         port: int = 0,
     ) -> None:
-        """Make the data: created in [start, end), by default the year up to now. Port 0 takes a free one."""
+        """Create the data with creation dates in [start, end), by default the last year; port 0 chooses a free port."""
         self.settings = settings or Settings()
         self.store = Store(self.settings, seed)
         self.faults = FaultPlan(seed)
@@ -87,20 +88,20 @@ class LocalCloseApi:
 
     @property
     def requests(self) -> list[RequestEntry]:
-        """The requests since the start or the last `clear_requests`, in the order of arrival."""
+        """Return the requests since the start or the last `clear_requests`, in the order of arrival."""
         return self._log.entries
 
     @property
     def url(self) -> str:
-        """The base URL, without a slash at its end."""
+        """Return the base URL, without a slash at its end."""
         return f"http://{_HOST}:{self._port}{PREFIX}"
 
     def clear_requests(self) -> None:
-        """Forget the requests so far."""
+        """Remove the requests so far."""
         self._log.clear()
 
     def start(self) -> None:
-        """Serve until `stop`."""
+        """Serve until `stop` is called."""
         listening = _listening_socket(self._port)
         self._port = listening.getsockname()[1]
         config = uvicorn.Config(
@@ -124,18 +125,16 @@ class LocalCloseApi:
             time.sleep(0.005)
 
     def stop(self) -> None:
-        """Stop serving; requests that are still being answered are dropped."""
+        """Stop the server; requests in flight are dropped."""
         if self._server is not None and self._thread is not None:
             self._server.should_exit = True
             self._thread.join()
 
     def __enter__(self) -> Self:
-        """Start."""
         self.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop."""
         self.stop()

@@ -1,4 +1,4 @@
-"""Every switch of the server. All of them may be changed while it runs."""
+"""The switches of the server. All of them may be changed while the server runs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ EventLag = float | Callable[[dict[str, Any]], float]
 
 
 def utc_now() -> datetime:
-    """The real time, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(timezone.utc)
 
 
@@ -37,7 +37,10 @@ def _search_sort_fields() -> set[str]:
 
 @dataclass
 class Settings:
-    """The server's switches. Times are in seconds; answers the reference leaves open are named by their value."""
+    """The switches of the server; times are in seconds.
+
+    Where Close's reference does not define a behaviour, the values of a switch name the possible behaviours.
+    """
 
     # Access
     api_key: str = "api_local"
@@ -99,9 +102,10 @@ class Settings:
     rate_limit_reply_body: Literal["old", "plain", "empty"] = "plain"
 
     def change(self, changes: dict[str, Any]) -> None:
-        """Set switches from JSON values; raises ValueError on an unknown name.
+        """Set switches from JSON values; raise ValueError for an unknown name.
 
-        A list becomes a set where the switch is one, a pair `[limit, window]` becomes a `RateLimit`.
+        A list becomes a set where the switch is a set. A pair `[limit, window]` becomes a `RateLimit`. `max_skip` and
+        `max_limit` keep the resources that the new value does not name.
         """
         for name, value in changes.items():
             if name.startswith("_") or name not in self.__dataclass_fields__ or name == "now":

@@ -1,4 +1,4 @@
-"""The server's data and every way to change it, with the events each change makes."""
+"""The server's data and the methods that change it; each change writes its events."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -16,17 +16,20 @@ _EMBEDDED_LISTS = {"contacts", "opportunities", "tasks"}
 
 
 class Store(Catalogue):
-    """Data of one organization. Methods take the lock themselves and may be called from any thread."""
+    """The data of one organization. Methods that change it acquire the lock, so any thread may call them."""
 
     def __init__(self, settings: Settings, seed: int = 1) -> None:
-        """Start empty but for the organization; `seed` decides every made-up value."""
+        """Create an organization without objects; `seed` decides every generated value."""
         super().__init__(settings)
         self.factory = Factory(seed)
         self.events = EventLog(settings, self.factory.maker.id, self.factory.world)
         self._hooks: list[Callable[[int], None]] = []
 
     def log_event(self, *, without: str = "", **fields: Any) -> str:
-        """Put an event into the log that tells of no change; fields may hold anything, one may be left out."""
+        """Add an event that belongs to no change, and return its id.
+
+        `fields` replace fields of the event, with any values; `without` names a field that the event does not have.
+        """
         with self.lock:
             event = self.events.odd(iso_naive(self.now()), fields)
             event.pop(without, None)
@@ -35,7 +38,7 @@ class Store(Catalogue):
             return event_id
 
     def on_request(self, hook: Callable[[int], None]) -> Callable[[], None]:
-        """Call `hook` with the number (from 1) of each request before it is answered; returns what ends that."""
+        """Call `hook` with the number (from 1) of each request before the response; return a function to remove it."""
         self._hooks.append(hook)
         return lambda: self._hooks.remove(hook)
 
@@ -45,7 +48,7 @@ class Store(Catalogue):
             hook(number)
 
     def advance(self) -> int:
-        """Show whatever has become visible; returns the time in microseconds since 1970."""
+        """Make the changes and events visible that are due; return the time in microseconds since 1970."""
         now = self.now()
         self.leads.advance(now)
         self.events.advance(now)
@@ -54,7 +57,7 @@ class Store(Catalogue):
     def load_many(
         self, kind: str, count: int, start: datetime, end: datetime | None = None, **fields: Any
     ) -> list[str]:
-        """Make objects created in [start, end), or all exactly at `start`, without events; returns their ids."""
+        """Create objects dated in [start, end), or all exactly at `start`, without events; return their ids."""
         with self.lock:
             first = to_micros(start)
             if end is None:
@@ -65,11 +68,11 @@ class Store(Catalogue):
             return [data["id"] for data in made]
 
     def load_hour(self, kind: str, count: int, hour: datetime, **fields: Any) -> list[str]:
-        """Make objects inside the hour that begins at `hour`, without events; returns their ids."""
+        """Create objects dated in the hour that begins at `hour`, without events; return their ids."""
         return self.load_many(kind, count, hour, hour + timedelta(hours=1), **fields)
 
     def add(self, kind: str, **fields: Any) -> Json:
-        """Make an object now and log it; give `date_created` to back-date it. Returns it as the API shows it."""
+        """Create an object now and log it; `date_created` back-dates it. Return the object as the API shows it."""
         with self.lock:
             now = self.now()
             fields = {"date_updated": iso(now), **fields}
@@ -86,7 +89,7 @@ class Store(Catalogue):
             return data
 
     def edit(self, object_id: str, action: str = "updated", /, **fields: Any) -> Json:
-        """Change fields of an object and log it as `action`; `date_updated` becomes now unless it is given."""
+        """Change fields of an object and log the change as `action`; `date_updated` becomes now unless it is given."""
         with self.lock:
             now = self.now()
             before = self.objects[object_id]
@@ -96,13 +99,13 @@ class Store(Catalogue):
             return self._replace(before, before.data() | fields, action, now)
 
     def delete(self, object_id: str) -> None:
-        """Delete an object; a lead takes its children with it and a thread its emails."""
+        """Delete an object, with the children of a lead and the emails of a thread."""
         with self.lock:
             now = self.now()
             self._delete(self.objects[object_id], now, {})
 
     def merge(self, source_id: str, destination_id: str) -> Json:
-        """Merge one lead into another; returns the LeadMerge activity."""
+        """Merge one lead into another; return the LeadMerge activity."""
         with self.lock:
             now = self.now()
             source, destination = self.get(source_id), self.get(destination_id)
@@ -127,7 +130,7 @@ class Store(Catalogue):
             )
 
     def complete_task(self, task_id: str) -> Json:
-        """Tick a task off; returns the TaskCompleted activity."""
+        """Complete a task; return the TaskCompleted activity."""
         with self.lock:
             task = self.edit(task_id, "completed", is_complete=True, view="archive")
             activity = self.add(
@@ -137,7 +140,7 @@ class Store(Catalogue):
             return activity
 
     def reopen_task(self, task_id: str) -> None:
-        """Untick a task; its TaskCompleted activities go."""
+        """Reopen a task and delete its TaskCompleted activities."""
         with self.lock:
             self.edit(task_id, is_complete=False, view="inbox")
             done = self.collections["activity/task_completed"].records.values()
@@ -145,7 +148,7 @@ class Store(Catalogue):
                 self.delete(activity.id)
 
     def reschedule_meeting(self, meeting_id: str, starts_at: datetime) -> Json:
-        """Move a meeting, and with it the dates that follow its start."""
+        """Move a meeting and the dates that depend on its start."""
         with self.lock:
             start = to_micros(starts_at)
             meeting = self.get(meeting_id)
@@ -189,13 +192,13 @@ class Store(Catalogue):
             self._touch_lead(record.lead_id, now)
 
     def drop_values(self, field_id: str, now: int) -> None:
-        """Take a deleted custom field's values off every lead, contact, opportunity and custom activity."""
+        """Remove the values of a deleted custom field from every lead, contact, opportunity and custom activity."""
         for fields in self.factory.world.custom_fields.values():
             fields[:] = [one for one in fields if one["id"] != field_id]
         key = f"custom.{field_id}"
         stamp = {"date_updated": iso(now)} if self.settings.custom_field_deletion_moves_date_updated else {}
         holders = [one for one in self.objects.values() if key.encode() in one.raw]
-        # Leads last, since they show their contacts and opportunities as these are by then.
+        # Leads are last because they embed their contacts and opportunities, which must have changed before.
         for record in sorted(holders, key=lambda one: one.kind == "lead"):
             data = record.data()
             data.pop(key, None)
@@ -215,7 +218,7 @@ class Store(Catalogue):
         self._log(record, "updated", before, after, now, meta)
 
     def _change_status(self, record: Record, status_id: str, now: int) -> Json:
-        """The fields that follow a new status; makes the status change activity, or folds it into a recent one."""
+        """Return the fields that depend on a new status; add a status change activity, or change a recent one."""
         data = record.data()
         old, new = self.factory.world.status(data["status_id"]), self.factory.world.status(status_id)
         is_lead = record.kind == "lead"
@@ -244,7 +247,7 @@ class Store(Catalogue):
         return None
 
     def _touch_lead(self, lead_id: str | None, now: int) -> None:
-        """Move a lead's `date_updated` and refresh its children; only a change of its contacts makes an event."""
+        """Update the `date_updated` and embedded children of a lead; write an event only if its contact ids change."""
         lead = self.objects.get(lead_id or "")
         if lead is None:
             return

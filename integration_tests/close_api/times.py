@@ -1,4 +1,4 @@
-"""Time in the three forms the API uses: microseconds since 1970, ISO text with an offset, ISO text without."""
+"""Conversions between microseconds since 1970, ISO text with an offset and ISO text without an offset."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -10,33 +10,33 @@ DAY = 24 * HOUR
 
 
 def to_micros(moment: datetime) -> int:
-    """Microseconds since 1970 of a datetime; one without a zone is taken as UTC."""
+    """Return the microseconds since 1970 of a datetime; a datetime without a zone counts as UTC."""
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def to_datetime(micros: int) -> datetime:
-    """The UTC datetime of microseconds since 1970."""
+    """Return the UTC datetime of microseconds since 1970."""
     return _EPOCH + timedelta(microseconds=micros)
 
 
 def iso(micros: int) -> str:
-    """`2024-05-06T07:08:09.010000+00:00`; the fraction is left out when it is zero."""
+    """Return a text such as `2024-05-06T07:08:09.010000+00:00`; the fraction is omitted if it is zero."""
     return to_datetime(micros).isoformat()
 
 
 def iso_naive(micros: int) -> str:
-    """Like `iso` but without the offset, as the event log writes its own stamps."""
+    """Return the text of `iso` without the offset, which is how the event log writes its own stamps."""
     return to_datetime(micros).replace(tzinfo=None).isoformat()
 
 
 def parse(text: str, tz_offset_hours: float = 0.0) -> int:
-    """Microseconds since 1970 of an ISO date or date-time.
+    """Return the microseconds since 1970 of an ISO date or date-time; raise ValueError for any other text.
 
-    A value without an offset is local to `tz_offset_hours`. Raises ValueError on anything else.
+    A value without an offset is local to `tz_offset_hours`.
     """
-    # Python 3.10 does not read the letter yet.
+    # Python 3.10 does not accept `Z`.
     moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
     if moment.tzinfo is None:
         return to_micros(moment) - int(tz_offset_hours * HOUR)

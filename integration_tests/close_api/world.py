@@ -1,4 +1,4 @@
-"""What the made objects refer to: the organization, its statuses, people, custom fields and leads."""
+"""What the generated objects refer to: the organization, its statuses, people, custom fields and leads."""
 
 from dataclasses import dataclass, field
 
@@ -21,7 +21,7 @@ class Status:
 
 @dataclass(frozen=True)
 class Person:
-    """A user as other objects quote it."""
+    """A user as other objects refer to it."""
 
     id: str
     name: str
@@ -30,7 +30,7 @@ class Person:
 
 @dataclass
 class World:
-    """Shared references of all objects; grows while objects are made."""
+    """The references that all objects share; it grows while objects are created."""
 
     organization_id: str
     pipeline_id: str
@@ -46,7 +46,7 @@ class World:
 
     @classmethod
     def made_by(cls, maker: Maker) -> "World":
-        """An organization with one person, the owner of the API key."""
+        """Return an organization with one person, the owner of the API key."""
         activity_types = [maker.id("actitype") for _ in _ACTIVITY_TYPES]
         return cls(
             organization_id=maker.id("orga"),
@@ -61,7 +61,7 @@ class World:
 
     @property
     def me(self) -> Person:
-        """The owner of the API key."""
+        """Return the owner of the API key."""
         return self.people[0]
 
     def add_lead(self, lead_id: str, name: str) -> None:
@@ -71,12 +71,12 @@ class World:
         self.lead_names[lead_id] = name
 
     def drop_lead(self, lead_id: str) -> None:
-        """No longer let new children refer to a lead."""
+        """Prevent new children from referring to a lead."""
         if self.lead_names.pop(lead_id, None) is not None:
             self.lead_ids.remove(lead_id)
 
     def fields_for(self, object_type: str) -> list[Json]:
-        """The custom fields an object may carry, shared ones included; `activity` covers all of its types."""
+        """Return the custom fields that an object may have, shared fields included; `activity` covers all its types."""
         own = self.custom_fields.get(object_type, [])
         target = "custom_activity_type" if object_type == "activity" else object_type
         return own + [
@@ -86,7 +86,7 @@ class World:
         ]
 
     def status(self, status_id: str) -> Status:
-        """The status of an id; one that is not known gets its id as its label."""
+        """Return the status with an id; the label of an unknown status is its id."""
         for status in self.lead_statuses + self.opportunity_statuses:
             if status.id == status_id:
                 return status

@@ -1,1 +1,1 @@
-"""Asks a real account, read only, what Close does not document and the connector's choices rest on."""
+"""A read-only check of a real account: how Close behaves where it is undocumented and the connector depends on it."""

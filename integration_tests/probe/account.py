@@ -1,4 +1,4 @@
-"""An account as the probe sees it: reads, one at a time, and what came back."""
+"""Access to an account: read requests, one at a time, and their responses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 _MANIFEST = Path(__file__).resolve().parent.parent.parent / "manifest.yaml"
 _TIMEOUT_SECONDS = 45
-# What passes by is asked for again, after as long as the answer says.
+# Transient errors are retried after the wait that the response asks for.
 _RETRIES = Retry(
     total=5,
     backoff_factor=0.5,
@@ -35,7 +35,7 @@ ROWS_A_CHAIN = 10_000
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer of Close; `body` is empty where it refused."""
+    """A response of Close; `body` is empty if Close rejected the request."""
 
     status: int
     body: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -43,17 +43,17 @@ class Answer:
 
     @property
     def is_refusal(self) -> bool:
-        """Whether Close did not give what was asked for."""
+        """Return whether Close rejected the request."""
         return self.status != _OK
 
     @property
     def rows(self) -> list[Row]:
-        """The records of a list."""
+        """Return the records of a list."""
         return list(self.body.get("data") or [])
 
     @property
     def quote(self) -> str:
-        """Close's own words."""
+        """Return the status and the beginning of Close's error text."""
         try:
             words = "; ".join(_texts(orjson.loads(self.raw)))
         except orjson.JSONDecodeError:
@@ -70,22 +70,21 @@ def _texts(body: Any) -> Iterator[str]:
 
 
 class RefusedError(Exception):
-    """Close refused what a question needs before it can be asked."""
+    """Close rejected a request that a question depends on."""
 
     def __init__(self, answer: Answer) -> None:
-        """Take the answer."""
         super().__init__(answer.quote)
 
 
 class WrongKeyError(Exception):
-    """There is nothing to ask with this key."""
+    """Close does not accept the API key, so no question can be asked."""
 
 
 class Account:
-    """Sends reads, one at a time. Everything is kept in memory, and nothing but shapes and counts is told of it."""
+    """Sends read requests, one at a time. Records stay in memory; findings contain only their shapes and counts."""
 
     def __init__(self, config: Mapping[str, Any], *, rows_per_chain: int = ROWS_A_CHAIN) -> None:
-        """Take a connector's config; `rows_per_chain` is where a chain of search cursors is said to end."""
+        """Use a connector's config; `rows_per_chain` is the documented length of a chain of search cursors, in rows."""
         self.rows_per_chain = rows_per_chain
         self.definitions: dict[str, Any] = yaml.safe_load(_MANIFEST.read_text(encoding="utf-8"))["definitions"]
         self.requests = 0
@@ -99,16 +98,16 @@ class Account:
             self._session.mount(scheme, HTTPAdapter(max_retries=_RETRIES))
 
     def get(self, path: str, *, may_refuse: bool = False, **params: Any) -> Answer:
-        """`GET` a path such as `task/`."""
+        """Send a GET to a path such as `task/`."""
         return self._ask("GET", path, may_refuse=may_refuse, params=params)
 
     def by_post(self, path: str, *, may_refuse: bool = False, **params: Any) -> Answer:
-        """The same by a POST that stands for a GET, with the parameters in its body."""
+        """Send a POST that overrides its method with GET, with the parameters in its body."""
         headers = {"x-http-method-override": "GET"}
         return self._ask("POST", path, may_refuse=may_refuse, json={"_params": params}, headers=headers)
 
     def search(self, object_type: str, *conditions: Row, may_refuse: bool = False, **body: Any) -> Answer:
-        """`POST /data/search/` for the objects of a type that meet all conditions."""
+        """Search the objects of a type that meet all conditions: `POST /data/search/`."""
         query = {"type": "and", "queries": [{"type": "object_type", "object_type": object_type}, *conditions]}
         return self._ask("POST", "data/search/", may_refuse=may_refuse, json={"query": query, **body})
 

@@ -17,17 +17,17 @@ _UNLISTED = ("object_type", "action", "object_id")
 
 
 def questions(account: Account) -> Iterator[Question]:
-    """All of them."""
-    yield Question("/event/: may date_updated be the only filter, and is it newest first?", _plain)
-    yield Question("/event/: how many rows does a page have at the most?", _page_size)
-    yield Question("/event/: does the filter by date_updated see milliseconds?", _precision)
+    """Yield all questions about the event log."""
+    yield Question("/event/: may date_updated be the only filter, and are events newest first?", _plain)
+    yield Question("/event/: how many rows can a page have?", _page_size)
+    yield Question("/event/: does the filter by date_updated have millisecond precision?", _precision)
     yield Question("/event/: does a cursor keep the bounds of the first page?", partial(_cursor, repeated=False))
-    yield Question("/event/: what about a date filter beside a cursor?", partial(_cursor, repeated=True))
-    yield Question("/event/: how is a cursor refused that is none?", _bad_cursor)
+    yield Question("/event/: is a date filter honoured together with a cursor?", partial(_cursor, repeated=True))
+    yield Question("/event/: how is an invalid cursor rejected?", _bad_cursor)
     for name in _UNLISTED:
-        yield Question(f"/event/: what about {name} alone, which is not documented?", partial(_unlisted, name=name))
-    yield Question("/event/: is there more than the last 30 days?", _retention)
-    yield Question("/event/: do events older than an hour show the object?", _data)
+        yield Question(f"/event/: is the undocumented filter by {name} alone honoured?", partial(_unlisted, name=name))
+    yield Question("/event/: does it contain events older than 30 days?", _retention)
+    yield Question("/event/: do events older than an hour contain `data`?", _data)
 
 
 def _plain(account: Account) -> Finding:
@@ -37,29 +37,29 @@ def _plain(account: Account) -> Finding:
     stamps = [moment for row in rows if (moment := moment_of(row, _STAMP)) is not None]
     if stamps == sorted(stamps, reverse=True):
         return Finding("yes, newest first")
-    return Finding("events come out of order", "only by a few minutes: later ones might be left out")
+    return Finding("events are not in order", "only within a few minutes: events further out of order may be missed")
 
 
 def _page_size(account: Account) -> Finding:
     answer = account.get("event/", may_refuse=True, _limit=200)
     if answer.is_refusal:
-        return Finding(answer.quote, "yes: it asks for 50")
-    return Finding(f"{len(answer.rows)} of 200 asked for", "yes: it asks for 50")
+        return Finding(answer.quote, "yes: it requests 50")
+    return Finding(f"{len(answer.rows)} of 200 requested", "yes: it requests 50")
 
 
 def _precision(account: Account) -> Finding:
     rows = _rows(account, 50)
     moment = with_fraction(rows, _STAMP)
     if moment is None:
-        return unseen("no event with a fraction of a second")
+        return unseen("no event whose date_updated has a fraction of a second")
     wanted = {row["id"] for row in rows if moment_of(row, _STAMP) == moment}
     at = _between(account, text(moment), text(moment + MILLISECOND))
     before = _between(account, text(moment - timedelta(seconds=1)), text(moment))
     if wanted <= at and not wanted & before:
-        return Finding("to the millisecond; gte includes, lt excludes")
+        return Finding("to the millisecond; gte is inclusive, lt is exclusive")
     if wanted <= at | before:
-        return Finding("not to the millisecond", "yes: events are told by their ids")
-    return Finding("the range around it does not bring an event", "no: it could be missed")
+        return Finding("not to the millisecond", "yes: it deduplicates events by their ids")
+    return Finding("a range around an event does not return it", "no: the event could be missed")
 
 
 def _cursor(account: Account, *, repeated: bool) -> Finding:
@@ -69,7 +69,7 @@ def _cursor(account: Account, *, repeated: bool) -> Finding:
     start, end = moment_of(rows[_FEW + 1], _STAMP), moment_of(rows[0], _STAMP)
     oldest = moment_of(rows[2 * _FEW], _STAMP)
     if start is None or end is None or oldest is None or not oldest < start < end:
-        return unseen("the latest events share a moment")
+        return unseen("the latest events have the same date_updated")
     bounds: dict[str, Any] = {
         "date_updated__gte": text(start),
         "date_updated__lt": text(end + MILLISECOND),
@@ -79,54 +79,54 @@ def _cursor(account: Account, *, repeated: bool) -> Finding:
         return unseen("no cursor after the first page")
     more: dict[str, Any] = bounds if repeated else {}
     second = account.get("event/", may_refuse=True, _limit=_FEW, _cursor=first.body["cursor_next"], **more)
-    unused = "yes: it sends none" if repeated else ""
+    unused = "yes: it sends no date filter with a cursor" if repeated else ""
     if second.is_refusal:
-        return Finding(second.quote, unused or "no: it could read one page only")
+        return Finding(second.quote, unused or "no: it could read only one page")
     stays = all((moment_of(row, _STAMP) or start) >= start for row in second.rows)
     if set(ids(first.rows)) & set(ids(second.rows)):
-        return Finding("the second page repeats rows of the first", unused or "no: it would not come to an end")
+        return Finding("the second page repeats rows of the first page", unused or "no: the read would not end")
     saw = "honoured" if repeated else "yes"
-    other = "ignored: older events come" if repeated else "no: older events come"
+    other = "ignored: older events are returned" if repeated else "no: older events are returned"
     return Finding(saw if stays else other, unused or ("yes" if stays else "yes: it stops at its own lower bound"))
 
 
 def _bad_cursor(account: Account) -> Finding:
     answer = account.get("event/", may_refuse=True, _limit=1, _cursor="none")
     if not answer.is_refusal:
-        return Finding("not at all: it is ignored", "yes, unless a cursor expires while a day is read")
-    return Finding(answer.quote, "yes: the stream fails, if a cursor expires while a day is read")
+        return Finding("not at all: it is ignored", "yes, unless a cursor expires while it reads a day")
+    return Finding(answer.quote, "yes: the stream fails if a cursor expires while it reads a day")
 
 
 def _unlisted(account: Account, name: str) -> Finding:
     rows = _rows(account, 50)
     values = {str(row.get(name)) for row in rows if row.get(name)}
     if not values or (name != "object_id" and len(values) < 2):
-        return unseen("all events are alike")
+        return unseen("the latest events have too few different values")
     value = min(values)
     answer = account.get("event/", may_refuse=True, _limit=50, **{name: value})
     unused = "yes: it does not use this"
     if answer.is_refusal:
         return Finding(answer.quote, unused)
     is_honoured = all(str(row.get(name)) == value for row in answer.rows)
-    return Finding("honoured" if is_honoured else "ignored: others come as well", unused)
+    return Finding("honoured" if is_honoured else "ignored: other events are returned as well", unused)
 
 
 def _retention(account: Account) -> Finding:
     before = text(now() - timedelta(days=31))
     answer = account.get("event/", may_refuse=True, _limit=1, date_updated__lt=before)
     if answer.is_refusal:
-        return Finding(answer.quote, "yes: it never asks for more than 30 days")
+        return Finding(answer.quote, "yes: it never requests more than 30 days")
     more = "yes: there are older events" if answer.rows else "no"
-    return Finding(more, "yes: it reads 30 days" if not answer.rows else "yes: it leaves them to Close")
+    return Finding(more, "yes: it reads 30 days" if not answer.rows else "yes: it does not read the older events")
 
 
 def _data(account: Account) -> Finding:
     before = text(now() - timedelta(hours=2))
     rows = [row for row in account.get("event/", _limit=50, date_updated__lt=before).rows if row["action"] != "deleted"]
     if not rows:
-        return unseen("no event older than two hours that is no deletion")
+        return unseen("no event older than two hours, except deletions")
     shown = sum(bool(row.get("data")) for row in rows)
-    return Finding(f"{shown} of {len(rows)} do", "yes" if shown else "yes: what changed is read anew by its id")
+    return Finding(f"{shown} of {len(rows)} do", "yes" if shown else "yes: it reads changed records again by id")
 
 
 def _rows(account: Account, limit: int) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Questions about the lists that have offsets: activities, tasks, leads, users."""
+"""Questions about the lists with offsets: activities, tasks, leads and users."""
 
 from __future__ import annotations
 
@@ -22,43 +22,43 @@ _LONG_AGO = "1990-01-01T00:00:00+00:00"
 
 
 def questions(account: Account) -> Iterator[Question]:
-    """All of them."""
+    """Yield all questions about the lists."""
     for path in _LISTS:
-        yield Question(f"/{path}: how far does _skip go, and how is too much refused?", partial(_skip_cap, path=path))
+        yield Question(f"/{path}: how far does _skip go, and how is more rejected?", partial(_skip_cap, path=path))
     for path in _READ_IN_PAGES:
-        yield Question(f"/{path}: in which order do rows come, and does it stay?", partial(_order, path=path))
+        yield Question(f"/{path}: in which order are rows returned, and is it stable?", partial(_order, path=path))
     for path, name in (("activity/", "date_created"), ("task/", "date_updated")):
         yield Question(f"/{path}: is the filter by {name} honoured?", partial(_filter, path=path, name=name))
         yield Question(
-            f"/{path}: does the filter by {name} see milliseconds?", partial(_precision, path=path, name=name)
+            f"/{path}: does the filter by {name} have millisecond precision?", partial(_precision, path=path, name=name)
         )
     for path in ("user/", "custom_field/lead/"):
         yield Question(f"/{path}: may a page have 1,000 rows?", partial(_whole_list, path=path))
     for path in ("activity/", "task/", "lead/"):
-        yield Question(f"/{path}: does id__in work by POST in place of GET?", partial(_ids_by_post, path=path))
+        yield Question(f"/{path}: does id__in work in a POST that overrides GET?", partial(_ids_by_post, path=path))
     yield Question("/activity/: is lead_id__in honoured for several leads?", _several_leads)
-    yield Question("/activity/: does every list by type answer?", _lists_by_type)
-    yield Question("/activity/: which types does the whole list have?", _types_of_activities)
+    yield Question("/activity/: does the list of each type respond?", _lists_by_type)
+    yield Question("/activity/: which types does the whole list contain?", _types_of_activities)
     yield Question("/activity/meeting/: is date_created the start of the meeting?", _meetings)
-    yield Question("/task/: does _type=all bring more than the default?", _all_types)
-    yield Question("/task/: do the nine types make up all tasks?", _task_types)
-    yield Question("/lead/<id>/: is a lead that is not there a 404?", _missing)
+    yield Question("/task/: does _type=all return more tasks than the default?", _all_types)
+    yield Question("/task/: do the nine types together contain all tasks?", _task_types)
+    yield Question("/lead/<id>/: does a lead that does not exist return 404?", _missing)
 
 
 def _skip_cap(account: Account, path: str) -> Finding:
     answer = account.get(path, may_refuse=True, _skip=_FAR, _limit=1, **_more(path))
     if not answer.is_refusal:
-        return Finding(f"_skip={_FAR:,} is taken")
+        return Finding(f"_skip={_FAR:,} is accepted")
     wording = account.definitions["skip_cap_handler"]["accepted_errors"]["400"]
     if not re.search(wording, answer.raw, re.IGNORECASE | re.DOTALL):
-        return Finding(answer.quote, "no: it does not know this wording and would stop at the cap")
+        return Finding(answer.quote, "no: it does not recognize this wording and would stop at the cap")
     number = re.search(r"(?:max_skip\D*|equal to )(\d+)", answer.raw)
     if number is None:
-        return Finding(answer.quote, "yes: windows are cut where it refuses")
+        return Finding(answer.quote, "yes: it reads smaller windows after this response")
     cap = int(number[1])
     at_cap = account.get(path, may_refuse=True, _skip=cap, _limit=1, **_more(path))
-    taken = "taken" if not at_cap.is_refusal else "refused as well"
-    return Finding(f"{answer.quote}; _skip={cap:,} is {taken}", "yes: windows are cut where it refuses")
+    outcome = "accepted" if not at_cap.is_refusal else "rejected as well"
+    return Finding(f"{answer.quote}; _skip={cap:,} is {outcome}", "yes: it reads smaller windows after this response")
 
 
 def _order(account: Account, path: str) -> Finding:
@@ -66,18 +66,18 @@ def _order(account: Account, path: str) -> Finding:
     if len(first) < 2:
         return unseen("fewer than two rows")
     is_stable = ids(first) == ids(second)
-    order = order_of(first) + (", the same twice" if is_stable else ", another the second time")
-    return Finding(order, "yes" if is_stable else "yes: it cuts windows smaller, or fails; it skips nothing silently")
+    order = order_of(first) + (", the same in two requests" if is_stable else ", different in the second request")
+    return Finding(order, "yes" if is_stable else "yes: it reads smaller windows or fails; no silent gaps")
 
 
 def _filter(account: Account, path: str, name: str) -> Finding:
     rows = account.get(path, _limit=1, **_more(path), **_bounds(name, lt=_LONG_AGO)).rows
     if not rows:
-        return Finding("nothing before 1990 comes: honoured")
+        return Finding("honoured: no record from before 1990 is returned")
     moment = moment_of(rows[0], name)
     if moment is not None and text(moment) < _LONG_AGO:
         return unseen("there are records from before 1990")
-    return Finding("ignored: newer records come", "no: windows of time would all hold the whole list")
+    return Finding("ignored: newer records are returned", "no: every time window would contain the whole list")
 
 
 def _precision(account: Account, path: str, name: str) -> Finding:
@@ -93,12 +93,12 @@ def _precision(account: Account, path: str, name: str) -> Finding:
     record_ids = {row["id"] for row in rows if moment_of(row, name) == moment}
     second = moment.replace(microsecond=0)
     if not record_ids <= between(second, second + SECOND):
-        return Finding("the record's own second does not bring it", "no: whole seconds are its smallest windows")
+        return Finding("the filter for a record's second does not return it", "no: its smallest window is a second")
     at = between(moment, moment + MILLISECOND)
     after = between(moment + MILLISECOND, second + SECOND)
     if record_ids <= at and not record_ids & after:
-        return Finding("to the millisecond; gte includes, lt excludes")
-    return Finding("only whole seconds count", "yes: it cuts windows at whole seconds")
+        return Finding("to the millisecond; gte is inclusive, lt is exclusive")
+    return Finding("only whole seconds count", "yes: it splits windows at whole seconds")
 
 
 def _whole_list(account: Account, path: str) -> Finding:
@@ -106,8 +106,8 @@ def _whole_list(account: Account, path: str) -> Finding:
     if answer.is_refusal:
         return Finding(answer.quote, "no: the stream fails")
     if answer.body.get("has_more") and len(answer.rows) < _WHOLE_LIST:
-        return Finding(f"{len(answer.rows)} rows, and more to come", "no: it takes a short page for the last one")
-    return Finding(f"yes: {len(answer.rows)} rows come at once")
+        return Finding(f"{len(answer.rows)} rows, and has_more is true", "no: it treats a short page as the last page")
+    return Finding(f"yes: {len(answer.rows)} rows in one page")
 
 
 def _ids_by_post(account: Account, path: str) -> Finding:
@@ -116,36 +116,38 @@ def _ids_by_post(account: Account, path: str) -> Finding:
         return unseen("fewer than two rows")
     answer = account.by_post(path, may_refuse=True, id__in=",".join(wanted), _limit=100, _fields="id", **_more(path))
     if answer.is_refusal:
-        return Finding(answer.quote, "no: late edits and deletions would fail the stream")
+        return Finding(answer.quote, "no: the stream would fail at late edits and deletions")
     got = set(ids(answer.rows))
     if got == set(wanted):
-        return Finding(f"{len(wanted)} ids bring exactly these records")
+        return Finding(f"{len(wanted)} ids return exactly these records")
     if got - set(wanted):
-        return Finding("ignored: others come as well", "no: set capture_changes to false")
+        return Finding("ignored: other records are returned as well", "no: set capture_changes to false")
     missing = len(set(wanted) - got)
-    return Finding(f"{missing} of {len(wanted)} are missing", "no, unless they were deleted just now")
+    return Finding(f"{missing} of {len(wanted)} are missing", "no, unless they have just been deleted")
 
 
 def _several_leads(account: Account) -> Finding:
     rows = account.get("activity/", _limit=100, _fields="id,lead_id").rows
     lead_ids = list(dict.fromkeys(row["lead_id"] for row in rows if row.get("lead_id")))[:2]
     if len(lead_ids) < 2:
-        return unseen("activities of fewer than two leads")
+        return unseen("fewer than two leads with activities")
     answer = account.get("activity/", may_refuse=True, lead_id__in=",".join(lead_ids), _limit=100, _fields="id,lead_id")
     if answer.is_refusal:
-        return Finding(answer.quote, "only in part: a second with more activities than the cap fails the stream")
+        return Finding(answer.quote, "only in part: the stream fails if one second has more activities than the cap")
     got = {row.get("lead_id") for row in answer.rows}
     if got == set(lead_ids):
-        return Finding("honoured: both leads' activities come, no others")
-    return Finding("not honoured", "only in part: a second with more activities than the cap fails the stream")
+        return Finding("honoured: it returns the activities of both leads and no others")
+    return Finding("not honoured", "only in part: the stream fails if one second has more activities than the cap")
 
 
 def _lists_by_type(account: Account) -> Finding:
     paths = [part["path"] for part in _narrowing(account, "activities")]
     refused = [path for path in paths if account.get(f"activity/{path}", may_refuse=True, _limit=1).is_refusal]
     if not refused:
-        return Finding(f"all {len(paths)} do")
-    return Finding(f"not: {', '.join(refused)}", "only in part: a second with more activities than the cap fails")
+        return Finding(f"all {len(paths)} lists respond")
+    return Finding(
+        f"these do not: {', '.join(refused)}", "only in part: it fails if one second has more activities than the cap"
+    )
 
 
 def _types_of_activities(account: Account) -> Finding:
@@ -153,7 +155,7 @@ def _types_of_activities(account: Account) -> Finding:
     if not types:
         return unseen("no activities")
     threads = " EmailThread is among them." if "EmailThread" in types else " EmailThread is not."
-    return Finding(f"among 100 rows: {', '.join(sorted(types))}.{threads}", "yes: a row is a row, whatever its type")
+    return Finding(f"among 100 rows: {', '.join(sorted(types))}.{threads}", "yes: it reads records of every type")
 
 
 def _meetings(account: Account) -> Finding:
@@ -164,7 +166,7 @@ def _meetings(account: Account) -> Finding:
     ahead = sum((moment_of(row, "date_created") or now()) > now() for row in rows)
     return Finding(
         f"of {len(rows)}: {same} yes, {ahead} with a date_created in the future",
-        "yes: a meeting ahead comes in the first sync after that date",
+        "yes: the first sync after that date reads a future meeting",
     )
 
 
@@ -172,8 +174,8 @@ def _all_types(account: Account) -> Finding:
     every, default = _total(account, _ALL_TASKS), _total(account, {})
     if not every:
         return unseen("no tasks, or no totals")
-    copes = "yes" if every >= default else "no: _type=all brings fewer"
-    return Finding(f"{every:,} with it, {default:,} without", copes)
+    copes = "yes" if every >= default else "no: _type=all returns fewer tasks"
+    return Finding(f"{every:,} tasks with it, {default:,} without it", copes)
 
 
 def _task_types(account: Account) -> Finding:
@@ -182,7 +184,7 @@ def _task_types(account: Account) -> Finding:
     if not every:
         return unseen("no tasks, or no totals")
     together = sum(by_type)
-    copes = "yes" if every == together else "yes, but a second with more tasks than the cap might miss some"
+    copes = "yes" if every == together else "yes, but tasks may be missing if one second has more tasks than the cap"
     return Finding(f"{every:,} in all, {together:,} in the nine lists", copes)
 
 
@@ -192,8 +194,8 @@ def _total(account: Account, filters: dict[str, Any]) -> int:
 
 def _missing(account: Account) -> Finding:
     answer = account.by_post("lead/lead_thisleadhasneverexisted/", may_refuse=True, _fields="id")
-    copes = "yes" if answer.status == 404 else "no: a deleted lead could not be told from one that lives"
-    return Finding(answer.quote if answer.is_refusal else "an answer with a body", copes)
+    copes = "yes" if answer.status == 404 else "no: it could not distinguish a deleted lead from an existing lead"
+    return Finding(answer.quote if answer.is_refusal else "a response with a body", copes)
 
 
 def _bounds(name: str, **bounds: str) -> dict[str, Any]:
@@ -205,6 +207,6 @@ def _more(path: str) -> dict[str, Any]:
 
 
 def _narrowing(account: Account, stream: str) -> list[dict[str, Any]]:
-    """The lists that the connector reads one by one where a second holds more than the whole list gives out."""
+    """Return the lists that the connector reads one by one if one second exceeds the cap of the whole list."""
     parts: list[dict[str, Any]] = account.definitions[f"{stream}_stream"]["retriever"]["lists_by_type"]
     return parts

@@ -1,4 +1,4 @@
-"""What a question of the probe is, and what came of it."""
+"""A question of the probe and its finding."""
 
 from __future__ import annotations
 
@@ -14,27 +14,30 @@ NOT_SEEN = "not seen"
 
 @dataclass(frozen=True)
 class Finding:
-    """What was seen, and whether the connector copes: `yes`, `no`, or how; `not seen` if nothing was there."""
+    """What the probe saw, and whether the connector copes with it.
+
+    `copes` begins with `yes`, `no` or `only`, or is `not seen` if the account has no suitable data.
+    """
 
     saw: str
     copes: str = "yes"
 
 
 def unseen(why: str) -> Finding:
-    """There was nothing in the account to tell by."""
+    """Return the finding for an account without suitable data."""
     return Finding(why, NOT_SEEN)
 
 
 @dataclass(frozen=True)
 class Question:
-    """A question, and how to ask it."""
+    """A question and the function that asks it."""
 
     text: str
     ask: Callable[[Account], Finding]
 
 
 def moment_of(row: Row, name: str) -> datetime | None:
-    """The value of a date field of a row, or None where it is missing or no date-time."""
+    """Return the value of a date field of a row; None if it is missing or not a date-time."""
     try:
         return parsed(row[name]) if row.get(name) else None
     except ValueError:
@@ -42,7 +45,7 @@ def moment_of(row: Row, name: str) -> datetime | None:
 
 
 def order_of(rows: Sequence[Row]) -> str:
-    """By which date rows are sorted, as far as they tell."""
+    """Return the date by which the rows are sorted, as far as the rows show it."""
     for name in ("date_created", "date_updated"):
         stamps = [moment for row in rows if (moment := moment_of(row, name)) is not None]
         if len(set(stamps)) > 1:
@@ -50,15 +53,15 @@ def order_of(rows: Sequence[Row]) -> str:
                 return f"newest {name} first"
             if stamps == sorted(stamps):
                 return f"oldest {name} first"
-    return "by neither date"
+    return "sorted by neither date"
 
 
 def with_fraction(rows: Iterable[Row], cursor_field: str) -> datetime | None:
-    """A moment among the rows that is not on a whole second, nor on the millisecond before or after one."""
+    """Return a cursor value of the rows that is not within a millisecond of a whole second, or None."""
     moments = (moment_of(row, cursor_field) for row in rows)
     return next((one for one in moments if one is not None and 1_000 < one.microsecond < 998_000), None)
 
 
 def ids(rows: Iterable[Row]) -> list[str]:
-    """The ids of rows, in order."""
+    """Return the ids of the rows, in their order."""
     return [row["id"] for row in rows]

@@ -1,4 +1,4 @@
-"""Questions about `POST /data/search/`, by which leads are read."""
+"""Questions about `POST /data/search/`, with which the connector reads leads."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _STAMPS = {"lead": ["id", "date_created", "date_updated"]}
 
 
 def questions(account: Account) -> Iterator[Question]:
-    """All of them."""
-    yield Question("search: are 200 rows a page given, oldest date_updated first?", _page)
-    yield Question("search: does the range by date_updated see milliseconds?", _bounds)
-    yield Question("search: does include_counts tell totals, also with results_limit 0?", _counts)
-    yield Question("search: does the next page follow the one before?", _next_page)
-    yield Question("search: how is a cursor refused that is none?", _bad_cursor)
-    yield Question(f"search: what comes after {account.rows_per_chain:,} rows?", _past_the_end)
-    yield Question("search: are all the columns given that the connector asks for?", _columns)
-    yield Question("search: does `custom` in _fields give keys custom.cf_…?", _custom_values)
+    """Yield all questions about searches."""
+    yield Question("search: does a page have 200 rows, oldest date_updated first?", _page)
+    yield Question("search: does a range of date_updated have millisecond precision?", _bounds)
+    yield Question("search: does include_counts return totals, also with results_limit 0?", _counts)
+    yield Question("search: does the second page continue where the first page ended?", _next_page)
+    yield Question("search: how is an invalid cursor rejected?", _bad_cursor)
+    yield Question(f"search: what is returned after {account.rows_per_chain:,} rows?", _past_the_end)
+    yield Question("search: are all the columns returned that the connector requests?", _columns)
+    yield Question("search: does `custom` in _fields return keys custom.cf_…?", _custom_values)
     yield Question("search: can activities be searched by date_updated?", _activities)
 
 
@@ -35,7 +35,7 @@ def _page(account: Account) -> Finding:
     stamps = [moment_of(row, "date_updated") for row in rows]
     in_order = all(one is not None for one in stamps) and stamps == sorted(one for one in stamps if one is not None)
     order = "oldest date_updated first" if in_order else order_of(rows)
-    copes = "yes" if in_order else "yes, unless far more than a few rows are out of order: it counts before it goes on"
+    copes = "yes" if in_order else "yes, unless many rows are out of order: it checks Close's count before it continues"
     return Finding(f"{len(rows)} rows, {order}", copes)
 
 
@@ -43,17 +43,17 @@ def _bounds(account: Account) -> Finding:
     rows = _leads(account)
     moment = with_fraction(rows, "date_updated")
     if moment is None:
-        return unseen("no lead with a fraction of a second")
+        return unseen("no lead whose date_updated has a fraction of a second")
     wanted = {row["id"] for row in rows if moment_of(row, "date_updated") == moment}
     step, wide = MILLISECOND, timedelta(seconds=1)
     at = _ids_between(account, moment, moment + step)
     before = _ids_between(account, moment - wide, moment)
     after = _ids_between(account, moment + step, moment + wide)
     if wanted <= at and not wanted & (before | after):
-        return Finding("to the millisecond; the start is included, the end is not")
+        return Finding("to the millisecond; the start is inclusive, the end is exclusive")
     if wanted <= at | before | after:
-        return Finding("not to the millisecond", "yes: rows that come twice are told by their ids")
-    return Finding("the range around it does not bring a lead", "no: it could be missed")
+        return Finding("not to the millisecond", "yes: it deduplicates leads by their ids")
+    return Finding("a range around a lead's date_updated does not return it", "no: the lead could be missed")
 
 
 def _counts(account: Account) -> Finding:
@@ -61,7 +61,7 @@ def _counts(account: Account) -> Finding:
     alone = account.search("lead", include_counts=True, results_limit=0)
     count = alone.body.get("count")
     if not isinstance(count, dict) or "total" not in count:
-        return Finding("no counts", "yes, unless rows come out of order at the end of a chain")
+        return Finding("no counts", "yes, unless rows are out of order at the end of a chain")
     same = isinstance(with_rows, dict) and with_rows.get("total") == count["total"]
     return Finding(
         f"{count['total']:,} leads, {'the same' if same else 'not the same'} with rows; {len(alone.rows)} rows"
@@ -77,16 +77,16 @@ def _next_page(account: Account) -> Finding:
     second = account.search("lead", **_sorted(), _fields=_STAMPS, _limit=size, cursor=cursor)
     whole = account.search("lead", **_sorted(), _fields=_STAMPS, _limit=2 * size)
     if ids(first.rows) + ids(second.rows) == ids(whole.rows):
-        return Finding("yes, without gap or repetition")
-    return Finding("not exactly; leads may have changed meanwhile", "yes: rows are told by their ids")
+        return Finding("yes, without gaps or duplicates")
+    return Finding("not exactly; leads may have changed in between", "yes: it deduplicates leads by their ids")
 
 
 def _bad_cursor(account: Account) -> Finding:
     answer = account.search("lead", may_refuse=True, _limit=1, cursor="none")
     if not answer.is_refusal:
-        return Finding("not at all: it is ignored", "no: an expired one would begin again from the start")
+        return Finding("not at all: it is ignored", "no: an expired cursor would restart the search from the first row")
     is_known = answer.status == 400 and "cursor" in answer.raw
-    return Finding(answer.quote, "yes: it begins a new chain" if is_known else "no: the stream would fail")
+    return Finding(answer.quote, "yes: it starts a new chain" if is_known else "no: the stream would fail")
 
 
 def _past_the_end(account: Account) -> Finding:
@@ -96,18 +96,18 @@ def _past_the_end(account: Account) -> Finding:
         body = {**_sorted(), "_fields": {"lead": ["id"]}, "_limit": limit, **({"cursor": cursor} if cursor else {})}
         answer = account.search("lead", may_refuse=True, **body)
         if answer.is_refusal:
-            return Finding(f"after {given:,} rows: {answer.quote}", "yes: it begins a new chain before")
+            return Finding(f"after {given:,} rows: {answer.quote}", "yes: it starts a new chain before that")
         given += len(answer.rows)
         cursor = answer.body.get("cursor")
         if not cursor:
             break
     if given < account.rows_per_chain:
-        return unseen(f"the account has {given:,} leads")
+        return unseen(f"the account has only {given:,} leads")
     if not cursor:
-        return Finding(f"no cursor after {given:,} rows", "yes: it begins a new chain before")
+        return Finding(f"no cursor after {given:,} rows", "yes: it starts a new chain before that")
     answer = account.search("lead", may_refuse=True, **_sorted(), _fields={"lead": ["id"]}, _limit=1, cursor=cursor)
     what = answer.quote if answer.is_refusal else f"{len(answer.rows)} more rows"
-    return Finding(f"a cursor; with it: {what}", "yes: it begins a new chain before")
+    return Finding(f"a cursor; with it: {what}", "yes: it starts a new chain before that")
 
 
 def _columns(account: Account) -> Finding:
@@ -118,7 +118,7 @@ def _columns(account: Account) -> Finding:
     if not answer.rows:
         return unseen("no leads")
     absent = sorted(set(wanted) - {name for row in answer.rows for name in row} - {"custom"})
-    return Finding(f"{len(wanted)} asked for; in no row: {', '.join(absent) or 'none'}", "yes: absent ones stay null")
+    return Finding(f"{len(wanted)} requested; in no row: {', '.join(absent) or 'none'}", "yes: absent columns are null")
 
 
 def _custom_values(account: Account) -> Finding:
@@ -128,14 +128,14 @@ def _custom_values(account: Account) -> Finding:
     if not flat and not nested:
         return unseen("no custom values among 200 leads")
     saw = f"of {len(rows)} leads: {flat} with custom.cf_… keys, {nested} with an object `custom`"
-    return Finding(saw, "yes" if flat >= nested else "no: custom values would be left out")
+    return Finding(saw, "yes" if flat >= nested else "no: custom values would be missing")
 
 
 def _activities(account: Account) -> Finding:
     condition = _range("activity.note", "date_updated", datetime.fromisoformat("2000-01-01T00:00:00+00:00"), None)
     answer = account.search("activity.note", condition, may_refuse=True, include_counts=True, _limit=1)
     if answer.is_refusal:
-        return Finding(answer.quote, "yes: it does not use this; the event log tells of edits")
+        return Finding(answer.quote, "yes: it does not use this; the event log reports edits")
     count = (answer.body.get("count") or {}).get("total")
     return Finding(f"yes: {'?' if count is None else format(count, ',')} notes", "yes: it does not need this")
 

@@ -1,4 +1,4 @@
-"""Late edits, deletions and merges: https://developer.close.com/api/resources/events/list-of-event-types."""
+"""Read late edits, deletions and merges from the event log: https://developer.close.com/api/resources/events/list-of-event-types."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,25 +14,25 @@ from source_close.moments import Row, format_moment, moment_of
 from source_close.sync import LOGGER, Sync
 
 _NO_LOG = (
-    "This key may not read the event log, so late edits of activities and deletions do not come. Give its user the "
-    "permission, or set capture_changes to false."
+    "This key may not read the event log, so late edits of activities and deletions are not read. Give the key's user "
+    "the permission, or set capture_changes to false."
 )
 _UNCLEAR = (
-    "%d events of the log, first %s, don't tell what they changed: object_type, action, object_id or date_updated is "
-    "not as Close documents it. A refresh of the streams brings what is missing."
+    "%d events of the event log, first %s, don't say which object changed: their object_type, action, object_id or "
+    "date_updated is not as Close documents it. Refresh the streams to get the changes that are missing."
 )
-_DELETED_AT = "_ab_cdc_deleted_at"  # a destination that deduplicates removes a record whose last row has it
-# By id: None if it was created or changed; if it was deleted or merged away, when, and if known when it was created.
+_DELETED_AT = "_ab_cdc_deleted_at"  # destinations that deduplicate remove the record if it is set
+# By id: None for an edit; for a deletion or merge the time of it and, if known, the record's date_created.
 Changes = dict[str, tuple[datetime, str | None] | None]
 
 
 @dataclass
 class ChangesRetriever:
-    """Reads the event log since the saved position, once for all streams, and then each object's present state by id.
+    """Reads the event log once for all streams, then the records that changed, by their ids.
 
-    The CDK follows no log of changes. One of ``object_types`` that ends in a dot stands for all that begin so.
-    ``events`` are those since the oldest position. ``by_ids_requester`` asks the stream's list for ``ids_per_request``
-    records, ``record_requester`` for one that is deleted and still in the list, whose index lags.
+    The CDK has no component that follows a log of changes. ``events`` is the stream of events since the oldest saved
+    position. An entry of ``object_types`` ending in a dot is a prefix. ``by_ids_requester`` reads ``ids_per_request``
+    records of the list. ``record_requester`` checks one that was deleted but is still in the list, whose index lags.
     """
 
     name: str
@@ -47,7 +47,7 @@ class ChangesRetriever:
     record_requester: HttpRequester | None = None
 
     def read_pages(self, emitted: set[str]) -> Iterator[list[Row]]:
-        """Yield a row for each record that changed and is not among the ``emitted``, or that has gone since."""
+        """Yield pages: the records that changed and are not in ``emitted``, and a row for each deleted record."""
         changes: Changes = {}
         for object_type, of_type in self._log().items():
             if any(object_type.startswith(one) if one[-1] == "." else object_type == one for one in self.object_types):
@@ -55,31 +55,31 @@ class ChangesRetriever:
         wanted = sorted(record_id for record_id, gone in changes.items() if gone or record_id not in emitted)
         for first in range(0, len(wanted), self.ids_per_request):
             ids = wanted[first : first + self.ids_per_request]
-            alive = self._existing(ids)
+            existing = self._existing(ids)
             if requester := self.record_requester:
-                for one in [one for one in alive if changes[one]]:
-                    # Where a merged lead was, Close may answer with the other.
+                for one in [one for one in existing if changes[one]]:
+                    # For the source of a merge, Close may return the destination.
                     if response_json(requester.send_request(path=f"{one}/")).get("id") != one:
-                        del alive[one]
-            gone = [self._tombstone(one, *deletion) for one in ids if (deletion := changes[one]) and one not in alive]
-            yield [row for one, row in alive.items() if one not in emitted] + gone
+                        del existing[one]
+            deletions = [self._tombstone(one, *how) for one in ids if (how := changes[one]) and one not in existing]
+            yield [row for one, row in existing.items() if one not in emitted] + deletions
 
     def _tombstone(self, record_id: str, moment: datetime, date_created: str | None) -> Row:
-        deleted_at = format_moment(moment)  # the cursor's value too, but where that never changes
+        deleted_at = format_moment(moment)  # also the cursor value, unless that is the date of creation
         value = date_created if self.cursor_field == "date_created" else None
         return {"id": record_id, self.cursor_field: value or deleted_at, _DELETED_AT: deleted_at}
 
     def _existing(self, ids: Sequence[str]) -> dict[str, Row]:
-        """The records that there are, by id; those of an answer that was not complete are asked for again."""
-        alive, has_more = dict[str, Row](), True
-        while has_more and (pending := [one for one in ids if one not in alive]):
+        """Return the records that exist, by id. Ids missing from an incomplete response are requested again."""
+        found, has_more = dict[str, Row](), True
+        while has_more and (pending := [one for one in ids if one not in found]):
             body = dict[str, Any]()
             self.ids_option.inject_into_request(body, ",".join(pending), self.config)
             self.page_size_option.inject_into_request(body, self.ids_per_request, self.config)
-            answer = response_json(self.by_ids_requester.send_request(request_body_json=body))
-            alive |= {row["id"]: row for row in answer["data"] if row["id"] in pending}
-            has_more = bool(answer.get("has_more"))
-        return alive
+            response = response_json(self.by_ids_requester.send_request(request_body_json=body))
+            found |= {row["id"]: row for row in response["data"] if row["id"] in pending}
+            has_more = bool(response.get("has_more"))
+        return found
 
     def _log(self) -> Mapping[str, Changes]:
         sync = Sync.of(self.config)
@@ -105,7 +105,7 @@ class ChangesRetriever:
 
 
 def _add_event(log: defaultdict[str, Changes], event: Mapping[str, Any]) -> bool:
-    """Note what an event says of its object; false if it doesn't say, whatever it holds."""
+    """Add what an event says about its object to ``log``. Return false if the event doesn't say it."""
     texts = [one for name in ("object_type", "action", "object_id") if isinstance(one := event.get(name), str) and one]
     moment = moment_of(event, "date_updated")
     if moment is None or len(texts) < 3:  # noqa: PLR2004 - all of them

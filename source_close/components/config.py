@@ -1,4 +1,4 @@
-"""The configuration: what JSON Schema can't check, the forms of other connectors, and defaults that depend on now."""
+"""Check the config: what JSON Schema can't check, other connectors' configs, and defaults that depend on the date."""
 
 import re
 from collections.abc import MutableMapping
@@ -27,25 +27,25 @@ def _read_start_date(value: Any) -> datetime | None:
         iso = "{2}-{0:0>2}-{1:0>2}".format(*month_first.groups()) if month_first else text.replace(" ", "T", 1)
         moment = parse_moment(re.match(r"\d{4}-\d{2}-\d{2}.*", iso)[0])  # type: ignore[index] # no match is no date
     except (TypeError, ValueError):
-        raise ValueError(f"is no date that exists. Write it as {_DATE_FORMS}") from None
+        raise ValueError(f"is not a valid date. Write it as {_DATE_FORMS}") from None
     if moment > utc_now():
-        raise ValueError(f"lies in the future. Choose a date up to today, as {_DATE_FORMS}")
+        raise ValueError(f"is in the future. Choose a date up to today, as {_DATE_FORMS}")
     return max(moment, EARLIEST)
 
 
 def _read_base_url(value: str) -> str:
     parts = urlsplit(value)
     with suppress(ValueError):
-        parts.port  # noqa: B018 - raises if it is none
+        parts.port  # noqa: B018 - raises if it is no port
         hosts = {"https": [parts.hostname or "?"], "http": ["localhost", "127.0.0.1", "::1"]}
         if parts.hostname in hosts.get(parts.scheme, []):
             return value.rstrip("/")
-    raise ValueError("must begin with https:// (http:// only for a server on this machine) and name a host")
+    raise ValueError("must begin with https:// (http:// only for a server on this machine) and contain a host")
 
 
 def _read_user_agent(value: str) -> str:
     if not (value.isascii() and value.isprintable()):
-        raise ValueError("may have letters, digits and signs of ASCII only, in one line")
+        raise ValueError("must be a single line of printable ASCII characters")
     return value
 
 
@@ -56,7 +56,7 @@ def _no_blank(value: str) -> str:
 
 
 class CloseConfig(BaseModel):
-    """The fields of a config, tap-closeio's ``activities_window_seconds`` and ``user_agent`` among them."""
+    """The fields of a config. ``activities_window_seconds`` and ``user_agent`` are those of tap-closeio."""
 
     api_key: Annotated[str, AfterValidator(_no_blank)] = Field(repr=False)
     start_date: Annotated[datetime | None, BeforeValidator(_read_start_date)] = None
@@ -69,10 +69,10 @@ class CloseConfig(BaseModel):
 
 
 class CloseConfigTransformation(config_transformation.ConfigTransformation):
-    """Checks the config and sets what the manifest refers to; ``ConfigAddFields`` reads dates of one form only."""
+    """Checks the config and adds what the manifest uses. ``ConfigAddFields`` can't parse dates in several forms."""
 
     def transform(self, config: MutableMapping[str, Any]) -> None:
-        """Change ``config`` in place, or raise a config error that names the wrong fields, and no value."""
+        """Change ``config`` in place. Raise a config error that names the invalid fields but shows no value."""
         try:
             checked = CloseConfig.model_validate({name: value for name, value in config.items() if value is not None})
         except ValidationError as error:
@@ -82,7 +82,7 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
                 problems.append(f"{entry['loc'][0]}{text.get(entry['type'], ': ' + entry['msg'])}")
             message = f"The configuration can't be used: {'; '.join(problems)}."
             raise AirbyteTracedException(message, message, FailureType.config_error) from None
-        # The end of every window, so that no stream reads what another can't have seen, or a date to come.
+        # All streams end at the same moment, so none reads a record that another can't have seen, or a future date.
         end = config.setdefault("end", format_moment(utc_now()))
         positions = config.setdefault("event_log_positions", {})
         hours, seconds = checked.attribution_window_hours, checked.activities_window_seconds

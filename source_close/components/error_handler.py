@@ -1,4 +1,4 @@
-"""Judges answers: what is whole and gets on, what is tried again, what a failure means and what to do."""
+"""Decide for each response whether it is used, retried or an error, and say what the error means and what to do."""
 
 import json
 import re
@@ -18,20 +18,20 @@ from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
 from source_close.components.rate_limiter import wait_seconds
 from source_close.sync import KEY_REFUSED, Sync
 
-REFUSED_REDIRECT = "x-refused-redirect"  # the header in which an answer keeps where it led to
-_ANSWER, _LONGEST_QUOTE, _MOST_REPETITIONS = "close_answer", 300, 2
+REFUSED_REDIRECT = "x-refused-redirect"  # the response header that keeps the target of a redirect
+_JSON, _LONGEST_QUOTE, _MOST_REPETITIONS = "close_json", 300, 2
 _SUCCESS, _BAD_REQUEST, _UNAUTHORIZED, _PROXY_PASSWORD = range(200, 300), 400, 401, 407
 _SAYS_WHETHER_MORE_FOLLOWS = {"has_more", "cursor", "cursor_next"}
 _ANY_CASE, _PAGE = re.IGNORECASE | re.DOTALL, re.compile(r"_(skip|cursor)=[^&]*")
-_LIMIT = re.compile(r"\b_limit=(\d\d?|100)\b")  # of lists by pages; some that are asked for 1,000 have no pages
+_LIMIT = re.compile(r"\b_limit=(\d\d?|100)\b")  # up to 100; lists read with a limit of 1,000 may have no has_more
 
 
 class UnreadableResponseError(requests.RequestException):
-    """An answer that is cut short, no JSON, or a success without records or ids."""
+    """A response that is cut short or not JSON, or a 2xx response without records or ids."""
 
 
 class CloseApiError(AirbyteTracedException):
-    """A stream can't be read on. ``text`` says what happened, what it means and what to do."""
+    """The stream can't be read further. ``text`` says what happened, what it means and what to do."""
 
     def __init__(self, stream: str, text: str, failure_type: FailureType = FailureType.transient_error) -> None:
         message = f"Stream {stream}: {text}"
@@ -41,11 +41,11 @@ class CloseApiError(AirbyteTracedException):
 
 @dataclass
 class CloseErrorHandler(DefaultErrorHandler):
-    """The manifest's error table, with Close's own words in every message and a look at the body of answers.
+    """Applies the manifest's error table, quotes Close's own words in every message, and checks the body of responses.
 
-    ``DefaultErrorHandler`` takes half a JSON under a 200; its filters by text parse every success, a sixth of a full
-    read; and each window would try anew whether an endpoint is down. ``accepted_errors`` are those that the retriever
-    copes with: by status a pattern for the body. ``max_seconds``, how long a request is tried, is a template.
+    ``DefaultErrorHandler`` accepts half a JSON document in a 200; its text filters parse every response, a sixth of a
+    full read; each window would retry an endpoint that is down. ``accepted_errors`` maps a status to a pattern: errors
+    whose body matches are left to the retriever. ``max_seconds`` is a template: how long a request is retried.
     """
 
     name: str = ""
@@ -58,79 +58,79 @@ class CloseErrorHandler(DefaultErrorHandler):
         super().__post_init__(parameters)
         self._sync = Sync.of(self.config)
         self._patience = float(InterpolatedString.create(self.max_seconds, parameters=parameters).eval(self.config))
-        self.max_time = int(self._patience) + 60  # of the CDK, for one that fails while others like it go well
+        self.max_time = int(self._patience) + 60  # for a request that fails while others to its endpoint succeed
 
     def interpret_response(self, response_or_exception: requests.Response | Exception | None) -> ErrorResolution:
-        """What to do about an answer, or the lack of one; raises ``CloseApiError`` if nothing helps."""
-        # Of a FAIL the CDK would print the answer, key and all; of a RATE_LIMITED a status, past the queue of messages.
-        answer: Any = TimeoutError() if response_or_exception is None else response_or_exception
-        if isinstance(answer, requests.exceptions.ProxyError) and str(_PROXY_PASSWORD) in str(answer):
-            answer = requests.Response()  # the proxy's, of which requests only tells
-            answer.status_code = _PROXY_PASSWORD
-        status = answer.status_code if isinstance(answer, requests.Response) else None
+        """Return whether to use or to retry a response. Raise ``CloseApiError`` if a retry would not help."""
+        # Never FAIL, for which the CDK prints the key, nor RATE_LIMITED, for which it prints past the message queue.
+        response: Any = TimeoutError() if response_or_exception is None else response_or_exception
+        if isinstance(response, requests.exceptions.ProxyError) and str(_PROXY_PASSWORD) in str(response):
+            response = requests.Response()  # requests raises instead of returning the proxy's response
+            response.status_code = _PROXY_PASSWORD
+        status = response.status_code if isinstance(response, requests.Response) else None
         what = vars(self._sync.sending).pop("request", "A request")
         key, now, waits = (self.name, what), time.monotonic(), ""
-        self._sync.limiter.record_response(what, answer if status else None)
+        self._sync.limiter.record_response(what, response if status else None)
         found = ErrorResolution(ResponseAction.RETRY, error_message=self.no_response_message)
         if status:
-            self._sync.compare_clocks(answer)
+            self._sync.compare_clocks(response)
             try:
-                body, pattern = response_json(answer), self.accepted_errors.get(str(status))
-                if status in _SUCCESS or (pattern is not None and re.search(pattern, answer.text, _ANY_CASE)):
+                body, pattern = response_json(response), self.accepted_errors.get(str(status))
+                if status in _SUCCESS or (pattern is not None and re.search(pattern, response.text, _ANY_CASE)):
                     self._sync.failing_since.pop(key, None)
-                    self._check_progress(answer, body, what)
+                    self._check_progress(response, body, what)
                     return ErrorResolution(ResponseAction.SUCCESS)
-                found = super().interpret_response(answer)
+                found = super().interpret_response(response)
             except UnreadableResponseError as unreadable:
-                answer = unreadable
+                response = unreadable
                 found = ErrorResolution(ResponseAction.RETRY, error_message=self.unreadable_response_message)
-        is_final = found.response_action == ResponseAction.FAIL  # what is worth a retry passes by
+        is_final = found.response_action == ResponseAction.FAIL  # a retry may help in all other cases
         failure_type = found.failure_type or FailureType.system_error if is_final else FailureType.transient_error
-        if found.response_action == ResponseAction.RATE_LIMITED and (told := wait_seconds(answer)) > self._patience:
-            is_final, waits = True, f" It asked to wait for {told:.0f} s more."
+        if found.response_action == ResponseAction.RATE_LIMITED and (wait := wait_seconds(response)) > self._patience:
+            is_final, waits = True, f" It asks to wait {wait:.0f} s."
         is_final |= now - self._sync.failing_since.setdefault(key, now) > self._patience
-        text = filter_secrets(f"{what} {describe(answer)}.{waits} {found.error_message or ''}".strip())
+        text = filter_secrets(f"{what} {describe(response)}.{waits} {found.error_message or ''}".strip())
         error = CloseApiError(self.name, text, failure_type)
         if is_final:
-            self._sync.ended[KEY_REFUSED if status == _UNAUTHORIZED else key] = error
+            self._sync.given_up[KEY_REFUSED if status == _UNAUTHORIZED else key] = error
             raise error
         return ErrorResolution(ResponseAction.RETRY, failure_type, error.message)
 
-    def _check_progress(self, answer: requests.Response, body: Mapping[str, Any], what: str) -> None:
-        """Raise ``CloseApiError`` when pages that should lead on bring what this thread has just read."""
-        # By cursor they may go in circles, so any page of the read counts; by offset, stepping back, only the last.
+    def _check_progress(self, response: requests.Response, body: Mapping[str, Any], what: str) -> None:
+        """Raise ``CloseApiError`` if a list repeats pages that this thread has just read."""
+        # Cursors may go in circles: compare all pages of the read. Offsets may step back: compare only the last page.
         known, repetitions = vars(self._sync.sending).pop("pages", (frozenset[int](), 0))
         cursor, rows = body.get("cursor_next") or body.get("cursor"), body.get("data") or []
-        if cursor and "cursor" not in f"{answer.url} {getattr(answer.request, 'body', None)!r}":
-            known, repetitions = frozenset(), 0  # a read begins, perhaps where one ended early
+        if cursor and "cursor" not in f"{response.url} {getattr(response.request, 'body', None)!r}":
+            known, repetitions = frozenset(), 0  # the first page of a read
         if (cursor or body.get("has_more")) and "count" not in body:
-            page = hash((self.name, _PAGE.sub("", answer.url or ""), *(row["id"] for row in rows)))
+            page = hash((self.name, _PAGE.sub("", response.url or ""), *(row["id"] for row in rows)))
             repetitions = repetitions + 1 if page in known else 0
             self._sync.sending.pages = (known if cursor else frozenset()) | {page}, repetitions
             if repetitions > _MOST_REPETITIONS:
-                problem = f"{what}: the list repeats itself, {len(rows)} records and more to follow."
+                problem = f"{what}: the list repeats the same page of {len(rows)} records and says that more follow."
                 raise CloseApiError(self.name, f"{problem} {self.unreadable_response_message}")
 
 
 def response_json(response: Any) -> dict[str, Any]:
-    """The JSON object in an answer, parsed once, of errors but a 400 empty; may raise ``UnreadableResponseError``."""
-    found: dict[str, Any] | None = getattr(response, _ANSWER, None)
+    """Return a response's JSON, parsed once; ``{}`` for errors but 400. May raise ``UnreadableResponseError``."""
+    found: dict[str, Any] | None = getattr(response, _JSON, None)
     if found is None:
         body, status = response.content or b"", response.status_code
         try:
-            answer = _loads(body) if status in _SUCCESS or (status == _BAD_REQUEST and body.startswith(b"{")) else {}
+            value = _loads(body) if status in _SUCCESS or (status == _BAD_REQUEST and body.startswith(b"{")) else {}
         except (ValueError, RecursionError) as error:
-            problem = f"the answer ({status}) is no complete JSON ({len(body)} bytes: {error})"
+            problem = f"the response ({status}) is not complete JSON ({len(body)} bytes: {error})"
             raise UnreadableResponseError(problem) from None
-        found = answer if isinstance(answer, dict) else {type(answer).__name__: answer}
+        found = value if isinstance(value, dict) else {type(value).__name__: value}
         if status in _SUCCESS:
             _check_records(found, response.url or "")
-        setattr(response, _ANSWER, found)
+        setattr(response, _JSON, found)
     return found
 
 
 def _loads(body: bytes) -> Any:
-    """What orjson reads, and what only Python's own JSON does: half a surrogate becomes U+FFFD, NaN null."""
+    """Parse JSON, also with what orjson rejects: half a surrogate pair becomes U+FFFD, NaN and Infinity null."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -142,33 +142,33 @@ def _check_records(found: Mapping[str, Any], url: str) -> None:
     rows, limit = found.get("data", [found] if "id" in found else None), _LIMIT.search(url)
     if not isinstance(rows, list):
         fields = ", ".join(found)[:100] or "nothing"
-        raise UnreadableResponseError(f"the answer holds no records under data (only: {fields})")
+        raise UnreadableResponseError(f"the response has no list of records in data, only: {fields}")
     if not all(isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows):
-        raise UnreadableResponseError("the answer holds a record without an id, or with one that is no text")
+        raise UnreadableResponseError("the response has a record whose id is missing or not a text")
     if limit and len(rows) >= int(limit[1]) and not _SAYS_WHETHER_MORE_FOLLOWS & found.keys():
-        raise UnreadableResponseError("the answer is a full page that does not say whether more follow")
+        raise UnreadableResponseError("the response is a full page and does not say whether more records follow")
 
 
-def describe(answer: requests.Response | Exception) -> str:
-    """E.g. ``answered 403: «Forbidden»`` or ``failed: Read timed out``; never with the key in it."""
-    if isinstance(answer, Exception):
-        cause: BaseException = answer  # libraries nest it three deep, and show addresses of objects
+def describe(response: requests.Response | Exception) -> str:
+    """Return e.g. ``answered 403: «Forbidden»`` or ``failed: Read timed out``, without the key."""
+    if isinstance(response, Exception):
+        cause: BaseException = response  # the innermost: libraries nest them, and the outer ones show object addresses
         while inner := cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__):
             cause = inner
         words = (str(cause) or type(cause).__name__).rsplit(">: ", 1)[-1]
         return f"failed: {filter_secrets(words)[:_LONGEST_QUOTE]}"
     try:
-        words = "; ".join(_texts(orjson.loads(answer.content)))
+        words = "; ".join(_texts(orjson.loads(response.content)))
     except (orjson.JSONDecodeError, RecursionError):
-        words = " ".join(answer.text.split())
-    if REFUSED_REDIRECT in answer.headers:
-        words = f"it leads to {answer.headers[REFUSED_REDIRECT]}"
-    quote = filter_secrets(words)[:_LONGEST_QUOTE]  # in this order: no half a key
-    return f"answered {answer.status_code}" + (f": «{quote}»" if quote else " without a text")
+        words = " ".join(response.text.split())
+    if REFUSED_REDIRECT in response.headers:
+        words = f"redirect to {response.headers[REFUSED_REDIRECT]}"
+    quote = filter_secrets(words)[:_LONGEST_QUOTE]  # before the cut, which could leave half a key
+    return f"answered {response.status_code}" + (f": «{quote}»" if quote else " without a text")
 
 
 def _texts(body: Any, name: str = "") -> list[str]:
-    """Close's own words in an error body of any of its forms, e.g. ``{"field-errors": {"_limit": "…"}}``."""
+    """Return the texts in an error body of any form, e.g. ``{"field-errors": {"_limit": "…"}}``."""
     if isinstance(body, dict | list):
         entries = body.items() if isinstance(body, dict) else [(name, entry) for entry in body]
         return [text for key, entry in entries for text in _texts(entry, key)]

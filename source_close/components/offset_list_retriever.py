@@ -1,4 +1,4 @@
-"""Reads activities and tasks: https://developer.close.com/api/overview/pagination.md."""
+"""Read activities and tasks by offset: https://developer.close.com/api/overview/pagination.md."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -18,23 +18,23 @@ _MOST_STEPS_BACK = 25
 
 
 class OffsetsExhaustedError(Exception):
-    """What is left can't be had by offsets: Close refuses to skip so many rows, or the order is never the same."""
+    """The rest can't be read by offset: Close refuses so large a ``_skip``, or the order of the list keeps changing."""
 
 
 @dataclass
 class Window:
-    """The rows of a list stamped in ``[start, end)``, in UTC."""
+    """A part of a list: the rows whose cursor is in ``[start, end)``, in UTC."""
 
     start: datetime
     end: datetime
-    # Id and stamp of rows given out, in the API's order: those met in a wider window come first, as filters keep order.
+    # Id and cursor of each row read, in the API's order; rows read in a wider window come first, as filters keep it.
     seen: dict[str, datetime | None] = field(default_factory=dict)
-    reached: int = 0  # the last ``_skip`` that Close took
+    reached: int = 0  # the last ``_skip`` that Close accepted
 
     def split(self) -> list["Window"]:
-        """Both halves, the one that more was read of last; none if the window lies within one second."""
-        # It is cut at whole seconds, as Close may read its date filters: if newest or oldest come first at the last row
-        # within reach, otherwise in the middle of them.
+        """Return both halves, the one with more rows read last; an empty list if the window is within one second."""
+        # The cut is at a whole second, as Close may truncate date filters: at the last row that offsets reach if the
+        # list is in date order, else at the median.
         within_reach = list(self.seen.values())[: self.reached + 1 if self.reached else None]
         seconds = [moment.replace(microsecond=0) for moment in within_reach if moment is not None]
         inside = sorted(second for second in seconds if self.start < second < self.end)
@@ -50,11 +50,11 @@ class Window:
 
 @dataclass
 class OffsetListRetriever(WindowRetriever):
-    """Reads a window of an offset list in pages that overlap by a row, and cuts it where the API's skip cap ends it.
+    """Reads a window in pages that overlap by one row, and splits the window where Close refuses a larger offset.
 
-    ``OffsetIncrement`` loses a row for each that leaves a page already read; ``SPLIT_REQUEST_WINDOW`` reads halves anew
-    (2.6 times the rows at a cap of 2,000), and no more than ten times. For seconds that exceed the cap the lists
-    ``lists_by_type`` make up the ``whole_list``; one that exceeds it too, or is unknown, is read by ``leads``.
+    ``OffsetIncrement`` loses a row for each row that is removed from an earlier page. ``SPLIT_REQUEST_WINDOW`` reads
+    each half from its start (2.6 times the rows at a cap of 2,000) and splits ten times at most. A second with too many
+    rows is read by ``lists_by_type`` in place of ``whole_list``, and a list with too many of them by ``leads``.
     """
 
     whole_list: Mapping[str, Any] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class OffsetListRetriever(WindowRetriever):
     leads: DeclarativeStream | None = None
 
     def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
-        """Yield the window's rows."""
+        """Yield the rows of a window, a page at a time."""
         windows = [Window(start, end)]
         while windows:
             window = windows.pop()
@@ -75,10 +75,10 @@ class OffsetListRetriever(WindowRetriever):
             yield from () if halves else self._in_parts(window)
 
     def _pages(self, window: Window, part: Mapping[str, Any] | None = None) -> Iterator[list[Row]]:
-        """Yield the new rows of page after page, and take note of them in ``window.seen``."""
-        # A row that leaves a page already read moves later ones over the edge of the next. So each request begins with
-        # the last row of the page before. If that is not first, rows may have slipped by: the reader steps back to a
-        # known one (at first another known one won't do: an edit may have moved it). Most rows must keep their order.
+        """Yield the new rows of each page and add them to ``window.seen``."""
+        # When a row is removed from an earlier page, later rows move up and one would be skipped. So a page begins at
+        # the last row of the one before. If another row comes first (even a known one: an edit may have moved it), rows
+        # have moved: step back until a known row comes first. This needs most rows to keep their order.
         bounds = {"start_time": format_moment(window.start), "end_time": format_moment(window.end)}
         stream_slice, part = StreamSlice(partition={}, cursor_slice=bounds), part or self.whole_list
         params = dict(self.request_options_provider.get_request_params(stream_slice=stream_slice))
@@ -88,7 +88,7 @@ class OffsetListRetriever(WindowRetriever):
         while has_more:
             page = self.paginator.get_request_params(next_page_token={"next_page_token": position})
             body = response_json(self.requester.send_request(path=part.get("path"), request_params={**params, **page}))
-            if "data" not in body:  # the error handler has passed on the refusal of a skip
+            if "data" not in body:  # Close refused the offset; the error handler accepts that
                 raise OffsetsExhaustedError
             rows, has_more, window.reached = body["data"], bool(body.get("has_more")), position
             if position and not (rows and (rows[0]["id"] in seen if steps_back else rows[0]["id"] == last)):
@@ -101,13 +101,13 @@ class OffsetListRetriever(WindowRetriever):
             last = rows[-1]["id"] if rows else None
             if new:
                 yield new
-                steps_back = 0 if position else steps_back  # at the front any page fits, whatever the order
+                steps_back = 0 if position else steps_back  # the first page fits in any order
             position += max(len(rows) - 1, 1)
 
     def _in_parts(self, window: Window) -> Iterator[list[Row]]:
-        """Read a second that holds more rows than the cap lets through, list by list, and if need be lead by lead."""
+        """Read a second with more rows than offsets reach: by type, and if that is not enough by lead."""
         moment = format_moment(window.start)
-        LOGGER.info("Stream %s: more records at %s than one list gives out; reading it in parts.", self.name, moment)
+        LOGGER.info("Stream %s: too many records at %s for one list; reading them by type.", self.name, moment)
         for part in self.lists_by_type:
             of_leads, leads_met = part, set[Any]()
             try:
@@ -120,7 +120,7 @@ class OffsetListRetriever(WindowRetriever):
                 of_leads = self.whole_list
             partitions = self.leads.generate_partitions() if self.leads else ()
             lead_ids = [record["id"] for partition in partitions for record in partition.read()]
-            if not leads_met.issubset(lead_ids):  # where some have none, more such may lie behind the cap
+            if not leads_met.issubset(lead_ids):  # rows without a lead may be out of reach
                 raise self._out_of_reach(moment)
             for first in range(0, len(lead_ids), self.leads_per_request):
                 yield from self._of_leads(window, of_leads, lead_ids[first : first + self.leads_per_request])
@@ -142,6 +142,6 @@ class OffsetListRetriever(WindowRetriever):
             window.seen.update((row["id"], None) for row in rows)
 
     def _out_of_reach(self, moment: str) -> CloseApiError:
-        problem = f"at {moment} Close holds more records than its API gives out, even for a single lead."
-        advice = "Ask Close's support for a higher limit, or begin after that moment (start_date)."
-        return CloseApiError(self.name, f"{problem} The stream stops here rather than to leave them out. {advice}")
+        problem = f"Close has more records of one lead at {moment} than its API returns."
+        advice = "Ask Close's support for a higher limit, or set start_date to a later moment."
+        return CloseApiError(self.name, f"{problem} The stream stops here, so that none is skipped. {advice}")

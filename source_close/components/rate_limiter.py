@@ -1,4 +1,4 @@
-"""Keeps within Close's rate limits: https://developer.close.com/api/overview/rate-limits.md."""
+"""Keep within Close's rate limits: https://developer.close.com/api/overview/rate-limits.md."""
 
 import re
 import threading
@@ -14,11 +14,11 @@ from airbyte_cdk import BackoffStrategy
 
 TOO_MANY_REQUESTS = 429
 _HEADER = re.compile(r"limit=(?P<limit>\d+),\s*remaining=(?P<remaining>\d+),\s*reset=(?P<reset>\d+(?:\.\d+)?)")
-# Without a header the rate is found by trying: after a 429 this share of what went well, then slowly more.
+# Without the header the pace is learned: after a 429 this share of the rate that worked, then slowly more.
 _SHARE_AFTER_429, _GROWTH_PER_SECOND = 0.85, 1.02
-# While nothing is known of a limit: so many requests at once, and for each that goes well this share of one more.
-_FIRST_IN_FLIGHT, _GROWTH_PER_ANSWER = 4.0, 0.5
-# Where a 429 says how long to wait: ``retry-after`` in seconds or as a date, ``ratelimit``, the old body in two forms.
+# Until the limit is known: this many requests at once, and half a request more after each success.
+_FIRST_IN_FLIGHT, _GROWTH_PER_SUCCESS = 4.0, 0.5
+# Where a 429 says how long to wait: ``retry-after`` in seconds or as a date, ``ratelimit``, two forms of an old body.
 _WAITS: Sequence[Callable[[Any], float]] = (
     lambda answer: float(answer.headers["retry-after"]),
     lambda answer: (read_date(answer.headers["retry-after"]) - read_date(answer.headers["date"])).total_seconds(),
@@ -30,7 +30,7 @@ _ASK_AGAIN_SECONDS, _RATE_WINDOW_SECONDS, _LONGEST_GUESSED_WAIT_SECONDS = 0.01, 
 
 
 class _Group:
-    """What is known of an endpoint group: its window, infinite without the header, and the pace without one."""
+    """The rate limit of an endpoint group: the window from the header (infinite without one), else the learned pace."""
 
     def __init__(self) -> None:
         self.limit = self.remaining = self.reset_at = inf
@@ -42,15 +42,15 @@ class _Group:
         if now >= self.reset_at:
             self.remaining, self.reset_at = self.limit - self.in_flight, inf
         if self.remaining < 1 and self.reset_at == inf and not self.in_flight:
-            self.limit = self.remaining = inf  # answers have ceased to have the header
+            self.limit = self.remaining = inf  # responses no longer have the header
         if self.remaining >= 1 and (self.limit != inf or self.in_flight < self.most_in_flight):
             return 0.0
-        return self.reset_at - now if self.reset_at != inf else _ASK_AGAIN_SECONDS  # who could tell is under way
+        return self.reset_at - now if self.reset_at != inf else _ASK_AGAIN_SECONDS  # a response under way will tell
 
     def read_header(self, response: requests.Response, now: float) -> None:
         found = _HEADER.search(response.headers.get("ratelimit", ""))
         if not found or (self.limit == inf and response.status_code == TOO_MANY_REQUESTS):
-            return  # where only refusals have it, it can't be counted by
+            return  # if only 429s have the header, requests can't be counted by it
         reset = float(found["reset"])
         if self.reset_at == inf or now + reset > self.reset_at + reset / 2 + 0.2:
             self.remaining = self.reset_at = inf  # a new window
@@ -59,17 +59,17 @@ class _Group:
 
 
 class RateLimiter:
-    """Tells a worker how long to wait before its next request to an endpoint group. Safe to use from several threads.
+    """Tells a worker how long to wait before its next request to an endpoint group. Thread-safe.
 
-    By the ``ratelimit`` header the requests that remain are shared out; without it 429 answers teach the pace.
-    ``HTTPAPIBudget`` can't read ``limit=100, remaining=50, reset=5``, nor adapt without it. ``now`` gives seconds.
+    It counts requests by the ``ratelimit`` header. Without that header it learns the pace from 429 responses.
+    ``HTTPAPIBudget`` can't parse ``limit=100, remaining=50, reset=5`` and learns nothing. ``now`` returns seconds.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now, self._lock, self._groups = now, threading.Lock(), defaultdict[str, _Group](_Group)
 
     def reserve(self, group: str) -> float:
-        """Reserve the next request to ``group``; 0 if it may start now, else the seconds until to ask again."""
+        """Reserve a request to ``group`` and return 0, or return the seconds after which to try again."""
         with self._lock:
             now, known = self._now(), self._groups[group]
             wait = max(known.wait_for_window(now), known.blocked_until - now, known.next_start - now)
@@ -81,7 +81,7 @@ class RateLimiter:
             return 0.0
 
     def record_response(self, group: str, response: requests.Response | None) -> None:
-        """Take in the answer to a reserved request, None if there was none; a 429 holds the whole group back."""
+        """Learn from the response to a reserved request (None if none came). A 429 delays the whole group."""
         with self._lock:
             now, known = self._now(), self._groups[group]
             known.in_flight = max(known.in_flight - 1, 0)
@@ -91,13 +91,13 @@ class RateLimiter:
             if response.status_code != TOO_MANY_REQUESTS:
                 known.refused_in_a_row = 0
                 known.went_well.append(now)
-                known.most_in_flight += _GROWTH_PER_ANSWER
+                known.most_in_flight += _GROWTH_PER_SUCCESS
                 if known.interval:
                     known.interval /= _GROWTH_PER_SECOND ** (now - known.eased_at)
                     known.eased_at = now
                 return
             wait = wait_seconds(response) or min(2.0**known.refused_in_a_row, _LONGEST_GUESSED_WAIT_SECONDS)
-            if now >= known.blocked_until:  # the first of those that were under way together
+            if now >= known.blocked_until:  # the first 429 of the requests under way
                 known.refused_in_a_row += 1
                 if known.limit == inf:
                     recent = [moment for moment in known.went_well if moment > now - _RATE_WINDOW_SECONDS]
@@ -107,18 +107,18 @@ class RateLimiter:
 
 
 def wait_seconds(response: requests.Response) -> float:
-    """How long a 429 says to wait; 0 if nothing in it tells of a time to come."""
+    """Return how long a 429 says to wait; 0 if it names no time or a time in the past."""
     for read in _WAITS:
         with suppress(AttributeError, KeyError, TypeError, ValueError):
-            if (seconds := read(response)) > 0:  # which "nan" is not
+            if (seconds := read(response)) > 0:  # also false for nan
                 return seconds
     return 0.0
 
 
 class RateLimitBackoffStrategy(BackoffStrategy):
-    """Waits as long as a 429 says; ``WaitTimeFromHeader`` takes "-5" and "nan" for numbers, and reads no date."""
+    """Waits as long as a 429 says. ``WaitTimeFromHeader`` accepts "-5" and "nan" and can't read a date."""
 
     def backoff_time(self, response_or_exception: Any, attempt_count: int) -> float | None:
-        """Seconds, or None to leave it to the next strategy."""
+        """Return seconds, or None to leave the wait to the next strategy."""
         is_refusal = getattr(response_or_exception, "status_code", None) == TOO_MANY_REQUESTS
         return wait_seconds(response_or_exception) or None if is_refusal else None

@@ -1,4 +1,4 @@
-"""Takes the records out of answers, keeps those of the window, and brings them into form."""
+"""Extract the records from responses, keep those of the window, and convert their columns."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -14,32 +14,32 @@ from source_close.moments import Row, moment_of, parse_moment
 
 
 class DataExtractor(RecordExtractor):
-    """The rows under ``data``; ``DpathExtractor`` walks the whole answer for them, at twice the processor time."""
+    """Extracts ``data``. ``DpathExtractor`` walks the whole response for it and takes twice the CPU time."""
 
     def extract_records(self, response: requests.Response) -> Iterable[Row]:
-        """Give the rows of a page."""
+        """Return the rows of a page."""
         return list(response_json(response)["data"])
 
 
 class HasMorePaginationStrategy(OffsetIncrement):
-    """Goes on as long as Close says ``has_more``; ``OffsetIncrement`` ends at a page shorter than it asked for."""
+    """Reads pages until ``has_more`` is false. ``OffsetIncrement`` stops at a page shorter than the page size."""
 
     def next_page_token(self, response: requests.Response, *args: Any, **options: Any) -> str | None:
-        """The next ``_skip``, as text: the CDK takes the number 0 for the end."""
-        answer, last = response_json(response), int(options.get("last_page_token_value") or 0)
-        return str(last + len(answer["data"])) if answer.get("has_more") else None
+        """Return the next ``_skip``, as text because the CDK takes the number 0 for the end."""
+        body, last = response_json(response), int(options.get("last_page_token_value") or 0)
+        return str(last + len(body["data"])) if body.get("has_more") else None
 
 
 @dataclass
 class WindowRecordFilter(RecordFilter):
-    """Keeps the records of the slice's ``[start, end)`` and those without a stamp, faster than ``RecordFilter``."""
+    """Keeps records whose cursor is in the slice's ``[start, end)`` or missing. ``RecordFilter`` takes longer."""
 
     cursor_field: str = ""
 
     def filter_records(self, records: Any, stream_state: Any, stream_slice: Any = None, *_: Any, **__: Any) -> Any:
         """Yield the records to keep."""
         start, end = (parse_moment(bound) for bound in stream_slice.cursor_slice.values())
-        start = start.replace(microsecond=0)  # Close may read its date filters to the second
+        start = start.replace(microsecond=0)  # Close may truncate date filters to seconds
         for record in records:
             moment = moment_of(record, self.cursor_field)
             if moment is None or start <= moment < end:
@@ -48,9 +48,9 @@ class WindowRecordFilter(RecordFilter):
 
 @dataclass
 class ColumnTypeTransformation(RecordTransformation):
-    """Gives each column of ``types`` values of one type, which tables need; ``AddFields`` takes longer.
+    """Converts the columns in ``types`` to one type each, since a table's column has one. ``AddFields`` takes longer.
 
-    ``json`` is any value as JSON text, null if absent; ``text`` leaves text as it is; ``boolean`` takes 0 and 1.
+    ``json`` makes JSON text of any value, ``text`` of any value but text, and ``boolean`` a boolean of 0 and 1.
     """
 
     types: Mapping[str, str]
@@ -64,5 +64,5 @@ class ColumnTypeTransformation(RecordTransformation):
             elif kind == "json" or not isinstance(value, str | None):
                 try:
                     record[name] = None if value is None else orjson.dumps(value).decode()
-                except orjson.JSONEncodeError:  # nested deeper than it writes
+                except orjson.JSONEncodeError:  # nested too deep for orjson
                     record[name] = json.dumps(value)

@@ -1,4 +1,4 @@
-"""Reads leads by Advanced Filtering: https://developer.close.com/api/resources/advanced-filtering.md."""
+"""Read leads by Advanced Filtering: https://developer.close.com/api/resources/advanced-filtering.md."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,30 +15,30 @@ from source_close.moments import MILLISECOND, Row, format_moment, moment_of, par
 
 @dataclass
 class SearchRetriever(WindowRetriever):
-    """Reads a window in ascending order, and begins a new chain of cursors where one ends early.
+    """Reads a window in ascending order, and starts a new search where a chain of cursors ends early.
 
-    ``CursorPagination`` stops at the 10,000 rows of a chain and fails when a cursor has expired; ``pagination_reset``
-    skips rows, as the newest may be ahead of the index that Close sorts by. By ``then_by`` the request sorts next, for
-    moments with more than the ``rows_per_chain``.
+    ``CursorPagination`` stops at the 10,000 rows of a chain and fails if a cursor has expired. ``pagination_reset``
+    skips rows, since the newest row may be ahead of the index that Close sorts by. ``then_by`` is the second sort
+    field, by which a moment with more than ``rows_per_chain`` rows is read.
     """
 
     then_by: str = ""
     rows_per_chain: int = 10_000
 
     def read_window(self, start: datetime, end: datetime, by: str = "", **within: str) -> Iterator[list[Row]]:
-        """Yield the rows whose field ``by``, the cursor, lies in ``[start, end)``; ``within`` bounds another field."""
+        """Yield the rows whose field ``by`` (the cursor field) is in ``[start, end)``; ``within`` bounds another."""
         by, known, is_complete = by or self.cursor_field, set[str](), False
         while not is_complete:
             chain, page = set[str](), list[Row]()
-            for page, is_complete in self._chain({**within, **_bounds(by, start, end)}):  # noqa: B007 - the last counts
+            for page, is_complete in self._chain({**within, **_bounds(by, start, end)}):  # noqa: B007 - the last page is used below
                 chain.update(row["id"] for row in page)
                 yield [row for row in page if row["id"] not in known]
             position = start if is_complete else self._position(by, start, within, len(chain), page)
-            if position == start and not is_complete:  # one moment alone exceeds a chain
+            if position == start and not is_complete:  # one moment has more rows than a chain
                 if by == self.then_by:
                     what = f"{self.rows_per_chain} records share the moment {format_moment(start)}"
-                    problem = f"more than {what}, created and updated alike; Close's search gives out no more of them."
-                    advice = "The stream stops here rather than to leave them out. Ask Close's support for help."
+                    problem = f"more than {what} in date_created and date_updated, and Close's search returns no more."
+                    advice = "The stream stops here, so that none is skipped. Ask Close's support for help."
                     raise CloseApiError(self.name, f"{problem} {advice}")
                 moment = {**within, **_bounds(by, start, start + MILLISECOND)}
                 known |= chain
@@ -49,25 +49,25 @@ class SearchRetriever(WindowRetriever):
             start, known = position, chain
 
     def _chain(self, bounds: Mapping[str, str]) -> Iterator[tuple[list[Row], bool]]:
-        """Yield the pages of one chain of cursors; with each, whether it is the last page there is."""
+        """Yield the pages of one chain of cursors, each with whether it is the last page of the search."""
         token, given = None, 0
-        while answer := self._search(bounds, **self.paginator.get_request_body_json(next_page_token=token)):
-            rows = response_json(answer)["data"]
+        while response := self._search(bounds, **self.paginator.get_request_body_json(next_page_token=token)):
+            rows = response_json(response)["data"]
             given += len(rows)
-            token = self.paginator.next_page_token(answer, len(rows), None, token)
+            token = self.paginator.next_page_token(response, len(rows), None, token)
             yield rows, token is None and given < self.rows_per_chain
             if token is None or given + (self.paginator.get_page_size() or 0) > self.rows_per_chain:
                 return
 
     def _search(self, bounds: Mapping[str, str], **body: Any) -> requests.Response | None:
-        """The answer to a search; it counts as false if its cursor has expired, which the error handler passes on."""
+        """Return the response to a search. For an expired cursor it is a 400, which counts as false."""
         stream_slice = StreamSlice(partition={}, cursor_slice=bounds)
         return self.requester.send_request(stream_slice=stream_slice, request_body_json=body)
 
     def _position(self, by: str, start: datetime, within: Mapping[str, str], given: int, page: list[Row]) -> datetime:
-        """The latest moment before which a chain from ``start`` has given out everything, as far as Close counts."""
+        """Return the latest moment before which a chain from ``start`` has returned every row, by Close's own count."""
         moments = sorted(moment for row in page if (moment := moment_of(row, by)) is not None)
-        # A chain of one page begins where it began before: half of it is skipped, or reading would hardly get on.
+        # A chain of one page may begin and end at one moment: take its median, or the search would hardly advance.
         position = moments[len(moments) // 2 if given == len(page) else 0] if moments else start
         while position > start:
             bounds = {**within, **_bounds(by, start, position)}

@@ -1,4 +1,4 @@
-"""Saved states: those of other versions and connectors, from the future, and older than Close remembers."""
+"""Read saved states: of other versions and connectors, from the future, or older than Close's event log."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from isodate import parse_duration
 from source_close.moments import EARLIEST, format_moment, parse_moment
 from source_close.sync import LOGGER
 
-# What is saved for a stream before a first record, and what 0.1.0 saved beside the cursor.
+# Keys of a state without a cursor: of a stream before its first record, and of version 0.1.0.
 _SAYS_NOTHING = frozenset({"closed_windows", "event_log_position", "use_global_cursor", "lookback_window", "states"})
 
 
 @dataclass
 class CursorStateMigration(StateMigration):
-    """Brings a stream's state into the form ``{cursor_field: moment}``, and the moment out of the future.
+    """Converts a stream's state to ``{cursor_field: moment}``, where the moment is not in the future.
 
-    The CDK's cursors ignore other forms, stop at one that they can't parse, and read nothing from one ahead. Accepted
-    are this, ``{"state_type": "date-range", "slices": […]}`` and ``{"states": [{"cursor": {…}}, …], "state": {…}}``, by
-    the oldest moment. With the event log, a warning names the gap if the last sync is longer ago than ``retention``.
+    The CDK's cursors ignore other forms, fail on a moment they can't parse, and read nothing from a future one. Besides
+    this form, ``{"state_type": "date-range", "slices": […]}`` and ``{"states": [{"cursor": {…}}], "state": {…}}`` are
+    accepted; the oldest moment counts. A warning names the gap if the event log was read ``retention`` ago or longer.
     """
 
     name: str
@@ -32,18 +32,18 @@ class CursorStateMigration(StateMigration):
     is_event_log: bool = False
 
     def should_migrate(self, stream_state: Mapping[str, Any]) -> bool:
-        """Whether there is anything saved."""
+        """Return whether there is a state."""
         return bool(stream_state)
 
     def migrate(self, stream_state: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The state to go on from, empty if none is saved; a config error if it is in no known form."""
+        """Return the converted state, empty if it has no cursor. Raise a config error if its form is unknown."""
         try:
             moments = list(self._moments(stream_state))
             if not moments and {key for key in stream_state if not key.startswith("__ab_")} - _SAYS_NOTHING:
-                raise ValueError(f"no {self.cursor_field} in it")  # noqa: TRY301 - one sentence for all that is wrong
+                raise ValueError(f"no {self.cursor_field} in it")  # noqa: TRY301 - all problems get one message
         except (AttributeError, TypeError, ValueError) as error:
-            cause = f"stream {self.name} can't be read ({error}). It was damaged, or made by another connector."
-            advice = f"Reset (clear) the stream {self.name} and sync again: it is then read from its start date."
+            cause = f"stream {self.name} can't be read ({error}). It is damaged, or another connector saved it."
+            advice = f"Clear the stream {self.name} and sync again: the sync then reads it from the start date."
             message = f"The saved state of {cause} {advice}"
             raise AirbyteTracedException(message, message, FailureType.config_error) from error
         end, position = parse_moment(self.config["end"]), self.config["event_log_positions"].get(self.name)
@@ -51,14 +51,14 @@ class CursorStateMigration(StateMigration):
         reached = parse_moment(position) if position else cursor if self.is_event_log else None
         if reached is not None and reached < earliest:
             LOGGER.warning(
-                "Stream %s: the last sync reached %s in Close's event log, which goes back 30 days to %s. Events in "
-                "between, and edits and deletions that only they tell of, are lost. Refresh (reset) the stream %s to "
-                "have its present state, and sync at least every 30 days.",
+                "Stream %s: the last sync reached %s in the event log, but Close has events since %s only. The "
+                "events in between, and edits and deletions that only they report, are lost. Refresh the stream %s to "
+                "get its present state, and sync at least every 30 days.",
                 *(self.name, format_moment(reached), format_moment(earliest), self.name),
             )
         if cursor is not None and cursor > end:
-            advice = "Reading goes on from now; if records are missing, reset (clear) it."
-            LOGGER.warning("Stream %s: the saved state %s lies in the future. %s", self.name, cursor, advice)
+            advice = "The sync continues from now. If records are missing, clear the stream."
+            LOGGER.warning("Stream %s: the saved state %s is in the future. %s", self.name, cursor, advice)
         return {self.cursor_field: format_moment(min(max(cursor, EARLIEST), end))} if cursor is not None else {}
 
     def _moments(self, saved: Any) -> Iterator[datetime]:

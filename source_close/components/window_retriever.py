@@ -1,4 +1,4 @@
-"""What the retrievers of windows have in common: records on their way, and the changes that follow the last window."""
+"""The base class of the retrievers that read a time window: it emits the records and then the changes."""
 
 import threading
 from abc import abstractmethod
@@ -14,13 +14,13 @@ from airbyte_cdk.sources.declarative.retrievers import Retriever
 from source_close.components.changes_retriever import ChangesRetriever
 from source_close.moments import Row, parse_moment
 
-_NO_SCHEMA: Mapping[str, Any] = {}  # nothing is normalized, and to find that out takes a twentieth of the time
-# One reader at a time hands over its page: twenty that contend for the CDK's queue take up to twice the time.
+_NO_SCHEMA: Mapping[str, Any] = {}  # no value is normalized; with a schema, that check takes a twentieth of a read
+# One thread at a time puts its page into the CDK's queue: a read is slower while twenty contend for it.
 _EMIT_LOCK = threading.RLock()
 
 
 class ReadSlice(StreamSlice):
-    """A slice that keeps its hash: the cursor asks for that of each record, and the built-in writes JSON each time."""
+    """A slice that keeps its hash. The cursor hashes it for each record; ``StreamSlice`` serializes it each time."""
 
     def __init__(self, cursor_slice: Mapping[str, Any]) -> None:
         super().__init__(partition={}, cursor_slice=cursor_slice)
@@ -32,9 +32,9 @@ class ReadSlice(StreamSlice):
 
 @dataclass
 class WindowRetriever(Retriever):
-    """Reads the window of a slice; after the last one of a later sync, by ``changes`` what the event log tells besides.
+    """Reads the window of a slice. After the last window of a sync with a state it reads the ``changes``.
 
-    The fields are as in ``SimpleRetriever``; ``request_options_provider`` knows the API's parameters for a window.
+    The other fields are those of ``SimpleRetriever``.
     """
 
     name: str
@@ -50,8 +50,8 @@ class WindowRetriever(Retriever):
         self._window_closed, self._open_windows, self._emitted = threading.Condition(), 0, set[str]()
 
     def read_records(self, records_schema: Any, stream_slice: StreamSlice | None = None) -> Iterable[Record]:
-        """Yield the records of the slice's window."""
-        assert stream_slice is not None  # noqa: S101 - a datetime cursor makes slices
+        """Yield the records of a slice."""
+        assert stream_slice is not None  # noqa: S101 - the stream has a datetime cursor
         changes = self.changes if self.name in self.config["event_log_positions"] else None
         with self._window_closed:
             self._open_windows += 1
@@ -60,13 +60,13 @@ class WindowRetriever(Retriever):
             start, end = (parse_moment(bound) for bound in stream_slice.cursor_slice.values())
             for rows in self.read_window(start, end):
                 if changes:
-                    self._emitted.update(row["id"] for row in rows)  # atomic: no other thread runs in between
+                    self._emitted.update(row["id"] for row in rows)  # atomic in CPython
                 with _EMIT_LOCK:
                     yield from self.record_selector.filter_and_transform(rows, {}, _NO_SCHEMA, read_slice)
             if changes and self.config["end"] in stream_slice.cursor_slice.values():
-                with self._window_closed:  # or a deletion might come before the row that it ends
+                with self._window_closed:  # else a deletion could be emitted before its record
                     self._window_closed.wait_for(lambda: self._open_windows == 1)
-                # Of no window: rows may be stamped after the sync began and must not move the cursor.
+                # An empty slice: these rows may be newer than the end of the sync and must not move the cursor.
                 for rows in changes.read_pages(self._emitted):
                     yield from self.record_selector.filter_and_transform(rows, {}, _NO_SCHEMA, ReadSlice({}))
         finally:
@@ -76,4 +76,4 @@ class WindowRetriever(Retriever):
 
     @abstractmethod
     def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
-        """Yield the rows stamped in ``[start, end)``, in UTC, each row once, a page at a time."""
+        """Yield the rows whose cursor is in ``[start, end)``, in UTC, a page at a time and each row once."""
