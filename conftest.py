@@ -1,4 +1,4 @@
-"""What Airbyte's standard tests need here, started by `make test` or by `airbyte-cdk connector test`."""
+"""Fixtures and hooks for Airbyte's standard tests, which `make test` and `airbyte-cdk connector test` run."""
 
 from __future__ import annotations
 
@@ -14,53 +14,56 @@ from integration_tests.close_api import LocalCloseApi, Volumes
 
 pytest_plugins = ["airbyte_cdk.test.standard_tests.pytest_hooks"]
 
-# The configs name this address: a port of 0 stands for whichever the local API got.
+# The base_url in the acceptance configs. The port of the local API replaces the port 0.
 _LOCAL_API = "http://127.0.0.1:0/api/v1"
 _VOLUMES = Volumes(activities=140, leads=30, tasks=54, events=60, users=5, custom_fields=3)
 
 
 @pytest.fixture(scope="session")
 def acceptance_api() -> Iterator[LocalCloseApi]:
-    """A local API with records in every stream; none so new that a later read has them again."""
+    """Run a local API that has records in every stream, all of them at least three days old."""
     with LocalCloseApi(_VOLUMES, end=datetime.now(timezone.utc) - timedelta(days=3)) as api:
         yield api
 
 
 @pytest.fixture(autouse=True)
-def _configs_name_the_local_api(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def _configs_use_the_local_api(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "scenario" not in request.fixturenames:
         return
     read = ConnectorTestScenario.get_config_dict
 
-    def with_its_port(scenario: ConnectorTestScenario, **options: Any) -> dict[str, Any]:
+    def with_port_of_the_local_api(scenario: ConnectorTestScenario, **options: Any) -> dict[str, Any]:
         config = read(scenario, **options)
         if config.get("base_url") == _LOCAL_API:
             config["base_url"] = request.getfixturevalue("acceptance_api").url
         return config
 
-    monkeypatch.setattr(ConnectorTestScenario, "get_config_dict", with_its_port)
+    monkeypatch.setattr(ConnectorTestScenario, "get_config_dict", with_port_of_the_local_api)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """`airbyte-cdk connector test` has its test file in `.tmp`, of which importlib can't make a module's name."""
+    """Use the import mode `prepend` for `airbyte-cdk connector test`.
+
+    It writes its test file to `.tmp`, and the mode `importlib` can't make a module name from that path.
+    """
     if any(".tmp" in Path(argument).parts for argument in config.args):
         config.option.importmode = "prepend"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what there is nothing for here: a real account's config, or an image to test."""
-    left_out = [item for item in items if not _can_run(config, item)]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+    """Deselect the tests that need a real account's config, or an image, if there is none."""
+    deselected = [item for item in items if not _can_run(config, item)]
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item in items if item not in deselected]
 
 
 def _can_run(config: pytest.Config, item: pytest.Item) -> bool:
     params: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
     scenario: ConnectorTestScenario | None = params.get("scenario")
     needs_a_real_account = scenario is not None and scenario.requires_creds
-    # Without the option the standard tests would build an image in Airbyte's own way, which is not our Dockerfile. And
-    # from a container the local API is out of reach.
+    # Without --connector-image, the standard tests would build an image in Airbyte's own way instead of with our
+    # Dockerfile. A container can't reach the local API.
     if item.get_closest_marker("image_tests") and (
         not config.getoption("--connector-image") or (scenario is not None and not needs_a_real_account)
     ):

@@ -1,7 +1,7 @@
-"""`make test-tools`: the manifest in Airbyte's own tools, with a user's plain config.
+"""`make test-tools`: the manifest in Airbyte's own tools, with a plain user config.
 
 `source-declarative-manifest`, the Connector Builder's runner and the CDK's manifest server come with airbyte-cdk. They
-run code that a manifest names by class only where `AIRBYTE_ENABLE_UNSAFE_CODE` is set. The environment is build/tools.
+run custom components only if `AIRBYTE_ENABLE_UNSAFE_CODE` is set. The tools are installed in build/tools.
 """
 
 from __future__ import annotations
@@ -40,18 +40,20 @@ def config(api: LocalCloseApi) -> dict[str, Any]:
 
 @pytest.fixture
 def declarative(config: dict[str, Any], tmp_path: Path) -> Connector:
-    """`source-declarative-manifest` with the manifest in the config."""
+    """Return `source-declarative-manifest` with the manifest injected into the config."""
     injected = {**config, "__injected_declarative_manifest": load_manifest()}
     return Connector(injected, tmp_path, ALLOWED, command=BIN / "source-declarative-manifest")
 
 
-def assert_all_there(api: LocalCloseApi, result: Result) -> None:
+def assert_all_records_read(api: LocalCloseApi, result: Result) -> None:
     for stream in STREAMS:
         start = now() - 30 * DAY if stream == "event_log" else None
         assert set(result.ids(stream)) == ids(api, stream, start, now()), stream
 
 
-def test_source_declarative_manifest_checks_discovers_and_reads(api: LocalCloseApi, declarative: Connector) -> None:
+def test_source_declarative_manifest_runs_check_discover_and_two_reads(
+    api: LocalCloseApi, declarative: Connector
+) -> None:
     [status] = declarative.check().of("CONNECTION_STATUS")
     assert status["status"] == "SUCCEEDED"
     [catalog] = declarative.discover().of("CATALOG")
@@ -60,37 +62,39 @@ def test_source_declarative_manifest_checks_discovers_and_reads(api: LocalCloseA
     assert [name for name in activities["json_schema"]["properties"] if name.startswith("custom.cf_")]
     first = declarative.read()
     assert_complete(first, *STREAMS)
-    assert_all_there(api, first)
+    assert_all_records_read(api, first)
     note = api.store.add("Note", lead_id=None)["id"]
     second = declarative.read(state=first.states)
     assert_complete(second, *STREAMS)
     assert note in second.ids("activities")
 
 
-def test_without_leave_for_custom_code_it_says_so(declarative: Connector) -> None:
+def test_the_error_names_the_variable_that_allows_custom_code(declarative: Connector) -> None:
     declarative.environment = {}
     assert "set the `AIRBYTE_ENABLE_UNSAFE_CODE` environment variable" in declarative.check().output
 
 
-def test_the_connector_builder_resolves_and_tests_a_stream(api: LocalCloseApi, declarative: Connector) -> None:
-    """As its service does: the command stands in the config."""
+def test_the_connector_builder_resolves_the_manifest_and_runs_a_test_read(
+    api: LocalCloseApi, declarative: Connector
+) -> None:
+    """The command is in the config, as the service of the Connector Builder passes it."""
     declarative.command = BIN / "python"
     limits = {"max_streams": 6, "max_slices": 3, "max_pages_per_slice": 2, "max_records": 50}
-    answers = {}
+    responses = {}
     for command, streams in (("resolve_manifest", []), ("test_read", ["users"])):
         declarative.config |= {"__command": command, "__test_read_config": limits}
         arguments = declarative.read_arguments(streams, None)
         result = declarative.run("-m", "airbyte_cdk.connector_builder.main", *arguments)
         assert result.exit_code == 0
-        answers[command] = result.of("RECORD")[-1]["data"]
-    assert [stream["name"] for stream in answers["resolve_manifest"]["manifest"]["streams"]] == list(STREAMS)
-    pages = [page for part in answers["test_read"]["slices"] for page in part["pages"]]
+        responses[command] = result.of("RECORD")[-1]["data"]
+    assert [stream["name"] for stream in responses["resolve_manifest"]["manifest"]["streams"]] == list(STREAMS)
+    pages = [page for part in responses["test_read"]["slices"] for page in part["pages"]]
     assert {row["id"] for page in pages for row in page["records"]} == ids(api, "users")
 
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    """The manifest server on a free port of the loopback interface."""
+    """Run the manifest server on a free port of the loopback interface; yield the base URL of its API."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -102,25 +106,25 @@ def server() -> Iterator[str]:
             process.terminate()
 
 
-def test_the_manifest_server_checks_discovers_and_tests_a_stream(
+def test_the_manifest_server_runs_check_discover_resolve_and_a_test_read(
     api: LocalCloseApi, config: dict[str, Any], server: str
 ) -> None:
-    def ask(what: str, **more: Any) -> Any:
+    def post(endpoint: str, **body: Any) -> Any:
         deadline = time.monotonic() + 30
         while True:
             try:
-                answer = requests.post(f"{server}/{what}", json={"manifest": load_manifest(), **more}, timeout=60)
-            except requests.ConnectionError:  # not up yet
+                response = requests.post(f"{server}/{endpoint}", json={"manifest": load_manifest(), **body}, timeout=60)
+            except requests.ConnectionError:  # the server has not started yet
                 assert time.monotonic() < deadline
                 continue
-            assert answer.status_code == 200, answer.text
-            return answer.json()
+            assert response.status_code == 200, response.text
+            return response.json()
 
-    assert ask("check", config=config) == {"success": True, "message": None}
-    found = ask("discover", config=config)
+    assert post("check", config=config) == {"success": True, "message": None}
+    found = post("discover", config=config)
     assert {stream["name"] for stream in found["catalog"]["streams"]} == set(STREAMS)
-    assert [stream["name"] for stream in ask("resolve")["manifest"]["streams"]] == list(STREAMS)
-    read = ask("test_read", config=config, stream_name="users")
+    assert [stream["name"] for stream in post("resolve")["manifest"]["streams"]] == list(STREAMS)
+    read = post("test_read", config=config, stream_name="users")
     pages = [page for part in read["slices"] for page in part["pages"]]
     assert {row["id"] for page in pages for row in page["records"]} == ids(api, "users")
     assert requests_of(api, "/user/")

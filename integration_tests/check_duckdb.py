@@ -1,4 +1,4 @@
-"""`make test-duckdb`: examples/duckdb_sync.py and its views against the local API, and the queries of docs/."""
+"""`make test-duckdb`: examples/duckdb_sync.py, its views and the queries of docs/, run on the local API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from integration_tests.pyairbyte import (
     VOLUMES,
     Changes,
     Database,
-    assert_same,
+    assert_tables_match,
     sync_twice,
     value_of,
 )
@@ -24,7 +24,7 @@ from integration_tests.sql_truth import QUERIES, VIEWS, canonical, custom_values
 from integration_tests.truth import DAY, ids, now
 
 TWICE = "SELECT * REPLACE ('0' AS _airbyte_raw_id) FROM leads"
-# Copies of all rows with another id and the mark of deleted ones; gone with the connection, as there is no COMMIT.
+# Insert copies of all rows, with another id and marked as deleted. Without a COMMIT they disappear with the connection.
 MARKED = "INSERT INTO {table} SELECT * REPLACE ('{id}' AS id, date_updated AS _ab_cdc_deleted_at) FROM {table}"
 NAMED_LEADS = "create the view `named_leads`"
 NEWEST = "The latest version of each record in a table with all versions"
@@ -32,7 +32,7 @@ VIEW_IN_USE = "`custom_values`. It has one row for each value"
 
 
 class DuckDB(Database):
-    """The DuckDB file that the example fills."""
+    """The DuckDB file that the example writes."""
 
     example = "duckdb_sync.py"
     views = "views_duckdb.sql"
@@ -54,16 +54,16 @@ Synced = tuple[DuckDB, LocalCloseApi, Changes]
 
 @pytest.fixture(scope="module")
 def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Synced]:
-    """A database after two syncs with changes in between; the views are made after the first."""
+    """Yield a database after two syncs with changes in between; the views are created after the first sync."""
     with LocalCloseApi(VOLUMES, start=now() - 300 * DAY) as api:
         database = DuckDB(tmp_path_factory.mktemp("duckdb"), api)
         yield database, api, sync_twice(database, api, TWICE)
 
 
-def test_the_second_sync_brings_what_changed_and_removes_what_was_deleted(synced: Synced) -> None:
+def test_the_second_sync_writes_changes_and_removes_deleted_records(synced: Synced) -> None:
     database, api, changes = synced
-    # Of `Created` and `ImportUpdate` the event log knows nothing: they stay when their lead goes.
-    assert_same(database, api, changes.its_unlogged_activities)
+    # The event log has no events of `Created` and `ImportUpdate`: they stay when their lead is deleted.
+    assert_tables_match(database, api, changes.its_unlogged_activities)
     for stream, record_id in changes.new.items():
         assert record_id in database.ids(stream), stream
     assert not {changes.deleted_lead, changes.merged_lead} & set(database.ids("leads"))
@@ -81,23 +81,21 @@ def test_the_second_sync_brings_what_changed_and_removes_what_was_deleted(synced
         ("tasks", "completed_task", "is_complete", True),
     ],
 )
-def test_an_edit_is_there_after_the_second_sync(
-    synced: Synced, table: str, record: str, column: str, value: object
-) -> None:
+def test_the_second_sync_writes_an_edit(synced: Synced, table: str, record: str, column: str, value: object) -> None:
     database, _, changes = synced
     column = column.format(new_field=changes.new_field)
     rows = database.query(f"SELECT {column} FROM {table} WHERE id = '{getattr(changes, record)}'")  # noqa: S608 - ours
     assert value_of(rows) == value
 
 
-def test_activities_of_a_deleted_lead_that_the_log_does_not_know_are_there_to_be_left_out(synced: Synced) -> None:
+def test_unlogged_activities_of_a_deleted_lead_stay_in_the_table(synced: Synced) -> None:
     database, _, changes = synced
     assert changes.its_unlogged_activities
     assert changes.its_unlogged_activities <= set(database.ids("activities"))
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_view_brings_what_the_api_holds(synced: Synced, view: str) -> None:
+def test_a_view_returns_the_rows_that_the_api_has(synced: Synced, view: str) -> None:
     database, api, _ = synced
     expected = canonical(VIEWS[view](api))
     assert expected
@@ -105,9 +103,9 @@ def test_a_view_brings_what_the_api_holds(synced: Synced, view: str) -> None:
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_view_leaves_out_what_is_marked_as_deleted(synced: Synced, view: str) -> None:
+def test_a_view_leaves_out_records_marked_as_deleted(synced: Synced, view: str) -> None:
     database, api, changes = synced
-    # The lead that is deleted is there with its mark, as it is without the example's clearing up.
+    # Without the example's cleanup, the table would contain the deleted lead as a marked row, as inserted here.
     leads = MARKED.format(table="leads", id=changes.deleted_lead)
     marked = MARKED.format(table="activities", id="acti_gone")
     rows = database.query(f"BEGIN; {leads}; {marked}; FROM {view}")
@@ -115,7 +113,7 @@ def test_a_view_leaves_out_what_is_marked_as_deleted(synced: Synced, view: str) 
 
 
 def queries() -> dict[str, str]:
-    """Every query in docs/, by the paragraph before it."""
+    """Return every SQL query in docs/, keyed by the paragraph before it."""
     pages = [page.read_text() for page in sorted((PROJECT / "docs").glob("*.md"))]
     blocks = [re.split(r"^```sql\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL) for page in pages]
     return {
@@ -126,7 +124,7 @@ def queries() -> dict[str, str]:
 
 
 def query(start: str) -> str:
-    """The query after the one paragraph that has these words."""
+    """Return the query after the one paragraph that contains `start`."""
     (found,) = [sql for words, sql in queries().items() if start in words]
     return found
 
@@ -138,14 +136,14 @@ def test_every_query_of_the_documentation_is_tested() -> None:
 
 
 @pytest.mark.parametrize("words", QUERIES)
-def test_a_query_of_the_documentation_brings_what_the_api_holds(synced: Synced, words: str) -> None:
+def test_a_query_of_the_documentation_returns_the_rows_that_the_api_has(synced: Synced, words: str) -> None:
     database, api, _ = synced
     expected = canonical(QUERIES[words](api))
     assert expected
     assert canonical(database.query(queries()[words])) == expected
 
 
-def test_the_line_of_the_readme_leaves_out_activities_of_deleted_leads(synced: Synced) -> None:
+def test_the_query_of_the_readme_leaves_out_activities_of_deleted_leads(synced: Synced) -> None:
     database, api, changes = synced
     (line,) = re.findall(r"`(SELECT \* FROM activities WHERE [^`]+)`", (PROJECT / "README.md").read_text())
     found = [row["id"] for row in database.query(line)]
@@ -153,7 +151,7 @@ def test_the_line_of_the_readme_leaves_out_activities_of_deleted_leads(synced: S
     assert set(found) <= ids(api, "activities")
 
 
-def test_the_view_of_custom_values_answers_the_query_of_the_documentation(synced: Synced) -> None:
+def test_the_query_of_the_documentation_on_custom_values_returns_the_values_of_a_field(synced: Synced) -> None:
     database, api, changes = synced
     rows = [row for row in custom_values_view(api) if (row["object_type"], row["field"]) == ("lead", "Budget")]
     expected = [{"lead_id": row["lead_id"], "value": row["value"]} for row in rows]
@@ -161,7 +159,7 @@ def test_the_view_of_custom_values_answers_the_query_of_the_documentation(synced
     assert canonical(database.query(query(VIEW_IN_USE))) == canonical(expected)
 
 
-def test_the_columns_that_the_documentation_names_are_there(synced: Synced) -> None:
+def test_the_tables_have_the_columns_that_the_documentation_names(synced: Synced) -> None:
     database, _, _ = synced
     rows = database.query(query("The name and meaning of each column."))
     names = {"lead": "leads", "activity": "activities", "custom_activity_type": "activities"}
@@ -183,12 +181,12 @@ def test_the_view_of_named_leads_has_the_custom_values_under_their_names(synced:
     assert canonical(shown) == canonical(expected)
 
 
-def test_the_newest_states_are_found_in_a_table_that_keeps_every_version(synced: Synced) -> None:
+def test_the_query_for_tables_with_every_version_returns_the_newest_version_of_each_record(synced: Synced) -> None:
     database, _, changes = synced
     older = "SELECT * REPLACE ('Before' AS display_name, date_updated - INTERVAL 1 DAY AS date_updated) FROM main.leads"
-    gone = f"""SELECT * REPLACE (date_updated + INTERVAL 1 DAY AS date_updated, now()::TIMESTAMP AS _ab_cdc_deleted_at)
+    last = f"""SELECT * REPLACE (date_updated + INTERVAL 1 DAY AS date_updated, now()::TIMESTAMP AS _ab_cdc_deleted_at)
         FROM main.leads WHERE id = '{changes.edited_lead}'"""  # noqa: S608 - an id of the local API
-    versions = f"CREATE TEMP TABLE leads AS FROM main.leads UNION ALL {older} UNION ALL {gone}"
+    versions = f"CREATE TEMP TABLE leads AS FROM main.leads UNION ALL {older} UNION ALL {last}"
     rows = database.query(f"{versions}; {query(NEWEST)}")
     assert sorted(row["id"] for row in rows) == sorted(set(database.ids("leads")) - {changes.edited_lead})
     assert not [row for row in rows if row["display_name"] == "Before"]
@@ -209,7 +207,7 @@ print(json.dumps({name: len(table) for name, table in result.streams.items()}))
 """
 
 
-def test_pyairbyte_runs_the_manifest_itself(synced: Synced) -> None:
+def test_pyairbyte_reads_with_the_manifest_instead_of_the_command(synced: Synced) -> None:
     database, api, _ = synced
     end = now()
     printed = database.python("-c", BY_MANIFEST, "config.json", str(PROJECT / "manifest.yaml"))

@@ -1,4 +1,4 @@
-"""`make test-postgres`: examples/postgres_sync.py and its views against the local API, on a real Postgres server."""
+"""`make test-postgres`: examples/postgres_sync.py and its views, run on the local API and a real Postgres server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from integration_tests.pyairbyte import (
     VOLUMES,
     Changes,
     Database,
-    assert_same,
+    assert_tables_match,
     sync_twice,
     value_of,
 )
@@ -22,13 +22,13 @@ from integration_tests.sql_truth import VIEWS, activities, canonical, tasks
 from integration_tests.truth import DAY, now
 
 TWICE = "SELECT * FROM leads"
-# Copies of all rows with another id and the mark of deleted ones; gone with the connection, as there is no COMMIT.
+# Insert copies of all rows, with another id and marked as deleted. Without a COMMIT they disappear with the connection.
 MARKED = """INSERT INTO {table} SELECT (jsonb_populate_record(one, jsonb_build_object(
     'id', '{id}', '_ab_cdc_deleted_at', one.date_updated))).* FROM {table} AS one"""
 
 
 class Postgres(Database):
-    """The Postgres database that the example fills."""
+    """The Postgres database that the example writes to."""
 
     example = "postgres_sync.py"
     views = "views_postgres.sql"
@@ -61,7 +61,7 @@ Synced = tuple[Postgres, LocalCloseApi, Changes]
 
 @pytest.fixture(scope="module")
 def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Synced]:
-    """A database after two syncs with changes in between; the views are made after the first."""
+    """Yield a database after two syncs with changes in between; the views are created after the first sync."""
     try:
         with postgres() as server, LocalCloseApi(VOLUMES, start=now() - 300 * DAY) as api:
             database = Postgres(tmp_path_factory.mktemp("postgres"), api, server)
@@ -70,9 +70,9 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Synced]:
         pytest.fail(str(error), pytrace=False)
 
 
-def test_the_second_sync_brings_what_changed_and_removes_what_was_deleted(synced: Synced) -> None:
+def test_the_second_sync_writes_changes_and_removes_deleted_records(synced: Synced) -> None:
     database, api, changes = synced
-    assert_same(database, api, changes.its_unlogged_activities)
+    assert_tables_match(database, api, changes.its_unlogged_activities)
     assert changes.its_unlogged_activities <= set(database.ids("activities"))
     assert not {changes.deleted_lead, changes.merged_lead} & set(database.ids("leads"))
     assert not changes.its_activities & set(database.ids("activities"))
@@ -80,7 +80,7 @@ def test_the_second_sync_brings_what_changed_and_removes_what_was_deleted(synced
     assert value_of(database.query(edited)) == "Renamed Ltd"
 
 
-def test_texts_stay_as_close_sends_them(synced: Synced) -> None:
+def test_text_columns_keep_the_values_that_close_sends(synced: Synced) -> None:
     database, api, changes = synced
     phones = [{"id": one["id"], "phone": one["phone"]} for one in activities(api) if "phone" in one]
     assert canonical(database.query("SELECT id, phone FROM activities WHERE phone IS NOT NULL")) == canonical(phones)
@@ -92,7 +92,7 @@ def test_texts_stay_as_close_sends_them(synced: Synced) -> None:
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_view_brings_what_the_api_holds(synced: Synced, view: str) -> None:
+def test_a_view_returns_the_rows_that_the_api_has(synced: Synced, view: str) -> None:
     database, api, _ = synced
     expected = canonical(VIEWS[view](api))
     assert expected
@@ -100,9 +100,9 @@ def test_a_view_brings_what_the_api_holds(synced: Synced, view: str) -> None:
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_view_leaves_out_what_is_marked_as_deleted(synced: Synced, view: str) -> None:
+def test_a_view_leaves_out_records_marked_as_deleted(synced: Synced, view: str) -> None:
     database, api, changes = synced
-    # The lead that is deleted is there with its mark, as it is without the example's clearing up.
+    # Without the example's cleanup, the table would contain the deleted lead as a marked row, as inserted here.
     leads = MARKED.format(table="leads", id=changes.deleted_lead)
     marked = MARKED.format(table="activities", id="acti_gone")
     rows = database.query(f"BEGIN; {leads}; {marked}; SELECT * FROM {view}")  # noqa: S608 - names of ours

@@ -1,4 +1,4 @@
-"""`make test-pythons`: the locked wheel on each Python from 3.10 to 3.13 that is here, as its users run it."""
+"""`make test-pythons`: the wheel and the locked dependencies on each installed Python from 3.10 to 3.13."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 
 
 def interpreters(version: str) -> Iterator[Path]:
-    """Where a Python of this version may be: on the path, and among those of pyenv."""
+    """Yield the paths where a Python of this version may be: on PATH, then among the versions of pyenv."""
     for folder in os.get_exec_path():
         yield Path(folder) / f"python{version}"
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     yield from sorted(pyenv.glob(f"versions/{version}.*/bin/python"), reverse=True)
 
 
-def is_of(python: Path, version: str) -> bool:
-    """Whether it runs, which the shims of pyenv do only for a version that is switched on, and is of this version."""
+def has_version(python: Path, version: str) -> bool:
+    """Return whether the interpreter has this version; a shim of pyenv starts only if its version is active."""
     if not python.is_file():
         return False
-    ask = "import sys; print('%d.%d' % sys.version_info[:2])"
-    asked = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=False)
-    return asked.stdout.strip() == version
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    result = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
+    return result.stdout.strip() == version
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
 def command(request: pytest.FixtureRequest) -> Path:
-    """The command `source-close` of an environment with the lock file's versions and the wheel."""
+    """Return the path of `source-close` in an environment with the locked dependencies and the wheel."""
     version: str = request.param
-    python = next((one for one in interpreters(version) if is_of(one, version)), None)
+    python = next((one for one in interpreters(version) if has_version(one, version)), None)
     if python is None:
-        pytest.skip(f"Python {version} is not here: not tried.")
+        pytest.skip(f"Python {version} is not installed: not tested.")
     environment = ENVIRONMENTS / version
     subprocess.run([python, "-m", "venv", "--clear", environment], check=True)
     [wheel] = (PROJECT / "dist").glob("*.whl")
@@ -53,7 +53,7 @@ def command(request: pytest.FixtureRequest) -> Path:
     return environment / "bin" / "source-close"
 
 
-def test_spec_check_discover_and_two_reads(
+def test_spec_check_discover_and_two_reads_succeed(
     command: Path, make_api: Callable[..., LocalCloseApi], tmp_path: Path
 ) -> None:
     api = make_api(Volumes(activities=250, leads=60, tasks=120, events=80, users=9, custom_fields=6), end=now())

@@ -1,4 +1,4 @@
-"""What the integration tests share: a local Close API, and the connector pointed at it."""
+"""Fixtures that the integration tests share: a local Close API, and the connector configured for it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEY = "api_local"
 
 @pytest.fixture
 def make_api() -> Iterator[Callable[..., LocalCloseApi]]:
-    """Starts local APIs, `make_api(Volumes(activities=100), …)`, and stops them after the test."""
+    """Return a function that starts a local API: `make_api(Volumes(activities=100), …)`; stop them after the test."""
     started: list[LocalCloseApi] = []
 
     def make(volumes: Volumes | None = None, **options: Any) -> LocalCloseApi:
@@ -33,7 +33,7 @@ def make_api() -> Iterator[Callable[..., LocalCloseApi]]:
 
 @pytest.fixture
 def connect(tmp_path: Path) -> Callable[..., Connector]:
-    """The connector for an API: `connect(api, start_date="2024-01-01")`."""
+    """Return a function that makes the connector for an API: `connect(api, start_date="2024-01-01")`."""
 
     def make(api: LocalCloseApi, **config: Any) -> Connector:
         return Connector({"api_key": KEY, "base_url": api.url, **config}, tmp_path)
@@ -43,7 +43,7 @@ def connect(tmp_path: Path) -> Callable[..., Connector]:
 
 @pytest.fixture
 def fork(tmp_path: Path) -> Callable[..., ForkedConnector]:
-    """As `connect`, without the two seconds that the start of the interpreter takes."""
+    """Return a function like `connect`, without the two seconds that an interpreter takes to start."""
 
     def make(api: LocalCloseApi, **config: Any) -> ForkedConnector:
         return ForkedConnector({"api_key": KEY, "base_url": api.url, **config}, tmp_path)

@@ -1,4 +1,4 @@
-"""`make demo`: the installed connector from spec to a second read, against the local Close API or a real account."""
+"""`make demo`: run the installed connector from spec to a second read, on a local Close API or a real account."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from rich.table import Table
 
 from integration_tests.close_api import LocalCloseApi, Settings, Volumes
 from integration_tests.close_api.random_changes import change_something
-from integration_tests.demo_command import COMMAND, Answer, DemoError, run
+from integration_tests.demo_command import COMMAND, CommandOutput, DemoError, run
 
 OUTPUT = Path("demo-output")
 VOLUMES = Volumes(activities=6_000, leads=2_000, tasks=1_500, events=3_000, users=12, custom_fields=8)
 LATENCY_SECONDS = 0.05
 CHANGES = 60
-_RECORDS_A_TICK = 50
-# The first part of a request's path tells which stream asked.
+_RECORDS_PER_UPDATE = 50
+# The stream that sends a request, by the first segment of the path.
 STREAM_OF_PATH = {
     "activity": "activities",
     "custom_field": "custom_fields",
@@ -39,52 +39,52 @@ STREAM_OF_PATH = {
 
 @dataclass
 class Read:
-    """One read, and the requests that it took by stream; None where nobody counted them."""
+    """One read, and its requests by stream; None if they were not counted."""
 
-    answer: Answer
+    output: CommandOutput
     requests: Counter[str] | None
 
     def seconds(self, stream: str) -> float:
-        """From the stream's start to its end; streams run side by side."""
-        return self.answer.ended[stream] - self.answer.began[stream]
+        """Return the seconds from the stream's start to its end; streams run in parallel."""
+        return self.output.ended[stream] - self.output.began[stream]
 
 
 class Demo:
-    """The steps, against one account."""
+    """The steps of the demo on one account."""
 
     def __init__(self, console: Console, config: Path, api: LocalCloseApi | None) -> None:
-        """Without `api` the config is that of a real account."""
+        """Take the path of a config; without `api`, it is the config of a real account."""
         self._console = console
         self._config_path = str(config)
         self._api = api
 
     def play(self) -> None:
-        """Run every step; raises DemoError at the first that fails."""
-        with self._step("spec", "what can be configured"):
+        """Run every step; raise DemoError at the first one that fails."""
+        with self._step("spec", "list the options"):
             fields = run(["spec"], OUTPUT / "spec.jsonl").content["connectionSpecification"]["properties"]
         shown = [name for name, field in fields.items() if not field.get("airbyte_hidden")]
         self._say(f"options: {', '.join(shown)}")
-        with self._step("check", "whether the key works, and for which streams"):
+        with self._step("check", "test the key and its access to each stream"):
             checked = run(["check", "--config", self._config_path], OUTPUT / "check.jsonl")
         if checked.content["status"] != "SUCCEEDED":
             raise DemoError(checked.content["message"])
         self._say(checked.content.get("message") or "every stream can be read")
-        with self._step("discover", "which streams there are"):
+        with self._step("discover", "list the streams and their columns"):
             streams = run(["discover", "--config", self._config_path], OUTPUT / "discover.jsonl").content["streams"]
         _write("catalog.json", {"streams": [_configured(stream) for stream in streams]})
         self._say(f"{len(streams)} streams, {sum(len(one['json_schema']['properties']) for one in streams)} columns")
         first = self._read("first read", 1, [])
-        _write("state.json", list(first.answer.states.values()))
+        _write("state.json", list(first.output.states.values()))
         if self._api:
             self._change(self._api)
         second = self._read("second read, from the saved state", 2, ["--state", str(OUTPUT / "state.json")])
-        _write("state-after-2.json", list(second.answer.states.values()))
-        gone = ", ".join(f"{count} {stream}" for stream, count in second.answer.deletions.items() if count)
-        self._say(f"with _ab_cdc_deleted_at: {gone or 'none'}")
+        _write("state-after-2.json", list(second.output.states.values()))
+        deleted = ", ".join(f"{count} {stream}" for stream, count in second.output.deletions.items() if count)
+        self._say(f"records with _ab_cdc_deleted_at: {deleted or 'none'}")
         self._console.print(table_of([stream["name"] for stream in streams], first, second))
 
     def _change(self, api: LocalCloseApi) -> None:
-        self._heading("change", "what people do in Close meanwhile")
+        self._heading("change", "simulate what people do in Close between the reads")
         changed = change_something(api.store, CHANGES)
         self._say(", ".join(f"{len(ids)} {what}" for what, ids in changed.items()))
 
@@ -97,18 +97,20 @@ class Demo:
         with Progress(*columns, console=self._console, transient=True) as progress:
             shown = progress.add_task("starting", total=None)
 
-            def watch(answer: Answer, stream: str) -> None:
-                if stream in answer.ended:
-                    self._say(f"{stream:<14}{answer.records[stream]:>8,}")
-                elif answer.records[stream] % _RECORDS_A_TICK:
+            def watch(output: CommandOutput, stream: str) -> None:
+                if stream in output.ended:
+                    self._say(f"{stream:<14}{output.records[stream]:>8,}")
+                elif output.records[stream] % _RECORDS_PER_UPDATE:
                     return
-                going = ", ".join(name for name in answer.began if name not in answer.ended)
-                progress.update(shown, description=f"{answer.records.total():,} records; reading {going or 'ends'}")
+                running = ", ".join(name for name in output.began if name not in output.ended)
+                progress.update(
+                    shown, description=f"{output.records.total():,} records; reading {running or 'is finished'}"
+                )
 
-            answer = run(words, OUTPUT / f"read-{number}.jsonl", watch)
-        for warning in answer.warnings:
+            output = run(words, OUTPUT / f"read-{number}.jsonl", watch)
+        for warning in output.warnings:
             self._say(f"warning: {warning}")
-        return Read(answer, _requests_by_stream(self._api) if self._api else None)
+        return Read(output, _requests_by_stream(self._api) if self._api else None)
 
     @contextmanager
     def _step(self, command: str, title: str) -> Iterator[None]:
@@ -124,9 +126,9 @@ class Demo:
 
 
 def table_of(streams: list[str], first: Read, second: Read) -> Table:
-    """What each stream gave and took in the two reads."""
-    table = Table("stream", caption="a + b: first + second read. Streams run side by side; all: with the start-up.")
-    for heading in ("records first", "records second", "requests", "seconds"):
+    """Return a table with the records, requests and seconds of each stream in the two reads."""
+    table = Table("stream", caption="a + b: first + second read. Streams run in parallel; all: with the start-up.")
+    for heading in ("records (1st)", "records (2nd)", "requests", "seconds"):
         table.add_column(heading, justify="right")
     both = (first, second)
     for stream in streams:
@@ -135,14 +137,14 @@ def table_of(streams: list[str], first: Read, second: Read) -> Table:
         table.add_row(stream, *_records(both, stream), " + ".join(requests), " + ".join(seconds))
     table.add_section()
     requests = [str(read.requests.total()) for read in both if read.requests is not None]
-    seconds = [f"{read.answer.seconds:.1f}" for read in both]
-    totals = [f"{read.answer.records.total():,}" for read in both]
+    seconds = [f"{read.output.seconds:.1f}" for read in both]
+    totals = [f"{read.output.records.total():,}" for read in both]
     table.add_row("all", *totals, " + ".join(requests), " + ".join(seconds))
     return table
 
 
 def _records(reads: tuple[Read, Read], stream: str) -> list[str]:
-    return [f"{read.answer.records[stream]:,}" for read in reads]
+    return [f"{read.output.records[stream]:,}" for read in reads]
 
 
 def _requests_by_stream(api: LocalCloseApi) -> Counter[str]:
@@ -166,22 +168,22 @@ def _play(console: Console, config: Path | None) -> None:
     OUTPUT.mkdir(mode=0o700, exist_ok=True)
     if config is not None:
         if not config.is_file():
-            raise DemoError(f'There is no file {config}. It should hold your config, such as {{"api_key": "api_…"}}.')
-        console.print(f"A real account, by {config}: nothing is changed there. Its records go to {OUTPUT}/.")
+            raise DemoError(f'There is no file {config}. It should have your config, such as {{"api_key": "api_…"}}.')
+        console.print(f"Real account of {config}: the demo changes nothing there. It writes the records to {OUTPUT}/.")
         Demo(console, config, None).play()
         return
-    with console.status("making data"):
+    with console.status("generating data"):
         api = LocalCloseApi(VOLUMES, settings=Settings(latency=LATENCY_SECONDS))
     with api:
-        console.print(f"A local Close API with made-up data, {LATENCY_SECONDS * 1000:.0f} ms an answer: {api.url}")
+        console.print(f"Local Close API with generated data, {LATENCY_SECONDS * 1000:.0f} ms per response: {api.url}")
         local = _write("config.json", {"api_key": api.settings.api_key, "base_url": api.url})
         Demo(console, local, api).play()
 
 
 def main() -> int:
-    """Play the demo; returns the exit code."""
+    """Run the demo; return the exit code."""
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
-    parser.add_argument("--config", type=Path, help="a real account's config: read twice, nothing is changed")
+    parser.add_argument("--config", type=Path, help="config of a real account, which is read twice and not changed")
     config = parser.parse_args().config
     console = Console(highlight=False, soft_wrap=True)
     try:
@@ -189,13 +191,13 @@ def main() -> int:
     except DemoError as error:
         console.print("[bold red]Failed.[/bold red]")
         console.print(str(error), markup=False)
-        console.print(f"All messages so far: {OUTPUT}/")
+        console.print(f"The messages so far are in {OUTPUT}/.")
         return 1
     except KeyboardInterrupt:
         console.print("Stopped.")
         return 130
-    console.print("The second read holds what changed meanwhile, and each stream's overlap: see README.md.")
-    console.print(f"All messages: {OUTPUT}/*.jsonl. The state that the second read began from: {OUTPUT}/state.json.")
+    console.print("The second read contains what changed between the reads, and each stream's overlap: see README.md.")
+    console.print(f"All messages: {OUTPUT}/*.jsonl. The state that the second read started from: {OUTPUT}/state.json.")
     return 0
 
 

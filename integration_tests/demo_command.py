@@ -1,4 +1,4 @@
-"""Runs the installed command `source-close` for the demo, and takes in what it says."""
+"""Runs the installed command `source-close` for the demo, and collects its messages."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ import orjson
 COMMAND = Path(sys.executable).with_name("source-close")
 _LONGEST_STDERR = 2_000
 
-Watcher = Callable[["Answer", str], None]
+Watcher = Callable[["CommandOutput", str], None]
 
 
 class DemoError(Exception):
-    """A step failed; the text is for the person at the terminal."""
+    """A step of the demo failed; the message is shown to the user."""
 
 
 @dataclass
-class Answer:
-    """What one run of the command said; streams by name."""
+class CommandOutput:
+    """The messages of one run of the command; counters, times and states are keyed by stream."""
 
     records: Counter[str] = field(default_factory=Counter)
     deletions: Counter[str] = field(default_factory=Counter)
@@ -40,7 +40,7 @@ class Answer:
     seconds: float = 0.0
 
     def take(self, message: dict[str, Any]) -> str:
-        """Take in one message; returns the stream that it moved on, if any."""
+        """Add one message; return the stream whose progress it reports, or an empty string."""
         kind = message["type"]
         if kind == "RECORD":
             stream = str(message["record"]["stream"])
@@ -73,12 +73,12 @@ class Answer:
         return stream
 
 
-def run(words: list[str], messages: Path, watch: Watcher | None = None) -> Answer:
-    """Run `source-close` with `words`, write its messages to a file, and tell `watch` which stream has moved on.
+def run(words: list[str], messages: Path, watch: Watcher | None = None) -> CommandOutput:
+    """Run `source-close` with `words`, write its messages to a file, and call `watch` with each stream that progresses.
 
     Raises DemoError, with the connector's own message, when the command fails.
     """
-    answer, began = Answer(), time.monotonic()
+    output, began = CommandOutput(), time.monotonic()
     with (
         messages.open("wb") as file,
         tempfile.TemporaryFile() as stderr,
@@ -87,15 +87,15 @@ def run(words: list[str], messages: Path, watch: Watcher | None = None) -> Answe
         assert process.stdout is not None
         for line in process.stdout:
             file.write(line)
-            stream = answer.take(orjson.loads(line))
+            stream = output.take(orjson.loads(line))
             if stream and watch:
-                watch(answer, stream)
+                watch(output, stream)
         status = process.wait()
         stderr.seek(0)
         rest = stderr.read().decode(errors="replace")[-_LONGEST_STDERR:].strip()
-    answer.seconds = time.monotonic() - began
-    if status or answer.errors or answer.stream_errors:
-        # The errors of streams first: the one that ends a read only repeats them.
-        texts = answer.stream_errors or answer.errors or [rest or f"It ended with {status} and no message."]
+    output.seconds = time.monotonic() - began
+    if status or output.errors or output.stream_errors:
+        # Prefer the errors of streams: the final error of a read only repeats them.
+        texts = output.stream_errors or output.errors or [rest or f"It exited with code {status} and no message."]
         raise DemoError("\n".join(dict.fromkeys(texts)))
-    return answer
+    return output

@@ -1,4 +1,4 @@
-"""Runs the connector in a process that was forked after the imports: in a tenth of the time, and at any date."""
+"""Runs the connector in a process forked after the imports: it starts ten times as fast, and its clock can be set."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ import time_machine
 from integration_tests.running import Connector, Result, _messages
 from source_close import run
 
-_HANGS_AFTER_SECONDS = 120.0
-_A_LOOK_SECONDS = 0.01
+_TIMEOUT_SECONDS = 120.0
+_PAUSE_SECONDS = 0.01
 _PROJECT = Path(__file__).resolve().parent.parent
 
 
 @dataclass
 class ForkedConnector(Connector):
-    """The connector as `source-close` runs it, but for the start of the interpreter and the reading of the manifest.
+    """The connector as `source-close` runs it, without the start of the interpreter and the loading of the manifest.
 
-    `now` tells at which moment the process is to begin; None is the real one. `retry_seconds` is how long a request
-    that fails is tried again; None leaves that to the connector. `faster` is by how much waits are shorter than real.
-    With `skips_waits` they take no time at all, and the connector's clocks show that they are over.
+    `now` returns the time at which the process starts; None is the real time. `retry_seconds` is how long the connector
+    retries a request; None is its default. `faster` is the factor by which waits are shorter. With `skips_waits`, waits
+    take no time, and the connector's clocks advance by the skipped seconds.
     """
 
     now: Callable[[], datetime] | None = None
@@ -43,7 +43,7 @@ class ForkedConnector(Connector):
     skips_waits: bool = False
 
     def __post_init__(self) -> None:
-        """Hand on what the config can say."""
+        """Add `retry_seconds` to the config."""
         if self.retry_seconds is not None:
             self.config = {**self.config, "retry_seconds": self.retry_seconds}
 
@@ -57,7 +57,7 @@ class ForkedConnector(Connector):
         )
         process.start()
         writer.close()
-        guard = Timer(_HANGS_AFTER_SECONDS, process.kill)
+        guard = Timer(_TIMEOUT_SECONDS, process.kill)
         guard.start()
         lines: list[bytes] = []
         with os.fdopen(os.dup(reader.fileno()), "rb") as output:
@@ -78,16 +78,16 @@ def _context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["integration_tests.forked_warm"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(_PROJECT))  # where the process that forks finds the module
+        patch.setenv("PYTHONPATH", str(_PROJECT))  # where the fork server finds the module
         forkserver.ensure_running()
     return context
 
 
 def send_output_to(output: Connection) -> None:
-    """Let what this process prints go there, as if it had begun that way."""
+    """Redirect standard output and standard error of this process to `output`."""
     os.dup2(output.fileno(), 1)
     os.dup2(output.fileno(), 2)
-    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - as long as the process lives
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - open until the process exits
     vars(sys)["__stdout__"] = sys.stdout
 
 
@@ -117,6 +117,6 @@ def _skip_waits(shift_clock: Callable[[float], None]) -> None:
         with lock:
             skipped += seconds
             shift_clock(seconds)
-        sleep(min(seconds, _A_LOOK_SECONDS))  # or what waits for another thread would see hours go by
+        sleep(min(seconds, _PAUSE_SECONDS))  # without a pause, a thread that polls another would skip hours
 
     time.sleep, time.monotonic = skip, lambda: monotonic() + skipped

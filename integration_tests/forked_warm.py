@@ -1,4 +1,4 @@
-"""What is imported once before the processes of `forked` are forked."""
+"""Imports that the fork server does once, before it forks the processes of `forked`."""
 
 from source_close import SourceClose
 

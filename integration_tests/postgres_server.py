@@ -1,4 +1,4 @@
-"""A Postgres server of one's own: from Debian's packages, in a temporary folder, on a free port of the loopback."""
+"""Runs a temporary Postgres server from Debian's packages, on a free port of the loopback interface."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 
-# Debian's package makes this user. A Postgres server refuses to run as root.
+# Debian's package creates this user. A Postgres server refuses to run as root.
 ACCOUNT = "postgres"
-MISSING = "No Postgres server is installed: there is no initdb. On Debian and Ubuntu: sudo apt-get install postgresql"
+MISSING = "No Postgres server is installed: initdb is missing. On Debian and Ubuntu: sudo apt-get install postgresql"
 
 
 class NoPostgresError(Exception):
-    """There are no programs of a Postgres server, and they can't be installed without asking."""
+    """No Postgres server is installed, and the tests could not install it."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """Where a server listens; `database` is the one that initdb makes."""
+    """The address and the login of a server; `database` is the one that initdb creates."""
 
     host: str
     port: int
@@ -33,7 +33,7 @@ class Server:
 
 
 def programs() -> Path:
-    """The folder of initdb and pg_ctl, of the newest version that is installed."""
+    """Return the folder of initdb and pg_ctl of the newest installed version."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
     on_path = shutil.which("initdb")
     if not found and on_path is None:
@@ -42,7 +42,7 @@ def programs() -> Path:
 
 
 def installed_programs() -> Path:
-    """The same; root installs what is missing."""
+    """Return the same folder as `programs`; install the package first if it is missing and the user is root."""
     try:
         return programs()
     except NoPostgresError:
@@ -59,7 +59,7 @@ def installed_programs() -> Path:
 
 def _run(program: Path, *words: str, folder: Path) -> None:
     as_account = ["runuser", "--user", ACCOUNT, "--"] if os.geteuid() == 0 else []
-    # Not captured through a pipe: the server would hold it open.
+    # A file instead of a pipe: the server would keep a pipe open.
     with (folder / "output").open("a+") as output:
         result = subprocess.run(
             [*as_account, str(program), *words], cwd=folder, stdout=output, stderr=output, check=False
@@ -69,9 +69,9 @@ def _run(program: Path, *words: str, folder: Path) -> None:
 
 @contextmanager
 def postgres() -> Iterator[Server]:
-    """A server that is gone with its data afterwards."""
+    """Run a server; stop it and delete its data at the end."""
     bin_folder = installed_programs()
-    # Not below pytest's folder, which other users may not enter.
+    # Not in pytest's folder, which the server's user may not enter.
     folder = Path(mkdtemp(prefix="postgres-"))
     server = Server("127.0.0.1", _free_port(), "close", "p@ss/word of the test")
     try:

@@ -1,6 +1,6 @@
-"""The streams in a database that PyAirbyte writes: what the checks of DuckDB and of Postgres have in common.
+"""What the checks of DuckDB and Postgres share: a database that PyAirbyte writes, and changes between two syncs.
 
-PyAirbyte is large, so it has an environment of its own, build/pyairbyte; the checks run in the project's.
+PyAirbyte is large, so it has its own environment, build/pyairbyte. The checks run in the project's environment.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from integration_tests.truth import DAY, HOUR, clock_at, ids, now
 PROJECT = Path(__file__).resolve().parent.parent
 EXAMPLES = PROJECT / "examples"
 BIN = PROJECT / "build" / "pyairbyte" / "bin"
-# So many custom fields that there are some which accept several values.
+# Enough custom fields that some accept several values.
 VOLUMES = Volumes(activities=420, leads=60, tasks=90, events=200, users=8, custom_fields=15)
-# Far from UTC: a query that takes the session's time for UTC brings other rows.
+# Far from UTC, so that a query that treats the session's time as UTC returns other rows.
 TIME_ZONE = "America/Los_Angeles"
-# Event types of `Created` and `ImportUpdate`: none, and that of the whole import.
+# Event types of activities that the log does not report: `Created` has none, `ImportUpdate` that of its import.
 UNLOGGED = (None, "import")
-# After a script that defines `run(sql)`, which returns the names of the columns and the rows.
+# Appended to a script that defines `run(sql)`, which returns the column names and the rows.
 QUERY = """
 import datetime, decimal, json, sys
 
@@ -45,11 +45,11 @@ print(json.dumps([dict(zip(names, row)) for row in rows], default=plain))
 
 
 class Database(ABC):
-    """A database that an example fills from the local API."""
+    """A database to which an example syncs the local API."""
 
     example: str
     views: str
-    # Defines `run(sql)` for QUERY.
+    # Code that defines `run(sql)` for QUERY.
     run: str
 
     def __init__(self, folder: Path, api: LocalCloseApi) -> None:
@@ -59,22 +59,22 @@ class Database(ABC):
 
     @abstractmethod
     def _address(self) -> list[str]:
-        """The words of the command line that say where the database is."""
+        """Return the command-line arguments with the address of the database."""
 
     def _environment(self) -> dict[str, str]:
-        # No usage statistics; that no look into Airbyte's registry is needed is for the examples to see to.
+        # Send no usage statistics. Without AIRBYTE_OFFLINE_MODE, to test that the examples set it themselves.
         given = {name: value for name, value in os.environ.items() if name != "AIRBYTE_OFFLINE_MODE"}
         return {**given, "PATH": f"{BIN}:{os.environ['PATH']}", "DO_NOT_TRACK": "1", "TZ": TIME_ZONE}
 
     def sync(self) -> str:
-        """Run the example; what it prints."""
+        """Run the example; return what it prints."""
         return self.python(str(EXAMPLES / self.example), "config.json", *self._address())
 
     def make_views(self) -> None:
         self.query((EXAMPLES / self.views).read_text())
 
     def query(self, sql: str) -> list[Row]:
-        """The rows of the last of some statements, each by the names of its columns."""
+        """Run SQL statements; return the rows of the last one, keyed by column name."""
         rows: list[Row] = json.loads(self.python("-c", self.run + QUERY, *self._address(), sql=sql))
         return rows
 
@@ -82,7 +82,7 @@ class Database(ABC):
         return [row["id"] for row in self.query(f"SELECT id FROM {table}")]  # noqa: S608 - a stream's name
 
     def python(self, *words: str, sql: str = "") -> str:
-        """What Python prints in the environment of PyAirbyte; it tells of no trouble."""
+        """Run Python in the environment of PyAirbyte; return its output. Only a run of `sql` may print a warning."""
         result = subprocess.run(
             [str(BIN / "python"), *words],
             cwd=self._folder,
@@ -98,19 +98,19 @@ class Database(ABC):
         return result.stdout
 
 
-def assert_same(database: Database, api: LocalCloseApi, besides: Iterable[str] = ()) -> None:
-    """Each table holds each record of its stream once, and nothing else but those `besides`."""
+def assert_tables_match(database: Database, api: LocalCloseApi, ignored: Iterable[str] = ()) -> None:
+    """Assert that each table has each record of its stream once, and no other rows except `ignored`."""
     end = now()
     for stream in STREAMS:
         found = database.ids(stream)
         assert len(found) == len(set(found)), stream
-        # A meeting ahead comes before its date if it was changed.
+        # A meeting in the future is emitted before its date if it was changed.
         assert ids(api, stream, None, end) <= set(found), stream
-        assert set(found) - ids(api, stream) <= set(besides), stream
+        assert set(found) - ids(api, stream) <= set(ignored), stream
 
 
-def add_at_the_edges(api: LocalCloseApi) -> None:
-    """What lies hours beside the moments that the queries of docs/ name: in a wrong time zone, on their other side."""
+def add_records_near_query_bounds(api: LocalCloseApi) -> None:
+    """Add records a few hours off the bounds in the queries of docs/, which cross the bounds in a wrong time zone."""
     store, present = api.store, now()
     for hours in (-3, 3):
         store.load_many("Call", 1, present - 30 * DAY + hours * HOUR)
@@ -126,7 +126,7 @@ def add_at_the_edges(api: LocalCloseApi) -> None:
 
 @dataclass
 class Changes:
-    """What people did in Close between the two syncs, by the ids of what they did it to."""
+    """The ids of the records that were changed between the two syncs."""
 
     deleted_lead: str
     its_activities: set[str]
@@ -141,10 +141,10 @@ class Changes:
 
 
 def change(api: LocalCloseApi) -> Changes:
-    """Something of every kind."""
+    """Make changes of every kind."""
     store = api.store
     created = [one.lead_id for one in store.collections["activity/created"].records.values() if one.lead_id]
-    # Its `Created` activity will stay in the table.
+    # The `Created` activity of this lead stays in the table.
     deleted = min(created)
     merged, edited, destination = sorted(ids(api, "leads") - {deleted})[:3]
     children = store.children_of(deleted)
@@ -155,7 +155,7 @@ def change(api: LocalCloseApi) -> Changes:
     oldest_note = min(notes, key=lambda record: record.created).id
     fields = [
         store.add("custom_field.lead", name=name, type="text", accepts_multiple_values=False)["id"]
-        # One name twice, and one that is also the name of a column.
+        # Two names differ only in case, and one is also the name of a column.
         for name in ("Budget", "Region", "region", "Name")
     ]
     store.edit(oldest_note, note="Edited late")
@@ -183,13 +183,13 @@ def change(api: LocalCloseApi) -> Changes:
 
 
 def sync_twice(database: Database, api: LocalCloseApi, twice: str) -> Changes:
-    """Two syncs with changes in between; the views are made after the first.
+    """Sync, create the views, change data and sync again; return the changes.
 
-    `twice` selects the leads as if they had come a second time in one read.
+    `twice` selects the leads to insert a second time, as if one read had emitted them twice.
     """
-    add_at_the_edges(api)
+    add_records_near_query_bounds(api)
     printed = database.sync()
-    assert_same(database, api)
+    assert_tables_match(database, api)
     for stream in STREAMS:
         assert re.search(rf"^{stream} +{len(database.ids(stream))}$", printed, re.MULTILINE), printed
     database.make_views()
@@ -200,7 +200,7 @@ def sync_twice(database: Database, api: LocalCloseApi, twice: str) -> Changes:
 
 
 def value_of(rows: list[Row]) -> Any:
-    """The one value of a query that brings one row of one column."""
+    """Return the value of a query that returns one row with one column."""
     (row,) = rows
     (value,) = row.values()
     return value

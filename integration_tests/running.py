@@ -1,4 +1,4 @@
-"""Runs the installed command `source-close` as its users do, and reads what it prints."""
+"""Runs the installed command `source-close` as its users do, and parses what it prints."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from airbyte_cdk.sources.declarative.parsers.manifest_reference_resolver import 
 from source_close.source import load_manifest
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "source-close"
-# The streams of the manifest by name, and those with a cursor: a state, windows and an overlap are about these alone.
+# The streams of the manifest by name. STREAMS are those with a cursor: only they have a state, windows and a lookback.
 DEFINED: dict[str, dict[str, Any]] = {
     stream["name"]: stream for stream in ManifestReferenceResolver().preprocess_manifest(load_manifest())["streams"]
 }
@@ -31,56 +31,56 @@ Message = dict[str, Any]
 
 @dataclass
 class Result:
-    """What one run of the command printed."""
+    """The exit code and the output of one run of the command."""
 
     exit_code: int
     messages: list[Message]
     output: str = field(repr=False)
 
     def of(self, kind: str) -> list[Any]:
-        """The bodies of the messages of a kind such as `RECORD`, in order."""
+        """Return the bodies of the messages of a type such as `RECORD`, in order."""
         return [message[_BODY.get(kind, kind.lower())] for message in self.messages if message["type"] == kind]
 
     def records(self, stream: str) -> list[dict[str, Any]]:
-        """The records of a stream, in order."""
+        """Return the records of a stream, in order."""
         return [record["data"] for record in self.of("RECORD") if record["stream"] == stream]
 
     def ids(self, stream: str) -> list[str]:
-        """The ids of a stream's records, in order."""
+        """Return the ids of a stream's records, in order."""
         return [record["id"] for record in self.records(stream)]
 
     def repeated(self, stream: str) -> list[str]:
-        """The ids that came more than once."""
+        """Return the ids that were emitted more than once."""
         return [record_id for record_id, count in Counter(self.ids(stream)).items() if count > 1]
 
     @property
     def states(self) -> list[dict[str, Any]]:
-        """The last state of each stream, in the form of a state file."""
+        """Return the last state of each stream, in the form of a state file."""
         last = {state["stream"]["stream_descriptor"]["name"]: state for state in self.of("STATE")}
         return [{"type": "STREAM", "stream": state["stream"]} for state in last.values()]
 
     def state(self, stream: str) -> dict[str, Any]:
-        """The last state of a stream."""
+        """Return the last state of a stream."""
         found = [state["stream"] for state in self.states if state["stream"]["stream_descriptor"]["name"] == stream]
         state: dict[str, Any] = found[0]["stream_state"]
         return state
 
     def logs(self, *levels: str) -> list[str]:
-        """The log messages of these levels; of all if none is given."""
+        """Return the log messages of these levels, or of all levels if none is given."""
         return [log["message"] for log in self.of("LOG") if not levels or log["level"] in levels]
 
     @property
     def warnings(self) -> list[str]:
-        """What the connector warns of; beside it the CDK tells of each request that failed."""
+        """Return the connector's warnings and errors, without the line that the CDK logs for each failed request."""
         return [line for line in self.logs("WARN", "ERROR") if re.match(r"'\w+' request to '", line) is None]
 
     @property
     def errors(self) -> list[dict[str, Any]]:
-        """The error traces, in order."""
+        """Return the error traces, in order."""
         return [trace["error"] for trace in self.of("TRACE") if trace["type"] == "ERROR"]
 
     def status(self, stream: str) -> str | None:
-        """The last status of a stream: COMPLETE or INCOMPLETE at the end of a sync."""
+        """Return the last status of a stream: COMPLETE or INCOMPLETE at the end of a sync."""
         statuses = [trace["stream_status"] for trace in self.of("TRACE") if trace["type"] == "STREAM_STATUS"]
         own = [status["status"] for status in statuses if status["stream_descriptor"]["name"] == stream]
         return own[-1] if own else None
@@ -91,7 +91,7 @@ _BODY = {"CONNECTION_STATUS": "connectionStatus"}
 
 @dataclass
 class Connector:
-    """The command with a config, and a folder for its files; streams are read incrementally but for `sync_modes`."""
+    """The command with a config and a folder for its files. Streams not in `sync_modes` are read incrementally."""
 
     config: dict[str, Any]
     folder: Path
@@ -118,7 +118,7 @@ class Connector:
         *,
         kill_after: int | None = None,
     ) -> Result:
-        """Run `read` for some streams; with `kill_after`, end it by SIGKILL once it has printed so many lines."""
+        """Run `read` for some streams; with `kill_after`, send SIGKILL once it has printed that many lines."""
         return self.run(*self.read_arguments(streams, state), kill_after=kill_after)
 
     def run(self, *arguments: str, kill_after: int | None = None) -> Result:
@@ -153,7 +153,7 @@ class Connector:
 
 
 def _messages(lines: list[bytes]) -> list[Message]:
-    """The messages; a line cut off by a kill is left out."""
+    """Parse the messages; skip a last line that a kill has cut off."""
     found: list[Message] = []
     for line in lines:
         if not line.endswith(b"\n"):
@@ -166,7 +166,7 @@ def _messages(lines: list[bytes]) -> list[Message]:
 
 
 def catalog_of(streams: Sequence[str], sync_modes: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """A configured catalog that reads `streams` incrementally, but for those whose mode is given."""
+    """Return a configured catalog; streams that are not in `sync_modes` are read incrementally."""
     return {
         "streams": [
             {

@@ -1,4 +1,4 @@
-"""Whether records are as their stream's schema says, by the measure of Airbyte's acceptance tests."""
+"""Validates records against the schema of their stream, by the rules of Airbyte's acceptance tests."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 from airbyte_cdk.utils.datetime_helpers import ab_datetime_parse
 from jsonschema import Draft7Validator, FormatChecker, validators
 
-# A destination does not take 1.0 for an integer, as JSON Schema does, and takes dates that are no RFC 3339.
+# Unlike JSON Schema, a destination rejects 1.0 as an integer and accepts dates that are not in RFC 3339.
 _FORMATS = FormatChecker()
 _TYPES = Draft7Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
-_Validator = validators.extend(Draft7Validator, type_checker=_TYPES)  # type: ignore[no-untyped-call] # comes without
+_Validator = validators.extend(Draft7Validator, type_checker=_TYPES)  # type: ignore[no-untyped-call] # has no types
 
 
 @_FORMATS.checks("date-time", raises=ValueError)
@@ -20,7 +20,7 @@ def _is_moment(value: object) -> bool:
 
 
 def schema_errors(schema: dict[str, Any], records: Iterable[dict[str, Any]]) -> list[str]:
-    """What is wrong, each as the path in a record and a message such as `$.name: 1 is not of type 'string'`."""
+    """Return the errors, each with the path in a record: `$.name: 1 is not of type 'string'`."""
     Draft7Validator.check_schema(schema)
     validator = _Validator(schema, format_checker=_FORMATS)
     return [f"{error.json_path}: {error.message}" for record in records for error in validator.iter_errors(record)]

@@ -1,8 +1,9 @@
-"""Reads again and again from a local API that misbehaves while its data changes, and checks that nothing is lost.
+"""Reads repeatedly from a local API that fails and changes during the reads, and checks that no record is lost.
 
-Each run makes its own world from a seed: data, switches, faults (10 % of the answers), changes between the requests,
-reads killed at random points and taken up from the last state on standard output. At its end what was emitted must hold
-every record that exists, as it is. `make soak` does 300 runs; `python -m integration_tests.soak --seed 17` repeats one.
+Each run takes everything from a seed: data, settings of the API, faults (10 % of the responses), changes between the
+requests, and reads that are killed at random points and continued from the last state that was printed. At the end, the
+emitted records must contain every record that exists, with its current values. `make soak` does 300 runs;
+`python -m integration_tests.soak --seed 17` repeats one.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ from integration_tests.running import STREAMS, catalog_of
 from integration_tests.soak_reader import Reading, SharedClock, read
 
 FAULTY_SHARE = 0.1
-# Where the process that forks finds these modules.
+# Where the fork server finds these modules.
 os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent)
 _CONTEXT = get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     ["integration_tests.forked_warm", "integration_tests.soak_reader", "integration_tests.close_api"]
 )
-# What an event may hold in place of the texts that tell what it is about.
+# Odd values for the fields of an event that say which change it reports.
 _ODD: tuple[dict[str, Any], ...] = (
     {"object_type": None},
     {"object_id": ["acti_1"]},
@@ -56,21 +57,21 @@ _LATE_SHARE = 0.3
 _NO_EVENTS = {"Created", "ImportUpdate"}
 _ATTRIBUTION_HOURS = 24
 _MOST_KILLS = 3
-# About as many as a first read prints.
+# About the number of lines that a first read prints.
 _LINES = 400
 _EARLY_SHARE, _EARLY_SECONDS, _NEVER = 0.3, 1.0, 3_600.0
-# Above every lag that a world may have, and every difference of clocks.
+# Longer than every lag of the API and every difference between the clocks.
 _UNTIL_ALL_IS_VISIBLE = 900.0
 _DELETED_AT = "_ab_cdc_deleted_at"
 _MADE_HERE = {"custom_fields", "object_type", _DELETED_AT}
 
 
 class LostError(Exception):
-    """A run ended with something missing."""
+    """A run ended with lost or outdated records, or with a read that failed."""
 
 
 def faults(rng: Random) -> list[Fault]:
-    """All kinds of faults, which strike a tenth of the requests together."""
+    """Return faults of every kind, which together hit a tenth of the requests."""
     broken = {"error": "Internal Server Error"}
     kinds: list[dict[str, Any]] = [
         {"kind": "status", "status": 500, "body": broken},
@@ -93,7 +94,7 @@ def faults(rng: Random) -> list[Fault]:
 
 
 def settings(rng: Random, clock: SharedClock) -> Settings:
-    """Random switches among those that the connector promises to cope with."""
+    """Return random settings of the API, all of which the connector must cope with."""
     orders: tuple[ListOrder, ...] = ("newest", "oldest", "id", "inserted")
     made = Settings(now=clock.now)
     made.activity_order = rng.choice(orders)
@@ -127,7 +128,7 @@ def settings(rng: Random, clock: SharedClock) -> Settings:
 
 @dataclass
 class Changes:
-    """Changes the data before some of the requests, and lets the time of the server pass."""
+    """Changes the data before some of the requests, and moves the server's clock forward."""
 
     store: Store
     clock: SharedClock
@@ -179,14 +180,14 @@ class Changes:
         self.done.append(action)
 
     def add(self) -> None:
-        """Add an object, some activities with a date in the past."""
+        """Add an object; some activities get a date in the past."""
         kind = self.rng.choice(("lead", "task", "Note", "Email", "Call", "Meeting", "user", "custom_field.lead"))
         late = self.late_changes and kind in {"Note", "Email"} and self.rng.random() < _LATE_SHARE
         at = to_micros(self.clock.now() - timedelta(days=self.rng.uniform(2, 20)))
         self.store.add(kind, **({"date_created": to_datetime(at - at % 1_000).isoformat()} if late else {}))
 
     def move_meeting(self) -> None:
-        """Set another time for a meeting, and with it another `date_created`."""
+        """Reschedule a meeting, which also changes its `date_created`."""
         if meetings := list(self.store.collections["activity/meeting"].records):
             starts_at = self.clock.now() + timedelta(days=self.rng.uniform(-9, 9))
             self.store.reschedule_meeting(self.rng.choice(meetings), starts_at)
@@ -194,14 +195,14 @@ class Changes:
 
 @dataclass
 class Destination:
-    """What a destination holds that keeps one row for each id, and the state it would hand back."""
+    """A destination that keeps one row for each id, and the state that it passes to the next read."""
 
     rows: dict[str, dict[str, dict[str, Any]]] = field(default_factory=lambda: {name: {} for name in STREAMS})
     committed: dict[str, set[str]] = field(default_factory=lambda: {name: set() for name in STREAMS})
     states: dict[str, Any] = field(default_factory=dict)
 
     def take(self, lines: list[bytes]) -> list[dict[str, Any]]:
-        """Take the output of a read, whole or cut off; returns its messages."""
+        """Add the output of a read, complete or cut off; return its messages."""
         messages = [orjson.loads(line) for line in lines if line.startswith(b"{") and line.endswith(b"}\n")]
         since_state: dict[str, set[str]] = {name: set() for name in STREAMS}
         for message in messages:
@@ -219,7 +220,7 @@ class Destination:
 
     @property
     def state(self) -> list[dict[str, Any]] | None:
-        """The content of a state file."""
+        """Return the content of a state file, or None without a state."""
         return [{"type": "STREAM", "stream": stream} for stream in self.states.values()] or None
 
 
@@ -232,10 +233,10 @@ class Run:
     log: list[str] = field(default_factory=list)
 
     def __call__(self) -> None:
-        """Do it.
+        """Sync several times while the data changes, and compare the result with the server.
 
         Raises:
-            LostError: something is missing, or a read that was not killed did not end well.
+            LostError: records are lost or outdated, or a read that was not killed failed.
         """
         rng = Random(self.seed)
         self.clock = SharedClock(self.folder / "clock")
@@ -286,11 +287,11 @@ class Run:
             self.verify()
 
     def note(self, **facts: Any) -> None:
-        """Keep facts for the report of a failure."""
+        """Keep facts for the failure report."""
         self.log += [f"{name}: {fact}" for name, fact in facts.items()]
 
     def sync(self, rng: Random) -> None:
-        """Read to the end, after being killed none to three times."""
+        """Kill or interrupt up to four reads, and then read to the end."""
         kills = rng.choice((0, 0, 1, 1, 2, _MOST_KILLS))
         ends: list[tuple[int | None, float | None]] = [(rng.randint(1, _LINES), None) for _ in range(kills)]
         if rng.random() < _EARLY_SHARE:
@@ -309,7 +310,7 @@ class Run:
             raise LostError("\n".join([f"A read ended with {ended}", *errors, *others]))
 
     def read(self, kill_after: int | None, interrupt_after: float | None) -> tuple[list[bytes], bool]:
-        """The lines of one read, and whether it was killed after so many of them, or interrupted after seconds."""
+        """Run one read; return its lines, and whether it was killed (after lines) or interrupted (after seconds)."""
         config = {"api_key": "api_local", "base_url": self.api.url, **self.config}
         reading = Reading(config, catalog_of(self.streams), self.destination.state, **self.reading)
         receiver, sender = _CONTEXT.Pipe(duplex=False)
@@ -334,18 +335,18 @@ class Run:
         return lines, process.exitcode in early
 
     def verify(self) -> None:
-        """Compare what was emitted with what there is."""
+        """Compare the emitted records with those of the server."""
         store = self.api.store
         with store.lock:
             store.advance()
             problems = [problem for name in self.streams for problem in self.problems(name, list(self.records(name)))]
             if self.capture:
-                problems += list(self.not_told_of())
+                problems += list(self.missed_deletions())
         if problems:
             raise LostError("\n".join(problems[:20]))
 
     def records(self, stream: str) -> Iterator[Record]:
-        """What the server holds that belongs to the stream and to the range that is read."""
+        """Yield the server's records that belong to the stream and to the range that is read."""
         store = self.api.store
         first = to_micros(self.start)
         match stream:
@@ -368,19 +369,19 @@ class Run:
                         yield from collection.records.values()
 
     def problems(self, stream: str, records: list[Record]) -> Iterator[str]:
-        """What is missing or old in the destination."""
+        """Yield a line for each record that is missing or outdated in the destination."""
         rows = self.destination.rows[stream]
         for record in records:
             row = rows.get(record.id)
             if row is None:
                 yield f"{stream}: {record.id} is missing: {_stamps(record)}"
             elif row.get(_DELETED_AT):
-                yield f"{stream}: {record.id} is there, but was told to be deleted"
-            elif self.promises_content(stream, record) and (other := different(record.data(), row)):
+                yield f"{stream}: {record.id} exists, but was emitted as deleted"
+            elif self.must_be_current(stream, record) and (other := differing_fields(record.data(), row)):
                 yield f"{stream}: {record.id} has old values of {other}: {_stamps(record)}, emitted {_row_stamps(row)}"
 
-    def promises_content(self, stream: str, record: Record) -> bool:
-        """Whether the last row of the record must hold it as it is now."""
+    def must_be_current(self, stream: str, record: Record) -> bool:
+        """Return whether the last row of the record must have the current values."""
         if stream != "activities":
             return True
         if record.kind in _NO_EVENTS:
@@ -391,15 +392,15 @@ class Run:
         reread_from = datetime.fromisoformat(saved) - timedelta(hours=_ATTRIBUTION_HOURS) if saved else self.start
         return record.created >= to_micros(reread_from)
 
-    def not_told_of(self) -> Iterator[str]:
-        """Records that the destination keeps though they were deleted."""
+    def missed_deletions(self) -> Iterator[str]:
+        """Yield a line for each deleted record that the destination still has."""
         for stream in {"activities", "leads", "tasks"} & set(self.streams):
             rows = self.destination.rows[stream]
             for record_id in self.destination.committed[stream]:
                 row = rows[record_id]
                 is_silent = row.get("_type") in _NO_EVENTS
                 if record_id not in self.api.store.objects and not row.get(_DELETED_AT) and not is_silent:
-                    yield f"{stream}: {record_id} was deleted, and nobody was told: emitted {_row_stamps(row)}"
+                    yield f"{stream}: {record_id} was deleted, but not emitted as deleted: {_row_stamps(row)}"
 
 
 def _stamps(record: Record) -> str:
@@ -410,8 +411,8 @@ def _row_stamps(row: dict[str, Any]) -> str:
     return f"created {row.get('date_created')}, updated {row.get('date_updated')}"
 
 
-def different(data: dict[str, Any], row: dict[str, Any]) -> list[str]:
-    """The fields of a record that a row has otherwise."""
+def differing_fields(data: dict[str, Any], row: dict[str, Any]) -> list[str]:
+    """Return the names of the fields that differ between a record and its row."""
     found = []
     for name in row.keys() - _MADE_HERE:
         value = row[name]
@@ -423,7 +424,7 @@ def different(data: dict[str, Any], row: dict[str, Any]) -> list[str]:
 
 
 def run(seed: int) -> str | None:
-    """One run; what went wrong, if anything."""
+    """Do one run; return a report of its failure, or None."""
     with tempfile.TemporaryDirectory() as folder:
         this = Run(seed, Path(folder))
         try:
@@ -435,7 +436,7 @@ def run(seed: int) -> str | None:
 
 
 def soak(seeds: list[int], processes: int) -> list[str]:
-    """Run all seeds; what went wrong. Says how far it is on standard error."""
+    """Run all seeds; return the failure reports. Print the progress on standard error."""
     began, failures = time.monotonic(), []
     with ProcessPoolExecutor(processes, mp_context=_CONTEXT) as pool:
         for number, future in enumerate(as_completed([pool.submit(run, seed) for seed in seeds]), 1):
@@ -452,13 +453,13 @@ def main() -> None:
     """Run the soak from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=300)
-    parser.add_argument("--first", type=int, default=1, help="the first seed; the others follow")
-    parser.add_argument("--seed", type=int, help="repeat this one only")
+    parser.add_argument("--first", type=int, default=1, help="the first seed; the next runs count up from it")
+    parser.add_argument("--seed", type=int, help="run this seed only")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args()
     seeds = [given.seed] if given.seed is not None else list(range(given.first, given.first + given.runs))
     failures = soak(seeds, given.processes)
-    sys.stderr.write(f"{len(seeds) - len(failures)} of {len(seeds)} runs ended complete.\n")
+    sys.stderr.write(f"{len(seeds) - len(failures)} of {len(seeds)} runs passed.\n")
     sys.exit(1 if failures else 0)
 
 

@@ -1,7 +1,7 @@
-"""Runs the connector in a process that was forked after the imports, with waits a hundred times as short.
+"""Runs the connector in a process forked after the imports, with waits that are a hundred times shorter.
 
-The code is the connector's own. What is replaced stands in `_adapt`: clocks, sleeping, and sizes that would need more
-data than a soak run has.
+The code is the connector's own. `_adapt` replaces clocks, sleeping, and sizes that would need more data than a soak run
+has.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 from integration_tests.forked import send_output_to
 from source_close import run, source, sync
-from source_close.components import config as _config  # noqa: F401 - has the clock that is set below
+from source_close.components import config as _config  # noqa: F401 - its clock is replaced below
 from source_close.source import load_manifest
 
 _FASTER = 100
@@ -28,7 +28,7 @@ _SIZE = struct.calcsize("d")
 
 
 class SharedClock:
-    """The real time plus an offset that several processes see, in a file."""
+    """The real time plus an offset in a file that several processes share."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -38,11 +38,11 @@ class SharedClock:
             self._memory = mmap.mmap(file.fileno(), _SIZE)
 
     def now(self) -> datetime:
-        """The moment, in UTC."""
+        """Return the current time in UTC."""
         return datetime.now(timezone.utc) + timedelta(seconds=self._offset())
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Move the clock forward."""
         struct.pack_into("d", self._memory, 0, self._offset() + seconds)
 
     def _offset(self) -> float:
@@ -52,7 +52,7 @@ class SharedClock:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a process is to read; `skew` is how far its clock is ahead of the server's, in seconds."""
+    """The input of a read; `skew` is how many seconds its clock is ahead of the server's."""
 
     config: dict[str, Any]
     catalog: dict[str, Any]
@@ -64,7 +64,7 @@ class Reading:
 
 
 def read(reading: Reading, output: Connection) -> None:
-    """Run `source-close read`; what it prints goes to `output`."""
+    """Run `source-close read`; send what it prints to `output`."""
     send_output_to(output)
     _adapt(reading)
     arguments = ["read"]
@@ -90,10 +90,10 @@ def _adapt(reading: Reading) -> None:
     clock, skew = SharedClock(reading.clock), timedelta(seconds=reading.skew)
     for name, module in list(sys.modules.items()):
         if name.startswith("source_close") and hasattr(module, "utc_now"):
-            setattr(module, "utc_now", lambda: clock.now() + skew)  # noqa: B010 - mypy knows no such module
+            setattr(module, "utc_now", lambda: clock.now() + skew)  # noqa: B010 - mypy does not know this attribute
 
     class SkewedDatetime(datetime):
-        """Compared with the `Date` of an answer, which tells the real time."""
+        """The clock that is compared with the `Date` header of a response, which has the real time."""
 
         @classmethod
         def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]

@@ -1,4 +1,4 @@
-"""The rows that the views of examples/ and the queries of docs/ must bring, from what the local API holds."""
+"""The rows that the views of examples/ and the queries of docs/ must return, from the data of the local API."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONTACTED = {"Call", "Email", "SMS", "WhatsAppMessage", "Meeting"}
 
 
 def canonical(rows: Iterable[Row]) -> list[str]:
-    """Rows in a form and an order that do not depend on the database: no dialects of numbers, moments and JSON."""
+    """Return rows in a form that does not depend on the database's order and format of numbers, times and JSON."""
     return sorted(json.dumps({name: _plain(row[name]) for name in sorted(row)}) for row in rows)
 
 
@@ -35,7 +35,7 @@ def _plain(value: Any) -> Any:
 
 
 def stamp(value: str | None) -> str | None:
-    """A moment of the API in UTC, as a database shows it."""
+    """Return a timestamp of the API in UTC, as a database shows it."""
     return None if value is None else moment(value).replace(tzinfo=None).isoformat(timespec="milliseconds")
 
 
@@ -48,13 +48,13 @@ def cents(value: int | None) -> float | None:
 
 
 def total(values: Iterable[float | None]) -> float | None:
-    """A sum as SQL has it: of no values it is null."""
+    """Return a sum as in SQL: null if there are no values."""
     known = [value for value in values if value is not None]
     return sum(known) if known else None
 
 
 def grouped(rows: Iterable[Row], *names: str) -> Iterator[tuple[Row, list[Row]]]:
-    """The groups of rows that have the same values of some columns, with these."""
+    """Group rows by the values of some columns; yield these values and the rows of each group."""
     groups: defaultdict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in rows:
         groups[tuple(row.get(name) for name in names)].append(row)
@@ -67,7 +67,7 @@ def leads(api: LocalCloseApi) -> list[Row]:
 
 
 def activities(api: LocalCloseApi) -> list[Row]:
-    """What the table has: all but threads, and but meetings ahead that nobody changed."""
+    """Return the rows of the table: no email threads and no meetings in the future."""
     end = now()
     with api.store.lock:
         found = [record.data() for record in api.store.collections["activity"].records.values()]
@@ -101,14 +101,14 @@ def _data(api: LocalCloseApi, wanted: Callable[[str], bool]) -> list[Row]:
 
 
 def nested(api: LocalCloseApi, name: str) -> Iterator[tuple[Row, Row]]:
-    """The leads and what stands in one of their lists."""
+    """Yield each lead with each entry of one of its lists."""
     for lead in leads(api):
         for one in lead[name]:
             yield lead, one
 
 
 def values_of(one: Row) -> dict[str, Any]:
-    """The custom values of an object by the ids of their fields."""
+    """Return the custom values of an object, keyed by field id."""
     return {
         name.removeprefix("custom."): value
         for name, value in one.items()
@@ -200,7 +200,7 @@ def custom_values_view(api: LocalCloseApi) -> list[Row]:
 def _text(value: Any, field: Row, object_type: str) -> str:
     if isinstance(value, list):
         return json.dumps(value)
-    # Activities have columns of their own, which hold a number with nine decimal places.
+    # The custom columns of activities contain numbers with nine decimal places.
     if object_type == "activity" and field["type"] == "number":
         return f"{value:.9f}".rstrip("0").rstrip(".")
     return str(value)
@@ -239,7 +239,7 @@ VIEWS: dict[str, Truth] = {
     "activities_by_day": activities_by_day_view,
 }
 
-# The queries of docs/, by the sentence that stands before each.
+# The queries of docs/, keyed by the sentence before each query.
 
 
 def _pipeline(api: LocalCloseApi) -> list[Row]:
@@ -380,7 +380,7 @@ def _columns(api: LocalCloseApi) -> list[Row]:
 
 
 def named_leads(api: LocalCloseApi) -> list[Row]:
-    """Leads with their custom values by the names that the view gives the columns."""
+    """Return the leads with their custom values, keyed by the column names of the view."""
     names = {
         field_id: field["name"]
         for field_id, field in fields(api).items()

@@ -1,4 +1,4 @@
-"""Airbyte's standard tests as acceptance-test-config.yml sets them, and those with a state, which they lack."""
+"""Airbyte's standard tests as configured in acceptance-test-config.yml, and tests with a state, which they lack."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 class TestStandard(SourceTestSuiteBase):
-    # Named here: the built-in derives it from the checkout's folder, which may have any name.
+    # Set here because the default is derived from the name of the checkout's folder, which may be any name.
     connector = SourceClose
 
     @classmethod
@@ -29,7 +29,7 @@ class TestStandard(SourceTestSuiteBase):
 
 
 def incremental_scenarios() -> list[ParameterSet]:
-    """The entries under `incremental`: a config, and the file of its future state."""
+    """Return the entries under `incremental`: a config, and the file with its future state."""
     tests = yaml.safe_load((PROJECT / "acceptance-test-config.yml").read_text())["acceptance_tests"]
     scenarios = [
         (ConnectorTestScenario(config_path=entry["config_path"]), PROJECT / entry["future_state"]["future_state_path"])
@@ -49,12 +49,12 @@ def connector_of(scenario: ConnectorTestScenario, folder: Path) -> Connector:
 
 @pytest.fixture
 def first(scenario: ConnectorTestScenario, tmp_path: Path) -> Result:
-    """A read without a state."""
+    """Read without a state."""
     return connector_of(scenario, tmp_path).read()
 
 
 @pytest.mark.parametrize(("scenario", "future_state"), incremental_scenarios())
-def test_a_read_goes_on_from_the_state_of_the_last(
+def test_a_read_continues_from_the_state_of_the_previous_read(
     scenario: ConnectorTestScenario, future_state: Path, first: Result, tmp_path: Path
 ) -> None:
     assert_complete(first, *STREAMS)
@@ -64,17 +64,17 @@ def test_a_read_goes_on_from_the_state_of_the_last(
     for stream in STREAMS:
         since = saved_cursor(first, stream)
         assert saved_cursor(second, stream) >= since, stream
-        # An older activity comes again if it was edited meanwhile; nobody does that to the local API.
+        # An older activity is emitted again if it was edited in between, which does not happen on the local API.
         oldest = since - LOOKBACK[stream]
         again = [record for record in second.records(stream) if moment(record[CURSOR_FIELD[stream]]) < oldest]
         assert not again or (scenario.requires_creds and stream == "activities"), stream
 
 
 @pytest.mark.parametrize(("scenario", "future_state"), incremental_scenarios())
-def test_a_state_from_the_future_neither_fails_nor_lasts(
+def test_a_state_from_the_future_does_not_fail_the_read_and_is_replaced(
     scenario: ConnectorTestScenario, future_state: Path, tmp_path: Path
 ) -> None:
-    """A stream that kept such a state would never bring a record again."""
+    """A stream that kept a state from the future would never emit a record again."""
     state = json.loads(future_state.read_text())
     assert {entry["stream"]["stream_descriptor"]["name"] for entry in state} == set(STREAMS)
     began = now()
@@ -87,7 +87,7 @@ def test_a_state_from_the_future_neither_fails_nor_lasts(
 
 
 def test_the_local_api_has_records_of_every_type(acceptance_api: LocalCloseApi) -> None:
-    """So that a standard read checks every part of the schemas."""
+    """A standard test that reads then validates every part of the schemas."""
     collections = acceptance_api.store.collections
     for name in ("activity", "task"):
         types = {record.type for record in collections[name].records.values()}

@@ -1,4 +1,4 @@
-"""Late edits, deletions and merges, from Close's event log."""
+"""Late edits, deletions and merges, which the connector learns from Close's event log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from integration_tests.schemas import schema_errors
 from integration_tests.truth import CURSOR_FIELD, DAY, HOUR, MILLISECOND, assert_complete, moment, now, text
 from integration_tests.warehouse import DELETED_AT, FOLLOWING, Clock, RealClock, Warehouse
 
-# The types of activities that the event log tells of; `Created` and `ImportUpdate` it does not.
+# The types of activities that the event log reports; it does not report `Created` and `ImportUpdate`.
 LOGGED = (
     "Note",
     "Call",
@@ -40,14 +40,14 @@ ANCHORS = {"lead": "lead_anchor", "Note": "acti_anchor", "task": "task_anchor"}
 
 @pytest.fixture
 def make(make_api: Callable[..., LocalCloseApi], tmp_path: Path) -> Callable[..., Warehouse]:
-    """An account of some leads, each with three notes and two tasks, a year old: `make(leads=3, num_workers=1)`."""
+    """Return a function that makes an account of old leads with notes and tasks: `make(leads=3, num_workers=1)`."""
 
     def make_warehouse(leads: int = 4, streams: tuple[str, ...] = FOLLOWING, **config: Any) -> Warehouse:
         clock = Clock()
         api = make_api(Volumes(users=1), end=clock() - DAY)
         api.settings.now = clock
         long_ago = clock() - 300 * DAY
-        # The newest of each stream, so that no window reaches back to anything else.
+        # The newest record of each stream, so that no window of a later sync reaches an older record.
         for kind, anchor in ANCHORS.items():
             api.store.load_many(kind, 1, clock() - DAY, id=anchor, **{} if kind == "lead" else {"lead_id": None})
         for number, lead_id in enumerate(api.store.load_many("lead", leads, long_ago, long_ago + DAY)):
@@ -76,14 +76,14 @@ def tombstones(result: Result, stream: str) -> dict[str, dict[str, Any]]:
     return {row["id"]: row for row in result.records(stream) if row.get(DELETED_AT)}
 
 
-def living(result: Result, stream: str) -> dict[str, dict[str, Any]]:
+def present(result: Result, stream: str) -> dict[str, dict[str, Any]]:
     rows = {row["id"]: row for row in result.records(stream) if not row.get(DELETED_AT)}
     return {record_id: row for record_id, row in rows.items() if record_id not in ANCHORS.values()}
 
 
 @dataclass
-class Story:
-    """Two syncs by the installed command, and what happened between them."""
+class TwoSyncs:
+    """Two syncs with the installed command, and the changes between them."""
 
     api: LocalCloseApi
     began: datetime
@@ -93,15 +93,15 @@ class Story:
     second: Result
     requests_of_second: list[str]
     created: dict[str, str]
-    living: dict[str, set[str]]
+    present: dict[str, set[str]]
     deleted: dict[str, set[str]]
     moved: set[str]
     destination: str
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    """Every type of activity that the log tells of is edited and deleted 200 days after it was created."""
+def two_syncs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoSyncs]:
+    """Sync, edit and delete old activities of every type that the log reports, and sync again."""
     began = now()
     with LocalCloseApi(Volumes(users=1), end=began - 365 * DAY) as api:
         store, (long_ago, since) = api.store, (began - 250 * DAY, began - 200 * DAY)
@@ -116,7 +116,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         recent = store.load_many("Note", 1, began - 6 * HOUR, began - 5 * HOUR, lead_id=keeper)[0]
         created = {record.id: record.data()["date_created"] for record in store.objects.values()}
         config = {"api_key": KEY, "base_url": api.url, "start_date": text(began - 365 * DAY)}
-        connector = Connector(config, tmp_path_factory.mktemp("story"))
+        connector = Connector(config, tmp_path_factory.mktemp("two_syncs"))
         schemas = {one["name"]: one["json_schema"] for one in connector.discover().of("CATALOG")[0]["streams"]}
         api.clear_requests()
         first = connector.read(FOLLOWING)
@@ -132,7 +132,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         store.delete(lonely)
         api.clear_requests()
         second = connector.read(FOLLOWING, state=first.states)
-        yield Story(
+        yield TwoSyncs(
             api=api,
             began=began,
             schemas=schemas,
@@ -141,7 +141,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
             second=second,
             requests_of_second=[entry.path for entry in api.requests],
             created=created,
-            living={
+            present={
                 "activities": {edited for edited, _ in old.values()} | {recent, back_dated, merge, *moved},
                 "tasks": set(moved_tasks),
                 "leads": {keeper, destination},
@@ -156,65 +156,67 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         )
 
 
-def test_a_first_sync_sweeps_nothing_and_saves_where_it_was_in_the_log(story: Story) -> None:
-    assert_complete(story.first, *FOLLOWING)
-    assert not any(path.startswith("/event/") for path in story.requests_of_first)
+def test_a_first_sync_reads_no_events_and_saves_a_position_in_the_log(two_syncs: TwoSyncs) -> None:
+    assert_complete(two_syncs.first, *FOLLOWING)
+    assert not any(path.startswith("/event/") for path in two_syncs.requests_of_first)
     for stream in FOLLOWING:
-        assert tombstones(story.first, stream) == {}
-        position = moment(story.first.state(stream)["event_log_position"])
-        assert timedelta(seconds=-2) <= position - story.began <= HOUR
+        assert tombstones(two_syncs.first, stream) == {}
+        position = moment(two_syncs.first.state(stream)["event_log_position"])
+        assert timedelta(seconds=-2) <= position - two_syncs.began <= HOUR
 
 
 @pytest.mark.parametrize("stream", FOLLOWING)
-def test_every_change_comes_with_the_next_sync(story: Story, stream: str) -> None:
-    """Late edits of every type, back-dated ones, deletions, children of a deleted lead, merges; once each."""
-    assert_complete(story.second, *FOLLOWING)
-    came = living(story.second, stream)
-    assert set(came) == story.living[stream]
-    assert set(tombstones(story.second, stream)) == story.deleted[stream]
-    # The attribution window, the lookback and the log tell of the same ones.
-    assert story.second.repeated(stream) == []
-    for record_id, row in came.items():
-        source = story.api.store.get(record_id)
+def test_the_next_sync_emits_every_change_once(two_syncs: TwoSyncs, stream: str) -> None:
+    """Changes are late edits of every type, back-dated records, deletions, children of a deleted lead, and merges."""
+    assert_complete(two_syncs.second, *FOLLOWING)
+    emitted = present(two_syncs.second, stream)
+    assert set(emitted) == two_syncs.present[stream]
+    assert set(tombstones(two_syncs.second, stream)) == two_syncs.deleted[stream]
+    # The attribution window, the lookback and the log have some records in common.
+    assert two_syncs.second.repeated(stream) == []
+    for record_id, row in emitted.items():
+        source = two_syncs.api.store.get(record_id)
         assert {name: row.get(name) for name in source.keys() - {"custom"}} == {
             name: value for name, value in source.items() if name != "custom"
         }
-        if record_id in story.moved:
-            assert row["lead_id"] == story.destination
+        if record_id in two_syncs.moved:
+            assert row["lead_id"] == two_syncs.destination
 
 
 @pytest.mark.parametrize("stream", FOLLOWING)
-def test_the_row_of_a_deletion(story: Story, stream: str) -> None:
-    """The id, when it went, and a cursor value that a destination which deduplicates takes for new enough."""
-    for record_id, row in tombstones(story.second, stream).items():
+def test_a_deletion_is_emitted_with_the_id_the_cursor_and_the_time_of_the_deletion(
+    two_syncs: TwoSyncs, stream: str
+) -> None:
+    """The cursor value is new enough that a destination that deduplicates keeps this row."""
+    for record_id, row in tombstones(two_syncs.second, stream).items():
         assert row.keys() == {"id", CURSOR_FIELD[stream], DELETED_AT}
-        assert story.began <= moment(row[DELETED_AT]) < now()
+        assert two_syncs.began <= moment(row[DELETED_AT]) < now()
         if stream == "activities":
-            assert moment(row["date_created"]) == moment(story.created[record_id])
+            assert moment(row["date_created"]) == moment(two_syncs.created[record_id])
         else:
             assert row["date_updated"] == row[DELETED_AT]
 
 
-def test_when_a_record_was_deleted_is_in_the_discovered_schemas(story: Story) -> None:
-    for stream, schema in story.schemas.items():
+def test_the_discovered_schemas_have_the_column_for_the_time_of_a_deletion(two_syncs: TwoSyncs) -> None:
+    for stream, schema in two_syncs.schemas.items():
         if stream not in FOLLOWING:
             assert DELETED_AT not in schema["properties"]
             continue
         column = schema["properties"][DELETED_AT]
         assert (set(column["type"]), column["format"]) == ({"string", "null"}, "date-time")
-        assert not schema_errors(schema, (*story.first.records(stream), *story.second.records(stream)))
+        assert not schema_errors(schema, (*two_syncs.first.records(stream), *two_syncs.second.records(stream)))
 
 
-def test_a_sync_with_few_changes_takes_few_requests(story: Story) -> None:
-    paths = story.requests_of_second
+def test_a_sync_with_few_changes_sends_few_requests(two_syncs: TwoSyncs) -> None:
+    paths = two_syncs.requests_of_second
     assert sum(path.startswith("/event/") for path in paths) <= 2
-    # Windows of 30 days since the newest lead and the newest task, which are 200 and 100 days old.
+    # There is a window per 30 days since the newest lead and the newest task, which are 200 and 100 days old.
     assert len(paths) <= 9 + 200 // 30 + 100 // 30
 
 
 @pytest.mark.parametrize("merge_activity_on", ["destination", "source"])
 @pytest.mark.parametrize("moves_date_updated", [True, False])
-def test_a_merge_removes_the_source_and_brings_what_moved(
+def test_a_merge_deletes_the_source_and_emits_the_moved_records(
     make: Callable[..., Warehouse],
     merge_activity_on: Literal["destination", "source"],
     moves_date_updated: bool,
@@ -233,13 +235,13 @@ def test_a_merge_removes_the_source_and_brings_what_moved(
     result = warehouse.sync()
 
     assert set(tombstones(result, "leads")) == {source}
-    assert destination in living(result, "leads")
-    assert set(moved) | {merge} == {*living(result, "activities"), *living(result, "tasks")}
+    assert destination in present(result, "leads")
+    assert set(moved) | {merge} == {*present(result, "activities"), *present(result, "tasks")}
     assert tombstones(result, "activities") == tombstones(result, "tasks") == {}
     warehouse.assert_is_current()
 
 
-def test_deleted_and_there_again_ends_alive(make: Callable[..., Warehouse]) -> None:
+def test_a_record_that_is_deleted_and_restored_is_present_afterwards(make: Callable[..., Warehouse]) -> None:
     warehouse = make()
     store, clock = warehouse.api.store, warehouse.clock
     warehouse.sync()
@@ -258,7 +260,7 @@ def test_deleted_and_there_again_ends_alive(make: Callable[..., Warehouse]) -> N
         clock.advance(minutes=10)
         for one in (lead, note, task):
             store.add(kept[one].kind, **kept[one].data() | {"date_updated": text(clock())})
-        store.load(kept[quiet].kind, [kept[quiet].data()])  # no event tells of it
+        store.load(kept[quiet].kind, [kept[quiet].data()])  # without an event
         clock.advance(minutes=10)
         result = warehouse.sync()
         if restored_before_sync:
@@ -267,14 +269,14 @@ def test_deleted_and_there_again_ends_alive(make: Callable[..., Warehouse]) -> N
             )
             warehouse.assert_is_current()
         else:
-            # No event and no date tells that it is there again.
-            warehouse.assert_is_current(besides={quiet})
+            # Neither an event nor a date shows that the note was restored.
+            warehouse.assert_is_current(ignored={quiet})
         for stream in FOLLOWING:
             assert result.repeated(stream) == []
         clock.advance(hours=1)
 
 
-def test_what_merely_cannot_be_seen_is_not_deleted(make: Callable[..., Warehouse]) -> None:
+def test_a_record_that_the_key_can_no_longer_see_is_not_emitted_as_deleted(make: Callable[..., Warehouse]) -> None:
     warehouse = make()
     store, clock = warehouse.api.store, warehouse.clock
     warehouse.sync()
@@ -287,9 +289,9 @@ def test_what_merely_cannot_be_seen_is_not_deleted(make: Callable[..., Warehouse
     warehouse.api.settings.hidden_lead_ids = {hidden}
     clock.advance(hours=1)
     result = warehouse.sync()
-    assert {**living(result, "activities"), **living(result, "tasks"), **living(result, "leads")} == {}
+    assert {**present(result, "activities"), **present(result, "tasks"), **present(result, "leads")} == {}
     assert warehouse.tables == before
-    # Nor does it count as deleted where the log does tell of changes, as it does if the role changes while it is read.
+    # The same is true if the log still reports its changes, because the role changes during the sync.
     warehouse.api.settings.hidden_lead_ids = set()
     clock.advance(hours=1)
     store.edit(hidden, description="edited again")
@@ -307,10 +309,10 @@ def test_what_merely_cannot_be_seen_is_not_deleted(make: Callable[..., Warehouse
     result = warehouse.sync(["activities"])
     stop()
     assert warehouse.refetches("/activity/") != []
-    assert living(result, "activities") == tombstones(result, "activities") == {}
+    assert present(result, "activities") == tombstones(result, "activities") == {}
 
 
-def test_several_changes_of_one_object_and_an_edit_before_a_deletion(make: Callable[..., Warehouse]) -> None:
+def test_several_changes_of_one_record_are_emitted_once(make: Callable[..., Warehouse]) -> None:
     warehouse = make()
     store, clock = warehouse.api.store, warehouse.clock
     warehouse.sync()
@@ -322,15 +324,15 @@ def test_several_changes_of_one_object_and_an_edit_before_a_deletion(make: Calla
         store.edit(note, note=f"edit {number}")
         store.edit(doomed, note=f"edit {number}")
         store.edit(lead, status_id=store.factory.world.lead_statuses[number % 2].id)
-        clock.advance(seconds=45 if number < 2 else 600)  # the first ones fold into one event
+        clock.advance(seconds=45 if number < 2 else 600)  # Close folds the first edits into one event
     completed = store.complete_task(task)["id"]
     store.delete(doomed)
     new = store.add("Note", lead_id=lead)["id"]
-    store.delete(new)  # nobody ever saw it
+    store.delete(new)  # no sync has read it
     result = warehouse.sync()
-    assert note in living(result, "activities")
-    assert completed in living(result, "activities")
-    assert result.records("activities").count(living(result, "activities")[note]) == 1
+    assert note in present(result, "activities")
+    assert completed in present(result, "activities")
+    assert result.records("activities").count(present(result, "activities")[note]) == 1
     assert {doomed, new} <= set(tombstones(result, "activities"))
     for stream in FOLLOWING:
         assert result.repeated(stream) == []
@@ -343,8 +345,8 @@ def test_several_changes_of_one_object_and_an_edit_before_a_deletion(make: Calla
 
 
 @pytest.mark.parametrize("stream", ["activities", "tasks"])
-def test_what_the_log_tells_comes_after_the_windows(make: Callable[..., Warehouse], stream: str) -> None:
-    """However slow these are: neither twice, nor a deletion before the row that it ends."""
+def test_changes_in_the_log_are_emitted_after_the_windows(make: Callable[..., Warehouse], stream: str) -> None:
+    """Even if the windows are slow, no record is emitted twice, and no deletion before the row of its record."""
     warehouse = make(streams=(stream,))
     store, clock = warehouse.api.store, warehouse.clock
     warehouse.sync()
@@ -357,7 +359,7 @@ def test_what_the_log_tells_comes_after_the_windows(make: Callable[..., Warehous
     clock.advance(minutes=1)
 
     def delete_late(_: int) -> None:
-        """After the windows are read; with stamps from before the sync, as of a clock that was behind."""
+        """Delete after the windows are read, with a timestamp from before the sync, as if a clock were behind."""
         if doomed in store.objects and any(entry.path == "/event/" for entry in warehouse.api.requests):
             before, clock.now = clock(), clock() - timedelta(seconds=30)
             store.delete(doomed)
@@ -373,17 +375,17 @@ def test_what_the_log_tells_comes_after_the_windows(make: Callable[..., Warehous
     warehouse.assert_is_current(stream)
 
 
-def test_what_the_log_and_any_of_several_windows_tell_comes_once(make: Callable[..., Warehouse]) -> None:
+def test_a_change_in_the_log_and_in_a_window_is_emitted_once(make: Callable[..., Warehouse]) -> None:
     warehouse = make()
     store, clock = warehouse.api.store, warehouse.clock
     warehouse.sync()
     clock.advance(days=25)
-    warehouse.sync()  # brings nothing, so that the windows of the next one begin a month and a half before it
+    warehouse.sync()  # returns nothing, so the windows of the next sync start a month and a half before it
     clock.advance(hours=1)
     task, lead = store.edit(tasks_of(warehouse)[0])["id"], store.edit(leads_of(warehouse)[0], description="new")["id"]
     note = store.add("Note", lead_id=lead)["id"]
     clock.advance(days=20)
-    for path in ("/activity/", "/task/", "/data/search/"):  # the windows before the last are the slow ones
+    for path in ("/activity/", "/task/", "/data/search/"):  # the windows before the last one are slow
         warehouse.api.faults.add(Fault("slow", path, seconds=0.4, times=1))
     result = warehouse.sync()
     for stream, record_id in (("tasks", task), ("leads", lead), ("activities", note)):
@@ -392,8 +394,8 @@ def test_what_the_log_and_any_of_several_windows_tell_comes_once(make: Callable[
     warehouse.assert_is_current()
 
 
-def test_meetings_that_move_and_those_of_days_to_come(make: Callable[..., Warehouse]) -> None:
-    """Their `date_created` follows their start, so that they leave the windows of the list."""
+def test_rescheduled_and_future_meetings_are_emitted(make: Callable[..., Warehouse]) -> None:
+    """The `date_created` of a meeting is its start, so a rescheduled meeting is outside the windows of the list."""
     warehouse = make()
     store, clock = warehouse.api.store, warehouse.clock
     lead, *_ = leads_of(warehouse)
@@ -404,7 +406,7 @@ def test_meetings_that_move_and_those_of_days_to_come(make: Callable[..., Wareho
     store.reschedule_meeting(past, clock() + 5 * DAY)
     store.reschedule_meeting(other, clock() - 200 * DAY)
     clock.advance(hours=1)
-    assert {booked, past, other} == set(living(warehouse.sync(), "activities"))
+    assert {booked, past, other} == set(present(warehouse.sync(), "activities"))
     warehouse.assert_is_current()
     clock.advance(hours=1)
     store.reschedule_meeting(booked, clock() + 3 * DAY)
@@ -415,7 +417,7 @@ def test_meetings_that_move_and_those_of_days_to_come(make: Callable[..., Wareho
     warehouse.assert_is_current()
 
 
-def test_option_off_sweeps_nothing_and_keeps_the_position(make: Callable[..., Warehouse]) -> None:
+def test_without_capture_changes_no_events_are_read_and_the_position_is_kept(make: Callable[..., Warehouse]) -> None:
     warehouse = make()
     store, clock = warehouse.api.store, warehouse.clock
     warehouse.sync()
@@ -428,7 +430,7 @@ def test_option_off_sweeps_nothing_and_keeps_the_position(make: Callable[..., Wa
     clock.advance(hours=1)
     warehouse.config = {"capture_changes": False}
     result = warehouse.sync()
-    assert living(result, "activities") == tombstones(result, "activities") == {}
+    assert present(result, "activities") == tombstones(result, "activities") == {}
     assert all(DELETED_AT not in row for row in result.records("activities"))
     assert warehouse.event_pages() == 0
     assert warehouse.refetches() == []
@@ -438,7 +440,7 @@ def test_option_off_sweeps_nothing_and_keeps_the_position(make: Callable[..., Wa
     clock.advance(hours=1)
     warehouse.sync()
     warehouse.assert_is_current()
-    # With a first sync that had it off, the log is followed from the saved cursor on.
+    # If the first sync ran without the option, the next one reads the log from the saved cursor.
     for state in warehouse.states.values():
         del state["stream"]["stream_state"]["event_log_position"]
         state["stream"]["stream_state"] = {name: text(clock()) for name in state["stream"]["stream_state"]}
@@ -450,7 +452,9 @@ def test_option_off_sweeps_nothing_and_keeps_the_position(make: Callable[..., Wa
 
 
 @pytest.mark.parametrize("status", [402, 403])
-def test_a_key_without_the_right_gets_one_warning_and_catches_up(make: Callable[..., Warehouse], status: int) -> None:
+def test_a_key_that_may_not_read_the_log_gets_one_warning_and_catches_up_later(
+    make: Callable[..., Warehouse], status: int
+) -> None:
     warehouse = make()
     store, clock = warehouse.api.store, warehouse.clock
     warehouse.api.settings.forbidden = {"/event/": status}
@@ -466,15 +470,15 @@ def test_a_key_without_the_right_gets_one_warning_and_catches_up(make: Callable[
 
     result = warehouse.sync()
 
-    assert set(living(result, "activities")) == {new}
-    assert set(living(result, "tasks")) == {task}
+    assert set(present(result, "activities")) == {new}
+    assert set(present(result, "tasks")) == {task}
     assert result.errors == []
     (warning,) = result.warnings
     assert "may not read the event log" in warning
     assert "capture_changes" in warning
     assert str(status) in warning
     assert {stream: warehouse.position(stream) for stream in FOLLOWING} == position
-    # Where the stream event_log is read too, it fails as it always did, and the others do not.
+    # If the stream event_log is read too, it fails, and the other streams do not.
     result = warehouse.sync([*FOLLOWING, "event_log"], complete=False)
     assert result.exit_code != 0
     assert result.status("event_log") == "INCOMPLETE"
@@ -487,7 +491,7 @@ def test_a_key_without_the_right_gets_one_warning_and_catches_up(make: Callable[
     warehouse.assert_is_current()
 
 
-def test_a_gap_that_the_log_does_not_reach_is_named(make: Callable[..., Warehouse]) -> None:
+def test_a_gap_before_the_oldest_event_of_the_log_is_reported(make: Callable[..., Warehouse]) -> None:
     warehouse = make()
     store, clock = warehouse.api.store, warehouse.clock
     warehouse.sync()
@@ -509,13 +513,13 @@ def test_a_gap_that_the_log_does_not_reach_is_named(make: Callable[..., Warehous
         assert f"Refresh the stream {stream}" in warning
     assert result.exit_code == 0
     assert set(tombstones(result, "activities")) == {deleted}
-    warehouse.assert_is_current(besides={lost})
+    warehouse.assert_is_current(ignored={lost})
     clock.advance(days=29)
     assert warehouse.sync().logs("WARN") == []
 
 
 def change_800_times(warehouse: Warehouse, every: float = 1) -> None:
-    """800 events, one `every` so many seconds, about 700 objects of which windows bring the hundred leads only."""
+    """Make 800 changes, `every` seconds apart, to 700 records; the windows return only the 100 leads among them."""
     store = warehouse.api.store
     warehouse.api.settings.event_consolidation = 0
     changes: list[Callable[[], object]] = [partial(store.edit, note) for note in notes_of(warehouse)[:350]]
@@ -532,19 +536,19 @@ def change_800_times(warehouse: Warehouse, every: float = 1) -> None:
 @pytest.mark.parametrize(
     "streams", [("activities",), FOLLOWING, (*FOLLOWING, "event_log"), ("event_log", "tasks")], ids="+".join
 )
-def test_800_events_cost_their_pages_and_a_request_for_100_objects(
+def test_800_events_take_their_pages_and_one_request_for_each_100_records(
     make: Callable[..., Warehouse], streams: tuple[str, ...], every: int
 ) -> None:
     warehouse = make(leads=125, streams=streams)
     warehouse.sync()
     own = "event_log" in streams
-    assert warehouse.event_pages() == (30 if own else 0)  # nothing is swept on a first sync; the stream reads days
+    assert warehouse.event_pages() == (30 if own else 0)  # only the stream event_log reads events in a first sync
     warehouse.clock.advance(hours=1)
     change_800_times(warehouse, every)
     warehouse.clock.advance(hours=1)
     result = warehouse.sync()
     assert len(result.records("event_log")) == 800 * own
-    # Once for all that follow the log, and once for the stream event_log itself, day by day from the last event on.
+    # One pass for all streams that follow the log, and one for the stream event_log, day by day from the last event.
     assert 16 <= warehouse.event_pages() <= 17 + own * (17 + 31)
     changed = {"/activity/": ("activities", 350), "/task/": ("tasks", 250), "/lead/": ("leads", 0)}
     for path, (stream, count) in changed.items():
@@ -552,7 +556,7 @@ def test_800_events_cost_their_pages_and_a_request_for_100_objects(
         assert sum(map(len, refetches)) == (count if stream in streams else 0)
         assert len(refetches) == ((count + 99) // 100 if stream in streams else 0)
     warehouse.assert_is_current(*[stream for stream in streams if stream != "event_log"])
-    # And when nothing happened, one page; the stream event_log reads its last five minutes again.
+    # Without changes, one page is read; the stream event_log reads its last five minutes again.
     warehouse.clock.advance(hours=1)
     warehouse.sync()
     assert 1 <= warehouse.event_pages() <= (8 if own else 1)
@@ -560,8 +564,10 @@ def test_800_events_cost_their_pages_and_a_request_for_100_objects(
 
 
 @pytest.mark.parametrize("event_log", ["none", "older", "newer", "interrupted"])
-def test_the_stream_event_log_may_be_anywhere(make: Callable[..., Warehouse], event_log: str) -> None:
-    """It reads the log for itself; the others are not concerned."""
+def test_the_state_of_the_stream_event_log_does_not_affect_the_other_streams(
+    make: Callable[..., Warehouse], event_log: str
+) -> None:
+    """The stream event_log reads the log separately from the streams that follow it."""
     warehouse = make(leads=20, streams=(*FOLLOWING, "event_log"))
     store, clock = warehouse.api.store, warehouse.clock
     warehouse.sync()
@@ -587,14 +593,14 @@ def test_the_stream_event_log_may_be_anywhere(make: Callable[..., Warehouse], ev
             "stream": {"stream_descriptor": {"name": "event_log"}, "stream_state": state[event_log]},
         }
     result = warehouse.sync()
-    assert set(living(result, "activities")) == set(edits)
+    assert set(present(result, "activities")) == set(edits)
     assert set(tombstones(result, "activities")) == set(deletions)
     assert warehouse.event_pages() <= (3 if event_log in state else 1 + 31)
     warehouse.assert_is_current()
 
 
 @pytest.mark.parametrize("hidden_as", ["missing", "null"])
-def test_a_key_that_sees_no_data_of_events(
+def test_deletions_are_emitted_for_a_key_that_sees_no_event_data(
     make: Callable[..., Warehouse], hidden_as: Literal["missing", "null"]
 ) -> None:
     warehouse = make()
@@ -615,14 +621,14 @@ def test_a_key_that_sees_no_data_of_events(
     result = warehouse.sync()
     rows = tombstones(result, "activities")
     assert set(rows) == {earlier, later}
-    # Without the data the moment of the deletion stands in for the creation: newer, so that the row counts.
+    # Without the data, date_created is the time of the deletion. It is newer, so a destination keeps the row.
     assert timedelta() <= moment(rows[earlier]["date_created"]) - deleted_at < timedelta(seconds=1)
     assert moment(rows[later]["date_created"]) == moment(created[later])
     warehouse.assert_is_current()
 
 
-def test_late_reordered_and_consolidated_events(make: Callable[..., Warehouse]) -> None:
-    """Events that show up to 4:50 minutes late, in any order, while syncs follow each other by seconds or minutes."""
+def test_late_reordered_and_consolidated_events_lose_no_change(make: Callable[..., Warehouse]) -> None:
+    """Events appear up to 4:50 minutes late and in any order, while seconds or minutes pass between the syncs."""
     warehouse = make(leads=6)
     store, clock = warehouse.api.store, warehouse.clock
     random = store.factory.maker.random
@@ -646,7 +652,7 @@ def test_late_reordered_and_consolidated_events(make: Callable[..., Warehouse]) 
     warehouse.assert_is_current()
 
 
-def test_a_clock_that_is_behind_the_servers(make: Callable[..., Warehouse]) -> None:
+def test_a_clock_behind_the_servers_clock_loses_no_change(make: Callable[..., Warehouse]) -> None:
     warehouse = make()
     store, clock = warehouse.api.store, warehouse.clock
     warehouse.skew = timedelta(minutes=-20)
@@ -662,8 +668,10 @@ def test_a_clock_that_is_behind_the_servers(make: Callable[..., Warehouse]) -> N
     warehouse.assert_is_current()
 
 
-def test_a_clock_that_is_ahead_of_the_servers(make_api: Callable[..., LocalCloseApi], tmp_path: Path) -> None:
-    """The server's `Date` tells the real time, so this test runs in it. Five minutes ahead the overlap makes up for."""
+def test_a_clock_ahead_of_the_servers_clock_loses_no_change(
+    make_api: Callable[..., LocalCloseApi], tmp_path: Path
+) -> None:
+    """The server's `Date` header has the real time, so this test uses it. The lookback alone covers five minutes."""
     clock = RealClock()
     api = make_api(Volumes(leads=8, tasks=20, users=1), end=clock() - 40 * DAY)
     api.store.load_many("Note", 20, clock() - 90 * DAY, clock() - 80 * DAY)
@@ -680,8 +688,8 @@ def test_a_clock_that_is_ahead_of_the_servers(make_api: Callable[..., LocalClose
         warehouse.assert_is_current()
 
 
-def test_deleted_leads_that_the_search_index_still_shows(make: Callable[..., Warehouse]) -> None:
-    """The index lags by eight minutes, the log by none; syncs every two minutes see the lead in their windows."""
+def test_a_deleted_lead_that_search_still_returns_stays_deleted(make: Callable[..., Warehouse]) -> None:
+    """Search lags by eight minutes, the log does not. The windows of each sync, two minutes apart, return the lead."""
     warehouse = make(streams=("leads",))
     store, clock = warehouse.api.store, warehouse.clock
     warehouse.sync()
@@ -701,7 +709,7 @@ def test_deleted_leads_that_the_search_index_still_shows(make: Callable[..., War
     warehouse.assert_is_current("leads")
 
 
-def test_changes_while_a_sync_runs_come_with_it_or_with_the_next(make: Callable[..., Warehouse]) -> None:
+def test_changes_during_a_sync_are_emitted_by_it_or_by_the_next(make: Callable[..., Warehouse]) -> None:
     warehouse = make(leads=8, streams=(*FOLLOWING, "event_log"))
     store, clock = warehouse.api.store, warehouse.clock
     warehouse.sync()
@@ -723,7 +731,7 @@ def test_changes_while_a_sync_runs_come_with_it_or_with_the_next(make: Callable[
         stop()
         assert len(warehouse.api.requests) >= when
         for stream in FOLLOWING:
-            # A deletion that happened meanwhile may follow the row that it ends; nothing else comes twice.
+            # A deletion during the sync may follow the row of its record; nothing else is emitted twice.
             assert set(result.repeated(stream)) <= set(tombstones(result, stream))
         clock.advance(seconds=30)
         warehouse.sync()
@@ -731,20 +739,20 @@ def test_changes_while_a_sync_runs_come_with_it_or_with_the_next(make: Callable[
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1)])
-def test_one_worker_and_any_order_of_streams(make: Callable[..., Warehouse], order: tuple[int, ...]) -> None:
+def test_one_worker_reads_the_streams_in_any_order(make: Callable[..., Warehouse], order: tuple[int, ...]) -> None:
     names = ("activities", "leads", "tasks", "event_log")
     warehouse = make(leads=125, streams=[names[one] for one in order], num_workers=1)
     warehouse.sync()
     warehouse.clock.advance(hours=1)
     change_800_times(warehouse)
     warehouse.clock.advance(hours=2)
-    del warehouse.states["event_log"]  # a first sync of it splits its windows, for which the others wait
+    del warehouse.states["event_log"]  # its first sync splits windows, and the other streams wait for them
     warehouse.sync([*warehouse.streams, "users", "custom_fields"])
     assert warehouse.event_pages() > 16
     warehouse.assert_is_current()
 
 
-def test_an_event_endpoint_that_fails_fails_who_needs_it_and_the_next_sync_catches_up(
+def test_a_failing_event_endpoint_fails_the_streams_that_need_it_and_the_next_sync_catches_up(
     make: Callable[..., Warehouse],
 ) -> None:
     warehouse = make()
@@ -774,8 +782,8 @@ def test_an_event_endpoint_that_fails_fails_who_needs_it_and_the_next_sync_catch
     for stream, error in named.items():
         assert error["failure_type"] == "transient_error"
         assert error["message"].startswith(f"Stream {stream}: GET /api/v1/event/ answered 503")
-    # What the lists tell came, and is saved; what the log tells is still to come.
-    assert set(living(result, "activities")) == {new}
+    # Records of the lists are emitted and saved; the changes in the log are read by the next sync.
+    assert set(present(result, "activities")) == {new}
     assert warehouse.position("activities") == position
     warehouse.api.faults.clear()
     clock.advance(hours=1)
@@ -784,7 +792,7 @@ def test_an_event_endpoint_that_fails_fails_who_needs_it_and_the_next_sync_catch
 
 
 @pytest.mark.parametrize("path", ["/activity/", "/task/", "/lead/"])
-def test_faults_of_the_lists_that_are_asked_by_id(make: Callable[..., Warehouse], path: str) -> None:
+def test_faults_of_requests_by_id_lose_no_change(make: Callable[..., Warehouse], path: str) -> None:
     warehouse = make(leads=60)
     store, clock, faults = warehouse.api.store, warehouse.clock, warehouse.api.faults
     stream = {"/activity/": "activities", "/task/": "tasks", "/lead/": "leads"}[path]
@@ -797,7 +805,7 @@ def test_faults_of_the_lists_that_are_asked_by_id(make: Callable[..., Warehouse]
     def by_ids(query: dict[str, str]) -> bool:
         return "id__in" in query
 
-    # More than a hundred activities and tasks: the second request is the one that fails.
+    # There are more than a hundred activities and tasks; their second request by id fails.
     warehouse.retry_seconds = 0.1
     faults.add(Fault("status", path, status=500, when=by_ids, after=0 if stream == "leads" else 1))
     position = warehouse.position(stream)

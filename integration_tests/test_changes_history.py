@@ -1,4 +1,4 @@
-"""Weeks in the life of an account, synced now and then: the tables that come of it equal the server's own data."""
+"""Weeks of changes to an account with syncs in between: the resulting tables equal the server's data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from integration_tests.running import Result
 from integration_tests.truth import CURSOR_FIELD, DAY, moment, text
 from integration_tests.warehouse import DELETED_AT, FOLLOWING, Clock, Warehouse
 
-# The event log tells nothing of these, so that one that went with its lead, or moved with it, is not known of.
+# The event log does not report these types: the connector does not learn that one was deleted or moved with its lead.
 UNLOGGED = {"Created", "ImportUpdate"}
 SYNCS = 26
 EDITED = ("Note", "Call", "Email", "SMS", "Meeting", "CustomActivity", "FormSubmission", "WhatsAppMessage")
@@ -25,7 +25,7 @@ EDITED = ("Note", "Call", "Email", "SMS", "Meeting", "CustomActivity", "FormSubm
 
 @dataclass
 class Account:
-    """Changes an account at random. Remembers what a table can't be blamed for."""
+    """Changes an account at random, and collects the ids for which a table may differ from the server."""
 
     warehouse: Warehouse
     random: Random
@@ -37,7 +37,7 @@ class Account:
         return self.warehouse.api.store
 
     def change(self) -> None:
-        """Do one thing, or the same thing several times within seconds."""
+        """Make one change, or several changes of one kind within seconds."""
         weighted = (
             (self.add, 5),
             (self.back_date, 2),
@@ -93,7 +93,7 @@ class Account:
         self.store.edit(self.pick_lead(), **self.random.choice((fields, {"description": f"{self.random.random()}"})))
 
     def edit_child(self) -> None:
-        """Contacts and opportunities show in their lead."""
+        """Edit a contact or an opportunity, which are part of their lead."""
         children = [one for one in self.store.children_of(self.pick_lead()) if one.startswith(("cont", "oppo"))]
         if children:
             self.store.edit(self.random.choice(children))
@@ -137,7 +137,7 @@ class Account:
 
 
 class ByCursor:
-    """Tables of a destination that keeps of each id the row with the newest cursor value, of equal ones the last."""
+    """Tables of a destination that keeps, for each id, the last row with the newest cursor value."""
 
     def __init__(self) -> None:
         self.tables: dict[str, dict[str, dict[str, Any]]] = {stream: {} for stream in FOLLOWING}
@@ -149,10 +149,10 @@ class ByCursor:
                 if known is None or moment(row[cursor]) >= moment(known[cursor]):
                     table[row["id"]] = row
 
-    def assert_equals(self, warehouse: Warehouse, besides: set[str]) -> None:
+    def assert_equals(self, warehouse: Warehouse, ignored: set[str]) -> None:
         for stream, table in self.tables.items():
-            living = {one: row for one, row in table.items() if not row.get(DELETED_AT) and one not in besides}
-            assert living == {one: row for one, row in warehouse.tables[stream].items() if one not in besides}
+            present = {one: row for one, row in table.items() if not row.get(DELETED_AT) and one not in ignored}
+            assert present == {one: row for one, row in warehouse.tables[stream].items() if one not in ignored}
 
 
 @pytest.mark.parametrize("seed", [int(one) for one in os.environ.get("HISTORY_SEEDS", "1,2").split(",")])
@@ -196,10 +196,10 @@ def test_tables_equal_the_server_after_weeks_of_changes_syncs_and_kills(
         for stream in FOLLOWING:
             assert set(result.repeated(stream)) <= {row["id"] for row in result.records(stream) if row.get(DELETED_AT)}
         by_cursor.take(result)
-    clock.advance(minutes=5)  # by then the log has shown everything
+    clock.advance(minutes=5)  # the log then shows every event
     by_cursor.take(warehouse.sync())
-    warehouse.assert_is_current(besides=account.unlogged)
+    warehouse.assert_is_current(ignored=account.unlogged)
     if api.settings.admin:
-        by_cursor.assert_equals(warehouse, besides=account.moved_back)
+        by_cursor.assert_equals(warehouse, ignored=account.moved_back)
     assert killed > 3
     assert clock() - Clock()() > 14 * DAY

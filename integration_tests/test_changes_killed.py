@@ -1,4 +1,4 @@
-"""Syncs that are ended by force at any moment, and what the next one makes of them."""
+"""A sync that is killed at any point: the next sync emits what it has not saved."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def pick(warehouse: Warehouse, collection: str) -> str:
 
 
 def change(warehouse: Warehouse) -> None:
-    """Changes of every kind, to old and to new objects, of which the log tells."""
+    """Make changes of every kind that the log reports."""
     store, clock = warehouse.api.store, warehouse.clock
     leads = sorted(store.factory.world.lead_ids)
     store.merge(leads[0], leads[1])
@@ -44,8 +44,8 @@ def change(warehouse: Warehouse) -> None:
     clock.advance(seconds=30)
 
 
-def test_a_later_sync_killed_at_any_moment_loses_nothing(warehouse: Warehouse) -> None:
-    """Rows that were printed count, and so does the last state that was; the next sync begins from it."""
+def test_an_incremental_sync_killed_at_any_point_loses_no_change(warehouse: Warehouse) -> None:
+    """The destination keeps the printed rows, and the next sync starts from the last printed state."""
     warehouse.sync()
     warehouse.clock.advance(hours=1)
     change(warehouse)
@@ -53,24 +53,24 @@ def test_a_later_sync_killed_at_any_moment_loses_nothing(warehouse: Warehouse) -
     tables, states = deepcopy(warehouse.tables), dict(warehouse.states)
     lines = len(warehouse.sync().messages)
     wanted = {stream: dict(warehouse.tables[stream]) for stream in FOLLOWING}
-    warehouse.assert_is_current(besides=unlogged(warehouse))
-    moved_on = 0
-    # The positions move among the last lines.
+    warehouse.assert_is_current(ignored=unlogged(warehouse))
+    advanced = 0
+    # The positions in the log change in the last lines.
     for kill_after in (*range(12, lines - 8, max(lines // 8, 1)), *range(lines - 8, lines, 2)):
         warehouse.tables, warehouse.states = deepcopy(tables), dict(states)
         positions = {stream: warehouse.position(stream) for stream in FOLLOWING}
         warehouse.sync(kill_after=kill_after)
-        moved_on += any(warehouse.position(stream) != positions[stream] for stream in FOLLOWING)
+        advanced += any(warehouse.position(stream) != positions[stream] for stream in FOLLOWING)
         for stream in FOLLOWING:
-            # Where the position has moved on, everything that the log told has been printed.
+            # If the position has advanced, every change in the log has been printed.
             if warehouse.position(stream) != positions[stream]:
                 assert warehouse.tables[stream] == wanted[stream]
         warehouse.sync()
         assert {stream: warehouse.tables[stream] for stream in FOLLOWING} == wanted
-    assert moved_on > 1
+    assert advanced > 1
 
 
-def test_a_first_sync_killed_at_any_moment_learns_what_was_deleted_meanwhile(warehouse: Warehouse) -> None:
+def test_deletions_after_a_killed_first_sync_are_emitted_by_the_next(warehouse: Warehouse) -> None:
     store, clock = warehouse.api.store, warehouse.clock
     lines = len(warehouse.sync().messages)
     for kill_after in range(10, lines, lines // 9):
@@ -79,10 +79,10 @@ def test_a_first_sync_killed_at_any_moment_learns_what_was_deleted_meanwhile(war
         began = clock()
         warehouse.sync(kill_after=kill_after)
         for stream in FOLLOWING:
-            # Not a row without a state before it that tells from where in the log to go on.
+            # The first row of a stream follows a state with the position in the log.
             if warehouse.tables.get(stream):
                 assert abs((moment(warehouse.position(stream)) - began).total_seconds()) < 60
-        # What has come by then goes, as far as there is any.
+        # Delete some of the records that were emitted, if there are any.
         clock.advance(hours=2)
         for stream, count in (("activities", 2), ("tasks", 2), ("leads", 1)):
             for record_id in list(warehouse.tables.get(stream, {}))[:count]:
@@ -90,18 +90,20 @@ def test_a_first_sync_killed_at_any_moment_learns_what_was_deleted_meanwhile(war
                     store.delete(record_id)
         clock.advance(hours=2)
         warehouse.sync()
-        warehouse.assert_is_current(besides=unlogged(warehouse))
+        warehouse.assert_is_current(ignored=unlogged(warehouse))
 
 
 def unlogged(warehouse: Warehouse) -> set[str]:
-    """Ids of what the log says nothing about: activities of the types `Created` and `ImportUpdate`."""
+    """Return the ids of records that the log does not report: activities of the types `Created` and `ImportUpdate`."""
     known = {**warehouse.tables["activities"], **{one.id: one.data() for one in warehouse.api.store.objects.values()}}
     return {record_id for record_id, row in known.items() if row.get("_type") in {"Created", "ImportUpdate"}}
 
 
 @pytest.mark.parametrize("streams", [("activities", "leads"), ("tasks", "event_log")])
-def test_an_interrupted_sync_does_not_repeat_forever(warehouse: Warehouse, streams: tuple[str, ...]) -> None:
-    """After the sync that goes on, the next one has nothing to tell but what its windows overlap."""
+def test_a_complete_sync_after_an_interrupted_one_leaves_no_change_to_repeat(
+    warehouse: Warehouse, streams: tuple[str, ...]
+) -> None:
+    """After the sync that continues, the next one emits no deletion and fetches no record by id."""
     warehouse.sync(streams)
     warehouse.clock.advance(hours=1)
     change(warehouse)

@@ -1,4 +1,4 @@
-"""`check`: each cause gets its own sentence, and a stream that may not be read does not fail the others."""
+"""`check`: each cause of a failure has its own message, and a forbidden stream does not fail the others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.running import DEFINED, Connector
 
 
-def test_a_wrong_key(make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]) -> None:
+def test_check_fails_with_a_wrong_key(
+    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
+) -> None:
     api = make_api(Volumes(users=1))
     result = connect(api, api_key="api_mistyped").check()
     [status] = result.of("CONNECTION_STATUS")
@@ -18,11 +20,13 @@ def test_a_wrong_key(make_api: Callable[..., LocalCloseApi], connect: Callable[.
     assert "API key" in status["message"]
     assert "Settings > Developer > API Keys" in status["message"]
     assert "api_mistyped" not in result.output
-    # One refusal is enough to know.
+    # The check stops after the first 401.
     assert [entry.status for entry in api.requests] == [401]
 
 
-def test_no_network(make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]) -> None:
+def test_check_fails_without_a_network(
+    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
+) -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))  # not listening: a connection is refused
         url = f"http://127.0.0.1:{reserved.getsockname()[1]}/api/v1"
@@ -35,7 +39,7 @@ def test_no_network(make_api: Callable[..., LocalCloseApi], connect: Callable[..
     assert "API key" not in status["message"]
 
 
-def test_a_forbidden_stream_is_named_and_does_not_fail_the_others(
+def test_check_names_a_forbidden_stream_and_succeeds(
     make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
 ) -> None:
     api = make_api(Volumes(activities=30, leads=3, tasks=9, users=3))
@@ -50,19 +54,23 @@ def test_a_forbidden_stream_is_named_and_does_not_fail_the_others(
     assert not {"activities", "leads", "tasks", "users"} & set(status["message"].replace(":", " ").split())
     tried = {entry.path.split("/")[1] for entry in api.requests}
     assert tried >= {"activity", "custom_field", "data", "event", "task", "user"}
-    # One page of each.
+    # The check reads one page of each stream.
     assert len(api.requests) <= len(DEFINED)
 
 
-def test_an_account_without_records(make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]) -> None:
-    """A person waits: that there is nothing to read is not looked for through a year."""
+def test_check_of_an_account_without_records_sends_few_requests(
+    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
+) -> None:
+    """A user waits for the check, so it does not search a whole year for a first record."""
     api = make_api(Volumes(users=1))
     [status] = connect(api).check().of("CONNECTION_STATUS")
     assert status["status"] == "SUCCEEDED"
-    assert len(api.requests) <= len(DEFINED) + 5, "the fields of custom_fields are in six lists"
+    assert len(api.requests) <= len(DEFINED) + 5, "the stream custom_fields has six lists"
 
 
-def test_everything_forbidden(make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]) -> None:
+def test_check_fails_if_every_stream_is_forbidden(
+    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
+) -> None:
     api = make_api(Volumes(activities=30, leads=3, tasks=9, users=3))
     api.settings.forbidden = {"/": 403}
     [status] = connect(api).check().of("CONNECTION_STATUS")

@@ -1,4 +1,4 @@
-"""Custom fields: the columns that discover declares, the values that reads bring, and what failures leave of them."""
+"""Custom fields: their columns in the discovered schemas, their values in the records, and failures of their lists."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXT = {"type": ["string", "null"]}
 NUMBER = {"type": ["number", "null"]}
 DATE = {**TEXT, "format": "date"}
 DATE_TIME = {**TEXT, "format": "date-time", "airbyte_type": "timestamp_with_timezone"}
-# A value of each type as the API sends it, and the column that it belongs into.
+# A value of each type as the API sends it, and the schema of its column.
 TYPES: dict[str, tuple[Any, dict[str, Any]]] = {
     "text": ("blue 🟦", TEXT),
     "textarea": ("one\ntwo", TEXT),
@@ -36,7 +36,7 @@ TYPES: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 KINDS = ("lead", "contact", "opportunity", "activity")
 PLACES = ("leads", "leads.contacts", "leads.opportunities", "activities")
-NO_RIGHT = {"/custom_field/": 403}
+FORBIDDEN = {"/custom_field/": 403}
 
 MakeApi = Callable[..., LocalCloseApi]
 Connect = Callable[..., Connector]
@@ -54,13 +54,13 @@ def key(field: dict[str, Any]) -> str:
 
 
 def schemas_of(result: Result) -> Schemas:
-    """The schema of each stream that a discover printed."""
+    """Return the schema of each stream in the output of discover."""
     [catalog] = result.of("CATALOG")
     return {stream["name"]: stream["json_schema"] for stream in catalog["streams"]}
 
 
 def columns(schemas: Schemas, place: str) -> dict[str, Any]:
-    """The columns `custom.…` of a place such as `leads.contacts`, by name."""
+    """Return the columns `custom.…` of a place such as `leads.contacts`, by name."""
     stream, *path = place.split(".")
     properties = schemas[stream]["properties"]
     for column in path:
@@ -72,8 +72,8 @@ def all_columns(schemas: Schemas) -> dict[str, set[str]]:
     return {place: set(columns(schemas, place)) for place in PLACES}
 
 
-def misfits(result: Result, schemas: Schemas) -> list[str]:
-    """Where records do not match the discovered schemas."""
+def schema_mismatches(result: Result, schemas: Schemas) -> list[str]:
+    """Return the places where records do not match the discovered schemas."""
     return [
         f"{stream}{error}"
         for stream, schema in schemas.items()
@@ -86,12 +86,12 @@ def values(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def printed(record: dict[str, Any]) -> dict[str, Any]:
-    """A record as the CDK prints it: without the nulls at its top."""
+    """Return a record as the CDK prints it: without the top-level fields that are null."""
     return {name: value for name, value in record.items() if value is not None}
 
 
-def assert_as_stored(api: LocalCloseApi, result: Result, stream: str) -> int:
-    """Each custom value came as the server has it, nested ones included; how many came."""
+def assert_values_match(api: LocalCloseApi, result: Result, stream: str) -> int:
+    """Assert that the custom values, nested ones included, equal the server's; return the number of values."""
     count = 0
     for record in result.records(stream):
         stored = api.store.get(record["id"])
@@ -121,7 +121,7 @@ def warnings_about_fields(result: Result) -> list[str]:
 
 
 def add_lead_family(api: LocalCloseApi, by_kind: dict[str, dict[str, Any]], **more: Any) -> str:
-    """A lead with a contact, an opportunity and a custom activity, with these values; returns its id."""
+    """Add a lead with a contact, an opportunity and a custom activity that have these values; return the lead's id."""
     lead_id = str(api.store.add("lead", **by_kind.get("lead", {}), **more)["id"])
     api.store.add("contact", lead_id=lead_id, **by_kind.get("contact", {}))
     api.store.add("opportunity", lead_id=lead_id, **by_kind.get("opportunity", {}))
@@ -129,7 +129,7 @@ def add_lead_family(api: LocalCloseApi, by_kind: dict[str, dict[str, Any]], **mo
     return lead_id
 
 
-def test_every_type_with_one_and_several_values(make_api: MakeApi, fork: Connect) -> None:
+def test_fields_of_every_type_have_a_column_and_their_values(make_api: MakeApi, fork: Connect) -> None:
     api = make_api(Volumes(users=3))
     expected: dict[str, dict[str, Any]] = {}
     by_kind: dict[str, dict[str, Any]] = {}
@@ -158,14 +158,14 @@ def test_every_type_with_one_and_several_values(make_api: MakeApi, fork: Connect
     api.clear_requests()
     result = connector.read(["leads", "activities", "custom_fields"])
     assert_complete(result, "leads", "activities", "custom_fields")
-    assert misfits(result, schemas) == []
-    assert assert_as_stored(api, result, "leads") == 3 * 3 * 20
-    assert assert_as_stored(api, result, "activities") == 3 * 20
+    assert schema_mismatches(result, schemas) == []
+    assert assert_values_match(api, result, "leads") == 3 * 3 * 20
+    assert assert_values_match(api, result, "activities") == 3 * 20
     for lead in result.records("leads"):
         assert {f"custom.{entry['id']}": entry["name"] for entry in lead["custom_fields"]} == {
             name: column["title"] for name, column in expected["leads"].items()
         }
-    # Once for the stream, and those of leads once more for the names.
+    # Each list is read once for the stream, and those of leads once more for the names.
     assert Counter(definition_requests(api)) == {
         **{f"/custom_field/{kind}/": 1 for kind in (*KINDS, "custom_object_type", "shared")},
         **{f"/custom_field/{kind}/": 2 for kind in ("lead", "shared")},
@@ -173,7 +173,9 @@ def test_every_type_with_one_and_several_values(make_api: MakeApi, fork: Connect
 
 
 @pytest.mark.parametrize("lists_have_shared", [False, True])
-def test_shared_fields_where_they_are_associated(make_api: MakeApi, fork: Connect, lists_have_shared: bool) -> None:
+def test_shared_fields_have_columns_where_they_are_associated(
+    make_api: MakeApi, fork: Connect, lists_have_shared: bool
+) -> None:
     api = make_api(Volumes(users=2))
     api.settings.custom_field_lists_have_shared = lists_have_shared
     world = api.store.factory.world
@@ -206,20 +208,20 @@ def test_shared_fields_where_they_are_associated(make_api: MakeApi, fork: Connec
     }
     result = connector.read(["leads", "activities", "custom_fields"])
     assert_complete(result, "leads", "activities", "custom_fields")
-    assert misfits(result, schemas) == []
-    assert assert_as_stored(api, result, "leads")
-    assert assert_as_stored(api, result, "activities")
+    assert schema_mismatches(result, schemas) == []
+    assert assert_values_match(api, result, "leads")
+    assert assert_values_match(api, result, "activities")
     assert names_on_leads(result) == {
         name.removeprefix("custom."): shared[name.removeprefix("custom.")]["name"] for name in expected["leads"]
     }
-    # One row for each field, with all of its associations, whatever other lists show it.
+    # One record for each field, with all of its associations, even if other lists contain the field too.
     assert result.repeated("custom_fields") == []
     for row in result.records("custom_fields"):
         assert row == printed({**shared[row["id"]], "object_type": "shared"})
     assert set(result.ids("custom_fields")) == set(shared)
 
 
-def test_values_that_do_not_fit_are_kept(make_api: MakeApi, fork: Connect) -> None:
+def test_values_that_do_not_match_the_type_of_their_field_are_kept(make_api: MakeApi, fork: Connect) -> None:
     api = make_api(Volumes(users=2))
     odd: list[Any] = ["n/a", 5, -1.5, True, [], ["a", None], [1], {"a": [1]}, "2024-13-45", ""]
     by_kind: dict[str, list[dict[str, Any]]] = {kind: [{} for _ in odd] for kind in KINDS}
@@ -238,10 +240,10 @@ def test_values_that_do_not_fit_are_kept(make_api: MakeApi, fork: Connect) -> No
     assert_complete(result, "leads", "activities")
     assert result.errors == []
     assert result.logs("WARN") == []
-    assert assert_as_stored(api, result, "leads") == len(odd) * 3 * (8 + 3)
-    assert assert_as_stored(api, result, "activities") == len(odd) * (8 + 3)
-    # Nothing but these values differs from the schema: the list takes any.
-    wrong = misfits(result, schemas)
+    assert assert_values_match(api, result, "leads") == len(odd) * 3 * (8 + 3)
+    assert assert_values_match(api, result, "activities") == len(odd) * (8 + 3)
+    # Only these values do not match the schema; the list custom_fields accepts any value.
+    wrong = schema_mismatches(result, schemas)
     assert wrong
     assert all("['custom." in place or ".custom" in place for place in wrong)
     assert not any("custom_fields" in place for place in wrong)
@@ -249,7 +251,7 @@ def test_values_that_do_not_fit_are_kept(make_api: MakeApi, fork: Connect) -> No
 
 
 @pytest.mark.parametrize("number", [0, 200])
-def test_no_fields_and_many(make_api: MakeApi, fork: Connect, number: int) -> None:
+def test_an_account_can_have_no_custom_fields_or_many(make_api: MakeApi, fork: Connect, number: int) -> None:
     api = make_api(Volumes(users=2))
     api.settings.latency = 0.1
     fields = [add_field(api, "lead", "text", name="Same name") for _ in range(number)]
@@ -262,14 +264,14 @@ def test_no_fields_and_many(make_api: MakeApi, fork: Connect, number: int) -> No
     many = dict.fromkeys(map(key, fields + shared), "v")
     by_kind = {"lead": many, "activity": dict.fromkeys(map(key, shared), "v")}
     lead_ids = [add_lead_family(api, by_kind) for _ in range(5)]
-    # Only the event log tells of this one's change, so it is read by its id.
+    # Only the event log reports the change of this lead, so it is read by id.
     first_state = fork(api).read(["leads"]).states if number else None
     if number:
         api.store.edit(lead_ids[0], date_updated=text(now() - 20 * DAY))
     api.clear_requests()
     connector = fork(api)
     schemas = schemas_of(connector.discover())
-    side_by_side = max(entry.in_flight for entry in api.requests)
+    most_in_flight = max(entry.in_flight for entry in api.requests)
     assert set(columns(schemas, "leads")) == set(many)
     assert {place: len(names) for place, names in all_columns(schemas).items()} == {
         "leads": 2 * number,
@@ -277,14 +279,14 @@ def test_no_fields_and_many(make_api: MakeApi, fork: Connect, number: int) -> No
         "leads.opportunities": 0,
         "activities": number,
     }
-    # The lists of a stream are read side by side, so their number does not make a discover slow.
-    assert side_by_side >= 4
+    # The lists of a stream are read in parallel, so that discover is not slow.
+    assert most_in_flight >= 4
     api.clear_requests()
     result = connector.read(["leads", "activities", "tasks", "users"])
     assert_complete(result, "leads", "activities", "tasks", "users")
-    assert misfits(result, schemas) == []
-    assert assert_as_stored(api, result, "leads") == 5 * 2 * number
-    assert assert_as_stored(api, result, "activities") == 5 * number
+    assert schema_mismatches(result, schemas) == []
+    assert assert_values_match(api, result, "leads") == 5 * 2 * number
+    assert assert_values_match(api, result, "activities") == 5 * number
     searches = [entry.json for entry in api.requests if entry.path == "/data/search/"]
     assert searches
     for search in searches:
@@ -302,11 +304,11 @@ def test_no_fields_and_many(make_api: MakeApi, fork: Connect, number: int) -> No
     by_id = requests_of(api, "/lead/")
     assert by_id
     assert all("custom." not in query["_fields"] for query in by_id)
-    assert assert_as_stored(api, again, "leads") == 5 * 2 * number
+    assert assert_values_match(api, again, "leads") == 5 * 2 * number
 
 
-def test_who_needs_the_definitions(make_api: MakeApi, fork: Connect) -> None:
-    """Only discover, the stream of them, and leads that have values."""
+def test_the_definitions_are_requested_only_where_they_are_needed(make_api: MakeApi, fork: Connect) -> None:
+    """Discover, the stream custom_fields and leads with custom values need the definitions."""
     api = make_api(Volumes(users=2, activities=30, tasks=5, events=20))
     field = add_field(api, "lead", "text")
     add_field(api, "activity", "text", custom_activity_type_id=api.store.factory.world.activity_type_ids[0])
@@ -319,7 +321,9 @@ def test_who_needs_the_definitions(make_api: MakeApi, fork: Connect) -> None:
     connector.spec()
     assert api.requests == []
     connector.check()
-    assert len(definition_requests(api)) == 1, "the stream's first page; who needs columns asks with discover"
+    assert len(definition_requests(api)) == 1, (
+        "check reads the first page of the stream; only discover reads the columns"
+    )
     api.clear_requests()
     connector.read(["leads", "activities", "tasks", "users", "event_log"])
     assert definition_requests(api) == []
@@ -328,8 +332,8 @@ def test_who_needs_the_definitions(make_api: MakeApi, fork: Connect) -> None:
     assert sorted(definition_requests(api)) == ["/custom_field/lead/", "/custom_field/shared/"]
 
 
-def test_changes_between_syncs(make_api: MakeApi, fork: Connect) -> None:
-    """Added, renamed, retyped, deleted: the second discover shows it, and no value is lost."""
+def test_changes_of_fields_between_syncs_lose_no_value(make_api: MakeApi, fork: Connect) -> None:
+    """The second discover shows which fields were added, renamed, converted and deleted."""
     api = make_api(Volumes(users=2))
     with clock_at(api, now() - HOUR):
         renamed, retyped, deleted = (add_field(api, "lead", "text", name=name) for name in ("Old", "Typed", "Gone"))
@@ -340,7 +344,7 @@ def test_changes_between_syncs(make_api: MakeApi, fork: Connect) -> None:
     before = schemas_of(connector.discover())
     first = connector.read(streams)
     assert_complete(first, *streams)
-    assert misfits(first, before) == []
+    assert schema_mismatches(first, before) == []
     assert names_on_leads(first) == {renamed["id"]: "Old", retyped["id"]: "Typed", deleted["id"]: "Gone"}
     assert {lead["id"] for lead in first.records("leads")} == {touched, untouched}
 
@@ -352,8 +356,8 @@ def test_changes_between_syncs(make_api: MakeApi, fork: Connect) -> None:
     api.store.edit(touched, **{key(retyped): 12})
     during = connector.read(streams, first.states)
     assert_complete(during, *streams)
-    # A column has one type; a destination writes the number as text until the conversion is over.
-    assert [error for error in misfits(during, converting) if key(retyped) not in error] == []
+    # A column has one type: a destination writes the number as text until the conversion is finished.
+    assert [error for error in schema_mismatches(during, converting) if key(retyped) not in error] == []
     by_id = {lead["id"]: lead for lead in during.records("leads")}
     assert by_id[touched][key(retyped)] == 12
     assert by_id[touched][key(deleted)] == "d"
@@ -368,20 +372,22 @@ def test_changes_between_syncs(make_api: MakeApi, fork: Connect) -> None:
     assert columns(after, "leads")[key(renamed)]["title"] == "New"
     last = connector.read(streams, during.states)
     assert_complete(last, *streams)
-    assert assert_as_stored(api, last, "leads")
+    assert assert_values_match(api, last, "leads")
     assert names_on_leads(last) == {renamed["id"]: "New", retyped["id"]: "Typed", added["id"]: "Added"}
     [lead] = [lead for lead in last.records("leads") if lead["id"] == touched]
     assert values(lead) == {key(renamed): "r", key(retyped): 12, key(added): "2024-01-01"}
-    # A reader of the tables learns of all that is still there; what is deleted stays as it was.
+    # The stream emits every changed definition that still exists. It does not report a deleted one.
     assert {row["id"] for row in last.records("custom_fields")} >= {retyped["id"], added["id"]}
     assert {row["id"] for row in during.records("custom_fields")} >= {renamed["id"], retyped["id"]}
 
 
-def test_no_right_to_read_the_definitions(make_api: MakeApi, fork: Connect) -> None:
+def test_a_key_that_may_not_read_the_definitions_gets_the_values_without_names(
+    make_api: MakeApi, fork: Connect
+) -> None:
     api = make_api(Volumes(users=2, activities=60, leads=5, custom_fields=20))
     connector = fork(api)
     everything = all_columns(schemas_of(connector.discover()))
-    api.settings.forbidden = NO_RIGHT
+    api.settings.forbidden = FORBIDDEN
     discovered = connector.discover()
     assert discovered.exit_code == 0
     assert all_columns(schemas_of(discovered)) == {place: set() for place in PLACES}
@@ -393,15 +399,15 @@ def test_no_right_to_read_the_definitions(make_api: MakeApi, fork: Connect) -> N
     result = connector.read(["leads", "activities", "users"])
     assert_complete(result, "leads", "activities", "users")
     assert len(result.ids("leads")) == 5
-    assert assert_as_stored(api, result, "leads")
-    assert assert_as_stored(api, result, "activities")
-    assert misfits(result, schemas_of(discovered)) == []
+    assert assert_values_match(api, result, "leads")
+    assert assert_values_match(api, result, "activities")
+    assert schema_mismatches(result, schemas_of(discovered)) == []
     assert set(names_on_leads(result).values()) == {None}
     [warning] = result.warnings
     assert "names" in warning
     assert "403" in warning
 
-    # What can be read is used: a plan without custom activities, a role that may not see shared fields.
+    # The connector uses the lists that it may read, here without those of custom activities and of shared fields.
     api.settings.forbidden = {"/custom_field/activity/": 402, "/custom_field/shared/": 403}
     discovered = connector.discover()
     of_activities, of_leads = discovered.warnings
@@ -429,7 +435,7 @@ def shared(api: LocalCloseApi, name: str) -> bool:
     ],
     ids=["503", "no list", "rate limit"],
 )
-def test_the_definitions_are_down(make_api: MakeApi, tmp_path: Path, fault: Fault) -> None:
+def test_values_are_read_without_names_if_the_definitions_fail(make_api: MakeApi, tmp_path: Path, fault: Fault) -> None:
     api = make_api(Volumes(users=2, activities=40, leads=250, custom_fields=4))
     api.faults.add(fault)
     connector = ForkedConnector({"api_key": KEY, "base_url": api.url}, tmp_path, skips_waits=True)
@@ -441,14 +447,13 @@ def test_the_definitions_are_down(make_api: MakeApi, tmp_path: Path, fault: Faul
     result = connector.read(["leads", "activities"])
     assert_complete(result, "leads", "activities")
     assert len(result.ids("leads")) == 250
-    assert assert_as_stored(api, result, "leads")
+    assert assert_values_match(api, result, "leads")
     assert len(warnings_about_fields(result)) == 1
     assert set(names_on_leads(result).values()) == {None}
     assert set(definition_requests(api)) <= {"/custom_field/lead/", "/custom_field/shared/"}
 
 
-def test_the_definitions_stumble(make_api: MakeApi, fork: Connect) -> None:
-    """An error that passes is not noticed."""
+def test_temporary_errors_of_the_definitions_are_retried_without_a_warning(make_api: MakeApi, fork: Connect) -> None:
     api = make_api(Volumes(users=2, leads=5, custom_fields=4))
     for path in ("lead", "shared"):
         api.faults.add(Fault("reset", f"/custom_field/{path}/", times=2))
@@ -458,8 +463,8 @@ def test_the_definitions_stumble(make_api: MakeApi, fork: Connect) -> None:
     assert warnings_about_fields(result) == []
 
 
-def test_more_fields_than_a_page_has_rows(make_api: MakeApi, fork: Connect) -> None:
-    """Five of the lists have pages; that of custom objects comes whole, whatever is asked for."""
+def test_more_fields_than_fit_on_a_page_are_read(make_api: MakeApi, fork: Connect) -> None:
+    """Four of the lists have pages; those of custom objects and of shared fields are always complete."""
     api = make_api(Volumes(users=2, custom_fields=1_050))
     forbid_after(api, 30)
     result = fork(api).read(["custom_fields"])
@@ -468,8 +473,8 @@ def test_more_fields_than_a_page_has_rows(make_api: MakeApi, fork: Connect) -> N
     assert result.repeated("custom_fields") == []
 
 
-def test_the_stream_tells_what_the_columns_mean(make_api: MakeApi, fork: Connect) -> None:
-    """All six kinds, and names of every sort; deleted and odd ones included."""
+def test_the_stream_custom_fields_describes_every_column(make_api: MakeApi, fork: Connect) -> None:
+    """The fields are of all six kinds, and some have odd names."""
     api = make_api(Volumes(users=2, custom_fields=120))
     odd = ["", "  ", "«»\"'\\\n\t", "🦄" * 300, "x" * 20_000, "Same", "Same", "custom.cf_1", "null"]
     named = {
@@ -481,7 +486,7 @@ def test_the_stream_tells_what_the_columns_mean(make_api: MakeApi, fork: Connect
     schemas = schemas_of(connector.discover())
     result = connector.read(["leads", "custom_fields"])
     assert_complete(result, "leads", "custom_fields")
-    assert misfits(result, schemas) == []
+    assert schema_mismatches(result, schemas) == []
     rows = {row["id"]: row for row in result.records("custom_fields")}
     assert Counter(row["object_type"] for row in rows.values()) == {
         "lead": 120 + len(odd),
@@ -509,6 +514,6 @@ def test_the_stream_tells_what_the_columns_mean(make_api: MakeApi, fork: Connect
     for field_id, field in named.items():
         assert columns(schemas, "leads")[f"custom.{field_id}"]["title"] == (field["name"] or field_id)
         assert names_on_leads(result)[field_id] == field["name"]
-    # Every column, wherever it stands, has its row.
+    # Every column of every place has a record.
     for place in PLACES:
         assert {name.removeprefix("custom.") for name in columns(schemas, place)} <= set(rows)

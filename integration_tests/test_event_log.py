@@ -1,4 +1,4 @@
-"""The event log: 30 days, 50 events a page, cursors, and what the API does with a date filter beside one."""
+"""The stream event_log: 30 days of events, pages of 50, cursors, and the effect of a date filter next to a cursor."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ OVERLAP = LOOKBACK["event_log"]
 
 
 @pytest.mark.parametrize(
-    ("beside_a_cursor", "keeps_bounds", "hidden"),
+    ("with_cursor", "keeps_bounds", "hidden"),
     [("honour", True, "missing"), ("ignore", False, "null"), ("reject", False, "missing")],
 )
-def test_complete_whatever_a_date_filter_does_beside_a_cursor(
+def test_the_read_is_complete_for_every_effect_of_a_date_filter_next_to_a_cursor(
     make_api: Callable[..., LocalCloseApi],
     fork: Callable[..., Connector],
-    beside_a_cursor: Any,
+    with_cursor: Any,
     keeps_bounds: bool,
     hidden: Any,
 ) -> None:
-    """Complete, and stopped at the lower bound also where a cursor leads beyond it."""
+    """The read also stops at the lower bound if a cursor leads past it."""
     began = now()
     api = make_api(Volumes(leads=20, tasks=20, activities=60, events=900), end=began)
-    api.settings.event_date_filter_with_cursor = beside_a_cursor
+    api.settings.event_date_filter_with_cursor = with_cursor
     api.settings.event_cursor_keeps_bounds = keeps_bounds
     api.settings.admin = False
     api.settings.event_data_for_non_admin = hidden
@@ -58,7 +58,7 @@ def test_complete_whatever_a_date_filter_does_beside_a_cursor(
     assert len(expected) > 500
     pages = requests_of(api, "/event/")
     assert all(int(page["_limit"]) <= 50 for page in pages)
-    # A page or less for each day beside those that the events fill: windows end within a page.
+    # Each day adds at most one page to those that the events fill, because a window ends within a page.
     days = (now() - start).days + 1
     assert len(pages) <= len(expected) / 50 + days
     for event in result.records("event_log"):
@@ -73,10 +73,10 @@ def test_complete_whatever_a_date_filter_does_beside_a_cursor(
 
 
 @pytest.mark.parametrize("precision", ["millisecond", "second"])
-def test_an_event_on_the_edge_of_two_windows_comes_once(
+def test_an_event_on_the_bound_of_two_windows_is_emitted_once(
     make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector], precision: Any
 ) -> None:
-    """Windows of a day, whose bounds have fractions of a second that the API's filter may not see."""
+    """Windows are a day long, and their bounds have fractions of a second that the API's filter may ignore."""
     api = make_api(Volumes(users=1))
     api.settings.filter_precision = precision
     start = now().replace(microsecond=500_000) - 10 * DAY
@@ -91,7 +91,7 @@ def test_an_event_on_the_edge_of_two_windows_comes_once(
     assert len(result.ids("event_log")) == 15
 
 
-def test_never_asks_for_more_than_30_days_and_warns_of_a_gap(
+def test_the_read_requests_at_most_30_days_and_warns_of_a_gap(
     make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
 ) -> None:
     api = make_api(Volumes(leads=5, activities=30, events=300))
@@ -101,13 +101,13 @@ def test_never_asks_for_more_than_30_days_and_warns_of_a_gap(
         with clock_at(api, now() - days * DAY):
             api.store.add("Note", lead_id=None)
     result = fork(api, start_date=text(old)).read(["event_log"], state_of(event_log=text(old)))
-    asked = now()
+    finished = now()
     assert_complete(result, "event_log")
     bounds = [moment(page["date_updated__gte"]) for page in requests_of(api, "/event/") if not page.get("_cursor")]
     assert bounds
-    assert min(bounds) >= asked - 30 * DAY - 60 * SECOND
-    everything, kept = ids(api, "event_log"), ids(api, "event_log", asked - 30 * DAY)
-    assert kept <= set(result.ids("event_log")) <= ids(api, "event_log", asked - 30 * DAY - 60 * SECOND)
+    assert min(bounds) >= finished - 30 * DAY - 60 * SECOND
+    everything, kept = ids(api, "event_log"), ids(api, "event_log", finished - 30 * DAY)
+    assert kept <= set(result.ids("event_log")) <= ids(api, "event_log", finished - 30 * DAY - 60 * SECOND)
     assert len(everything - kept) >= 3
     warnings = [line for line in result.logs("WARN") if "event_log" in line]
     assert len(warnings) == 1
@@ -115,10 +115,10 @@ def test_never_asks_for_more_than_30_days_and_warns_of_a_gap(
     assert text(old)[:19] in warnings[0]
 
 
-def test_late_reordered_and_consolidated_events_come_with_the_next_sync(
+def test_the_next_sync_emits_late_reordered_and_consolidated_events(
     make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
 ) -> None:
-    """The newest five minutes are read again; a consolidated event comes again with its new stamp."""
+    """The newest five minutes are read again; a consolidated event is emitted again with its new timestamp."""
     api = make_api(Volumes(users=1, activities=14))
     note = api.store.collections["activity/note"].records
     note_id = next(iter(note))

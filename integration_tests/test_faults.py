@@ -1,4 +1,4 @@
-"""What networks, proxies and a busy API do to a sync: nothing is lost, and the messages help."""
+"""Failures of networks, proxies and a busy API: the sync loses no record, and the messages help."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from integration_tests.truth import DAY, SECOND, assert_complete, clock_at, ids,
 MakeApi = Callable[..., LocalCloseApi]
 Connect = Callable[..., Connector]
 
-# Two windows of 30 days, with pages in their middle; lists of users and custom fields are a page each.
+# Two windows of 30 days with several pages; each list of users and custom fields fits on one page.
 VOLUMES = Volumes(activities=250, leads=450, tasks=450, events=120, users=130, custom_fields=12)
 PERIOD = 45 * DAY
 PATHS = {
@@ -35,25 +35,25 @@ START = text(now() - 50 * DAY)
 FAULTS: dict[str, dict[str, Any]] = {
     "500 with JSON": {"kind": "status", "status": 500},
     "502 with HTML": {"kind": "status", "status": 502, "body": "<html><h1>Bad gateway</h1></html>"},
-    "503 with nothing": {"kind": "status", "status": 503, "body": None},
+    "503 with an empty body": {"kind": "status", "status": 503, "body": None},
     "504 with JSON": {"kind": "status", "status": 504},
-    "522 of a proxy": {"kind": "status", "status": 522, "body": "<html></html>"},
+    "522 from a proxy": {"kind": "status", "status": 522, "body": "<html></html>"},
     "reset": {"kind": "reset"},
-    "closed mid-body": {"kind": "close_mid_body"},
-    "silence, then closed": {"kind": "hang", "seconds": 0.1},
-    "half the JSON under 200": {"kind": "truncate"},
-    "a page under 200": {"kind": "html"},
-    "nothing under 200": {"kind": "empty"},
+    "closed in mid-body": {"kind": "close_mid_body"},
+    "silent, then closed": {"kind": "hang", "seconds": 0.1},
+    "200 with half the JSON": {"kind": "truncate"},
+    "200 with an HTML page": {"kind": "html"},
+    "200 with an empty body": {"kind": "empty"},
     "204": {"kind": "status", "status": 204, "body": None},
     "200 without an envelope": {"kind": "status", "status": 200, "body": {"message": "Welcome"}},
-    "200 with rows that are no rows": {"kind": "status", "status": 200, "body": {"data": [None], "has_more": False}},
+    "200 with rows that are null": {"kind": "status", "status": 200, "body": {"data": [None], "has_more": False}},
     "200 with a list": {"kind": "status", "status": 200, "body": []},
 }
 
 
 @pytest.fixture
 def api(make_api: MakeApi) -> LocalCloseApi:
-    """An account of some weeks, with a day that fills more than a page of the event log."""
+    """Return an API with several weeks of data, and a day with more events than fit on a page."""
     api = make_api(VOLUMES, start=now() - PERIOD)
     for number in range(60):
         with clock_at(api, now() - 3 * DAY + number * SECOND):
@@ -72,14 +72,14 @@ def forked(
     return ForkedConnector(config, folder, retry_seconds=retry_seconds, faster=faster)
 
 
-def assert_all_there(api: LocalCloseApi, result: Result, *streams: str) -> None:
+def assert_all_records_read(api: LocalCloseApi, result: Result, *streams: str) -> None:
     for stream in streams:
         assert set(result.ids(stream)) == up_to_now(api, stream), stream
         assert not result.repeated(stream), stream
 
 
 def up_to_now(api: LocalCloseApi, stream: str) -> set[str]:
-    """The ids that a read brings; meetings that were booked ahead come when their time has come."""
+    """Return the ids that a read emits: all except those of meetings in the future."""
     return ids(api, stream, end=now())
 
 
@@ -89,7 +89,7 @@ def waits(result: Result) -> list[str]:
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_is_tried_again_on_every_stream(name: str, api: LocalCloseApi, tmp_path: Path) -> None:
-    """Once on the first request of each stream and once on a page that follows another, where a stream has such."""
+    """The fault hits the first request of each stream and, if the stream has several pages, a later page."""
     for path in PATHS.values():
         api.faults.add(Fault(**FAULTS[name], path=path, times=1))
     for path in ("/activity/", "/task/", "/event/"):
@@ -99,21 +99,21 @@ def test_is_tried_again_on_every_stream(name: str, api: LocalCloseApi, tmp_path:
     )  # after the first pages of both windows
     result = forked(api, tmp_path).read()
     assert_complete(result, *STREAMS)
-    assert_all_there(api, result, *STREAMS)
+    assert_all_records_read(api, result, *STREAMS)
     assert all(fault.struck == 1 for fault in api.faults.rules)
 
 
 def test_the_installed_command_survives_all_of_them_at_once(api: LocalCloseApi, connect: Connect) -> None:
-    kinds = [fault for name, fault in FAULTS.items() if name != "silence, then closed"]
+    kinds = [fault for name, fault in FAULTS.items() if name != "silent, then closed"]
     for number, fault in enumerate(kinds):
         api.faults.add(Fault(**fault, path=list(PATHS.values())[number % len(PATHS)], times=1, after=number // 6))
     result = connect(api, start_date=START).read()
     assert_complete(result, *STREAMS)
-    assert_all_there(api, result, *STREAMS)
+    assert_all_records_read(api, result, *STREAMS)
 
 
 def test_an_endpoint_that_stays_down_fails_its_stream_alone(api: LocalCloseApi, tmp_path: Path) -> None:
-    """Six lists make up custom_fields: one message tells of them all, not six."""
+    """The stream custom_fields reads six lists, but has one error message."""
     api.faults.add(Fault("status", "/custom_field/", status=503, body="<html><h1>Down for repair</h1></html>"))
     api.faults.add(Fault("reset", "/user/"))
     result = forked(api, tmp_path, retry_seconds=1.0).read()
@@ -130,11 +130,11 @@ def test_an_endpoint_that_stays_down_fails_its_stream_alone(api: LocalCloseApi, 
     others = set(STREAMS) - {"custom_fields", "users"}
     assert {name for name in STREAMS if result.status(name) == "COMPLETE"} == others
     assert {name for name in STREAMS if result.status(name) == "INCOMPLETE"} == {"custom_fields", "users"}
-    assert_all_there(api, result, *others)
+    assert_all_records_read(api, result, *others)
     assert "Traceback" not in result.output
 
 
-def test_a_broken_body_that_stays_has_a_clear_message(api: LocalCloseApi, tmp_path: Path) -> None:
+def test_a_body_that_stays_malformed_has_a_clear_message(api: LocalCloseApi, tmp_path: Path) -> None:
     api.faults.add(Fault(**FAULTS["200 without an envelope"], path="/task/"))
     result = forked(api, tmp_path, retry_seconds=0.5).read(["tasks"])
     assert [error["failure_type"] for error in result.errors] == ["transient_error"]
@@ -159,7 +159,7 @@ def test_a_forbidden_stream_ends_incomplete_and_the_others_complete(
     assert {error["failure_type"] for error in result.errors} == {"config_error"}
     others = set(STREAMS) - messages.keys()
     assert {name for name in STREAMS if result.status(name) == "COMPLETE"} == others
-    assert_all_there(api, result, *others)
+    assert_all_records_read(api, result, *others)
     assert not waits(result)
     assert "Traceback" not in result.output
 
@@ -193,26 +193,26 @@ def test_a_400_that_nobody_expected_is_quoted_and_not_tried_again(api: LocalClos
         in (result.errors[0]["message"])
     )
     assert "report it" in result.errors[0]["message"]
-    asked = [tuple(entry.query.items()) for entry in api.requests if entry.path == "/task/"]
-    assert len(asked) == len(set(asked)), "each window at most once"
-    assert_all_there(api, result, *set(STREAMS) - {"tasks"})
+    requested = [tuple(entry.query.items()) for entry in api.requests if entry.path == "/task/"]
+    assert len(requested) == len(set(requested)), "each window is requested at most once"
+    assert_all_records_read(api, result, *set(STREAMS) - {"tasks"})
 
 
 def test_a_refusal_that_is_cut_short_is_asked_for_again(api: LocalCloseApi, tmp_path: Path) -> None:
-    """Whether it is about the largest `_skip`, which the connector copes with, stands in the other half."""
+    """Only the missing half says whether the error is about the largest `_skip`, which the connector copes with."""
     api.settings.error_wording = "new"
     api.settings.max_skip |= {"task": 110}
     api.faults.add(Fault("truncate", "/task/", times=1, when=lambda query: int(query.get("_skip", 0)) > 110))
     result = forked(api, tmp_path).read(["tasks"])
     assert_complete(result, "tasks")
-    assert_all_there(api, result, "tasks")
+    assert_all_records_read(api, result, "tasks")
     assert api.faults.rules[0].struck == 1
 
 
 @pytest.mark.parametrize(
     ("header", "retry_after", "body"),
     [(True, True, "plain"), (False, True, "plain"), (False, False, "old"), (False, False, "empty")],
-    ids=["header", "only retry-after", "only the old body", "nothing"],
+    ids=["header", "only retry-after", "only the old body", "no wait given"],
 )
 def test_a_429_is_obeyed_in_all_its_forms(
     header: bool, retry_after: bool, body: Any, api: LocalCloseApi, tmp_path: Path
@@ -220,15 +220,15 @@ def test_a_429_is_obeyed_in_all_its_forms(
     api.settings.rate_limit_reply_header = header
     api.settings.rate_limit_reply_retry_after = retry_after
     api.settings.rate_limit_reply_body = body
-    seconds = 1.6  # more than the first guess, less than the second
+    seconds = 1.6  # longer than the first backoff, shorter than the second
     api.faults.add(Fault("rate_limit", "/user/", times=2, seconds=seconds))
     result = forked(api, tmp_path).read(["users"])
     assert_complete(result, "users")
-    assert_all_there(api, result, "users")
+    assert_all_records_read(api, result, "users")
     first, second, third = [entry.started for entry in api.requests if entry.path == "/user/"][:3]
     if body == "empty":
         assert 0.95 <= second - first < seconds
-        assert third - second >= 1.95, "without a word the wait grows"
+        assert third - second >= 1.95, "if the response gives no wait, the backoff grows"
     else:
         assert second - first >= seconds
         assert third - second >= seconds
@@ -242,7 +242,7 @@ def test_a_429_that_asks_for_hours_says_so(api: LocalCloseApi, tmp_path: Path) -
     assert [error["failure_type"] for error in result.errors] == ["transient_error"]
     assert "It asks to wait 7200 s." in result.errors[0]["message"]
     assert "rate limit" in result.errors[0]["message"]
-    assert_all_there(api, result, *set(STREAMS) - {"activities"})
+    assert_all_records_read(api, result, *set(STREAMS) - {"activities"})
 
 
 def test_a_record_without_a_readable_cursor_is_emitted_and_told_of(make_api: MakeApi, tmp_path: Path) -> None:
@@ -253,7 +253,9 @@ def test_a_record_without_a_readable_cursor_is_emitted_and_told_of(make_api: Mak
     for stream in streams:
         newest = {"id": "x_3", "date_updated": text(yesterday), "date_created": text(yesterday)}
         body = {"data": [newest, *broken], "has_more": False, "cursor": None, "cursor_next": None}
-        api.faults.add(Fault("status", PATHS[stream], status=200, body=body, times=1, when=partial(holds, yesterday)))
+        api.faults.add(
+            Fault("status", PATHS[stream], status=200, body=body, times=1, when=partial(window_contains, yesterday))
+        )
     result = forked(api, tmp_path, capture_changes=False).read(streams)
     assert_complete(result, *streams)
     for stream in streams:
@@ -264,15 +266,15 @@ def test_a_record_without_a_readable_cursor_is_emitted_and_told_of(make_api: Mak
         assert saved_cursor(result, stream) == yesterday
 
 
-def holds(moment: datetime, query: dict[str, str]) -> bool:
-    """Whether the window that is asked for, if any, holds a moment."""
+def window_contains(moment: datetime, query: dict[str, str]) -> bool:
+    """Return whether the requested window, if any, contains a moment."""
     [before] = [value for name, value in query.items() if name.endswith("__lt")] or [text(moment + SECOND)]
     [since] = [value for name, value in query.items() if name.endswith("__gte")] or [text(moment)]
     return since <= text(moment) < before
 
 
 def test_a_stream_that_does_not_exist_is_named_and_the_others_are_read(api: LocalCloseApi, tmp_path: Path) -> None:
-    """As in the catalog of somebody who comes from another connector."""
+    """The catalog of a connection has such streams if it used another connector before."""
     result = forked(api, tmp_path).read(["users", "lead_custom_fields", "opportunities", "tasks"])
     assert result.exit_code == 1
     there_are = f"The streams are {', '.join(DEFINED)}. Refresh the connection's schema."
@@ -281,7 +283,7 @@ def test_a_stream_that_does_not_exist_is_named_and_the_others_are_read(api: Loca
         for name in ("lead_custom_fields", "opportunities")
     }
     assert {error["failure_type"] for error in result.errors} == {"config_error"}
-    assert_all_there(api, result, "users", "tasks")
+    assert_all_records_read(api, result, "users", "tasks")
     assert (result.status("users"), result.status("opportunities")) == ("COMPLETE", "INCOMPLETE")
 
 
@@ -308,7 +310,7 @@ def test_the_installed_command_killed_and_taken_up_again(api: LocalCloseApi, con
 
 
 def _before_the_last_state(result: Result, stream: str) -> set[str]:
-    """The ids that a destination has surely kept."""
+    """Return the ids before the last state of the stream, which a destination has kept."""
     kept, since = set[str](), set[str]()
     for message in result.messages:
         if message["type"] == "RECORD" and message["record"]["stream"] == stream:
@@ -319,7 +321,7 @@ def _before_the_last_state(result: Result, stream: str) -> set[str]:
     return kept
 
 
-@pytest.mark.parametrize("content", [None, "{", "[]", '"text"'], ids=["missing", "no JSON", "a list", "a text"])
+@pytest.mark.parametrize("content", [None, "{", "[]", '"text"'], ids=["missing", "not JSON", "a list", "a string"])
 @pytest.mark.parametrize("which", ["config", "catalog", "state"])
 def test_a_file_that_cannot_be_used_gets_one_sentence(
     which: str, content: str | None, make_api: MakeApi, tmp_path: Path
@@ -339,7 +341,7 @@ def test_a_file_that_cannot_be_used_gets_one_sentence(
     assert "Traceback" not in result.output
 
 
-def test_no_command_gets_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_command_gets_one_sentence(tmp_path: Path) -> None:
     result = Connector({}, tmp_path).run()
     assert result.exit_code == 2
     assert result.output == "Give a command: spec, check, discover or read. --help shows their options.\n"

@@ -1,4 +1,4 @@
-"""How long a sync waits, what it says meanwhile, and through what it connects."""
+"""How long a sync waits, what it logs before it waits, and how it uses proxies, redirects and certificates."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LONGEST_WAIT = 156.0
 
 @pytest.fixture
 def without_waits(tmp_path: Path) -> Callable[..., ForkedConnector]:
-    """The connector, whose waits are over at once; its clocks tell how long they would have been."""
+    """Return a function that makes a connector whose waits take no time; its clocks advance as if they did."""
 
     def make(url: str, **config: Any) -> ForkedConnector:
         return ForkedConnector({"api_key": KEY, "base_url": url, **config}, tmp_path, skips_waits=True)
@@ -42,8 +42,8 @@ def without_waits(tmp_path: Path) -> Callable[..., ForkedConnector]:
     return make
 
 
-def took(result: Result, stream: str) -> float:
-    """The seconds from a stream's start to its error, by the connector's clock."""
+def seconds_to_error(result: Result, stream: str) -> float:
+    """Return the seconds from a stream's start to its error, by the connector's clock."""
     traces = result.of("TRACE")
     statuses = [one for one in traces if one["type"] == "STREAM_STATUS"]
     [began] = [
@@ -55,8 +55,8 @@ def took(result: Result, stream: str) -> float:
     return float(ended - began) / 1000
 
 
-def longest_silence(result: Result) -> float:
-    """The longest of the waits that were told of; what they say comes before each."""
+def longest_wait(result: Result) -> float:
+    """Return the longest wait in the log, which has a line before each wait."""
     waits = [re.search(r"(?:Retrying in|waits) ([\d.]+) s", line) for line in result.logs("INFO")]
     return max((float(wait[1]) for wait in waits if wait), default=0.0)
 
@@ -64,7 +64,7 @@ def longest_silence(result: Result) -> float:
 @pytest.mark.parametrize(
     "fault",
     [Fault("status", status=500), Fault("status", status=502, body="<html>"), Fault("reset"), Fault("empty")],
-    ids=["500", "502", "reset", "nothing under 200"],
+    ids=["500", "502", "reset", "200 with an empty body"],
 )
 def test_a_dead_endpoint_is_given_up_within_ten_minutes(
     fault: Fault, make_api: MakeApi, without_waits: Callable[..., ForkedConnector]
@@ -72,18 +72,18 @@ def test_a_dead_endpoint_is_given_up_within_ten_minutes(
     api = make_api()
     api.faults.add(fault)
     result = without_waits(api.url).read(["users"])
-    assert 200 < took(result, "users") < TEN_MINUTES - READ_TIMEOUT
-    assert longest_silence(result) <= LONGEST_WAIT
+    assert 200 < seconds_to_error(result, "users") < TEN_MINUTES - READ_TIMEOUT
+    assert longest_wait(result) <= LONGEST_WAIT
     [error] = result.errors
     assert error["failure_type"] == "transient_error"
-    assert 8 <= len(api.requests) <= 40, "the waits grow"
+    assert 8 <= len(api.requests) <= 40, "the backoff grows"
 
 
-def test_nobody_listens(without_waits: Callable[..., ForkedConnector]) -> None:
+def test_a_refused_connection_is_given_up_within_ten_minutes(without_waits: Callable[..., ForkedConnector]) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         result = without_waits(f"http://127.0.0.1:{unused.getsockname()[1]}").read(["users"])
-    assert 200 < took(result, "users") < TEN_MINUTES
+    assert 200 < seconds_to_error(result, "users") < TEN_MINUTES
     [error] = result.errors
     assert "Connection refused" in error["message"]
     assert "Check the network, proxy and firewall" in error["message"]
@@ -96,25 +96,25 @@ def test_rate_limits_are_waited_out_up_to_a_ceiling_that_says_so(
     api = make_api()
     api.faults.add(Fault("rate_limit", seconds=seconds))
     result = without_waits(api.url).read(["users"])
-    assert took(result, "users") < TEN_MINUTES
+    assert seconds_to_error(result, "users") < TEN_MINUTES
     [error] = result.errors
     assert "rate limit" in error["message"]
     assert error["failure_type"] == "transient_error"
     assert len(api.requests) >= FIVE_MINUTES // seconds
-    assert longest_silence(result) <= FIVE_MINUTES + 1, "told before each wait"
+    assert longest_wait(result) <= FIVE_MINUTES + 1, "the log has a line before each wait"
 
 
 def test_others_of_the_stream_do_not_wait_for_what_was_given_up(
     make_api: MakeApi, without_waits: Callable[..., ForkedConnector]
 ) -> None:
-    """Thirteen windows that would each be tried for five minutes, one after the other."""
+    """The thirteen windows would otherwise each be retried for five minutes, one after the other."""
     api = make_api(Volumes(users=3))
     api.faults.add(Fault("status", "/activity/", status=503))
     result = without_waits(api.url, num_workers=1).read(["activities", "users"])
-    assert took(result, "activities") < TEN_MINUTES
-    asked = [entry.query["date_created__lt"] for entry in api.requests if entry.path == "/activity/"]
-    assert len(asked) >= 8
-    assert len(set(asked)) == 1
+    assert seconds_to_error(result, "activities") < TEN_MINUTES
+    upper_bounds = [entry.query["date_created__lt"] for entry in api.requests if entry.path == "/activity/"]
+    assert len(upper_bounds) >= 8
+    assert len(set(upper_bounds)) == 1
     [error] = result.errors
     assert error["message"].startswith("Stream activities: ")
     assert_complete_but_for(result, "activities", others=["users"])
@@ -127,7 +127,7 @@ def assert_complete_but_for(result: Result, failed: str, others: list[str]) -> N
 
 
 def error_with(url: str, **limits: float) -> str:
-    """What reading the users ends with, under other time limits of the manifest's requester and nearly no retries."""
+    """Read users with other time limits of the manifest's requester and almost no retries; return the error message."""
     manifest = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))
     requester = manifest["definitions"]["base_requester"]
     requester |= {name: seconds for name, seconds in limits.items() if name in requester}
@@ -148,25 +148,25 @@ def test_a_server_that_says_nothing_does_not_hold_a_sync_up(make_api: MakeApi) -
 
 
 class _ForwardingProxy(http.server.BaseHTTPRequestHandler):
-    """Forwards GET and POST, and keeps what it was asked for in `server.asked`."""
+    """Forwards GET and POST requests, and keeps them in `server.received`."""
 
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        self.server.asked.append((self.path, self.headers["Authorization"]))  # type: ignore[attr-defined]
+        self.server.received.append((self.path, self.headers["Authorization"]))  # type: ignore[attr-defined]
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         with requests.Session() as session:
             session.trust_env = False
-            answer = session.request(self.command, self.path, data=body, headers=dict(self.headers), timeout=10)
-        self.send_response(answer.status_code)
-        self.send_header("Content-Length", str(len(answer.content)))
+            response = session.request(self.command, self.path, data=body, headers=dict(self.headers), timeout=10)
+        self.send_response(response.status_code)
+        self.send_header("Content-Length", str(len(response.content)))
         self.end_headers()
-        self.wfile.write(answer.content)
+        self.wfile.write(response.content)
 
     do_POST = do_GET  # noqa: N815 - the standard library's name
 
     def log_message(self, *args: Any) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 def test_a_proxy_of_the_environment_is_used_and_a_netrc_is_not(
@@ -176,7 +176,7 @@ def test_a_proxy_of_the_environment_is_used_and_a_netrc_is_not(
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password else\n")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _ForwardingProxy) as proxy:
         proxy.daemon_threads = True
-        proxy.asked = []  # type: ignore[attr-defined]
+        proxy.received = []  # type: ignore[attr-defined]
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
         connector = connect(api, start_date="2020-01-01")
         address = f"http://127.0.0.1:{proxy.server_port}"
@@ -186,12 +186,12 @@ def test_a_proxy_of_the_environment_is_used_and_a_netrc_is_not(
         proxy.shutdown()
     assert_complete(result, "tasks", "leads", "users")
     assert set(result.ids("tasks")) == ids(api, "tasks")
-    asked = proxy.asked  # type: ignore[attr-defined]
-    assert len(asked) == len(api.requests) > 0
-    assert {authorization for _, authorization in asked} == {"Basic YXBpX2xvY2FsOg=="}
+    received = proxy.received  # type: ignore[attr-defined]
+    assert len(received) == len(api.requests) > 0
+    assert {authorization for _, authorization in received} == {"Basic YXBpX2xvY2FsOg=="}
 
 
-def test_a_netrc_is_not_used_after_a_redirect_either(make_api: MakeApi, connect: Connect, tmp_path: Path) -> None:
+def test_a_netrc_is_not_used_after_a_redirect(make_api: MakeApi, connect: Connect, tmp_path: Path) -> None:
     api = make_api(Volumes(users=3))
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password else\n")
     redirect = Fault("status", "/user/", status=307, headers={"location": f"{api.url}/user/?_limit=5"}, times=1)
@@ -205,14 +205,14 @@ def test_a_netrc_is_not_used_after_a_redirect_either(make_api: MakeApi, connect:
 
 
 class _ProxyWithPassword(http.server.BaseHTTPRequestHandler):
-    """Opens no tunnel without a password."""
+    """Refuses every tunnel and asks for a password."""
 
     def do_CONNECT(self) -> None:
-        """Refuse."""
+        """Send a 407."""
         self.send_error(407, "Proxy Authentication Required")
 
     def log_message(self, *args: Any) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 def test_a_proxy_that_wants_a_password_is_named_at_once(make_api: MakeApi, connect: Connect) -> None:

@@ -1,4 +1,4 @@
-"""A read that nobody listens to any more ends, whatever its readers are about."""
+"""The command exits soon after an interrupt, or once its output can't be written."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ import pytest
 from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.running import COMMAND, STREAMS, Connector
 
-# More than a pipe and the connector's own queue hold.
+# More records than fit in a pipe and in the connector's queue.
 VOLUMES = Volumes(activities=8000, leads=500, tasks=2000, events=500)
-ENDS_WITHIN_SECONDS = 30
+EXITS_WITHIN_SECONDS = 30
 
 
-@pytest.mark.parametrize("errors", [subprocess.DEVNULL, subprocess.STDOUT], ids=["output alone", "errors as well"])
-@pytest.mark.parametrize("leave", [signal.SIGINT, None], ids=["interrupted", "output closed"])
-def test_it_ends_soon(
-    leave: signal.Signals | None,
+@pytest.mark.parametrize(
+    "errors", [subprocess.DEVNULL, subprocess.STDOUT], ids=["pipe for output", "pipe for output and errors"]
+)
+@pytest.mark.parametrize("interrupt", [signal.SIGINT, None], ids=["interrupted", "output closed"])
+def test_an_interrupted_or_unread_command_exits_soon(
+    interrupt: signal.Signals | None,
     errors: int,
     make_api: Callable[..., LocalCloseApi],
     connect: Callable[..., Connector],
@@ -33,17 +35,17 @@ def test_it_ends_soon(
         assert process.stdout is not None
         while b'"RECORD"' not in process.stdout.readline():
             pass
-        if leave is not None:
-            process.send_signal(leave)
+        if interrupt is not None:
+            process.send_signal(interrupt)
         process.stdout.close()
         try:
-            assert process.wait(ENDS_WITHIN_SECONDS) != 0
+            assert process.wait(EXITS_WITHIN_SECONDS) != 0
         finally:
             process.kill()
 
 
 @pytest.mark.parametrize("seconds", [0.9, 1.6])
-def test_it_ends_at_once_when_it_is_interrupted_early(
+def test_a_command_that_is_interrupted_early_exits_soon(
     seconds: float, make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
 ) -> None:
     connector = connect(make_api(VOLUMES), start_date="2020-01-01")
@@ -55,32 +57,32 @@ def test_it_ends_at_once_when_it_is_interrupted_early(
             process.wait(seconds)
         process.send_signal(signal.SIGINT)
         try:
-            assert process.wait(ENDS_WITHIN_SECONDS) != 0
+            assert process.wait(EXITS_WITHIN_SECONDS) != 0
         finally:
             process.kill()
 
 
 @pytest.mark.parametrize("command", ["spec", "read"])
-@pytest.mark.parametrize("output", ["nobody reads", "disk full"])
-def test_it_ends_when_it_can_not_print(
+@pytest.mark.parametrize("output", ["broken pipe", "disk full"])
+def test_a_command_that_cannot_print_exits_and_names_the_cause(
     command: str, output: str, make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
 ) -> None:
     connector = connect(make_api(VOLUMES), start_date="2020-01-01")
     arguments = connector.read_arguments(STREAMS, None)
-    asked = {"spec": ["spec"], "read": arguments}.get(command, [command, *arguments[1:3]])
+    words = {"spec": ["spec"], "read": arguments}.get(command, [command, *arguments[1:3]])
     reader, writer = (
-        os.pipe() if output == "nobody reads" else (os.open(os.devnull, os.O_RDONLY), os.open("/dev/full", os.O_WRONLY))
+        os.pipe() if output == "broken pipe" else (os.open(os.devnull, os.O_RDONLY), os.open("/dev/full", os.O_WRONLY))
     )
     os.close(reader)
-    with subprocess.Popen([COMMAND, *asked], stdout=writer, stderr=subprocess.PIPE, cwd=connector.folder) as process:
+    with subprocess.Popen([COMMAND, *words], stdout=writer, stderr=subprocess.PIPE, cwd=connector.folder) as process:
         try:
-            _, errors = process.communicate(timeout=ENDS_WITHIN_SECONDS)
+            _, errors = process.communicate(timeout=EXITS_WITHIN_SECONDS)
         finally:
             process.kill()
     os.close(writer)
     assert process.returncode != 0
     assert b"Traceback" not in errors
-    assert (b"Broken pipe" if output == "nobody reads" else b"No space left on device") in errors
+    assert (b"Broken pipe" if output == "broken pipe" else b"No space left on device") in errors
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])

@@ -1,4 +1,4 @@
-"""Answers that Close is not known to give: nothing hangs, is lost without a word, or ends another stream."""
+"""Responses that Close is not known to send: no stream hangs, loses records silently, or fails another stream."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MakeApi = Callable[..., LocalCloseApi]
 DELETED_AT = "_ab_cdc_deleted_at"
 FOLLOWING = ("activities", "leads", "tasks")
 VOLUMES = Volumes(activities=40, leads=30, tasks=40, users=3)
-# A later page of each list that has some, in the form of its request.
+# The path of each stream whose list has several pages.
 PAGED = {"activities": "/activity/", "tasks": "/task/", "event_log": "/event/", "leads": "/data/search/"}
 
 
@@ -30,19 +30,19 @@ def connector(api: LocalCloseApi, folder: Path, **config: Any) -> ForkedConnecto
 
 
 def states(**cursors: Any) -> list[dict[str, Any]]:
-    """States of an hour ago that follow the event log from then on."""
+    """Return states of an hour ago, with positions in the event log of that time."""
     at = text(now() - HOUR)
     found = {"activities": {"date_created": at}, "leads": {"date_updated": at}, "tasks": {"date_updated": at}}
     positions = {name: {**state, "event_log_position": at} for name, state in found.items()}
     return state_of(**positions, **cursors)
 
 
-def rewritten(**changes: Any) -> Callable[[bytes], bytes]:
-    """What replaces members of an answer; None takes them out."""
+def replace_members(**changes: Any) -> Callable[[bytes], bytes]:
+    """Return a function that replaces members of a response; None removes a member."""
 
     def edit(body: bytes) -> bytes:
-        answer = {**orjson.loads(body), **changes}
-        return orjson.dumps({name: value for name, value in answer.items() if value is not None})
+        response = {**orjson.loads(body), **changes}
+        return orjson.dumps({name: value for name, value in response.items() if value is not None})
 
     return edit
 
@@ -52,9 +52,11 @@ def failures(result: Result) -> dict[str, str]:
 
 
 class TestReadingByIds:
-    """An answer with fewer rows than there are, and more to follow."""
+    """A response has fewer rows than were requested, and says that more follow."""
 
-    def test_no_edit_is_missed_and_nothing_living_is_called_deleted(self, make_api: MakeApi, tmp_path: Path) -> None:
+    def test_every_edit_is_emitted_and_no_existing_record_is_emitted_as_deleted(
+        self, make_api: MakeApi, tmp_path: Path
+    ) -> None:
         api = make_api(Volumes(users=1))
         api.settings.rows_by_id = 22
         notes = api.store.load_many("Note", 120, now() - 100 * DAY, now() - 50 * DAY, lead_id=None)
@@ -68,11 +70,13 @@ class TestReadingByIds:
         assert {one for one, row in rows.items() if row.get("note") == "Edited"} == set(notes[:90])
         assert {one for one, row in rows.items() if DELETED_AT in row} == set(notes[90:])
 
-    def test_more_that_never_comes_fails_the_stream(self, make_api: MakeApi, tmp_path: Path) -> None:
+    def test_has_more_without_more_rows_fails_the_stream(self, make_api: MakeApi, tmp_path: Path) -> None:
         api = make_api(Volumes(users=1))
         [note] = api.store.load_many("Note", 1, now() - 100 * DAY, lead_id=None)
         api.store.delete(note)
-        api.faults.add(Fault("edit", "/activity/", edit=rewritten(has_more=True), when=lambda query: "id__in" in query))
+        api.faults.add(
+            Fault("edit", "/activity/", edit=replace_members(has_more=True), when=lambda query: "id__in" in query)
+        )
         result = connector(api, tmp_path).read(["activities"], states())
         assert "the list repeats the same page" in failures(result)["activities"]
         assert not [row for row in result.records("activities") if DELETED_AT in row]
@@ -80,7 +84,7 @@ class TestReadingByIds:
 
 @pytest.mark.parametrize("status", [404, 405])
 class TestAListOfOneTypeThatIsNotThere:
-    """A second with more activities than the whole list gives out is read type by type."""
+    """A second with more activities than the whole list returns is read type by type."""
 
     @pytest.fixture
     def api(self, make_api: MakeApi) -> LocalCloseApi:
@@ -92,7 +96,7 @@ class TestAListOfOneTypeThatIsNotThere:
                 api.store.load_many(kind, 6, at, lead_id=lead)
         return api
 
-    def test_its_rows_come_by_lead(self, status: int, api: LocalCloseApi, tmp_path: Path) -> None:
+    def test_its_rows_are_read_by_lead(self, status: int, api: LocalCloseApi, tmp_path: Path) -> None:
         api.faults.add(Fault("status", "/activity/import_update/", status=status))
         result = connector(api, tmp_path).read(["activities"])
         assert_complete(result, "activities")
@@ -100,7 +104,7 @@ class TestAListOfOneTypeThatIsNotThere:
         assert result.repeated("activities") == []
         assert len(requests_of(api, "/activity/import_update/")) == 1
 
-    def test_the_stream_fails_if_they_cannot_be_had_by_lead(
+    def test_the_stream_fails_if_its_rows_cannot_be_read_by_lead(
         self, status: int, api: LocalCloseApi, tmp_path: Path
     ) -> None:
         api.faults.add(Fault("status", "/activity/import_update/", status=status))
@@ -110,8 +114,8 @@ class TestAListOfOneTypeThatIsNotThere:
         assert result.status("leads") == "COMPLETE"
 
 
-def test_a_connection_that_breaks_while_leads_are_halved_is_named_as_such(make_api: MakeApi, tmp_path: Path) -> None:
-    """Not by the end of the list that was the reason to read by fewer leads."""
+def test_a_connection_error_while_leads_are_split_is_reported(make_api: MakeApi, tmp_path: Path) -> None:
+    """The message does not name the end of the list, which was the reason to read by fewer leads."""
     api = make_api(Volumes(leads=30, users=1))
     api.settings.max_skip |= {"activity": 100}
     at = (now() - 5 * DAY).replace(microsecond=0)
@@ -125,12 +129,16 @@ def test_a_connection_that_breaks_while_leads_are_halved_is_named_as_such(make_a
 
 NESTED = b'{"in":[' * 150 + b'"the end"' + b"]}" * 150
 VALUES: list[Any] = [None, [1], "text", 7]
-NO_TEXTS: list[Any] = [None, [1], 7, {}, "", True]
+NOT_STRINGS: list[Any] = [None, [1], 7, {}, "", True]
 ODD: dict[str, dict[str, Any]] = {
     **{f"without {name}": {"without": name} for name in ("object_type", "action", "object_id")},
-    **{f"{name} is {value!r}": {name: value} for name in ("object_type", "action", "object_id") for value in NO_TEXTS},
+    **{
+        f"{name} is {value!r}": {name: value}
+        for name in ("object_type", "action", "object_id")
+        for value in NOT_STRINGS
+    },
     **{f"meta of a merge is {value!r}": {"action": "merged", "meta": value} for value in VALUES},
-    "a merge of a list": {"action": "merged", "meta": {"merge_source_lead_id": ["lead_1"]}},
+    "the source of a merge is a list": {"action": "merged", "meta": {"merge_source_lead_id": ["lead_1"]}},
 }
 FOLLOWED: dict[str, dict[str, Any]] = {
     "an unknown type": {"object_type": "spaceship"},
@@ -145,12 +153,10 @@ FOLLOWED: dict[str, dict[str, Any]] = {
 
 
 class TestOddEvents:
-    """Events that are not as Close documents them."""
+    """Events that differ from the documentation of Close."""
 
     @pytest.mark.parametrize("is_odd", [True, False], ids=["cannot be followed", "can be followed"])
-    def test_they_are_rows_like_any_other_and_end_no_stream(
-        self, is_odd: bool, make_api: MakeApi, tmp_path: Path
-    ) -> None:
+    def test_odd_events_are_emitted_and_fail_no_stream(self, is_odd: bool, make_api: MakeApi, tmp_path: Path) -> None:
         api = make_api(VOLUMES)
         odd = [api.store.log_event(**fields) for fields in (ODD if is_odd else FOLLOWED).values()]
         api.faults.add(Fault("edit", "/event/", edit=lambda body: body.replace(b'"Deep"', NESTED)))
@@ -165,7 +171,7 @@ class TestOddEvents:
         if is_odd:
             assert warnings[0].startswith(f"{len(ODD)} events of the log, first ev_")
 
-    def test_what_is_nested_deep_comes_as_it_is(self, make_api: MakeApi, tmp_path: Path) -> None:
+    def test_deeply_nested_data_is_emitted_unchanged(self, make_api: MakeApi, tmp_path: Path) -> None:
         api = make_api(VOLUMES)
         event = api.store.log_event(data="Deep")
         api.faults.add(Fault("edit", "/event/", edit=lambda body: body.replace(b'"Deep"', NESTED)))
@@ -175,10 +181,10 @@ class TestOddEvents:
 
 
 class TestJson:
-    """What is JSON only at second sight, and what is none."""
+    """Unusual JSON, and text that is not JSON."""
 
     @pytest.mark.parametrize(
-        ("before", "after", "comes"),
+        ("before", "after", "expected"),
         [
             (b'"Odd"', rb'"Half a pair: \ud83d"', "Half a pair: \N{REPLACEMENT CHARACTER}"),
             (b'"Odd"', rb'"A pair: \ud83d\ude00"', "A pair: \N{GRINNING FACE}"),
@@ -189,8 +195,8 @@ class TestJson:
         ],
         ids=["half a surrogate pair", "a surrogate pair", "NaN", "Infinity", "byte order mark", "a long number"],
     )
-    def test_what_python_reads_comes_as_valid_json(
-        self, before: bytes, after: bytes, comes: Any, make_api: MakeApi, tmp_path: Path
+    def test_unusual_json_is_emitted_as_valid_json(
+        self, before: bytes, after: bytes, expected: Any, make_api: MakeApi, tmp_path: Path
     ) -> None:
         api = make_api(Volumes(users=2))
         user = next(iter(ids(api, "users")))
@@ -199,14 +205,14 @@ class TestJson:
         result = connector(api, tmp_path).read(["users"])
         assert_complete(result, "users")
         assert set(result.ids("users")) == ids(api, "users")
-        assert [row.get("first_name") for row in result.records("users") if row["id"] == user] == [comes]
+        assert [row.get("first_name") for row in result.records("users") if row["id"] == user] == [expected]
 
     @pytest.mark.parametrize(
         ("before", "after"),
         [(b'"Odd"', b'"\xff\xfe"'), (b'"Odd"', b"Odd"), (b'"Odd"', b'{"in":' * 5_000 + b"1" + b"}" * 5_000)],
-        ids=["no UTF-8", "no JSON", "nested 5000 deep"],
+        ids=["not UTF-8", "not JSON", "nested 5000 deep"],
     )
-    def test_the_rest_is_an_unreadable_answer(
+    def test_text_that_is_not_json_is_an_unreadable_response(
         self, before: bytes, after: bytes, make_api: MakeApi, tmp_path: Path
     ) -> None:
         api = make_api(Volumes(users=1))
@@ -217,7 +223,7 @@ class TestJson:
         assert "The response is not what the connector requested." in message
 
     @pytest.mark.parametrize("record_id", [None, 7, ["a"], {}], ids=str)
-    def test_an_id_that_is_no_text_fails_the_stream_with_a_sentence(
+    def test_an_id_that_is_not_a_string_fails_the_stream(
         self, record_id: Any, make_api: MakeApi, tmp_path: Path
     ) -> None:
         api = make_api(Volumes(users=1, tasks=3))
@@ -226,7 +232,7 @@ class TestJson:
         assert "a record whose id is missing or not a text" in failures(result)["users"]
         assert result.status("tasks") == "COMPLETE"
 
-    def test_a_refusal_that_is_nested_deep_is_quoted(self, make_api: MakeApi, tmp_path: Path) -> None:
+    def test_a_deeply_nested_error_is_quoted(self, make_api: MakeApi, tmp_path: Path) -> None:
         api = make_api(Volumes(users=1))
         body = b'{"error":' * 900 + b'"Too deep"' + b"}" * 900
         api.faults.add(Fault("status", "/user/", status=400, body=body.decode()))
@@ -234,7 +240,7 @@ class TestJson:
 
 
 class TestPagesWithoutProgress:
-    """Lists that say more follow, and do not get on."""
+    """Lists that say that more rows follow, but do not progress."""
 
     @pytest.fixture
     def api(self, make_api: MakeApi) -> LocalCloseApi:
@@ -244,7 +250,7 @@ class TestPagesWithoutProgress:
         return api
 
     @pytest.mark.parametrize("stream", ["event_log", "leads"])
-    def test_an_empty_page_that_leads_to_itself_for_ever_fails_the_stream(
+    def test_an_empty_page_that_always_leads_to_itself_fails_the_stream(
         self, stream: str, api: LocalCloseApi, tmp_path: Path
     ) -> None:
         api.faults.add(Fault("stall", PAGED[stream]))
@@ -255,7 +261,7 @@ class TestPagesWithoutProgress:
         assert len([entry for entry in api.requests if "cursor" in f"{entry.query} {entry.json}"]) < 10
 
     @pytest.mark.parametrize("stream", ["activities", "tasks"])
-    def test_a_list_that_is_read_by_windows_does_without_later_pages(
+    def test_a_list_that_is_read_by_windows_needs_no_later_pages(
         self, stream: str, api: LocalCloseApi, tmp_path: Path
     ) -> None:
         api.faults.add(Fault("stall", PAGED[stream]))
@@ -265,7 +271,9 @@ class TestPagesWithoutProgress:
         assert result.repeated(stream) == []
 
     @pytest.mark.parametrize("stream", PAGED)
-    def test_one_that_leads_on_in_the_end_costs_nothing(self, stream: str, api: LocalCloseApi, tmp_path: Path) -> None:
+    def test_a_list_that_progresses_again_is_read_completely(
+        self, stream: str, api: LocalCloseApi, tmp_path: Path
+    ) -> None:
         api.faults.add(Fault("stall", PAGED[stream], times=3))
         result = connector(api, tmp_path, num_workers=1).read([stream])
         assert_complete(result, stream)
@@ -280,42 +288,40 @@ class TestPagesWithoutProgress:
             ("leads", {"cursor": "again"}),
         ],
     )
-    @pytest.mark.parametrize("rows", ["the same", "none"])
-    def test_the_same_page_again_and_again_fails_the_stream(
+    @pytest.mark.parametrize("rows", ["the same rows", "no rows"])
+    def test_a_page_that_repeats_fails_the_stream(
         self, stream: str, more: dict[str, Any], rows: str, api: LocalCloseApi, tmp_path: Path
     ) -> None:
         path = {**PAGED, "users": "/user/"}[stream]
         at = text(now() - HOUR / 2)
         data = [{"id": "x_1", "date_created": at, "date_updated": at}]
-        body = {"data": data if rows == "the same" else [], **more}
+        body = {"data": data if rows == "the same rows" else [], **more}
         api.faults.add(Fault("status", path, status=200, body=body))
         result = connector(api, tmp_path, num_workers=1, start_date=text(now() - HOUR)).read([stream])
         assert "the list repeats the same page" in failures(result)[stream]
         assert len(requests_of(api, path)) < 10
 
-    def test_cursors_that_go_in_a_circle_fail_the_stream(self, api: LocalCloseApi, tmp_path: Path) -> None:
+    def test_cursors_that_form_a_cycle_fail_the_stream(self, api: LocalCloseApi, tmp_path: Path) -> None:
         for name, following in (("a", "b"), ("b", "a"), (None, "a")):
             body = {"data": [{"id": f"ev_{name}", "date_updated": text(now() - HOUR)}], "cursor_next": following}
-            ask = (lambda query, name=name: query.get("_cursor") == name) if name else None
-            api.faults.add(Fault("status", "/event/", status=200, body=body, when=ask))
+            when = (lambda query, name=name: query.get("_cursor") == name) if name else None
+            api.faults.add(Fault("status", "/event/", status=200, body=body, when=when))
         result = connector(api, tmp_path, num_workers=1, start_date=text(now() - HOUR)).read(["event_log"])
         assert "the list repeats the same page" in failures(result)["event_log"]
         assert len(requests_of(api, "/event/")) < 10
 
     @pytest.mark.parametrize(("stream", "cursor"), [("event_log", "cursor_next"), ("leads", "cursor")])
-    def test_an_empty_text_for_a_cursor_is_the_end(
-        self, stream: str, cursor: str, make_api: MakeApi, tmp_path: Path
-    ) -> None:
+    def test_an_empty_cursor_ends_the_list(self, stream: str, cursor: str, make_api: MakeApi, tmp_path: Path) -> None:
         api = make_api(Volumes(leads=5, events=5, users=1), start=now() - 10 * DAY)
-        api.faults.add(Fault("edit", PAGED[stream], edit=rewritten(**{cursor: ""})))
+        api.faults.add(Fault("edit", PAGED[stream], edit=replace_members(**{cursor: ""})))
         result = connector(api, tmp_path).read([stream])
         assert_complete(result, stream)
         assert set(result.ids(stream)) == ids(api, stream)
 
     @pytest.mark.parametrize("stream", ["activities", "tasks"])
-    def test_a_full_page_that_does_not_say_whether_more_follow_is_no_answer(
+    def test_a_full_page_without_has_more_is_an_unreadable_response(
         self, stream: str, api: LocalCloseApi, tmp_path: Path
     ) -> None:
-        api.faults.add(Fault("edit", PAGED[stream], edit=rewritten(has_more=None)))
+        api.faults.add(Fault("edit", PAGED[stream], edit=replace_members(has_more=None)))
         result = connector(api, tmp_path).read([stream])
         assert "a full page and does not say whether more records follow" in failures(result)[stream]

@@ -1,4 +1,4 @@
-"""The wheel: complete in itself, and deaf to whatever lies in the working directory."""
+"""The wheel contains all files that it needs, and ignores those in the working directory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 def run(*words: str | Path, cwd: Path) -> str:
-    """Run a command; its output."""
+    """Run a command; return its output."""
     result = subprocess.run([str(word) for word in words], cwd=cwd, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
@@ -24,7 +24,7 @@ def run(*words: str | Path, cwd: Path) -> str:
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """An environment with the wheel; the packages that it needs are those of this one. Returns its folder."""
+    """Install the wheel into an environment that uses the packages of this one; return the environment's folder."""
     build = ("-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path / "dist", PROJECT)
     run(sys.executable, *build, cwd=tmp_path)
     [wheel] = (tmp_path / "dist").glob("*.whl")
@@ -33,12 +33,12 @@ def installed(tmp_path: Path) -> Path:
     [site_packages] = environment.glob("lib/python*/site-packages")
     pip = ("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", site_packages, wheel)
     run(sys.executable, *pip, cwd=tmp_path)
-    # A plain path, so that no .pth file is read there: the editable install of this project stays out.
+    # The path of this environment's packages. Its own .pth files are not read, so the editable install stays out.
     (site_packages / "packages_of_the_tests.pth").write_text(sysconfig.get_path("purelib"))
     return environment
 
 
-def test_the_wheel_answers_from_a_folder_with_a_foreign_manifest(installed: Path, tmp_path: Path) -> None:
+def test_the_wheel_ignores_a_manifest_in_the_working_directory(installed: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "manifest.yaml").write_text("version: 0.0.1\ntype: DeclarativeSource\nforeign: true\n")

@@ -1,4 +1,4 @@
-"""The probe, on the local API in both of its moods: what it says must be what the switches are set to."""
+"""The probe on a lenient and on a strict local API: its findings must match the settings of the API."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from integration_tests.truth import DAY, now
 
 VOLUMES = Volumes(activities=300, leads=120, tasks=90, events=150, users=4, custom_fields=6)
 ROWS_A_CHAIN = 100
-KIND = {"search_max_rows": ROWS_A_CHAIN, "rate_limit": RateLimit(500, 1.0), "max_skip": {"activity": 250_000}}
-GRIM: dict[str, Any] = {
+LENIENT = {"search_max_rows": ROWS_A_CHAIN, "rate_limit": RateLimit(500, 1.0), "max_skip": {"activity": 250_000}}
+STRICT: dict[str, Any] = {
     "search_max_rows": ROWS_A_CHAIN,
     "admin": False,
     "max_skip": dict.fromkeys(("activity", "task", "user", "custom_field", "lead"), 50),
@@ -40,9 +40,9 @@ GRIM: dict[str, Any] = {
 }
 
 
-def findings(**switches: Any) -> dict[str, tuple[str, str]]:
-    """What the probe sees, and whether the connector copes, by question; the API has these switches."""
-    with LocalCloseApi(VOLUMES, settings=Settings(**switches), start=now() - 200 * DAY) as api:
+def findings(**settings: Any) -> dict[str, tuple[str, str]]:
+    """Run the probe on an API with these settings; return what it saw, and whether the connector copes, by question."""
+    with LocalCloseApi(VOLUMES, settings=Settings(**settings), start=now() - 200 * DAY) as api:
         meeting = next(iter(api.store.collections["activity/meeting"].records))
         api.store.reschedule_meeting(meeting, now() + DAY)
         account = Account({"api_key": "api_local", "base_url": api.url}, rows_per_chain=ROWS_A_CHAIN)
@@ -54,17 +54,17 @@ def findings(**switches: Any) -> dict[str, tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def kind() -> dict[str, tuple[str, str]]:
-    return findings(**KIND)
+def lenient() -> dict[str, tuple[str, str]]:
+    return findings(**LENIENT)
 
 
 @pytest.fixture(scope="module")
-def grim() -> dict[str, tuple[str, str]]:
-    return findings(**GRIM)
+def strict() -> dict[str, tuple[str, str]]:
+    return findings(**STRICT)
 
 
 @pytest.mark.parametrize(
-    ("question", "when_kind", "when_grim"),
+    ("question", "when_lenient", "when_strict"),
     [
         ("/me/: is the key", "yes", "no"),
         (
@@ -98,26 +98,26 @@ def grim() -> dict[str, tuple[str, str]]:
         ("all: is there a ratelimit header", "limit=500", "on none of"),
     ],
 )
-def test_what_it_sees_is_what_the_api_does(
-    kind: dict[str, tuple[str, str]],
-    grim: dict[str, tuple[str, str]],
+def test_the_findings_match_the_settings_of_the_api(
+    lenient: dict[str, tuple[str, str]],
+    strict: dict[str, tuple[str, str]],
     question: str,
-    when_kind: str,
-    when_grim: str,
+    when_lenient: str,
+    when_strict: str,
 ) -> None:
-    for mood, expected in ((kind, when_kind), (grim, when_grim)):
-        [(saw, copes)] = [finding for text, finding in mood.items() if text.startswith(question)]
+    for found, expected in ((lenient, when_lenient), (strict, when_strict)):
+        [(saw, copes)] = [finding for text, finding in found.items() if text.startswith(question)]
         assert re.search(expected, saw), saw
         assert copes.startswith(("yes", "only")), copes
 
 
-def test_every_question_finds_something_to_tell_by(kind: dict[str, tuple[str, str]]) -> None:
-    assert len(kind) > 40
-    assert [text for text, (_, copes) in kind.items() if not copes.startswith("yes")] == []
+def test_every_question_has_a_finding_that_the_connector_copes_with(lenient: dict[str, tuple[str, str]]) -> None:
+    assert len(lenient) > 40
+    assert [text for text, (_, copes) in lenient.items() if not copes.startswith("yes")] == []
 
 
-def test_it_says_no_where_the_connector_would_fail() -> None:
-    """A wording of the skip cap that nobody knows."""
+def test_the_probe_says_no_if_the_connector_would_fail() -> None:
+    """The error message of the skip cap is one that the connector does not know."""
     with LocalCloseApi(VOLUMES) as api:
         body = {"error": "Not that far."}
         api.faults.add(Fault("status", "/activity/note/", status=400, body=body, when=lambda query: "_skip" in query))
@@ -128,7 +128,7 @@ def test_it_says_no_where_the_connector_would_fail() -> None:
     assert finding.copes.startswith("no")
 
 
-def test_it_shows_and_stores_no_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_probe_shows_and_stores_no_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with LocalCloseApi(VOLUMES) as api, (tmp_path / "shown.txt").open("w") as shown:
         console = Console(file=shown, width=200)
@@ -142,7 +142,7 @@ def test_it_shows_and_stores_no_record(tmp_path: Path, monkeypatch: pytest.Monke
     assert not [value for value in values if value in table and value != "None"]
 
 
-def test_a_wrong_key_is_said_in_one_sentence(
+def test_the_probe_reports_a_wrong_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with LocalCloseApi(VOLUMES) as api:

@@ -1,4 +1,4 @@
-"""Search past its limits: 10,000 rows a chain, cursors that die, and what happens at the end of a chain."""
+"""Searches beyond the limits: 10,000 rows per chain of pages, cursors that expire, and the end of a chain."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from integration_tests.truth import DAY, LOOKBACK, assert_complete, forbid_after
 PAGE = 200
 
 
-def small_leads(api: LocalCloseApi, count: int, day: Any, *, at_once: int = 0) -> None:
-    """Leads updated within one day, `at_once` of them in one millisecond."""
+def add_leads(api: LocalCloseApi, count: int, day: Any, *, at_once: int = 0) -> None:
+    """Add leads that were updated within one day, `at_once` of them in the same millisecond."""
     api.store.load_many("lead", count - at_once, day, day + DAY)
     for part in range(4):
         created = day - (part + 1) * DAY
@@ -31,7 +31,7 @@ def small_leads(api: LocalCloseApi, count: int, day: Any, *, at_once: int = 0) -
         (11_000, 10_400, "reject", "snapshot"),
     ],
 )
-def test_more_leads_in_one_day_than_a_chain_gives_out(
+def test_a_day_with_more_leads_than_a_chain_returns_is_read_completely(
     make_api: Callable[..., LocalCloseApi],
     fork: Callable[..., Connector],
     count: int,
@@ -42,21 +42,22 @@ def test_more_leads_in_one_day_than_a_chain_gives_out(
     api = make_api(Volumes(users=1))
     api.settings.search_past_max_rows = past_max_rows
     api.settings.search_cursor = cursor
-    small_leads(api, count, now() - 30 * DAY, at_once=at_once)
+    add_leads(api, count, now() - 30 * DAY, at_once=at_once)
     forbid_after(api, 1_000)
     result = fork(api).read(["leads"])
     assert_complete(result, "leads")
     assert set(result.ids("leads")) == ids(api, "leads")
     assert len(set(result.ids("leads"))) == count
     assert len(result.ids("leads")) <= 1.02 * count
-    # Counts find where to share the work; a moment with more leads than a chain gives out is read to its end first.
+    # Counts find where to split windows. A millisecond with more leads than a chain returns is first read to the end
+    # of a chain.
     assert len(api.requests) <= 1.6 * (count + at_once) / PAGE
 
 
-def test_a_cursor_that_dies_costs_the_pages_since(
+def test_an_expired_cursor_costs_few_requests(
     make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
 ) -> None:
-    """Cursors live so shortly that most are dead by the next request."""
+    """Most cursors have expired by the next request."""
     api = make_api(Volumes(users=1, leads=3_000))
     api.settings.search_cursor_life = 0.001
     api.settings.latency = 0.005
@@ -68,12 +69,14 @@ def test_a_cursor_that_dies_costs_the_pages_since(
     assert set(result.ids("leads")) == expected
     assert result.repeated("leads") == []
     assert sum(entry.status == 400 for entry in api.requests) > 5
-    # For each half page: the page, one that finds the cursor dead, and one that counts.
+    # For each half page: the page, a request with the expired cursor, and a request that counts.
     assert len(api.requests) <= 2 * 3 * len(expected) / PAGE + 10
 
 
-def test_the_index_is_late(make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]) -> None:
-    """A lead that search shows minutes after its change comes with the sync after that."""
+def test_a_lead_that_the_index_shows_late_is_not_lost(
+    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
+) -> None:
+    """The next sync emits a lead that the index did not have during the first sync."""
     api = make_api(Volumes(users=1, leads=30))
     store = api.store
     connector = fork(api)

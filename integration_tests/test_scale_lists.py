@@ -1,4 +1,4 @@
-"""Offset lists of any size: whatever the skip cap and the order, complete, each row once, and few requests."""
+"""Offset lists with any size, order and skip cap are read completely, with few requests and few rows twice."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from integration_tests.truth import DAY, HOUR, MILLISECOND, SECOND, assert_compl
 PAGE = 100
 
 
-def rows_over(result: Result, stream: str) -> float:
-    """How many rows came for each record, from 1."""
+def rows_per_record(result: Result, stream: str) -> float:
+    """Return how many rows were emitted per record; 1.0 means that no record was repeated."""
     return len(result.ids(stream)) / len(set(result.ids(stream)))
 
 
-# Newest first is what every other test reads.
+# All other tests read lists with the newest row first.
 @pytest.mark.parametrize("order", ["oldest", "id", "inserted", "date_updated"])
-def test_the_order_of_lists_does_not_matter(
+def test_lists_in_any_order_are_read_completely(
     make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector], order: ListOrder
 ) -> None:
     api = make_api(Volumes(activities=1_500, tasks=900, users=1_150, leads=10))
@@ -41,14 +41,14 @@ def test_the_order_of_lists_does_not_matter(
     assert_complete(result, *streams)
     for stream in streams:
         assert set(result.ids(stream)) == expected[stream]
-        assert rows_over(result, stream) <= 1.02
+        assert rows_per_record(result, stream) <= 1.02
 
 
 @pytest.mark.parametrize("wording", ["old", "new"])
-def test_an_import_within_one_hour_exceeds_the_cap(
+def test_an_hour_with_more_rows_than_the_skip_cap_is_read_completely(
     make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector], wording: Any
 ) -> None:
-    """9,000 activities in an hour, of which 1,500 can be paged through; tasks likewise."""
+    """An hour has 9,000 activities, of which offsets reach 1,500, and 2,000 tasks, of which they reach 500."""
     api = make_api(Volumes(users=1))
     api.settings.error_wording = wording
     api.settings.max_skip |= {"activity": 1_500, "task": 500}
@@ -68,10 +68,10 @@ def test_an_import_within_one_hour_exceeds_the_cap(
         assert len(requests_of(api, path)) <= 1.25 * rows / PAGE + windows + 1, stream
 
 
-def test_one_timestamp_of_several_types_exceeds_the_cap(
+def test_a_timestamp_with_more_rows_of_several_types_than_the_skip_cap_is_read_completely(
     make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
 ) -> None:
-    """3,000 activities at one midnight, of which 1,000 can be paged through, and 1,500 tasks of which 500 can."""
+    """A midnight has 3,000 activities, of which offsets reach 1,000, and 1,500 tasks, of which they reach 500."""
     api = make_api(Volumes(users=1, activities=300, tasks=90))
     api.settings.max_skip |= {"activity": 900, "task": 400}
     midnight = now().replace(hour=0, minute=0, second=0, microsecond=0) - 50 * DAY
@@ -87,10 +87,10 @@ def test_one_timestamp_of_several_types_exceeds_the_cap(
 
 
 @pytest.mark.parametrize("leads", [60, 0])
-def test_one_timestamp_of_one_type_exceeds_the_cap(
+def test_a_timestamp_with_more_rows_of_one_type_than_the_skip_cap_is_read_by_lead(
     make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector], leads: int
 ) -> None:
-    """3,000 meetings at one midnight: complete by way of their leads; without leads a failure that names the moment."""
+    """3,000 meetings at one midnight are read by lead; without leads, the stream fails and names the midnight."""
     api = make_api(Volumes(users=1, leads=leads, activities=300))
     api.settings.max_skip["activity"] = 1_000
     midnight = now().replace(hour=0, minute=0, second=0, microsecond=0) - 50 * DAY
@@ -107,7 +107,7 @@ def test_one_timestamp_of_one_type_exceeds_the_cap(
     assert moment(result.state("activities")["date_created"]) <= midnight
 
 
-def test_sparse_years_cost_a_request_for_30_days(
+def test_sparse_years_take_one_request_per_30_days(
     make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
 ) -> None:
     end = now()
@@ -124,17 +124,19 @@ def test_sparse_years_cost_a_request_for_30_days(
         assert set(result.ids(stream)) == wanted
         assert len(wanted) > 20
     windows = (end - start).days // 30 + 2
-    assert len(api.requests) <= 3 * windows + 31, "the event log is read by the day, for 30 days"
+    assert len(api.requests) <= 3 * windows + 31, "the event log takes one request for each of its 30 days"
 
 
-def test_request_budget(make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]) -> None:
-    """20,000 activities: at most 1.25 requests for each page that they fill, no row twice."""
+def test_a_full_read_stays_within_its_request_budget(
+    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
+) -> None:
+    """20,000 activities take at most 1.25 requests per page of rows, and at most 2 % of the rows are repeated."""
     rows = 20_000
     api = make_api(Volumes(users=1))
     api.settings.max_skip["activity"] = 8_000
     end = now() - HOUR
     api.store.load_many("Created", rows - 2_000, end - 300 * DAY, end, lead_id=None)
-    # Busy days among quiet months, as imports make them.
+    # One busy day among quiet months, as after an import.
     api.store.load_many("TaskCompleted", 2_000, end - 100 * DAY, end - 99 * DAY, lead_id=None)
     result = fork(api).read(["activities"])
     assert_complete(result, "activities")
@@ -143,10 +145,10 @@ def test_request_budget(make_api: Callable[..., LocalCloseApi], fork: Callable[.
     assert len(api.requests) <= 1.25 * rows / PAGE
 
 
-def test_nothing_is_missed_while_data_moves(
+def test_no_record_is_lost_while_data_changes(
     make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
 ) -> None:
-    """Rows are edited, deleted and added before every second request; pages slip, and nothing may slip through."""
+    """Rows are edited, deleted and added before every second request, so that rows move between pages."""
     api = make_api(Volumes(users=1, leads=400, activities=3_000, tasks=2_000))
     api.settings.max_skip |= {"activity": 1_200, "task": 700}
     chance = random.Random(5)
@@ -177,10 +179,10 @@ def test_nothing_is_missed_while_data_moves(
     for stream in streams:
         assert_complete(first, stream)
         assert_complete(second, stream)
-        came = set(first.ids(stream)) | set(second.ids(stream))
-        assert there[stream] - deleted - came == set()
-        # What was edited or added while the first sync ran comes with the second.
+        emitted = set(first.ids(stream)) | set(second.ids(stream))
+        assert there[stream] - deleted - emitted == set()
+        # The second sync emits what was edited or added during the first.
         assert ids(api, stream, began, now()) - set(second.ids(stream)) == set()
-        assert rows_over(first, stream) <= 1.02
+        assert rows_per_record(first, stream) <= 1.02
     assert len(deleted) > 30
     assert (now() - began) < 600 * SECOND

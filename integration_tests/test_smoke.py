@@ -1,4 +1,4 @@
-"""The command from end to end."""
+"""Every command of the connector, from end to end."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,9 @@ from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.running import DEFINED, Connector
 
 
-def test_spec_check_discover_read(make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]) -> None:
+def test_spec_check_discover_and_read_succeed(
+    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
+) -> None:
     api = make_api(Volumes(activities=50, leads=20, tasks=20, events=30, users=5, custom_fields=2))
     connector = connect(api, start_date="2020-01-01")
     assert connector.spec().of("SPEC")

@@ -8,5 +8,5 @@ from integration_tests import soak
 
 
 @pytest.mark.parametrize("seed", range(1, 9))
-def test_nothing_is_lost(seed: int) -> None:
+def test_a_soak_run_loses_no_record(seed: int) -> None:
     assert soak.run(seed) is None

@@ -1,4 +1,4 @@
-"""States that other connectors, other versions and accidents leave behind."""
+"""States of other connectors and other versions, and states that are damaged or impossible."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ WITHOUT_LATE_CHANGES = {"custom_fields", "event_log", "users"}
 VOLUMES = Volumes(activities=300, leads=60, tasks=180, events=100, users=20, custom_fields=10)
 
 
-def test_states_of_other_connectors_are_taken(
+def test_states_of_other_connectors_are_accepted(
     make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
 ) -> None:
-    """Those of the public Airbyte connector and of the CDK's own cursors, beside a stream nobody knows."""
+    """The states are those of the public Airbyte connector and of the CDK's cursors, and one of an unknown stream."""
     began = now()
     api = make_api(VOLUMES, end=began)
     cursor = began - 20 * DAY
@@ -54,20 +54,20 @@ def test_states_of_other_connectors_are_taken(
     }
     result = connect(api, start_date=text(began - 300 * DAY)).read(state=state_of(**forms))
     assert_complete(result, *STREAMS)
-    told = {facts["object_id"] for facts in api.store.events.index.values()}
+    logged = {facts["object_id"] for facts in api.store.events.index.values()}
     whole_second = cursor.replace(microsecond=0)
     for stream in STREAMS:
         start = whole_second if stream == "tasks" else cursor
-        expected, came = ids(api, stream, start - LOOKBACK[stream], began), set(result.ids(stream))
-        assert expected <= came, stream
-        # Beyond the windows only what the event log tells of may come.
-        assert came - expected <= (set() if stream in WITHOUT_LATE_CHANGES else told), stream
+        expected, emitted = ids(api, stream, start - LOOKBACK[stream], began), set(result.ids(stream))
+        assert expected <= emitted, stream
+        # Outside the windows, only records that the event log reports may be emitted.
+        assert emitted - expected <= (set() if stream in WITHOUT_LATE_CHANGES else logged), stream
         assert result.repeated(stream) == []
         assert result.ids(stream), stream
     assert not [error for error in result.errors if "opportunities" in str(error)]
 
 
-def test_a_damaged_state_says_how_to_reset(
+def test_a_damaged_state_fails_the_stream_and_the_message_says_how_to_reset(
     make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
 ) -> None:
     api = make_api(Volumes(tasks=9, users=3))
@@ -81,7 +81,7 @@ def test_a_damaged_state_says_how_to_reset(
     assert result.errors[-1]["failure_type"] == "config_error"
 
 
-def test_a_future_state_does_not_stop_a_stream_from_ever_reading_again(
+def test_a_state_in_the_future_does_not_stop_later_syncs_from_reading(
     make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
 ) -> None:
     began = now()
@@ -107,7 +107,7 @@ def test_a_future_state_does_not_stop_a_stream_from_ever_reading_again(
     assert set(second.ids("event_log")) == ids(api, "event_log", began - MILLISECOND)
 
 
-def test_a_state_of_the_first_year_there_is_begins_at_the_start_date(
+def test_a_read_with_a_state_of_the_year_1_starts_at_the_start_date(
     make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
 ) -> None:
     api = make_api(Volumes(activities=9, leads=9, tasks=9, users=3, custom_fields=3, events=9), end=now())
@@ -119,7 +119,7 @@ def test_a_state_of_the_first_year_there_is_begins_at_the_start_date(
         assert set(result.ids(stream)) >= ids(api, stream, now() - 29 * DAY, now()), stream
 
 
-def test_a_global_state_counts_stream_by_stream_whatever_is_shared(
+def test_a_global_state_is_used_for_each_stream_without_its_shared_state(
     make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
 ) -> None:
     api = make_api(Volumes(tasks=30, users=1), end=now())
@@ -131,7 +131,7 @@ def test_a_global_state_counts_stream_by_stream_whatever_is_shared(
     assert set(result.ids("tasks")) == ids(api, "tasks", cursor - LOOKBACK["tasks"])
 
 
-def test_a_full_refresh_reads_the_whole_stream_whatever_the_state(
+def test_a_full_refresh_reads_the_whole_stream_and_ignores_its_state(
     make_api: Callable[..., LocalCloseApi], fork: Callable[..., ForkedConnector]
 ) -> None:
     api = make_api(Volumes(tasks=30, leads=9, users=3), end=now() - DAY)

@@ -1,4 +1,4 @@
-"""Every stream read from the start, read again after changes, and once more when nothing is new."""
+"""Every stream is read from the start, again after changes, and a third time without changes."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from integration_tests.truth import saved_cursor as cursor_of
 
 VOLUMES = Volumes(activities=450, leads=80, tasks=270, events=260, users=12, custom_fields=20)
 START = {"custom_fields": None, "users": None}
-# The general list leaves threads out: their emails are in it.
+# The list of all activities contains the emails of a thread, but not the thread.
 ACTIVITY_TYPES = set(ACTIVITY_PATHS) - {"EmailThread"}
 
 
 @dataclass
 class Changes:
-    """What was changed between the first and the second read."""
+    """The ids of the records that were changed between the first and the second read."""
 
     seen: dict[str, set[str]]
     deleted: set[str]
@@ -47,7 +47,7 @@ class Changes:
 
 @dataclass
 class Reads:
-    """What came of the three reads, and what the server held by then."""
+    """The results of the three reads, and the data of the server at the time of each."""
 
     schemas: dict[str, dict[str, Any]]
     present: dict[str, set[str]]
@@ -68,7 +68,7 @@ def reads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reads]:
     began = now()
     start = began - 200 * DAY
     with LocalCloseApi(VOLUMES, end=began - HOUR) as api:
-        _load_what_the_changes_need(api, began)
+        _add_records_for_the_changes(api, began)
         folder: Path = tmp_path_factory.mktemp("reads")
         connector = Connector({"api_key": KEY, "base_url": api.url, "start_date": text(start)}, folder)
         schemas = {one["name"]: one["json_schema"] for one in connector.discover().of("CATALOG")[0]["streams"]}
@@ -108,8 +108,8 @@ def reads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reads]:
         )
 
 
-def _load_what_the_changes_need(api: LocalCloseApi, began: datetime) -> None:
-    """Some activities within the attribution window, and an end of the log that the overlap reaches."""
+def _add_records_for_the_changes(api: LocalCloseApi, began: datetime) -> None:
+    """Add activities within the attribution window, and an event that is within the lookback."""
     api.store.load_many("Note", 4, began - 6 * HOUR, began - 2 * HOUR)
     with clock_at(api, began - 100 * MILLISECOND):
         api.store.add("Note", lead_id=None)
@@ -137,13 +137,13 @@ def _change(api: LocalCloseApi, began: datetime) -> Changes:
     deleted = {leads[0], notes[1].id, tasks[2].id}
     store.delete(notes[1].id)
     store.delete(tasks[2].id)
-    late |= set(store.children_of(leads[1]))  # moved there by the merge
+    late |= set(store.children_of(leads[1]))  # the merge moved them there
     seen["event_log"] = ids(api, "event_log", began)
     return Changes(seen, deleted, late)
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-def test_first_read_is_complete_and_free_of_duplicates(reads: Reads, stream: str) -> None:
+def test_the_first_read_is_complete_and_free_of_duplicates(reads: Reads, stream: str) -> None:
     assert_complete(reads.first, stream)
     assert reads.first.repeated(stream) == []
     assert set(reads.first.ids(stream)) == reads.present[stream]
@@ -152,39 +152,39 @@ def test_first_read_is_complete_and_free_of_duplicates(reads: Reads, stream: str
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-def test_second_read_brings_every_change_and_little_else(reads: Reads, stream: str) -> None:
+def test_the_second_read_emits_every_change_and_few_other_records(reads: Reads, stream: str) -> None:
     assert_complete(reads.second, stream)
-    came, expected, changes = set(reads.second.ids(stream)), reads.expected_second[stream], reads.changes
+    emitted, expected, changes = set(reads.second.ids(stream)), reads.expected_second[stream], reads.changes
     assert len(changes.seen[stream]) > 1
     assert changes.seen[stream] <= expected
-    assert expected <= came
-    # Beyond the windows only what did change may come.
-    assert came - expected <= changes.late | changes.deleted
+    assert expected <= emitted
+    # Outside the windows, only records that changed may be emitted.
+    assert emitted - expected <= changes.late | changes.deleted
     assert reads.second.repeated(stream) == []
-    assert len(came) < len(reads.present[stream]) / 2
+    assert len(emitted) < len(reads.present[stream]) / 2
 
 
 @pytest.mark.parametrize("stream", [stream for stream in STREAMS if stream != "event_log"])
-def test_records_show_the_state_of_the_server(reads: Reads, stream: str) -> None:
-    """Every value arrives as the API has it: nulls, accents, emoji, numbers, dates without a time."""
+def test_records_equal_those_of_the_server(reads: Reads, stream: str) -> None:
+    """Every value is emitted as the API sends it: nulls, accents, emoji, numbers, dates without a time."""
     deleted = reads.changes.deleted
     last = {one["id"]: one for one in (*reads.first.records(stream), *reads.second.records(stream))}
     for record_id, record in last.items():
         source = reads.sources[record_id]
         if record_id in deleted or record_id in reads.changes.late:
             continue
-        # The protocol's messages leave out what is null at the top of a record.
+        # Messages leave out the top-level fields of a record that are null.
         assert {name: record.get(name) for name in source.keys() - {"custom"}} == {
             name: value for name, value in source.items() if name != "custom"
         }
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-def test_records_validate_against_the_discovered_schema(reads: Reads, stream: str) -> None:
+def test_records_match_the_discovered_schema(reads: Reads, stream: str) -> None:
     assert not schema_errors(reads.schemas[stream], (*reads.first.records(stream), *reads.second.records(stream)))
 
 
-def test_all_types_come(reads: Reads) -> None:
+def test_records_of_all_types_are_emitted(reads: Reads) -> None:
     assert {one["_type"] for one in reads.first.records("activities")} == ACTIVITY_TYPES
     assert {one["_type"] for one in reads.first.records("tasks")} == set(TASK_TYPES)
     kinds = {one["id"]: one["object_type"] for one in reads.first.records("custom_fields")}
@@ -193,7 +193,7 @@ def test_all_types_come(reads: Reads) -> None:
     assert {field_id for field_id, kind in kinds.items() if kind == "shared"} == shared
 
 
-def test_text_beyond_ascii_and_nulls(reads: Reads) -> None:
+def test_non_ascii_text_and_nulls_are_emitted(reads: Reads) -> None:
     notes = {one.get("note") for one in reads.first.records("activities")}
     assert {"Sends greetings 👋🏽", "多言語対応について質問", "Très intéressé, à rappeler"} <= notes
     assert any(one.get("lead_id") is None for one in reads.first.records("tasks"))
@@ -201,7 +201,7 @@ def test_text_beyond_ascii_and_nulls(reads: Reads) -> None:
     assert any(one.get("user_id") is None for one in reads.first.records("activities"))
 
 
-def test_a_date_stays_a_date(reads: Reads) -> None:
+def test_a_date_without_a_time_stays_a_date(reads: Reads) -> None:
     dates = {one.get("date") for one in reads.first.records("tasks")}
     assert any(date is not None and len(date) == len("2024-05-06") for date in dates)
     assert any(date is not None and "T" in date for date in dates)
@@ -209,7 +209,7 @@ def test_a_date_stays_a_date(reads: Reads) -> None:
     assert "2024-05-06" in {one.get("date") for one in reads.second.records("tasks")}
 
 
-def test_custom_values_of_leads(reads: Reads) -> None:
+def test_leads_have_their_custom_values(reads: Reads) -> None:
     found = 0
     for lead in reads.first.records("leads"):
         source = reads.sources[lead["id"]]
@@ -225,7 +225,7 @@ def test_custom_values_of_leads(reads: Reads) -> None:
     assert found > 100
 
 
-def test_event_data_is_json_text(reads: Reads) -> None:
+def test_event_data_is_a_json_string(reads: Reads) -> None:
     events = [*reads.first.records("event_log"), *reads.second.records("event_log")]
     for event in events:
         data, before = event.get("data"), event["previous_data"]
@@ -240,14 +240,14 @@ def test_event_data_is_json_text(reads: Reads) -> None:
     assert any("👋🏽" in event.get("data", "") for event in events)
 
 
-def test_leads_have_their_children(reads: Reads) -> None:
+def test_leads_contain_their_children(reads: Reads) -> None:
     leads = reads.first.records("leads")
     for name in ("contacts", "opportunities", "tasks", "addresses", "integration_links"):
         assert any(lead[name] for lead in leads), name
     assert not any(task["is_complete"] for lead in leads for task in lead["tasks"])
 
 
-def test_a_sync_with_nothing_new_takes_few_requests(reads: Reads) -> None:
+def test_a_sync_without_changes_sends_few_requests(reads: Reads) -> None:
     assert_complete(reads.third, *STREAMS)
     assert reads.third_requests <= 40
     assert reads.second_requests <= 40

@@ -1,4 +1,4 @@
-"""Records on the bounds of what a sync reads: exactly there, a millisecond before, a millisecond after."""
+"""Records at the bounds of what a sync reads: exactly at a bound, a millisecond before it, a millisecond after it."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ UPPER_BOUND = {"/activity/": ("activities", "date_created__lt"), "/task/": ("tas
 LOOKBACKS = LOOKBACK | {"activities": WINDOW_HOURS * HOUR}
 
 
-def stamped(api: LocalCloseApi, stream: str, at: datetime) -> str:
-    """A record of the stream stamped `at`, made without an event; its id."""
+def add_record(api: LocalCloseApi, stream: str, at: datetime) -> str:
+    """Add a record of the stream with the timestamp `at` and without an event; return its id."""
     return api.store.load_many(KINDS[stream], 1, at, lead_id=None)[0] if stream != "leads" else _lead(api, at)
 
 
@@ -40,13 +40,15 @@ def _lead(api: LocalCloseApi, at: datetime) -> str:
 
 
 def around(api: LocalCloseApi, stream: str, at: datetime) -> list[str]:
-    """The ids of records a millisecond before, on and after a moment."""
-    return [stamped(api, stream, at + step * MILLISECOND) for step in (-1, 0, 1)]
+    """Add records a millisecond before, at and a millisecond after a moment; return their ids."""
+    return [add_record(api, stream, at + step * MILLISECOND) for step in (-1, 0, 1)]
 
 
 @pytest.mark.parametrize("precision", ["millisecond", "second"])
-def test_lower_bounds(make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector], precision: str) -> None:
-    """Of the first sync: start_date (less the attribution window); of the next: the saved cursor less the overlap."""
+def test_records_at_the_lower_bounds_are_emitted(
+    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector], precision: str
+) -> None:
+    """A first sync starts at start_date minus the attribution window, the next at the cursor minus the lookback."""
     api = make_api(Volumes(users=1))
     api.settings.filter_precision = precision  # type: ignore[assignment]
     start = now().replace(microsecond=250_000) - 30 * DAY
@@ -54,35 +56,35 @@ def test_lower_bounds(make_api: Callable[..., LocalCloseApi], fork: Callable[...
     edges = {stream: around(api, stream, at) for stream, at in first_bound.items()}
     last = now().replace(microsecond=500_000) - DAY
     for stream in KINDS:
-        stamped(api, stream, last)
+        add_record(api, stream, last)
     connector = fork(api, start_date=text(start), attribution_window_hours=WINDOW_HOURS)
     first = connector.read(list(KINDS))
     assert_complete(first, *KINDS)
     for stream, (before, at, after) in edges.items():
-        came = first.ids(stream)
+        emitted = first.ids(stream)
         assert first.repeated(stream) == []
-        assert {at, after} <= set(came)
-        # A filter that is cut to the second lets more through, which is no loss.
-        assert precision == "second" or before not in came
+        assert {at, after} <= set(emitted)
+        # A filter with a precision of a second returns more records, which loses nothing.
+        assert precision == "second" or before not in emitted
         assert saved_cursor(first, stream) == last
 
     edges = {stream: around(api, stream, last - LOOKBACKS[stream]) for stream in KINDS}
     second = connector.read(list(KINDS), first.states)
     assert_complete(second, *KINDS)
     for stream, (before, at, after) in edges.items():
-        came = second.ids(stream)
+        emitted = second.ids(stream)
         assert second.repeated(stream) == []
-        assert {at, after} <= set(came)
-        assert precision == "second" or before not in came
+        assert {at, after} <= set(emitted)
+        assert precision == "second" or before not in emitted
         if precision == "millisecond":
-            assert set(came) == ids(api, stream, last - LOOKBACKS[stream], now())
+            assert set(emitted) == ids(api, stream, last - LOOKBACKS[stream], now())
 
 
 @pytest.mark.parametrize("precision", ["millisecond", "second"])
-def test_upper_bound_is_the_beginning_of_the_sync(
+def test_the_upper_bound_is_the_start_of_the_sync(
     make_api: Callable[..., LocalCloseApi], fork: Callable[..., ForkedConnector], precision: str
 ) -> None:
-    """What is stamped at the bound or after it comes with the next sync, and nothing moves the cursor past it."""
+    """The next sync emits records at the bound or after it, and no record moves the cursor past the bound."""
     api = make_api(Volumes(users=1))
     api.settings.filter_precision = precision  # type: ignore[assignment]
     bounds: dict[str, datetime] = {}
@@ -94,9 +96,9 @@ def test_upper_bound_is_the_beginning_of_the_sync(
         if stream and stream not in bounds and parameter in entry.query:
             bounds[stream] = moment(entry.query[parameter])
             edges[stream] = around(api, stream, bounds[stream])
-            # Far ahead as meetings are: it must not move the cursor.
+            # A record far in the future, as a meeting can be, must not move the cursor.
             if stream == "activities":
-                edges["far ahead"] = [stamped(api, stream, bounds[stream] + 10 * DAY)]
+                edges["far ahead"] = [add_record(api, stream, bounds[stream] + 10 * DAY)]
         elif entry.path == "/data/search/" and "leads" not in bounds:
             bounds["leads"] = moment(_search_bound(entry.json))
             edges["leads"] = around(api, "leads", bounds["leads"])
@@ -117,7 +119,7 @@ def test_upper_bound_is_the_beginning_of_the_sync(
             assert first.ids(stream) == [before]
             assert saved_cursor(first, stream) == bounds[stream] - MILLISECOND
         assert saved_cursor(first, stream) <= bounds[stream]
-    # A filter that is cut to the second hides what was stamped within the second in which the sync begins.
+    # A filter with a precision of a second hides records of the second in which the sync starts.
     connector.now = lambda: now() + timedelta(seconds=1)
     second = connector.read(list(KINDS), first.states)
     assert_complete(second, *KINDS)
@@ -129,7 +131,7 @@ def test_upper_bound_is_the_beginning_of_the_sync(
 
 
 def _search_bound(body: dict[str, object]) -> str:
-    """The `before` of a search, wherever it stands in the query."""
+    """Return the `before` of a search, at any depth of the query."""
     waiting: list[object] = [body]
     while waiting:
         node = waiting.pop()
@@ -139,13 +141,13 @@ def _search_bound(body: dict[str, object]) -> str:
             waiting += node.values()
         elif isinstance(node, list):
             waiting += node
-    raise AssertionError("no upper bound in the search")
+    raise AssertionError("the search has no upper bound")
 
 
-def test_a_future_activity_comes_when_its_time_has_come(
+def test_a_future_meeting_is_emitted_once_it_has_started(
     make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
 ) -> None:
-    """A meeting's date_created is its start: it may lie ahead, and must not take the cursor along."""
+    """The date_created of a meeting is its start: if it is in the future, it must not move the cursor."""
     api = make_api(Volumes(users=1))
     soon: list[str] = []
     starts: list[datetime] = []
@@ -157,7 +159,7 @@ def test_a_future_activity_comes_when_its_time_has_come(
                 soon.extend(_load_meeting(api, starts[0]))
                 _load_meeting(api, starts[0] + 20 * DAY)
 
-    past = stamped(api, "activities", now() - 2 * HOUR)
+    past = add_record(api, "activities", now() - 2 * HOUR)
     api.store.on_request(book)
     connector = fork(api, start_date=text(now() - 20 * DAY), attribution_window_hours=0)
     first = connector.read(["activities"])

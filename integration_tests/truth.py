@@ -1,4 +1,4 @@
-"""What the server holds, to compare with what the connector brings."""
+"""Data of the local API, to compare with what the connector emits."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ CURSOR_FIELD = dict.fromkeys(LOOKBACK, "date_updated") | {"activities": "date_cr
 
 
 def now() -> datetime:
-    """The present moment in whole milliseconds."""
+    """Return the current time in whole milliseconds."""
     moment = datetime.now(timezone.utc)
     return moment - timedelta(microseconds=moment.microsecond % 1000)
 
 
 def text(moment: datetime) -> str:
-    """A moment as the API writes it."""
+    """Return a time in the format of the API."""
     return iso(to_micros(moment))
 
 
 def moment(value: str) -> datetime:
-    """A moment that the API, the connector or a state wrote; without an offset it is UTC."""
+    """Parse a timestamp of the API, the connector or a state; without an offset, it is in UTC."""
     return to_datetime(parse(value))
 
 
 def ids(api: LocalCloseApi, stream: str, start: datetime | None = None, end: datetime | None = None) -> set[str]:
-    """The ids of a stream's records whose cursor field lies in [start, end)."""
+    """Return the ids of a stream's records whose cursor value is in [start, end)."""
     low = None if start is None else to_micros(start)
     high = None if end is None else to_micros(end)
     with api.store.lock:
@@ -50,7 +50,7 @@ def ids(api: LocalCloseApi, stream: str, start: datetime | None = None, end: dat
 
 
 def newest(api: LocalCloseApi, stream: str, end: datetime) -> datetime:
-    """The newest value of a stream's cursor field before `end`."""
+    """Return a stream's newest cursor value before `end`."""
     with api.store.lock:
         return to_datetime(max(s for r in _records(api, stream) if (s := _stamp(r, stream)) < to_micros(end)))
 
@@ -79,7 +79,7 @@ def _stamp(record: Record, stream: str) -> int:
 
 @contextmanager
 def clock_at(api: LocalCloseApi, moment: datetime) -> Iterator[None]:
-    """Let changes inside the block happen at `moment`."""
+    """Set the server's clock to `moment` inside the block."""
     before = api.settings.now
     api.settings.now = lambda: moment
     try:
@@ -89,7 +89,7 @@ def clock_at(api: LocalCloseApi, moment: datetime) -> Iterator[None]:
 
 
 def forbid_after(api: LocalCloseApi, count: int) -> None:
-    """Refuse everything after so many requests: a reader that turns in circles then fails instead of hanging."""
+    """Refuse every request after the first `count`, so that an endless loop of requests fails instead of hanging."""
 
     def forbid(number: int) -> None:
         if number > count:
@@ -99,12 +99,12 @@ def forbid_after(api: LocalCloseApi, count: int) -> None:
 
 
 def requests_of(api: LocalCloseApi, path: str) -> list[dict[str, str]]:
-    """The parameters of the requests whose path begins with `path`, in order."""
+    """Return the parameters of the requests whose path starts with `path`, in order."""
     return [entry.query for entry in api.requests if entry.path.startswith(path)]
 
 
 def state_of(**cursors: str | dict[str, Any]) -> list[dict[str, Any]]:
-    """A state file that holds these streams' cursors, or these whole stream states."""
+    """Return the content of a state file, from a cursor value or the whole state of each stream."""
     return [
         {
             "type": "STREAM",
@@ -118,12 +118,12 @@ def state_of(**cursors: str | dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def saved_cursor(result: Result, stream: str) -> datetime:
-    """The moment up to which a read has saved a stream as complete."""
+    """Return the time up to which the saved state of a stream is complete."""
     state = result.state(stream)
-    return moment(state.get("state", state)[CURSOR_FIELD[stream]])  # of several partitions: the CDK's global one
+    return moment(state.get("state", state)[CURSOR_FIELD[stream]])  # with partitions: the global cursor
 
 
 def assert_complete(result: Result, *streams: str) -> None:
-    """The read succeeded and ended these streams."""
+    """Assert that the read succeeded and that these streams are complete."""
     assert result.exit_code == 0, result.errors or result.output[-2_000:]
     assert {stream: result.status(stream) for stream in streams} == dict.fromkeys(streams, "COMPLETE")

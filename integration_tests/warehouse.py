@@ -1,4 +1,4 @@
-"""An account whose clock a test sets, and tables that are kept from what the connector emits about it."""
+"""An account whose clock the test sets, and the tables that a destination fills from the connector's output."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ Row = dict[str, Any]
 
 
 class Clock:
-    """The time of the server and of the connector: stands still but for `advance`."""
+    """The clock of the server and of the connector, which only `advance` moves."""
 
     def __init__(self, now: datetime | None = None) -> None:
-        # In the past, so that the server's `Date` header, which tells the real time, is not behind the connector.
+        # In the past, so that the connector is not ahead of the server's `Date` header, which has the real time.
         self.now = now or datetime(2025, 3, 1, 9, tzinfo=timezone.utc)
 
     def __call__(self) -> datetime:
         return self.now
 
     def advance(self, **duration: float) -> datetime:
-        """Let time pass, as `timedelta` takes it."""
+        """Move the clock forward; the arguments are those of `timedelta`."""
         self.now += timedelta(**duration)
         return self.now
 
@@ -44,13 +44,13 @@ class RealClock(Clock):
         return datetime.now(timezone.utc)
 
     def advance(self, **duration: float) -> datetime:
-        """Nothing: time passes by itself."""
+        """Do nothing, because the real time passes by itself."""
         return self()
 
 
 @dataclass
 class Warehouse:
-    """Syncs an account and keeps its tables as a destination does: the last row of an id counts, deletions remove.
+    """Syncs an account and keeps tables as a destination does: the last row of an id wins, a deletion removes it.
 
     `skew` is how far the connector's clock is ahead of the server's.
     """
@@ -68,7 +68,7 @@ class Warehouse:
     def sync(
         self, streams: Sequence[str] | None = None, *, kill_after: int | None = None, complete: bool = True
     ) -> Result:
-        """Sync a second later; with `kill_after` end it by force after so many lines. What it printed counts."""
+        """Sync a second later; with `kill_after`, kill the sync after that many lines and keep what it printed."""
         connector = ForkedConnector(
             {"api_key": KEY, "base_url": self.api.url, "start_date": "2024-03-01", **self.config},
             self.folder,
@@ -96,32 +96,32 @@ class Warehouse:
             table[row["id"]] = row
 
     def position(self, stream: str) -> str:
-        """The saved position in the event log."""
+        """Return the saved position in the event log."""
         position: str = self.states[stream]["stream"]["stream_state"]["event_log_position"]
         return position
 
     def event_pages(self) -> int:
-        """How many requests for events the last sync has sent."""
+        """Return how many requests for events the last sync has sent."""
         return sum(entry.path.startswith("/event/") for entry in self.api.requests)
 
     def refetches(self, path: str = "/") -> list[list[str]]:
-        """The ids of each request for single records that the last sync has sent."""
+        """Return the ids in each request of the last sync that fetches records by id."""
         return [
             entry.query["id__in"].split(",")
             for entry in self.api.requests
             if "id__in" in entry.query and entry.path.startswith(path)
         ]
 
-    def assert_is_current(self, *streams: str, besides: set[str] | None = None) -> None:
-        """Every row of the tables is as the server has it, and none is missing, `besides` ids that need not be."""
+    def assert_is_current(self, *streams: str, ignored: set[str] | None = None) -> None:
+        """Assert that the tables have the server's records with their current values; `ignored` ids may differ."""
         for stream in streams or FOLLOWING:
             table, truth = self.tables.get(stream, {}), self._truth(stream)
-            exempt = besides or set()
-            extra = {record_id: table[record_id] for record_id in table.keys() - truth.keys() - exempt}
-            missing = {record_id: truth[record_id] for record_id in truth.keys() - table.keys() - exempt}
-            assert (extra, missing) == ({}, {}), f"{stream}: still there, and missing"
-            for record_id in truth.keys() - exempt:
-                # The protocol's messages leave out what is null at the top of a record.
+            ignored_ids = ignored or set()
+            extra = {record_id: table[record_id] for record_id in table.keys() - truth.keys() - ignored_ids}
+            missing = {record_id: truth[record_id] for record_id in truth.keys() - table.keys() - ignored_ids}
+            assert (extra, missing) == ({}, {}), f"{stream}: rows that should be deleted, and missing rows"
+            for record_id in truth.keys() - ignored_ids:
+                # Messages leave out the top-level fields of a record that are null.
                 row = {name: table[record_id].get(name) for name in truth[record_id]}
                 assert row == truth[record_id], f"{stream}: {record_id} is out of date"
 

@@ -1,4 +1,4 @@
-"""A running server with a clock of its own, and a client for it."""
+"""A running local API whose clock the test sets, and a client for it."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
@@ -13,7 +13,7 @@ NOON = datetime(2026, 1, 15, 12, tzinfo=timezone.utc)
 
 
 class Clock:
-    """Time that stands still until it is moved."""
+    """A clock that stands still until a test moves it."""
 
     def __init__(self) -> None:
         self.now = NOON
@@ -26,7 +26,7 @@ class Clock:
 
 
 class Client:
-    """Requests with the right key."""
+    """Sends requests with the right key."""
 
     def __init__(self, api: LocalCloseApi) -> None:
         self._api = api

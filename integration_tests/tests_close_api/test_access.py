@@ -1,4 +1,4 @@
-"""Keys, paths, roles and the log of requests."""
+"""Keys, paths, roles and the request log of the local API."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,16 +10,16 @@ from integration_tests.close_api import LocalCloseApi
 from .conftest import Client
 
 
-def test_wrong_key_is_401(api: LocalCloseApi) -> None:
+def test_a_wrong_key_gets_401(api: LocalCloseApi) -> None:
     response = requests.get(f"{api.url}/me/", auth=("wrong", ""), timeout=5)
     assert (response.status_code, response.json()) == (401, {"error": "Unauthorized"})
 
 
-def test_key_as_password_is_401(api: LocalCloseApi) -> None:
+def test_a_key_that_is_sent_as_the_password_gets_401(api: LocalCloseApi) -> None:
     assert requests.get(f"{api.url}/me/", auth=("", api.settings.api_key), timeout=5).status_code == 401
 
 
-def test_bearer_token(api: LocalCloseApi) -> None:
+def test_a_bearer_token_is_accepted(api: LocalCloseApi) -> None:
     api.settings.access_token = "token"
     headers = {"Authorization": "Bearer token"}
     assert requests.get(f"{api.url}/me/", headers=headers, timeout=5).status_code == 200
@@ -32,20 +32,20 @@ def test_me_has_organizations_and_role(api: LocalCloseApi, client: Client) -> No
     assert client.json("/me/")["memberships"][0]["role_id"] == "user"
 
 
-def test_path_without_slash_is_308(api: LocalCloseApi, client: Client) -> None:
+def test_a_path_without_a_final_slash_is_redirected(api: LocalCloseApi, client: Client) -> None:
     response = client.session.get(f"{api.url}/user?_limit=1", allow_redirects=False, timeout=5)
     assert response.status_code == 308
     assert response.headers["location"] == "/api/v1/user/?_limit=1"
     assert client.get("/user").status_code == 200
 
 
-def test_unknown_path_is_404_and_other_method_405(client: Client) -> None:
+def test_an_unknown_path_gets_404_and_a_wrong_method_405(client: Client) -> None:
     assert client.get("/nothing/").status_code == 404
     assert client.get("/lead/lead_none/").status_code == 404
     assert client.get("/data/search/").status_code == 405
 
 
-def test_forbidden_prefix(api: LocalCloseApi, client: Client) -> None:
+def test_forbidden_paths_get_their_status(api: LocalCloseApi, client: Client) -> None:
     api.settings.forbidden = {"/event/": 403, "/activity/": 402}
     assert [client.get(path).status_code for path in ("/event/", "/activity/note/", "/task/")] == [403, 402, 200]
 
@@ -63,7 +63,7 @@ def test_hidden_leads_and_their_children_are_left_out(api: LocalCloseApi, client
     assert set(client.ids("/lead/")) == {hidden, shown}
 
 
-def test_override_makes_a_post_a_get(api: LocalCloseApi, client: Client) -> None:
+def test_the_method_override_header_turns_a_post_into_a_get(api: LocalCloseApi, client: Client) -> None:
     ids = api.store.load_many("task", 3, api.settings.now())
     body = {"_params": {"id__in": ids[:2], "_type": "all", "_limit": 1}}
     response = client.post("/task/", body, **{"x-http-method-override": "GET"}).json()
@@ -77,7 +77,7 @@ def test_parameters_in_the_body_of_a_get_are_ignored(api: LocalCloseApi, client:
     assert len(response.json()["data"]) == 2
 
 
-def test_request_log(api: LocalCloseApi, client: Client) -> None:
+def test_the_request_log_has_every_request(api: LocalCloseApi, client: Client) -> None:
     client.get("/user/", _limit=5)
     client.try_search(_limit=1)
     client.post("/task/", {"_params": {"_limit": 3}}, **{"x-http-method-override": "GET"})
@@ -90,7 +90,7 @@ def test_request_log(api: LocalCloseApi, client: Client) -> None:
     assert api.requests == []
 
 
-def test_latency_and_requests_in_flight(api: LocalCloseApi, client: Client) -> None:
+def test_latency_delays_responses_and_requests_in_flight_are_counted(api: LocalCloseApi, client: Client) -> None:
     api.settings.latency = 0.1
     with ThreadPoolExecutor(4) as pool:
         begin = time.monotonic()
@@ -99,7 +99,7 @@ def test_latency_and_requests_in_flight(api: LocalCloseApi, client: Client) -> N
     assert max(entry.in_flight for entry in api.requests) == 4
 
 
-def test_hook_changes_data_while_it_is_read(api: LocalCloseApi, client: Client) -> None:
+def test_a_hook_can_change_data_between_requests(api: LocalCloseApi, client: Client) -> None:
     ids = api.store.load_many("Note", 4, api.settings.now())
     end = api.store.on_request(lambda number: api.store.delete(ids[0]) if number == 2 else None)
     assert len(client.ids("/activity/")) == 4
@@ -108,7 +108,7 @@ def test_hook_changes_data_while_it_is_read(api: LocalCloseApi, client: Client) 
     assert len(client.ids("/activity/")) == 3
 
 
-def test_control_endpoints(api: LocalCloseApi, client: Client) -> None:
+def test_control_endpoints_show_and_change_the_server(api: LocalCloseApi, client: Client) -> None:
     root = api.url.removesuffix("/api/v1")
     leads = [api.store.add("lead")["id"] for _ in range(4)]
     note = api.store.add("Note", lead_id=leads[0])["id"]

@@ -1,4 +1,4 @@
-"""Changes of the data, what they move and the events they make."""
+"""Changes of data in the local API: the records that they change and the events that they create."""
 
 from collections import Counter
 from datetime import timedelta
@@ -23,7 +23,9 @@ def lead(api: LocalCloseApi, clock: Clock) -> str:
 
 
 @pytest.mark.parametrize("kind", ["Note", "task", "contact", "opportunity"])
-def test_children_move_their_lead(api: LocalCloseApi, client: Client, clock: Clock, lead: str, kind: str) -> None:
+def test_a_change_of_a_child_updates_date_updated_of_its_lead(
+    api: LocalCloseApi, client: Client, clock: Clock, lead: str, kind: str
+) -> None:
     child = api.store.add(kind, lead_id=lead)["id"]
     moved = client.json(f"/lead/{lead}/")["date_updated"]
     assert moved == clock.now.isoformat()
@@ -38,7 +40,7 @@ def test_children_move_their_lead(api: LocalCloseApi, client: Client, clock: Clo
     assert (len(updates) > 0) is (expected > 0)
 
 
-def test_lead_embeds_its_children(api: LocalCloseApi, client: Client, lead: str) -> None:
+def test_a_lead_contains_its_children(api: LocalCloseApi, client: Client, lead: str) -> None:
     contact = api.store.add("contact", lead_id=lead)
     opportunity = api.store.add("opportunity", lead_id=lead)
     task = api.store.add("task", lead_id=lead, _type="lead", is_complete=False)
@@ -51,13 +53,13 @@ def test_lead_embeds_its_children(api: LocalCloseApi, client: Client, lead: str)
     assert client.json(f"/lead/{lead}/")["tasks"] == []
 
 
-def test_back_dated_activity(api: LocalCloseApi, client: Client) -> None:
+def test_an_activity_can_be_back_dated(api: LocalCloseApi, client: Client) -> None:
     note = api.store.add("Note", date_created="2020-01-01T00:00:00+00:00")
     assert note["date_updated"] == NOON.isoformat()
     assert client.ids("/activity/", date_created__lt="2021-01-01") == [note["id"]]
 
 
-def test_created_activities_and_users_make_no_events(api: LocalCloseApi, client: Client) -> None:
+def test_created_activities_and_users_create_no_events(api: LocalCloseApi, client: Client) -> None:
     created = api.store.add("Created", lead_id=None)["id"]
     api.store.delete(created)
     user = api.store.add("user")["id"]
@@ -88,7 +90,9 @@ def test_deleting_a_thread_deletes_its_emails(api: LocalCloseApi, client: Client
 
 
 @pytest.mark.parametrize("moves", [True, False])
-def test_merge(api: LocalCloseApi, client: Client, clock: Clock, lead: str, moves: bool) -> None:
+def test_a_merge_moves_children_and_creates_events(
+    api: LocalCloseApi, client: Client, clock: Clock, lead: str, moves: bool
+) -> None:
     api.settings.merge_moves_date_updated = moves
     note = api.store.add("Note", lead_id=lead)
     destination = api.store.add("lead")["id"]
@@ -112,12 +116,14 @@ def test_merge(api: LocalCloseApi, client: Client, clock: Clock, lead: str, move
     assert event["lead_id"] == event["data"]["id"] == destination
 
 
-def test_merge_activity_on_the_source(api: LocalCloseApi, lead: str) -> None:
+def test_the_merge_activity_can_be_on_the_source(api: LocalCloseApi, lead: str) -> None:
     api.settings.lead_merge_activity_on = "source"
     assert api.store.merge(lead, api.store.add("lead")["id"])["lead_id"] == lead
 
 
-def test_completing_a_task(api: LocalCloseApi, client: Client, clock: Clock, lead: str) -> None:
+def test_completing_a_task_creates_an_activity_and_reopening_it_deletes_the_activity(
+    api: LocalCloseApi, client: Client, clock: Clock, lead: str
+) -> None:
     task = api.store.add("task", lead_id=lead, _type="lead", is_complete=False)["id"]
     clock.forward(hours=1)
     activity = api.store.complete_task(task)
@@ -143,7 +149,7 @@ def test_rescheduling_a_meeting_moves_its_dates(api: LocalCloseApi, client: Clie
     assert "date_created" in event["changed_fields"]
 
 
-def test_a_meetings_date_created_can_be_its_making(api: LocalCloseApi) -> None:
+def test_date_created_of_a_meeting_can_be_the_time_of_its_creation(api: LocalCloseApi) -> None:
     api.settings.meeting_date_created_is_start = False
     meeting = api.store.add("Meeting", starts_at="2026-02-01T10:00:00+00:00")
     moved = api.store.reschedule_meeting(meeting["id"], NOON + timedelta(days=40))
@@ -151,7 +157,9 @@ def test_a_meetings_date_created_can_be_its_making(api: LocalCloseApi) -> None:
     assert moved["ends_at"] > moved["starts_at"] == moved["activity_at"] == "2026-02-24T12:00:00+00:00"
 
 
-def test_status_changes_fold(api: LocalCloseApi, client: Client, clock: Clock, lead: str) -> None:
+def test_status_changes_within_seconds_are_folded_into_one(
+    api: LocalCloseApi, client: Client, clock: Clock, lead: str
+) -> None:
     statuses = [status.id for status in api.store.factory.world.lead_statuses]
     api.store.edit(lead, status_id=statuses[0])
     clock.forward(hours=1)
@@ -171,13 +179,13 @@ def test_status_changes_fold(api: LocalCloseApi, client: Client, clock: Clock, l
     assert logged(client)["activity.lead_status_change", "deleted"] == 1
 
 
-def test_named_actions(api: LocalCloseApi, client: Client) -> None:
+def test_an_edit_can_have_a_named_action(api: LocalCloseApi, client: Client) -> None:
     email = api.store.add("Email", lead_id=None)["id"]
     api.store.edit(email, "sent", status="sent")
     assert logged(client) == {("activity.email", "created"): 1, ("activity.email", "sent"): 1}
 
 
-def test_deleted_custom_field_takes_its_values_along(api: LocalCloseApi, client: Client, clock: Clock) -> None:
+def test_deleting_a_custom_field_removes_its_values(api: LocalCloseApi, client: Client, clock: Clock) -> None:
     field = api.store.add("custom_field.lead", type="text", accepts_multiple_values=False)["id"]
     lead = api.store.add("lead", **{f"custom.{field}": "value"})
     clock.forward(hours=1)
@@ -189,14 +197,14 @@ def test_deleted_custom_field_takes_its_values_along(api: LocalCloseApi, client:
     assert logged(client)["custom_fields.lead", "deleted"] == 1
 
 
-def test_same_seed_same_data(serve: Any) -> None:
+def test_the_same_seed_generates_the_same_data(serve: Any) -> None:
     volumes = {"activities": 30, "leads": 5, "tasks": 9, "events": 10, "users": 3, "custom_fields": 10}
     first, second = serve(**volumes), serve(**volumes)
     raws = [{record.id: record.raw for record in api.store.objects.values()} for api in (first, second)]
     assert raws[0] == raws[1]
 
 
-def test_helpers_for_ties_and_crowded_hours(api: LocalCloseApi, client: Client) -> None:
+def test_helpers_add_records_at_one_time_and_within_one_hour(api: LocalCloseApi, client: Client) -> None:
     tied = api.store.load_many("Meeting", 5, NOON)
     crowded = api.store.load_hour("Note", 5, NOON)
     rows = {row["id"]: row for row in client.json("/activity/")["data"]}

@@ -1,4 +1,4 @@
-"""The server as a process."""
+"""The local API as a process."""
 
 import signal
 import subprocess
@@ -10,7 +10,7 @@ import requests
 _ROOT = Path(__file__).parents[2]
 
 
-def test_process_prints_its_url_and_ends_on_sigterm() -> None:
+def test_the_process_prints_its_url_and_exits_on_sigterm() -> None:
     words = ["--leads", "3", "--activities", "15", "--tasks", "9", "--events", "4", "--users", "2", "--seed", "5"]
     command = [sys.executable, "-m", "integration_tests.close_api", "--port", "0", *words]
     with subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, text=True) as process:

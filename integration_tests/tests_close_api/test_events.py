@@ -1,4 +1,4 @@
-"""The event log."""
+"""The event log of the local API."""
 
 from datetime import timedelta
 from typing import Any
@@ -10,13 +10,13 @@ from integration_tests.close_api import LocalCloseApi
 from .conftest import NOON, Client, Clock
 
 
-def write(api: LocalCloseApi, clock: Clock, count: int) -> None:
+def add_notes(api: LocalCloseApi, clock: Clock, count: int) -> None:
     for _ in range(count):
         api.store.add("Note")
         clock.forward(seconds=1)
 
 
-def walk(client: Client, **params: Any) -> list[str]:
+def read_all_pages(client: Client, **params: Any) -> list[str]:
     ids: list[str] = []
     page = client.json("/event/", **params)
     while True:
@@ -26,19 +26,19 @@ def walk(client: Client, **params: Any) -> list[str]:
         page = client.json("/event/", _cursor=page["cursor_next"], **params)
 
 
-def test_pages_are_cut_to_50_and_newest_first(api: LocalCloseApi, client: Client, clock: Clock) -> None:
-    write(api, clock, 120)
+def test_pages_have_at_most_50_events_and_the_newest_first(api: LocalCloseApi, client: Client, clock: Clock) -> None:
+    add_notes(api, clock, 120)
     page = client.json("/event/", _limit=500)
     assert len(page["data"]) == 50
     assert page["cursor_previous"] is None
     stamps = [row["date_updated"] for row in page["data"]]
     assert stamps == sorted(stamps, reverse=True)
     assert "+" not in stamps[0]
-    assert len(set(walk(client))) == 120
+    assert len(set(read_all_pages(client))) == 120
 
 
-def test_previous_page(api: LocalCloseApi, client: Client, clock: Clock) -> None:
-    write(api, clock, 7)
+def test_cursor_previous_leads_to_the_previous_page(api: LocalCloseApi, client: Client, clock: Clock) -> None:
+    add_notes(api, clock, 7)
     first = client.json("/event/", _limit=3)
     second = client.json("/event/", _limit=3, _cursor=first["cursor_next"])
     back = client.json("/event/", _limit=3, _cursor=second["cursor_previous"])
@@ -46,15 +46,17 @@ def test_previous_page(api: LocalCloseApi, client: Client, clock: Clock) -> None
     assert back["cursor_previous"] is None
 
 
-def test_empty_cursor_is_accepted_and_a_bad_one_is_400(client: Client) -> None:
+def test_an_empty_cursor_is_accepted_and_an_invalid_one_gets_400(client: Client) -> None:
     assert client.json("/event/", _cursor="")["data"] == []
     assert client.get("/event/", _cursor="nonsense").status_code == 400
 
 
-def test_date_filter(api: LocalCloseApi, client: Client, clock: Clock) -> None:
-    write(api, clock, 5)
-    assert len(walk(client, date_updated__gte="2026-01-15T12:00:03")) == 2
-    assert len(walk(client, date_updated__lt="2026-01-15T12:00:03", date_updated__gt="2026-01-15T12:00:01")) == 2
+def test_events_can_be_filtered_by_date_updated(api: LocalCloseApi, client: Client, clock: Clock) -> None:
+    add_notes(api, clock, 5)
+    assert len(read_all_pages(client, date_updated__gte="2026-01-15T12:00:03")) == 2
+    assert (
+        len(read_all_pages(client, date_updated__lt="2026-01-15T12:00:03", date_updated__gt="2026-01-15T12:00:01")) == 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -68,12 +70,12 @@ def test_date_filter(api: LocalCloseApi, client: Client, clock: Clock) -> None:
         ("reject", True, True, None),
     ],
 )
-def test_date_filter_with_a_cursor(
+def test_a_date_filter_next_to_a_cursor_has_the_effect_of_the_settings(
     api: LocalCloseApi, client: Client, clock: Clock, with_cursor: Any, keeps: bool, resent: bool, expected: int | None
 ) -> None:
     api.settings.event_date_filter_with_cursor = with_cursor
     api.settings.event_cursor_keeps_bounds = keeps
-    write(api, clock, 5)
+    add_notes(api, clock, 5)
     bounds = {"date_updated__gte": "2026-01-15T12:00:02"}
     cursor = client.json("/event/", _limit=1, **bounds)["cursor_next"]
     response = client.get("/event/", _cursor=cursor, **(bounds if resent else {}))
@@ -82,8 +84,8 @@ def test_date_filter_with_a_cursor(
         assert len(response.json()["data"]) == expected
 
 
-def test_retention_is_30_days(api: LocalCloseApi, client: Client, clock: Clock) -> None:
-    write(api, clock, 1)
+def test_events_are_kept_for_30_days(api: LocalCloseApi, client: Client, clock: Clock) -> None:
+    add_notes(api, clock, 1)
     event = client.ids("/event/")[0]
     assert client.json(f"/event/{event}/")["id"] == event
     clock.forward(days=30, minutes=2)
@@ -91,7 +93,7 @@ def test_retention_is_30_days(api: LocalCloseApi, client: Client, clock: Clock) 
     assert client.get(f"/event/{event}/").status_code == 404
 
 
-def test_filters_and_unlisted_combinations(api: LocalCloseApi, client: Client) -> None:
+def test_unlisted_combinations_of_filters_have_the_effect_of_the_setting(api: LocalCloseApi, client: Client) -> None:
     lead = api.store.add("lead")["id"]
     note = api.store.add("Note", lead_id=lead)["id"]
     api.store.add("task", _type="lead", lead_id=None)
@@ -107,7 +109,9 @@ def test_filters_and_unlisted_combinations(api: LocalCloseApi, client: Client) -
 
 
 @pytest.mark.parametrize("hidden", ["missing", "null"])
-def test_data_for_a_key_that_is_no_admin(api: LocalCloseApi, client: Client, clock: Clock, hidden: Any) -> None:
+def test_a_key_without_admin_rights_gets_no_data_of_old_events(
+    api: LocalCloseApi, client: Client, clock: Clock, hidden: Any
+) -> None:
     api.settings.admin = False
     api.settings.event_data_for_non_admin = hidden
     api.store.add("Note")
@@ -119,7 +123,7 @@ def test_data_for_a_key_that_is_no_admin(api: LocalCloseApi, client: Client, clo
     assert ("previous_data" in event) is (hidden == "null")
 
 
-def test_updates_fold_into_one_event(api: LocalCloseApi, client: Client, clock: Clock) -> None:
+def test_updates_within_seconds_are_folded_into_one_event(api: LocalCloseApi, client: Client, clock: Clock) -> None:
     note = api.store.add("Note", note="one", lead_id=None)["id"]
     for text in ("two", "three"):
         clock.forward(seconds=10)
@@ -135,7 +139,7 @@ def test_updates_fold_into_one_event(api: LocalCloseApi, client: Client, clock: 
     assert len(client.ids("/event/", object_id=note, action="updated")) == 2
 
 
-def test_event_is_a_little_later_than_the_change(api: LocalCloseApi, client: Client) -> None:
+def test_an_event_is_stamped_three_milliseconds_after_the_change(api: LocalCloseApi, client: Client) -> None:
     api.store.add("Note")
     event = client.json("/event/")["data"][0]
     assert event["data"]["date_updated"] == "2026-01-15T12:00:00+00:00"
@@ -144,7 +148,7 @@ def test_event_is_a_little_later_than_the_change(api: LocalCloseApi, client: Cli
     assert event["previous_data"] == {}
 
 
-def test_late_and_reordered_events(api: LocalCloseApi, client: Client, clock: Clock) -> None:
+def test_events_can_appear_late_and_out_of_order(api: LocalCloseApi, client: Client, clock: Clock) -> None:
     lags = iter([120.0, 0.0])
     api.settings.event_lag = lambda _: next(lags)
     late = api.store.add("Note")["id"]
@@ -155,10 +159,10 @@ def test_late_and_reordered_events(api: LocalCloseApi, client: Client, clock: Cl
     assert [row["object_id"] for row in client.json("/event/")["data"]] == [early, late]
 
 
-def test_made_up_log_spans_the_last_30_days(serve: Any) -> None:
+def test_the_generated_log_spans_the_last_30_days(serve: Any) -> None:
     api = serve(activities=30, leads=5, events=80)
     client = Client(api)
-    assert len(walk(client)) == 80
+    assert len(read_all_pages(client)) == 80
     oldest = (NOON - timedelta(days=30)).isoformat()
-    assert len(walk(client, date_updated__gte=oldest)) == 80
+    assert len(read_all_pages(client, date_updated__gte=oldest)) == 80
     client.session.close()

@@ -1,4 +1,4 @@
-"""Faults and rate limits."""
+"""Faults and rate limits of the local API."""
 
 import time
 from typing import Any
@@ -19,7 +19,9 @@ from .conftest import NOON, Client
         (None, b"", ""),
     ],
 )
-def test_status_with_any_body(api: LocalCloseApi, client: Client, body: Any, content: bytes, media_type: str) -> None:
+def test_a_status_fault_can_have_any_body(
+    api: LocalCloseApi, client: Client, body: Any, content: bytes, media_type: str
+) -> None:
     api.faults.add(Fault("status", "/user/", status=503, body=body, headers={"retry-after": "7"}, times=1))
     response = client.get("/user/")
     assert (response.status_code, response.content) == (503, content)
@@ -28,7 +30,7 @@ def test_status_with_any_body(api: LocalCloseApi, client: Client, body: Any, con
     assert client.get("/user/").status_code == 200
 
 
-def test_rules_by_path_method_count_and_parameters(api: LocalCloseApi, client: Client) -> None:
+def test_a_fault_can_depend_on_path_method_count_and_parameters(api: LocalCloseApi, client: Client) -> None:
     api.faults.add(Fault("status", r"/activity/(note|call)/", after=1, times=1, when=lambda query: "_skip" in query))
     statuses = [client.get("/activity/note/", _skip=0).status_code for _ in range(3)]
     assert statuses == [200, 500, 200]
@@ -38,13 +40,13 @@ def test_rules_by_path_method_count_and_parameters(api: LocalCloseApi, client: C
     assert client.try_search().status_code == 500
 
 
-def test_probability_is_seeded(api: LocalCloseApi, client: Client) -> None:
+def test_a_fault_with_a_probability_hits_some_of_the_requests(api: LocalCloseApi, client: Client) -> None:
     api.faults.add(Fault("status", "/me/", probability=0.5))
     failed = [client.get("/me/").status_code for _ in range(40)].count(500)
     assert 8 < failed < 32
 
 
-def test_reset_reaches_the_socket(api: LocalCloseApi, client: Client) -> None:
+def test_a_reset_fault_resets_the_connection(api: LocalCloseApi, client: Client) -> None:
     api.faults.add(Fault("reset", "/me/", times=1))
     with pytest.raises(requests.ConnectionError, match="reset by peer"):
         client.get("/me/")
@@ -52,7 +54,7 @@ def test_reset_reaches_the_socket(api: LocalCloseApi, client: Client) -> None:
     assert client.get("/me/").status_code == 200
 
 
-def test_close_in_the_middle_of_a_body(api: LocalCloseApi, client: Client) -> None:
+def test_a_fault_can_close_the_connection_in_the_middle_of_a_body(api: LocalCloseApi, client: Client) -> None:
     api.faults.add(Fault("close_mid_body", "/me/", times=1))
     with pytest.raises((requests.exceptions.ChunkedEncodingError, requests.ConnectionError), match="IncompleteRead"):
         client.get("/me/")
@@ -60,7 +62,7 @@ def test_close_in_the_middle_of_a_body(api: LocalCloseApi, client: Client) -> No
 
 
 @pytest.mark.parametrize("kind", ["truncate", "html", "empty"])
-def test_bad_body_under_200(api: LocalCloseApi, client: Client, kind: Any) -> None:
+def test_a_fault_can_send_an_invalid_body_with_status_200(api: LocalCloseApi, client: Client, kind: Any) -> None:
     api.faults.add(Fault(kind, "/me/", times=1))
     response = client.get("/me/")
     assert response.status_code == 200
@@ -69,7 +71,7 @@ def test_bad_body_under_200(api: LocalCloseApi, client: Client, kind: Any) -> No
         response.json()
 
 
-def test_hang_and_slow(api: LocalCloseApi, client: Client) -> None:
+def test_hang_and_slow_faults_delay_the_response(api: LocalCloseApi, client: Client) -> None:
     api.faults.add(Fault("hang", "/me/", seconds=0.5, times=1), Fault("slow", "/user/", seconds=0.2, times=1))
     with pytest.raises(requests.ReadTimeout):
         client.session.get(f"{api.url}/me/", timeout=0.1)
@@ -78,7 +80,7 @@ def test_hang_and_slow(api: LocalCloseApi, client: Client) -> None:
     assert time.monotonic() - begin >= 0.2
 
 
-def test_a_hanging_request_does_not_keep_the_server_up(api: LocalCloseApi, client: Client) -> None:
+def test_a_hanging_request_does_not_delay_the_stop_of_the_server(api: LocalCloseApi, client: Client) -> None:
     api.faults.add(Fault("hang", "/me/", seconds=60))
     with pytest.raises(requests.ReadTimeout):
         client.session.get(f"{api.url}/me/", timeout=0.1)
@@ -87,7 +89,7 @@ def test_a_hanging_request_does_not_keep_the_server_up(api: LocalCloseApi, clien
     assert time.monotonic() - begin < 2
 
 
-def test_rate_limit_per_group(api: LocalCloseApi, client: Client) -> None:
+def test_each_endpoint_group_has_its_own_rate_limit(api: LocalCloseApi, client: Client) -> None:
     api.settings.rate_limits = {"user": RateLimit(2, 0.3)}
     headers = client.get("/user/").headers["ratelimit"]
     assert headers.startswith("limit=2, remaining=1, reset=0.")
@@ -97,7 +99,7 @@ def test_rate_limit_per_group(api: LocalCloseApi, client: Client) -> None:
     assert client.get("/user/").status_code == 200
 
 
-def test_rate_limit_without_a_header(api: LocalCloseApi, client: Client) -> None:
+def test_the_rate_limit_header_can_be_turned_off(api: LocalCloseApi, client: Client) -> None:
     api.settings.rate_limit = RateLimit(1, 60)
     api.settings.rate_limit_header = False
     assert "ratelimit" not in client.get("/user/").headers
@@ -113,7 +115,9 @@ def test_rate_limit_without_a_header(api: LocalCloseApi, client: Client) -> None
         (False, False, "empty"),
     ],
 )
-def test_forms_of_a_429(api: LocalCloseApi, client: Client, retry_after: bool, header: bool, body: Any) -> None:
+def test_the_form_of_a_429_follows_the_settings(
+    api: LocalCloseApi, client: Client, retry_after: bool, header: bool, body: Any
+) -> None:
     settings = api.settings
     settings.rate_limit = RateLimit(0, 2.5)
     settings.rate_limit_reply_retry_after = retry_after
@@ -132,7 +136,7 @@ def test_forms_of_a_429(api: LocalCloseApi, client: Client, retry_after: bool, h
             assert 2 < response.json()["error"]["rate_reset"] <= 2.5
 
 
-def test_hidden_limit_leaves_the_header_as_it_was(api: LocalCloseApi, client: Client) -> None:
+def test_a_hidden_rate_limit_is_not_in_the_header(api: LocalCloseApi, client: Client) -> None:
     api.settings.rate_limits = {"me": RateLimit(100, 60)}
     api.settings.hidden_rate_limits = {"me": RateLimit(1, 60)}
     assert client.get("/me/").status_code == 200
@@ -141,13 +145,13 @@ def test_hidden_limit_leaves_the_header_as_it_was(api: LocalCloseApi, client: Cl
     assert "remaining=98" in response.headers["ratelimit"]
 
 
-def test_rate_limit_as_a_fault(api: LocalCloseApi, client: Client) -> None:
+def test_a_rate_limit_fault_sends_a_429(api: LocalCloseApi, client: Client) -> None:
     api.faults.add(Fault("rate_limit", "/activity/", seconds=1.2, times=1))
     response = client.get("/activity/")
     assert (response.status_code, response.headers["retry-after"]) == (429, "2")
 
 
-def test_faults_reach_searches(api: LocalCloseApi, client: Client) -> None:
+def test_faults_can_hit_searches(api: LocalCloseApi, client: Client) -> None:
     api.store.load_many("lead", 1, NOON)
     api.faults.add(Fault("truncate", "/data/search/", times=1))
     assert not client.try_search().text.endswith("}")

@@ -1,4 +1,4 @@
-"""Lists that page by offset."""
+"""Lists of the local API that are paged by offset."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -20,14 +20,14 @@ def all_ids(client: Client, path: str, limit: int, **params: Any) -> list[str]:
             return ids
 
 
-def test_pages_hold_every_row_once(api: LocalCloseApi, client: Client) -> None:
+def test_pages_contain_every_row_once(api: LocalCloseApi, client: Client) -> None:
     made = api.store.load_many("Note", 25, NOON - timedelta(days=9), NOON)
     ids = all_ids(client, "/activity/", 10)
     assert sorted(ids) == sorted(made)
     assert ids == all_ids(client, "/activity/", 7)
 
 
-def test_has_more_is_false_on_an_exact_last_page(api: LocalCloseApi, client: Client) -> None:
+def test_has_more_is_false_on_a_full_last_page(api: LocalCloseApi, client: Client) -> None:
     api.store.load_many("Note", 4, NOON)
     assert client.json("/activity/", _limit=4)["has_more"] is False
     assert client.json("/activity/", _limit=3)["has_more"] is True
@@ -46,7 +46,7 @@ def test_has_more_is_false_on_an_exact_last_page(api: LocalCloseApi, client: Cli
         ("/task/", "_skip", "x", "new", "Input should be a valid integer"),
     ],
 )
-def test_bad_paging_is_400(
+def test_invalid_paging_gets_400(
     api: LocalCloseApi, client: Client, path: str, parameter: str, value: str, wording: Any, body: str
 ) -> None:
     api.settings.error_wording = wording
@@ -56,12 +56,12 @@ def test_bad_paging_is_400(
     assert ("field-errors" if wording == "new" else "error") in response.json()
 
 
-def test_no_skip_maximum_for_tasks_and_users(client: Client) -> None:
+def test_tasks_and_users_have_no_maximum_skip(client: Client) -> None:
     assert client.json("/task/", _skip=9_999_999)["data"] == []
     assert client.json("/user/", _skip=9_999_999)["data"] == []
 
 
-def test_limits_can_be_set(api: LocalCloseApi, client: Client) -> None:
+def test_the_maximum_skip_can_be_set(api: LocalCloseApi, client: Client) -> None:
     api.settings.max_skip["task"] = 5
     assert client.get("/task/", _skip=6).status_code == 400
 
@@ -72,7 +72,7 @@ def test_unknown_parameters_are_ignored(api: LocalCloseApi, client: Client) -> N
     assert len(client.ids("/activity/", **parameters)) == 2
 
 
-def test_fields(api: LocalCloseApi, client: Client) -> None:
+def test_the_fields_parameter_selects_the_fields_of_a_row(api: LocalCloseApi, client: Client) -> None:
     api.store.add("Note")
     lead = api.store.add("lead", **{"custom.cf_1": 5})
     assert set(client.json("/activity/", _fields="id,note,nothing")["data"][0]) == {"id", "note"}
@@ -93,7 +93,7 @@ def test_fields(api: LocalCloseApi, client: Client) -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/activity/", "/activity/note/"])
-def test_activities_by_date_created(
+def test_activities_can_be_filtered_by_date_created(
     api: LocalCloseApi, client: Client, path: str, bounds: dict[str, str], expected: set[int]
 ) -> None:
     first = NOON.replace(day=1, hour=0)
@@ -101,19 +101,19 @@ def test_activities_by_date_created(
     assert set(client.ids(path, **bounds)) == {ids[number] for number in expected}
 
 
-def test_filter_precision_of_a_second(api: LocalCloseApi, client: Client) -> None:
+def test_the_precision_of_a_date_filter_can_be_a_second(api: LocalCloseApi, client: Client) -> None:
     api.settings.filter_precision = "second"
     api.store.load_many("Note", 1, NOON + timedelta(milliseconds=100))
     assert len(client.ids("/activity/", date_created__gt="2026-01-15T12:00:00.900")) == 1
 
 
-def test_bad_date_filter(api: LocalCloseApi, client: Client) -> None:
+def test_an_invalid_date_filter_gets_400_or_is_ignored(api: LocalCloseApi, client: Client) -> None:
     assert client.get("/activity/", date_created__gt="soon").status_code == 400
     api.settings.bad_date_filter = "ignore"
     assert client.get("/activity/", date_created__gt="soon").status_code == 200
 
 
-def test_time_zone_of_a_local_filter(api: LocalCloseApi, client: Client) -> None:
+def test_a_date_filter_without_an_offset_uses_the_time_zone_header(api: LocalCloseApi, client: Client) -> None:
     api.store.load_many("Note", 1, NOON)
     client.session.headers["x-tz-offset"] = "-4"
     assert len(client.ids("/activity/", date_created__gte="2026-01-15T08:00:00")) == 1
@@ -122,7 +122,7 @@ def test_time_zone_of_a_local_filter(api: LocalCloseApi, client: Client) -> None
 
 @pytest.mark.parametrize("order", ["newest", "oldest", "id", "inserted", "date_updated"])
 @pytest.mark.parametrize("path", ["/activity/", "/task/", "/user/"])
-def test_default_order(api: LocalCloseApi, client: Client, path: str, order: Any) -> None:
+def test_lists_have_the_order_of_the_settings(api: LocalCloseApi, client: Client, path: str, order: Any) -> None:
     api.settings.activity_order = api.settings.task_order = api.settings.user_order = order
     kind = {"/activity/": "Note", "/task/": "task", "/user/": "user"}[path]
     fields = {"_type": "lead"} if kind == "task" else {}
@@ -139,13 +139,13 @@ def test_default_order(api: LocalCloseApi, client: Client, path: str, order: Any
     assert found == sorted(found, reverse=order == "newest")
 
 
-def test_order_of_activities_by_request(api: LocalCloseApi, client: Client) -> None:
+def test_activities_can_be_ordered_by_date_created(api: LocalCloseApi, client: Client) -> None:
     api.store.load_many("Note", 9, NOON - timedelta(days=9), NOON)
     dates = [row["date_created"] for row in client.json("/activity/", _order_by="date_created")["data"]]
     assert dates == sorted(dates)
 
 
-def test_order_inside_a_tie_is_stable_and_arbitrary(api: LocalCloseApi, client: Client) -> None:
+def test_the_order_of_rows_with_the_same_timestamp_is_stable_and_arbitrary(api: LocalCloseApi, client: Client) -> None:
     made = api.store.load_many("Note", 40, NOON)
     ids = all_ids(client, "/activity/", 9)
     assert ids == all_ids(client, "/activity/", 100)
@@ -153,7 +153,7 @@ def test_order_inside_a_tie_is_stable_and_arbitrary(api: LocalCloseApi, client: 
     assert ids not in (sorted(made), sorted(made, reverse=True), made, made[::-1])
 
 
-def test_lead_only_filters(api: LocalCloseApi, client: Client) -> None:
+def test_some_filters_of_activities_need_a_lead(api: LocalCloseApi, client: Client) -> None:
     lead = api.store.add("lead")["id"]
     note = api.store.add("Note", lead_id=lead, user_id="user_1")["id"]
     call = api.store.add("Call", lead_id=lead, user_id="user_2")["id"]
@@ -166,7 +166,7 @@ def test_lead_only_filters(api: LocalCloseApi, client: Client) -> None:
     assert client.ids("/activity/note/", user_id="user_1") == [note]
 
 
-def test_activity_at_order_and_filter(api: LocalCloseApi, client: Client) -> None:
+def test_activities_of_a_lead_can_be_ordered_and_filtered_by_activity_at(api: LocalCloseApi, client: Client) -> None:
     lead = api.store.add("lead")["id"]
     early = api.store.add("Note", lead_id=lead, activity_at="2020-01-01T00:00:00+00:00")["id"]
     late = api.store.add("Note", lead_id=lead, activity_at="2021-01-01T00:00:00+00:00")["id"]
@@ -175,7 +175,7 @@ def test_activity_at_order_and_filter(api: LocalCloseApi, client: Client) -> Non
     assert client.ids("/activity/", activity_at__lt="2020-06-01", **parameters) == [early]
 
 
-def test_email_threads(api: LocalCloseApi, client: Client) -> None:
+def test_email_threads_are_listed_on_request(api: LocalCloseApi, client: Client) -> None:
     thread = api.store.add("EmailThread")["id"]
     email, note = api.store.add("Email")["id"], api.store.add("Note")["id"]
     assert set(client.ids("/activity/")) == {email, note}
@@ -201,7 +201,7 @@ def test_every_activity_type_has_its_list(serve: Callable[..., LocalCloseApi]) -
     client.session.close()
 
 
-def test_task_types(api: LocalCloseApi, client: Client) -> None:
+def test_tasks_can_be_filtered_by_type(api: LocalCloseApi, client: Client) -> None:
     api.store.load_many("task", 18, NOON)
     assert {row["_type"] for row in client.json("/task/")["data"]} == {"lead"}
     assert client.json("/task/", _type="all", _limit=1)["total_results"] == 18
@@ -209,7 +209,7 @@ def test_task_types(api: LocalCloseApi, client: Client) -> None:
     assert client.json("/task/", _type="missed_call")["total_results"] == 2
 
 
-def test_task_filters(api: LocalCloseApi, client: Client) -> None:
+def test_tasks_can_be_filtered_and_ordered(api: LocalCloseApi, client: Client) -> None:
     old = api.store.load_many("task", 1, NOON - timedelta(days=5), _type="lead", date="2026-01-10", is_complete=False)
     new = api.store.load_many("task", 1, NOON - timedelta(days=1), _type="lead", date="2026-01-20", is_complete=True)
     assert client.ids("/task/", date_created__lt="2026-01-12") == old
@@ -224,7 +224,7 @@ def test_task_filters(api: LocalCloseApi, client: Client) -> None:
     assert client.ids("/task/", _order_by="date_created") == old + new
 
 
-def test_users_by_name(serve: Callable[..., LocalCloseApi]) -> None:
+def test_users_can_be_ordered_by_name(serve: Callable[..., LocalCloseApi]) -> None:
     api = serve(users=12)
     client = Client(api)
     names = [
@@ -234,7 +234,7 @@ def test_users_by_name(serve: Callable[..., LocalCloseApi]) -> None:
     client.session.close()
 
 
-def test_custom_fields(serve: Callable[..., LocalCloseApi]) -> None:
+def test_custom_field_lists_have_the_plain_and_shared_fields(serve: Callable[..., LocalCloseApi]) -> None:
     api = serve(custom_fields=20)
     client = Client(api)
     lists = {
@@ -256,7 +256,7 @@ def test_custom_fields(serve: Callable[..., LocalCloseApi]) -> None:
     client.session.close()
 
 
-def test_custom_field_schema_of_an_activity_type(serve: Callable[..., LocalCloseApi]) -> None:
+def test_the_custom_field_schema_of_an_activity_type_has_its_fields(serve: Callable[..., LocalCloseApi]) -> None:
     api = serve(custom_fields=20)
     client = Client(api)
     type_id = api.store.factory.world.activity_type_ids[0]
@@ -267,7 +267,7 @@ def test_custom_field_schema_of_an_activity_type(serve: Callable[..., LocalClose
     client.session.close()
 
 
-def test_lead_lists_lag_behind(api: LocalCloseApi, client: Client, clock: Clock) -> None:
+def test_lead_lists_show_changes_after_the_search_lag(api: LocalCloseApi, client: Client, clock: Clock) -> None:
     api.settings.search_lag = 30
     lead = api.store.add("lead")["id"]
     assert client.ids("/lead/") == []

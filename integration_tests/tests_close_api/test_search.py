@@ -1,4 +1,4 @@
-"""`POST /data/search/`."""
+"""`POST /data/search/` of the local API."""
 
 from datetime import timedelta
 from typing import Any
@@ -25,8 +25,8 @@ def by(field: str, direction: str = "asc") -> list[dict[str, Any]]:
     return [{"direction": direction, "field": regular(field)}]
 
 
-def ids(answer: Any) -> list[str]:
-    return [row["id"] for row in answer["data"]]
+def ids(response: Any) -> list[str]:
+    return [row["id"] for row in response["data"]]
 
 
 @pytest.fixture
@@ -34,27 +34,27 @@ def leads(api: LocalCloseApi) -> list[str]:
     return [api.store.load_many("lead", 1, NOON - timedelta(days=10 - number))[0] for number in range(10)]
 
 
-def test_rows_are_bare_without_fields(client: Client, leads: list[str]) -> None:
-    answer = client.search()
-    assert answer["cursor"] is None
-    assert all(set(row) == {"id", "__object_type"} for row in answer["data"])
-    assert set(ids(answer)) == set(leads)
+def test_rows_without_requested_fields_have_only_their_id_and_type(client: Client, leads: list[str]) -> None:
+    response = client.search()
+    assert response["cursor"] is None
+    assert all(set(row) == {"id", "__object_type"} for row in response["data"])
+    assert set(ids(response)) == set(leads)
 
 
-def test_fields_of_rows(client: Client, leads: list[str]) -> None:
+def test_rows_have_the_requested_fields(client: Client, leads: list[str]) -> None:
     row = client.search(_fields={"lead": ["name", "contacts", "nothing"]})["data"][0]
     assert set(row) == {"id", "__object_type", "name", "contacts"}
     assert row["id"] in leads
 
 
 @pytest.mark.parametrize("field", ["date_created", "date_updated"])
-def test_moment_range_is_half_open(client: Client, leads: list[str], field: str) -> None:
+def test_a_moment_range_is_half_open(client: Client, leads: list[str], field: str) -> None:
     found = client.search(between(field, "2026-01-06T12:00:00Z", "2026-01-08T12:00:00Z"), sort=by(field))
     assert ids(found) == leads[1:3]
     assert ids(client.search(between(field, before="2026-01-06T12:00:00Z"))) == leads[:1]
 
 
-def test_tree_of_conditions(client: Client, leads: list[str]) -> None:
+def test_conditions_can_be_nested_and_negated(client: Client, leads: list[str]) -> None:
     one, other = ({"type": "id", "value": lead} for lead in leads[:2])
     assert set(ids(client.search({"type": "or", "queries": [one, other]}))) == set(leads[:2])
     assert leads[0] not in ids(client.search({**one, "negate": True}))
@@ -65,11 +65,11 @@ def test_tree_of_conditions(client: Client, leads: list[str]) -> None:
     assert ids(client.search(nothing)) == []
 
 
-def test_unknown_condition_is_400(client: Client) -> None:
+def test_an_unknown_condition_gets_400(client: Client) -> None:
     assert client.try_search({"type": "guess"}).status_code == 400
 
 
-def test_sort_by_several_keys(api: LocalCloseApi, client: Client) -> None:
+def test_results_can_be_sorted_by_several_keys(api: LocalCloseApi, client: Client) -> None:
     for name in ("b", "a"):
         api.store.load_many("lead", 2, NOON, display_name=name)
     api.store.load_many("lead", 1, NOON - timedelta(days=1), display_name="c")
@@ -79,19 +79,21 @@ def test_sort_by_several_keys(api: LocalCloseApi, client: Client) -> None:
 
 
 @pytest.mark.parametrize("kind", ["snapshot", "after", "offset"])
-def test_cursor_walks_all_pages(api: LocalCloseApi, client: Client, leads: list[str], kind: Any) -> None:
+def test_a_cursor_leads_through_all_pages(api: LocalCloseApi, client: Client, leads: list[str], kind: Any) -> None:
     api.settings.search_cursor = kind
     found, cursor = [], None
     while True:
-        answer = client.search(sort=by("date_updated"), _limit=4, cursor=cursor)
-        found += ids(answer)
-        cursor = answer["cursor"]
+        response = client.search(sort=by("date_updated"), _limit=4, cursor=cursor)
+        found += ids(response)
+        cursor = response["cursor"]
         if cursor is None:
             break
     assert found == leads
 
 
-def test_what_a_cursor_does_to_rows_that_move(api: LocalCloseApi, client: Client, leads: list[str]) -> None:
+def test_each_kind_of_cursor_returns_moved_rows_in_its_own_way(
+    api: LocalCloseApi, client: Client, leads: list[str]
+) -> None:
     expected = {"snapshot": leads[5:], "after": [*leads[5:], leads[0]], "offset": [*leads[6:], leads[0]]}
     for kind, rest in expected.items():
         for number, lead in enumerate(leads):
@@ -106,7 +108,7 @@ def test_skip_is_ignored(client: Client, leads: list[str]) -> None:
     assert ids(client.search(sort=by("date_updated"), _limit=1, _skip=5)) == leads[:1]
 
 
-def test_cursor_dies_after_30_seconds(client: Client, clock: Clock, leads: list[str]) -> None:
+def test_a_cursor_expires_after_30_seconds(client: Client, clock: Clock, leads: list[str]) -> None:
     assert leads
     cursor = client.search(_limit=1)["cursor"]
     clock.forward(seconds=30)
@@ -116,7 +118,9 @@ def test_cursor_dies_after_30_seconds(client: Client, clock: Clock, leads: list[
     assert (response.status_code, response.json()) == (400, {"field-errors": {"cursor": "Expired cursor"}})
 
 
-def test_end_of_a_chain(api: LocalCloseApi, client: Client, leads: list[str]) -> None:
+def test_a_chain_of_pages_ends_after_the_maximum_number_of_rows(
+    api: LocalCloseApi, client: Client, leads: list[str]
+) -> None:
     assert leads
     api.settings.search_max_rows = 4
     first = client.search(_limit=3)
@@ -128,23 +132,25 @@ def test_end_of_a_chain(api: LocalCloseApi, client: Client, leads: list[str]) ->
     assert client.try_search(_limit=3, cursor=second["cursor"]).status_code == 400
 
 
-def test_counts_and_results_limit(client: Client, leads: list[str]) -> None:
+def test_counts_and_the_results_limit_are_honoured(client: Client, leads: list[str]) -> None:
     assert leads
-    answer = client.search(results_limit=0, include_counts=True)
-    assert (answer["data"], answer["count"], answer["cursor"]) == ([], {"limited": 0, "total": 10}, None)
-    answer = client.search(results_limit=6, include_counts=True, _limit=4)
-    assert answer["count"] == {"limited": 6, "total": 10}
-    assert len(client.search(results_limit=6, _limit=4, cursor=answer["cursor"])["data"]) == 2
+    response = client.search(results_limit=0, include_counts=True)
+    assert (response["data"], response["count"], response["cursor"]) == ([], {"limited": 0, "total": 10}, None)
+    response = client.search(results_limit=6, include_counts=True, _limit=4)
+    assert response["count"] == {"limited": 6, "total": 10}
+    assert len(client.search(results_limit=6, _limit=4, cursor=response["cursor"])["data"]) == 2
 
 
-def test_limits_are_400(api: LocalCloseApi, client: Client) -> None:
+def test_exceeded_limits_get_400(api: LocalCloseApi, client: Client) -> None:
     assert "less than or equal to 200" in client.try_search(_limit=201).text
     names = [f"custom.cf_{number}" for number in range(api.settings.search_max_fields + 1)]
     response = client.try_search(_fields={"lead": names})
     assert (response.status_code, "List is too long." in response.text) == (400, True)
 
 
-def test_results_lag_behind(api: LocalCloseApi, client: Client, clock: Clock, leads: list[str]) -> None:
+def test_results_show_changes_after_the_search_lag(
+    api: LocalCloseApi, client: Client, clock: Clock, leads: list[str]
+) -> None:
     api.settings.search_lag = 60
     api.store.edit(leads[0], name="Later")
     recent = between("date_updated", NOON.isoformat())
