@@ -117,7 +117,9 @@ def definition_requests(api: LocalCloseApi) -> list[str]:
 
 
 def warnings_about_fields(result: Result) -> list[str]:
-    return [line for line in result.logs("WARN") if "ustom field" in line or "without names where their fields" in line]
+    return [
+        line for line in result.logs("WARN") if "ustom field" in line or "Custom values of leads have no names" in line
+    ]
 
 
 def add_lead_family(api: LocalCloseApi, by_kind: dict[str, dict[str, Any]], **more: Any) -> str:

@@ -88,7 +88,7 @@ def waits(result: Result) -> list[str]:
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_is_tried_again_on_every_stream(name: str, api: LocalCloseApi, tmp_path: Path) -> None:
+def test_a_temporary_fault_is_retried_on_every_stream(name: str, api: LocalCloseApi, tmp_path: Path) -> None:
     """The fault hits the first request of each stream and, if the stream has several pages, a later page."""
     for path in PATHS.values():
         api.faults.add(Fault(**FAULTS[name], path=path, times=1))
@@ -103,7 +103,7 @@ def test_is_tried_again_on_every_stream(name: str, api: LocalCloseApi, tmp_path:
     assert all(fault.struck == 1 for fault in api.faults.rules)
 
 
-def test_the_installed_command_survives_all_of_them_at_once(api: LocalCloseApi, connect: Connect) -> None:
+def test_the_installed_command_retries_all_temporary_faults(api: LocalCloseApi, connect: Connect) -> None:
     kinds = [fault for name, fault in FAULTS.items() if name != "silent, then closed"]
     for number, fault in enumerate(kinds):
         api.faults.add(Fault(**fault, path=list(PATHS.values())[number % len(PATHS)], times=1, after=number // 6))
@@ -112,7 +112,7 @@ def test_the_installed_command_survives_all_of_them_at_once(api: LocalCloseApi, 
     assert_all_records_read(api, result, *STREAMS)
 
 
-def test_an_endpoint_that_stays_down_fails_its_stream_alone(api: LocalCloseApi, tmp_path: Path) -> None:
+def test_an_endpoint_that_stays_down_fails_only_its_stream(api: LocalCloseApi, tmp_path: Path) -> None:
     """The stream custom_fields reads six lists, but has one error message."""
     api.faults.add(Fault("status", "/custom_field/", status=503, body="<html><h1>Down for repair</h1></html>"))
     api.faults.add(Fault("reset", "/user/"))
@@ -142,7 +142,7 @@ def test_a_body_that_stays_malformed_has_a_clear_message(api: LocalCloseApi, tmp
 
 
 @pytest.mark.parametrize("status", [402, 403])
-def test_a_forbidden_stream_ends_incomplete_and_the_others_complete(
+def test_a_forbidden_stream_is_incomplete_and_the_others_are_complete(
     status: int, api: LocalCloseApi, tmp_path: Path
 ) -> None:
     api.settings.forbidden = {"/custom_field/": status, "/task/": status}
@@ -164,7 +164,7 @@ def test_a_forbidden_stream_ends_incomplete_and_the_others_complete(
     assert "Traceback" not in result.output
 
 
-def test_a_key_that_is_deleted_meanwhile_stops_everything(make_api: MakeApi, tmp_path: Path) -> None:
+def test_a_key_that_is_deleted_during_a_sync_stops_the_sync(make_api: MakeApi, tmp_path: Path) -> None:
     workers = 4
     api = make_api(Volumes(activities=3_000, leads=500, tasks=3_000, events=2_000, users=900, custom_fields=2))
     api.faults.add(Fault("status", status=401, body={"error": "Unauthorized"}, after=10))
@@ -182,7 +182,7 @@ def test_a_key_that_is_deleted_meanwhile_stops_everything(make_api: MakeApi, tmp
     assert "Traceback" not in result.output
 
 
-def test_a_400_that_nobody_expected_is_quoted_and_not_tried_again(api: LocalCloseApi, tmp_path: Path) -> None:
+def test_an_unexpected_400_is_quoted_and_not_retried(api: LocalCloseApi, tmp_path: Path) -> None:
     wording = {"errors": ["Bad query"], "field-errors": {"date_updated__gte": "Is out of fashion"}}
     api.faults.add(Fault("status", "/task/", status=400, body=wording))
     result = forked(api, tmp_path).read()
@@ -198,7 +198,7 @@ def test_a_400_that_nobody_expected_is_quoted_and_not_tried_again(api: LocalClos
     assert_all_records_read(api, result, *set(STREAMS) - {"tasks"})
 
 
-def test_a_refusal_that_is_cut_short_is_asked_for_again(api: LocalCloseApi, tmp_path: Path) -> None:
+def test_a_truncated_error_response_is_retried(api: LocalCloseApi, tmp_path: Path) -> None:
     """Only the missing half says whether the error is about the largest `_skip`, which the connector copes with."""
     api.settings.error_wording = "new"
     api.settings.max_skip |= {"task": 110}
@@ -214,7 +214,7 @@ def test_a_refusal_that_is_cut_short_is_asked_for_again(api: LocalCloseApi, tmp_
     [(True, True, "plain"), (False, True, "plain"), (False, False, "old"), (False, False, "empty")],
     ids=["header", "only retry-after", "only the old body", "no wait given"],
 )
-def test_a_429_is_obeyed_in_all_its_forms(
+def test_a_429_is_waited_out_in_all_its_forms(
     header: bool, retry_after: bool, body: Any, api: LocalCloseApi, tmp_path: Path
 ) -> None:
     api.settings.rate_limit_reply_header = header
@@ -234,7 +234,7 @@ def test_a_429_is_obeyed_in_all_its_forms(
         assert third - second >= seconds
 
 
-def test_a_429_that_asks_for_hours_says_so(api: LocalCloseApi, tmp_path: Path) -> None:
+def test_a_429_with_a_wait_of_hours_fails_the_stream(api: LocalCloseApi, tmp_path: Path) -> None:
     api.faults.add(Fault("rate_limit", "/activity/", after=1, seconds=7_200.0))
     result = forked(api, tmp_path).read()
     assert result.exit_code == 1
@@ -245,7 +245,7 @@ def test_a_429_that_asks_for_hours_says_so(api: LocalCloseApi, tmp_path: Path) -
     assert_all_records_read(api, result, *set(STREAMS) - {"activities"})
 
 
-def test_a_record_without_a_readable_cursor_is_emitted_and_told_of(make_api: MakeApi, tmp_path: Path) -> None:
+def test_a_record_without_a_readable_cursor_is_emitted_with_a_warning(make_api: MakeApi, tmp_path: Path) -> None:
     api = make_api()
     broken: list[dict[str, Any]] = [{"id": "x_1"}, {"id": "x_2", "date_updated": None, "date_created": "yesterday"}]
     yesterday = now() - DAY
@@ -273,7 +273,7 @@ def window_contains(moment: datetime, query: dict[str, str]) -> bool:
     return since <= text(moment) < before
 
 
-def test_a_stream_that_does_not_exist_is_named_and_the_others_are_read(api: LocalCloseApi, tmp_path: Path) -> None:
+def test_an_unknown_stream_is_named_and_the_others_are_read(api: LocalCloseApi, tmp_path: Path) -> None:
     """The catalog of a connection has such streams if it used another connector before."""
     result = forked(api, tmp_path).read(["users", "lead_custom_fields", "opportunities", "tasks"])
     assert result.exit_code == 1
@@ -288,7 +288,7 @@ def test_a_stream_that_does_not_exist_is_named_and_the_others_are_read(api: Loca
 
 
 @pytest.mark.parametrize("lines", [1, 20, 60, 150, 300, 600, 900])
-def test_a_read_that_is_killed_goes_on_from_its_last_state(lines: int, api: LocalCloseApi, tmp_path: Path) -> None:
+def test_a_killed_read_is_continued_from_its_last_state(lines: int, api: LocalCloseApi, tmp_path: Path) -> None:
     connector = forked(api, tmp_path)
     killed = connector.read(kill_after=lines)
     assert killed.exit_code == -9
@@ -299,7 +299,7 @@ def test_a_read_that_is_killed_goes_on_from_its_last_state(lines: int, api: Loca
         assert before | set(rest.ids(stream)) == up_to_now(api, stream), stream
 
 
-def test_the_installed_command_killed_and_taken_up_again(api: LocalCloseApi, connect: Connect) -> None:
+def test_the_installed_command_continues_after_a_kill(api: LocalCloseApi, connect: Connect) -> None:
     connector = connect(api, start_date=START)
     killed = connector.read(kill_after=400)
     assert killed.exit_code == -9
@@ -323,7 +323,7 @@ def _before_the_last_state(result: Result, stream: str) -> set[str]:
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '"text"'], ids=["missing", "not JSON", "a list", "a string"])
 @pytest.mark.parametrize("which", ["config", "catalog", "state"])
-def test_a_file_that_cannot_be_used_gets_one_sentence(
+def test_an_unusable_file_fails_with_a_one_sentence_message(
     which: str, content: str | None, make_api: MakeApi, tmp_path: Path
 ) -> None:
     if which == "state" and content == "[]":

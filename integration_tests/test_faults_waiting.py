@@ -66,7 +66,7 @@ def longest_wait(result: Result) -> float:
     [Fault("status", status=500), Fault("status", status=502, body="<html>"), Fault("reset"), Fault("empty")],
     ids=["500", "502", "reset", "200 with an empty body"],
 )
-def test_a_dead_endpoint_is_given_up_within_ten_minutes(
+def test_a_stream_fails_within_ten_minutes_if_its_endpoint_is_down(
     fault: Fault, make_api: MakeApi, without_waits: Callable[..., ForkedConnector]
 ) -> None:
     api = make_api()
@@ -90,7 +90,7 @@ def test_a_refused_connection_is_given_up_within_ten_minutes(without_waits: Call
 
 
 @pytest.mark.parametrize("seconds", [20.0, 100.0, 10_000.0])
-def test_rate_limits_are_waited_out_up_to_a_ceiling_that_says_so(
+def test_rate_limits_are_waited_out_for_at_most_five_minutes(
     seconds: float, make_api: MakeApi, without_waits: Callable[..., ForkedConnector]
 ) -> None:
     api = make_api()
@@ -104,7 +104,7 @@ def test_rate_limits_are_waited_out_up_to_a_ceiling_that_says_so(
     assert longest_wait(result) <= FIVE_MINUTES + 1, "the log has a line before each wait"
 
 
-def test_others_of_the_stream_do_not_wait_for_what_was_given_up(
+def test_the_other_windows_of_a_failed_stream_are_not_retried(
     make_api: MakeApi, without_waits: Callable[..., ForkedConnector]
 ) -> None:
     """The thirteen windows would otherwise each be retried for five minutes, one after the other."""
@@ -141,7 +141,7 @@ def error_with(url: str, **limits: float) -> str:
     return str(caught.value.message)
 
 
-def test_a_server_that_says_nothing_does_not_hold_a_sync_up(make_api: MakeApi) -> None:
+def test_a_silent_server_does_not_block_a_sync(make_api: MakeApi) -> None:
     api = make_api()
     api.faults.add(Fault("hang", seconds=30.0))
     assert "timed out" in error_with(api.url, read_timeout_in_seconds=0.2)
@@ -169,7 +169,7 @@ class _ForwardingProxy(http.server.BaseHTTPRequestHandler):
         """Log nothing."""
 
 
-def test_a_proxy_of_the_environment_is_used_and_a_netrc_is_not(
+def test_the_proxy_from_the_environment_is_used_and_a_netrc_is_not(
     make_api: MakeApi, connect: Connect, tmp_path: Path
 ) -> None:
     api = make_api(Volumes(tasks=30, leads=10, users=3))
@@ -215,7 +215,7 @@ class _ProxyWithPassword(http.server.BaseHTTPRequestHandler):
         """Log nothing."""
 
 
-def test_a_proxy_that_wants_a_password_is_named_at_once(make_api: MakeApi, connect: Connect) -> None:
+def test_a_proxy_that_requires_a_password_fails_without_retries(make_api: MakeApi, connect: Connect) -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _ProxyWithPassword) as proxy:
         proxy.daemon_threads = True
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
@@ -248,7 +248,7 @@ def test_a_redirect_to_another_host_is_not_followed(
     assert len([entry for entry in api.requests if entry.path == "/user/"]) == 1
 
 
-def test_a_bundle_of_certificates_of_the_environment_is_used(make_api: MakeApi, connect: Connect) -> None:
+def test_the_certificate_bundle_from_the_environment_is_used(make_api: MakeApi, connect: Connect) -> None:
     connector = connect(make_api(), base_url="https://localhost:1", retry_seconds=0.1)
     connector.environment = {"REQUESTS_CA_BUNDLE": "/nowhere/bundle.pem"}
     [error] = connector.read(["users"]).errors

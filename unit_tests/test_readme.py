@@ -222,6 +222,19 @@ def test_the_file_map_has_every_module() -> None:
     assert all(any(ROOT.glob(f"*/**/{name}")) for name in named)
 
 
+def test_every_test_that_the_docs_name_exists() -> None:
+    files = [file for folder in ("unit_tests", "integration_tests") for file in (ROOT / folder).glob("**/*.py")]
+    names = {file.name for file in files}
+    names |= {
+        name for file in files for name in re.findall(r"^ *(?:def|class) ([Tt]est\w+)", file.read_text(), re.MULTILINE)
+    }
+    named = {name for page in PAGES for name in re.findall(r"`([Tt]est_?\w+(?:\.py|…)?)`", page.read_text())}
+    assert {"test_faults.py", "test_a_429_…", "TestOddEvents"} <= named
+    exact = {name for name in named if not name.endswith("…")}
+    assert exact - names == set()
+    assert [name for name in named - exact if not any(one.startswith(name[:-1]) for one in names)] == []
+
+
 def test_the_table_of_components_has_every_class_in_the_manifest() -> None:
     named = set(re.findall(r"class_name: [\w.]+\.(\w+)", (ROOT / "manifest.yaml").read_text()))
     rows = table((ROOT / "docs" / "architecture.md").read_text(), "Custom components")

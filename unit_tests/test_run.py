@@ -77,7 +77,7 @@ def the_error(messages: list[dict[str, Any]]) -> dict[str, Any]:
         ("state", '"text"', 'is not of type "object"'),
     ],
 )
-def test_a_file_that_cannot_be_used_gets_one_sentence(
+def test_an_unusable_file_fails_with_a_one_sentence_message(
     files: Files, capsys: pytest.CaptureFixture[str], what: str, content: str | None, reason: str
 ) -> None:
     paths = {

@@ -86,7 +86,7 @@ def test_a_command_that_cannot_print_exits_and_names_the_cause(
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
-def test_the_output_is_utf_8_whatever_the_terminal_wants(
+def test_the_output_is_utf_8_in_any_terminal_encoding(
     encoding: str, make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
 ) -> None:
     api = make_api(Volumes(users=1))

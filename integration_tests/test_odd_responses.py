@@ -51,7 +51,7 @@ def failures(result: Result) -> dict[str, str]:
     return {error["stream_descriptor"]["name"]: error["message"] for error in result.errors}
 
 
-class TestReadingByIds:
+class TestIncompleteResponsesToReadsById:
     """A response has fewer rows than were requested, and says that more follow."""
 
     def test_every_edit_is_emitted_and_no_existing_record_is_emitted_as_deleted(
@@ -83,7 +83,7 @@ class TestReadingByIds:
 
 
 @pytest.mark.parametrize("status", [404, 405])
-class TestAListOfOneTypeThatIsNotThere:
+class TestMissingListOfOneActivityType:
     """A second with more activities than the whole list returns is read type by type."""
 
     @pytest.fixture
@@ -169,7 +169,7 @@ class TestOddEvents:
         warnings = [line for line in result.warnings if "don't say which object changed" in line]
         assert len(warnings) == is_odd
         if is_odd:
-            assert warnings[0].startswith(f"{len(ODD)} events of the log, first ev_")
+            assert warnings[0].startswith(f"{len(ODD)} events of the event log, first ev_")
 
     def test_deeply_nested_data_is_emitted_unchanged(self, make_api: MakeApi, tmp_path: Path) -> None:
         api = make_api(VOLUMES)
@@ -180,7 +180,7 @@ class TestOddEvents:
         assert json.loads(row["data"]) == json.loads(NESTED)
 
 
-class TestJson:
+class TestUnusualAndInvalidJson:
     """Unusual JSON, and text that is not JSON."""
 
     @pytest.mark.parametrize(
