@@ -36,7 +36,7 @@ def test_requests_are_sent_close_to_the_rate_limit_with_few_refusals(
     assert len(refusals) - max(len(first_refusals) - 1, 0) <= len(api.requests) / 50
     assert len(first_refusals) <= 20
     if os.getloadavg()[0] > _MOST_LOAD_PER_CORE * (os.cpu_count() or 1):
-        return  # the machine is too busy to measure the time
+        pytest.skip("the machine is too busy to measure the time")
     took = api.requests[-1].started + api.settings.latency - api.requests[0].started
     shortest = (len(api.requests) - len(refusals)) / LIMIT.limit * LIMIT.window
     assert took <= 1.35 * shortest

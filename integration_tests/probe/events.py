@@ -94,7 +94,7 @@ def _bad_cursor(account: Account) -> Finding:
     answer = account.get("event/", may_refuse=True, _limit=1, _cursor="none")
     if not answer.is_refusal:
         return Finding("not at all: it is ignored", "yes, unless a cursor expires while it reads a day")
-    return Finding(answer.quote, "yes: the stream fails if a cursor expires while it reads a day")
+    return Finding(answer.quote, "yes, unless a cursor expires while it reads a day")
 
 
 def _unlisted(account: Account, name: str) -> Finding:
