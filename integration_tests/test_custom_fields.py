@@ -455,6 +455,15 @@ def test_values_are_read_without_names_if_the_definitions_fail(make_api: MakeApi
     assert set(definition_requests(api)) <= {"/custom_field/lead/", "/custom_field/shared/"}
 
 
+def test_other_streams_do_not_wait_for_the_names_of_lead_fields(make_api: MakeApi, fork: Connect) -> None:
+    api = make_api(Volumes(users=2, activities=2000, leads=20, custom_fields=4))
+    api.faults.add(Fault("slow", "/custom_field/", seconds=2))
+    result = fork(api).read(["leads", "activities"])
+    assert_complete(result, "leads", "activities")
+    emitted = [message["record"]["stream"] for message in result.messages if message["type"] == "RECORD"]
+    assert emitted == ["activities"] * len(result.ids("activities")) + ["leads"] * len(result.ids("leads"))
+
+
 def test_temporary_errors_of_the_definitions_are_retried_without_a_warning(make_api: MakeApi, fork: Connect) -> None:
     api = make_api(Volumes(users=2, leads=5, custom_fields=4))
     for path in ("lead", "shared"):

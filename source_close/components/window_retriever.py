@@ -32,10 +32,7 @@ class ReadSlice(StreamSlice):
 
 @dataclass
 class WindowRetriever(Retriever):
-    """Reads the window of a slice. After the last window of a sync with a state it reads the ``changes``.
-
-    The other fields are those of ``SimpleRetriever``.
-    """
+    """Reads a slice's window like ``SimpleRetriever``, and after the last window of a later sync the ``changes``."""
 
     name: str
     cursor_field: str
@@ -61,8 +58,9 @@ class WindowRetriever(Retriever):
             for rows in self.read_window(start, end):
                 if changes:
                     self._emitted.update(row["id"] for row in rows)  # atomic in CPython
+                records = list(self.record_selector.filter_and_transform(rows, {}, _NO_SCHEMA, read_slice))
                 with _EMIT_LOCK:
-                    yield from self.record_selector.filter_and_transform(rows, {}, _NO_SCHEMA, read_slice)
+                    yield from records
             if changes and self.config["end"] in stream_slice.cursor_slice.values():
                 with self._window_closed:  # else a deletion could be emitted before its record
                     self._window_closed.wait_for(lambda: self._open_windows == 1)
