@@ -35,7 +35,6 @@ def manifest_with_recipe(*, with_cursor: bool = False) -> Row:
     definition = yaml.safe_load(DEFINITION)
     if with_cursor:
         own = definition[f"{NAME}_stream"]
-        own["$ref"] = "#/definitions/base_stream"
         own["$parameters"]["cursor_field"] = "date_updated"
         own["incremental_sync"] = {"$ref": "#/definitions/whole_list_cursor"}
     manifest["definitions"] |= definition

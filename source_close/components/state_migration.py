@@ -26,9 +26,9 @@ class CursorStateMigration(StateMigration):
     """
 
     name: str
-    cursor_field: str
     config: Config
     retention: str
+    cursor_field: str = ""  # a stream without a cursor has nothing to convert
     is_event_log: bool = False
 
     def should_migrate(self, stream_state: Mapping[str, Any]) -> bool:
