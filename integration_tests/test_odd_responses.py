@@ -169,7 +169,7 @@ class TestOddEvents:
         warnings = [line for line in result.warnings if "don't say which object changed" in line]
         assert len(warnings) == is_odd
         if is_odd:
-            assert warnings[0].startswith(f"{len(ODD)} events of the event log, first ev_")
+            assert warnings[0].startswith(f"{len(ODD)} events of the event log (first: ev_")
 
     def test_deeply_nested_data_is_emitted_unchanged(self, make_api: MakeApi, tmp_path: Path) -> None:
         api = make_api(VOLUMES)

@@ -18,18 +18,18 @@ from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
 
 from source_close.source import READ_FAILURE, SourceClose
 
-_BYTES_AT_ONCE = 1 << 18  # fewer writes, each of which releases the interpreter lock
+_BYTES_AT_ONCE = 1 << 18  # fewer writes are faster, as each releases the interpreter lock
 
 
 class CloseEntrypoint(AirbyteEntrypoint):
-    """Writes records to ``output`` as bytes. ``AirbyteEntrypoint`` spends a tenth of a read on serializing them."""
+    """Writes records to ``output`` as bytes. ``AirbyteEntrypoint`` spends a tenth of a read on that."""
 
     def __init__(self, source: SourceClose, output: BinaryIO) -> None:
         super().__init__(source)
         self._output = output
 
     def read(self, *args: Any) -> Iterator[AirbyteMessage]:
-        """Write the records and yield all other messages, in the order in which they arrive."""
+        """Write the records, but yield those nested too deep for orjson and all other messages, in their order."""
         lines = bytearray()
         try:
             for message in super().read(*args):
@@ -73,7 +73,7 @@ def record_line(record: AirbyteRecordMessage) -> bytes | None:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command. Exit with 1 if it failed; a check exits with 0, since its status says whether it failed."""
+    """Run ``args``, by default those of the process. Exit with 1 on failure, but a failed check exits with 0."""
     parsed = AirbyteEntrypoint.parse_args(list(sys.argv[1:] if args is None else args))
     if parsed.command is None:
         sys.stderr.write("Give a command: spec, check, discover or read. --help shows their options.\n")

@@ -1,4 +1,4 @@
-"""The source: the CDK reads the manifest's streams; this adds what the manifest has no place for."""
+"""The source: the CDK reads the manifest's streams; this module adds what a manifest can't express."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import timedelta
@@ -37,10 +37,10 @@ def stream_states(state: Iterable[Any], catalog: Any) -> list[models.AirbyteStat
 class LogPositions:
     """Adds each stream's position in the event log to its states, since a component can't add to the CDK's states.
 
-    A state has the position of the sync before until the stream is complete, so an interruption hides no deletion. In
-    a first sync that is the start of the sync, saved before the first record. ``to_follow`` maps a stream to the
-    position to continue from, or to its cursor if there is none. With ``are_followed`` false this sync does not read
-    the log and keeps the saved positions.
+    Until a stream is complete, its states keep the saved position, so that an interruption hides no deletion. If
+    none is saved, they have the start of this sync, from before the first record on. ``to_follow`` maps a stream to the
+    position or, without one, the cursor from which this sync reads the log. With ``are_followed`` false this sync does
+    not read the log and keeps the saved positions.
     """
 
     def __init__(self, streams: Collection[str], state: Iterable[Any], *, are_followed: bool) -> None:
@@ -53,7 +53,7 @@ class LogPositions:
         self.to_follow = {name: states[name][key] for name, key in found.items() if key}
 
     def add_to(self, messages: Iterable[Any], config: Mapping[str, Any]) -> Iterator[models.AirbyteMessage]:
-        """Yield the messages, and add the position to each state. ``config`` has ``end`` and ``sync_id``."""
+        """Yield the messages, with positions in the states. ``config`` has ``end`` (ISO date-time) and ``sync_id``."""
         for message in messages:
             status = message.trace.stream_status if message.trace else None
             stream = message.state.stream if message.state else None
@@ -87,7 +87,7 @@ class SourceClose(ConcurrentDeclarativeSource):
         following = [one["name"] for one in manifest["definitions"].values() if "changes" in one.get("retriever", {})]
         self._positions = LogPositions(following, state, are_followed=self._given.get("capture_changes") is not False)
         if config is not None:
-            defaults = {"custom_field_columns": False} if catalog else {"retry_seconds": 20}  # a user waits
+            defaults = {"custom_field_columns": False} if catalog else {"retry_seconds": 20}  # no read: a user waits
             self._given = {**defaults, **config, "event_log_positions": self._positions.to_follow}
             self._given |= {"sync_id": uuid4().hex, "end": format_moment(utc_now())}
         super().__init__(catalog, self._given or None, state, source_config=manifest)
@@ -99,7 +99,7 @@ class SourceClose(ConcurrentDeclarativeSource):
         return super().configure(config, temp_dir)
 
     def read(self, logger: Any, config: Any, catalog: Any, state: Any = None) -> Iterator[models.AirbyteMessage]:
-        """Read the streams of ``catalog``, from ``state`` on. Only the first error of a stream is emitted."""
+        """Yield a read's messages, one error per stream. At the end raise ``AirbyteTracedException`` if one failed."""
         if self._catalog is None:
             yield from SourceClose(catalog, config, state).read(logger, config, catalog, state)
             return
@@ -120,7 +120,7 @@ class SourceClose(ConcurrentDeclarativeSource):
             raise AirbyteTracedException(internal_message=READ_FAILURE, failure_type=models.FailureType.config_error)
 
     def check(self, logger: Any, config: Any) -> models.AirbyteConnectionStatus:
-        """Read a page of each stream. A stream that the key may not read is named, and fails the check if all are."""
+        """Read a page of each stream. Name those the key may not read; fail if that is all, or at any other error."""
         given = {**self._given, "custom_field_columns": False}
         streams, refused = SourceClose(None, given, None).streams(given), list[str]()
         for stream in streams:

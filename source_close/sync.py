@@ -1,4 +1,4 @@
-"""The state that the streams of one sync share. It has no place in the CDK, which gives each stream a requester."""
+"""The state that the streams of one sync share. The CDK has no place for it: each stream has a requester of its own."""
 
 import logging
 import threading
@@ -24,9 +24,9 @@ class Sync:
     Attributes:
         sending: thread-local; ``request`` is what the thread is sending, e.g. ``GET /api/v1/task/``.
         given_up: the error for each (stream, request) that is not sent again; under ``KEY_REFUSED`` for all requests.
-        failing_since: for each (stream, request) the time of the first failure after the last success, in seconds.
-        clock_lead: how far the local clock is ahead of Close's, from the first ``Date`` header; 0 if it is behind.
-        log: the changes in the event log, or the error if it can't be read; None before. Guarded by ``log_lock``.
+        failing_since: for each (stream, request) when it first failed after its last success (``time.monotonic``).
+        clock_lead: how far the local clock is ahead of Close's, by the first ``Date``; 0 if behind, None before.
+        log: the changes by object type, or the error if the event log can't be read; None before. See ``log_lock``.
     """
 
     _all: ClassVar["WeakValueDictionary[str, Sync]"] = WeakValueDictionary()
@@ -47,7 +47,7 @@ class Sync:
             return cls._all.setdefault(config["sync_id"], cls())
 
     def compare_clocks(self, response: requests.Response) -> None:
-        """Set ``clock_lead`` from a response; 0 if its ``Date`` is more than a day off, unchanged if unreadable."""
+        """Set ``clock_lead`` from the first response with a readable ``Date``; to 0 if that is a day off or more."""
         with suppress(TypeError, ValueError):
             lead = datetime.now(timezone.utc) - parsedate_to_datetime(response.headers.get("date", ""))
             if self.clock_lead is None:

@@ -243,7 +243,7 @@ def test_a_forbidden_log_logs_one_warning_and_the_streams_complete(
     reading = changes("activities", "leads", "tasks")
     assert set(reading.statuses.values()) == {"COMPLETE"}
     (warning,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
-    assert "This key may not read the event log" in warning
+    assert "The API key can't read the event log" in warning
     assert f"GET /api/v1/event/ answered {status}: «No»." in warning
     assert len(requested(api, "/event")) == 1
 
@@ -270,4 +270,4 @@ def test_an_event_without_a_readable_date_logs_a_warning(
     reading = changes("activities")
     assert (reading.ids, reading.statuses) == (["acti_2"], {"activities": "COMPLETE"})
     [warning] = [one.getMessage() for one in caplog.records if "say which object changed" in one.getMessage()]
-    assert warning.startswith("1 events of the event log, first ")
+    assert warning.startswith("1 events of the event log (first: ")

@@ -37,7 +37,7 @@ TABLE: list[tuple[list[int], str, str, str]] = [
         [404, 405, 406, *range(409, 425), 426, 427, 428, *range(430, 500)],
         "FAIL",
         "system_error",
-        "This address does not exist:",
+        "Close does not accept requests to this address:",
     ),
     ([407], "FAIL", "config_error", "The proxy between the connector and Close requires a user name and a password"),
     ([429], "RATE_LIMITED", "transient_error", "Close asks for a longer wait than the connector accepts."),
@@ -284,7 +284,7 @@ def test_the_message_quotes_the_error_text_of_every_form_of_body(
 @pytest.mark.parametrize("body", ["", "{}", "[]"])
 def test_the_message_says_that_a_response_has_no_text(api: requests_mock.Mocker, body: str) -> None:
     api.get(USERS, status_code=404, text=body)
-    assert failure()[1].startswith(f"Stream users: {REQUEST} answered 404 without a text. This address does not exist")
+    assert failure()[1].startswith(f"Stream users: {REQUEST} answered 404 without a text. Close does not accept")
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 418, 429, 503])

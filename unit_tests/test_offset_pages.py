@@ -295,7 +295,7 @@ def test_more_rows_at_one_moment_than_any_list_returns_fail_the_stream(
     api = ListApi([row(n, at, lead_id=lead_ids[0]) for n in range(300)], ORDERS["by id"], cap=150, leads=leads)
     with pytest.raises(
         AirbyteTracedException,
-        match=r"^Stream activities: Close has more records at 2025-06-04T00:00:00.*for a single lead",
+        match=r"^Stream activities: Close has more records at 2025-06-04T00:00:00.*read by lead",
     ):
         read(api, stream=activities(10))
 

@@ -26,7 +26,7 @@ class PacedAuthenticator(BasicHttpAuthenticator):
     max_wait_seconds: float = 300.0
 
     def __call__(self, request: requests.PreparedRequest) -> Any:
-        """Wait, then add the header. Raise ``CloseApiError`` if the request is given up or would wait too long."""
+        """Wait, then add the header. Raise ``CloseApiError`` if the request was given up or would wait too long."""
         what = f"{request.method} {urlsplit(request.url or '').path}"
         sync, began, logged = Sync.of(self.config), time.monotonic(), float("-inf")
         while True:
@@ -35,7 +35,7 @@ class PacedAuthenticator(BasicHttpAuthenticator):
             wait, now = sync.limiter.reserve(what), time.monotonic()
             if wait <= 0:
                 sync.sending.request = what
-                request.register_hook("response", _stay_on_the_host)  # type: ignore[no-untyped-call] # of types-requests
+                request.register_hook("response", _stay_on_the_host)  # type: ignore[no-untyped-call] # types-requests
                 return super().__call__(request)
             if now + wait > began + self.max_wait_seconds:
                 problem = f"{what} has waited {now - began:.0f} s for its rate limit and would wait {wait:.0f} s more."
@@ -48,7 +48,7 @@ class PacedAuthenticator(BasicHttpAuthenticator):
 
 
 def _stay_on_the_host(response: requests.Response, **_: Any) -> None:
-    """Stop ``requests`` from following redirects to another host or to http. ``HttpRequester`` has no option for it."""
+    """Stop ``requests`` from following redirects to another host or scheme. ``HttpRequester`` has no option for it."""
     if response.is_redirect:
         target = urljoin(response.url, response.headers["location"])
         if urlsplit(target)[:2] != urlsplit(response.url)[:2]:

@@ -1,4 +1,4 @@
-"""Read late edits, deletions and merges from the event log: https://developer.close.com/api/resources/events/list-of-event-types."""
+"""Read late edits, deletions and merges: https://developer.close.com/api/resources/events/list-of-event-types."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,25 +14,25 @@ from source_close.moments import Row, format_moment, moment_of
 from source_close.sync import LOGGER, Sync
 
 _NO_LOG = (
-    "This key may not read the event log, so late edits of activities and deletions are not read. Give the key's user "
+    "The API key can't read the event log, so deletions and late edits of activities are not read. Give the key's user "
     "the permission, or set capture_changes to false."
 )
 _UNCLEAR = (
-    "%d events of the event log, first %s, don't say which object changed: their object_type, action, object_id or "
+    "%d events of the event log (first: %s) don't say which object changed: their object_type, action, object_id or "
     "date_updated is not as Close documents it. Refresh the streams to get the changes that are missing."
 )
 _DELETED_AT = "_ab_cdc_deleted_at"  # destinations that deduplicate remove the record if it is set
-# By id: None for an edit; for a deletion or merge the time of it and, if known, the record's date_created.
+# By id: None if created or edited; if deleted or merged, when, and the record's date_created if known.
 Changes = dict[str, tuple[datetime, str | None] | None]
 
 
 @dataclass
 class ChangesRetriever:
-    """Reads the event log once for all streams, then the records that changed, by their ids.
+    """Reads the event log once for all streams, then, by id, the stream's records that changed.
 
     The CDK has no component that follows a log of changes. ``events`` is the stream of events since the oldest saved
     position. An entry of ``object_types`` ending in a dot is a prefix. ``by_ids_requester`` reads ``ids_per_request``
-    records of the list. ``record_requester`` checks one that was deleted but is still in the list, whose index lags.
+    records at once. ``record_requester`` checks a deleted record that is still returned, as the index lags.
     """
 
     name: str
@@ -61,11 +61,11 @@ class ChangesRetriever:
                     # For the source of a merge, Close may return the destination.
                     if response_json(requester.send_request(path=f"{one}/")).get("id") != one:
                         del existing[one]
-            deletions = [self._tombstone(one, *how) for one in ids if (how := changes[one]) and one not in existing]
+            deletions = [self._tombstone(one, *gone) for one in ids if (gone := changes[one]) and one not in existing]
             yield [row for one, row in existing.items() if one not in emitted] + deletions
 
     def _tombstone(self, record_id: str, moment: datetime, date_created: str | None) -> Row:
-        deleted_at = format_moment(moment)  # also the cursor value, unless that is the date of creation
+        deleted_at = format_moment(moment)  # also the cursor value, unless that is a known date_created
         value = date_created if self.cursor_field == "date_created" else None
         return {"id": record_id, self.cursor_field: value or deleted_at, _DELETED_AT: deleted_at}
 
@@ -105,7 +105,7 @@ class ChangesRetriever:
 
 
 def _add_event(log: defaultdict[str, Changes], event: Mapping[str, Any]) -> bool:
-    """Add what an event says about its object to ``log``. Return false if the event doesn't say it."""
+    """Add what an event says about its object to ``log``. Return false if it doesn't say which object changed."""
     texts = [one for name in ("object_type", "action", "object_id") if isinstance(one := event.get(name), str) and one]
     moment = moment_of(event, "date_updated")
     if moment is None or len(texts) < 3:  # noqa: PLR2004 - all of them

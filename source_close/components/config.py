@@ -1,4 +1,4 @@
-"""Check the config: what JSON Schema can't check, other connectors' configs, and defaults that depend on the date."""
+"""Check and complete the config: what JSON Schema can't check, other connectors' fields, defaults by date."""
 
 import re
 from collections.abc import MutableMapping
@@ -36,7 +36,7 @@ def _read_start_date(value: Any) -> datetime | None:
 def _read_base_url(value: str) -> str:
     parts = urlsplit(value)
     with suppress(ValueError):
-        parts.port  # noqa: B018 - raises if it is no port
+        parts.port  # noqa: B018 - raises if it is not a port
         hosts = {"https": [parts.hostname or "?"], "http": ["localhost", "127.0.0.1", "::1"]}
         if parts.hostname in hosts.get(parts.scheme, []):
             return value.rstrip("/")
@@ -69,7 +69,7 @@ class CloseConfig(BaseModel):
 
 
 class CloseConfigTransformation(config_transformation.ConfigTransformation):
-    """Checks the config and adds what the manifest uses. ``ConfigAddFields`` can't parse dates in several forms."""
+    """Checks the config and adds what the manifest uses. ``ConfigAddFields`` can't try several date formats."""
 
     def transform(self, config: MutableMapping[str, Any]) -> None:
         """Change ``config`` in place. Raise a config error that names the invalid fields but shows no value."""
@@ -82,7 +82,7 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
                 problems.append(f"{entry['loc'][0]}{text.get(entry['type'], ': ' + entry['msg'])}")
             message = f"The configuration can't be used: {'; '.join(problems)}."
             raise AirbyteTracedException(message, message, FailureType.config_error) from None
-        # All streams end at the same moment, so none reads a record that another can't have seen, or a future date.
+        # No window goes beyond ``end``, so no stream has newer records than another, or records dated in the future.
         end = config.setdefault("end", format_moment(utc_now()))
         positions = config.setdefault("event_log_positions", {})
         hours, seconds = checked.attribution_window_hours, checked.activities_window_seconds

@@ -20,7 +20,7 @@ class CustomFieldsSchemaLoader(SchemaLoader):
     """Adds a column ``custom.cf_…`` for each custom field to the schema of ``schema_loader``.
 
     ``DynamicSchemaLoader`` reads one list of fields and can't add columns inside nested lists. ``places`` maps a kind
-    of field to the path of its values, ``[]`` for the record. ``types`` maps a field's type to a schema.
+    of field to the path of its values, ``[]`` for the record; ``types`` a field's type, or ``other``, to a schema.
     """
 
     config: Config
@@ -30,7 +30,7 @@ class CustomFieldsSchemaLoader(SchemaLoader):
     types: Mapping[str, Mapping[str, Any]]
 
     def get_json_schema(self) -> Mapping[str, Any]:
-        """Return the schema."""
+        """Return the JSON schema. In a read (``custom_field_columns`` is false) it has no such columns."""
         schema = deepcopy(dict(self.schema_loader.get_json_schema()))
         problem = "Custom fields that can't be read (%s) get no columns. Their values are read all the same."
         kinds = {*self.places, "shared"} if self.config["custom_field_columns"] else ()
@@ -47,7 +47,7 @@ class CustomFieldsSchemaLoader(SchemaLoader):
         return schema
 
     def _column(self, row: Row) -> dict[str, Any]:
-        """Return the schema of a field's values. It has one type; it is text while Close converts the field."""
+        """Return the schema of a field's values. It is text while a field gets a type with another schema."""
         kind, name = str(row.get("type") or "of no known type"), str(row.get("name") or row["id"])
         value, traits = deepcopy(dict(self.types.get(kind, self.types["other"]))), [kind]
         if other := row.get("converting_to_type"):
@@ -86,7 +86,7 @@ class CustomFieldsTransformation(RecordTransformation):
         values = {key.removeprefix("custom."): value for key, value in record.items() if key.startswith("custom.")}
         with self._lock:
             if self._names is None and values:
-                problem = "Custom values of leads have no names, because the fields can't be read (%s)."
+                problem = "Custom values of leads have no names, because the custom fields can't be read (%s)."
                 rows = read_fields(self.fields, self.kinds, problem, self.config)
                 self._names = {row["id"]: row.get("name") for row in rows}
             names = self._names or {}
@@ -94,7 +94,7 @@ class CustomFieldsTransformation(RecordTransformation):
 
 
 def read_fields(stream: DeclarativeStream, kinds: Collection[str], problem: str, config: Config) -> list[Row]:
-    """Return the fields of ``kinds``. Log those that can't be read as ``problem``; raise if Close refuses the key."""
+    """Return the fields of ``kinds``. Log ``problem % kinds`` if some can't be read; raise if Close refuses the key."""
     partitions = {(one.to_slice() or {})["object_type"]: one for one in stream.generate_partitions()}
     with ThreadPoolExecutor() as pool:
         read = {kind: pool.submit(list, one.read()) for kind, one in partitions.items() if kind in kinds}

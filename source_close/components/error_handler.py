@@ -19,7 +19,7 @@ from source_close.components.rate_limiter import wait_seconds
 from source_close.sync import KEY_REFUSED, Sync
 
 REFUSED_REDIRECT = "x-refused-redirect"  # the response header that keeps the target of a redirect
-_JSON, _LONGEST_QUOTE, _MOST_REPETITIONS = "close_json", 300, 2
+_JSON, _MAX_QUOTE, _MAX_REPETITIONS = "close_json", 300, 2
 _SUCCESS, _BAD_REQUEST, _UNAUTHORIZED, _PROXY_PASSWORD = range(200, 300), 400, 401, 407
 _SAYS_WHETHER_MORE_FOLLOWS = {"has_more", "cursor", "cursor_next"}
 _ANY_CASE, _PAGE = re.IGNORECASE | re.DOTALL, re.compile(r"_(skip|cursor)=[^&]*")
@@ -27,7 +27,7 @@ _LIMIT = re.compile(r"\b_limit=(\d\d?|100)\b")  # up to 100; lists read with a l
 
 
 class UnreadableResponseError(requests.RequestException):
-    """A response that is cut short or not JSON, or a 2xx response without records or ids."""
+    """A response that is cut short or not JSON, a 2xx without records or ids, or a full page without ``has_more``."""
 
 
 class CloseApiError(AirbyteTracedException):
@@ -44,8 +44,8 @@ class CloseErrorHandler(DefaultErrorHandler):
     """Applies the manifest's error table, quotes Close's own words in every message, and checks the body of responses.
 
     ``DefaultErrorHandler`` accepts half a JSON document in a 200; its text filters parse every response, a sixth of a
-    full read; each window would retry an endpoint that is down. ``accepted_errors`` maps a status to a pattern: errors
-    whose body matches are left to the retriever. ``max_seconds`` is a template: how long a request is retried.
+    full read; each window would retry an endpoint that is down. ``accepted_errors`` maps a status to a regex: errors
+    whose body matches it are left to the retriever. ``max_seconds`` (a template) is how long a request is retried.
     """
 
     name: str = ""
@@ -57,12 +57,12 @@ class CloseErrorHandler(DefaultErrorHandler):
     def __post_init__(self, parameters: Mapping[str, Any]) -> None:
         super().__post_init__(parameters)
         self._sync = Sync.of(self.config)
-        self._patience = float(InterpolatedString.create(self.max_seconds, parameters=parameters).eval(self.config))
-        self.max_time = int(self._patience) + 60  # for a request that fails while others to its endpoint succeed
+        self._time_limit = float(InterpolatedString.create(self.max_seconds, parameters=parameters).eval(self.config))
+        self.max_time = int(self._time_limit) + 60  # for a request that fails while others to its endpoint succeed
 
     def interpret_response(self, response_or_exception: requests.Response | Exception | None) -> ErrorResolution:
-        """Return whether to use or to retry a response. Raise ``CloseApiError`` if a retry would not help."""
-        # Never FAIL, for which the CDK prints the key, nor RATE_LIMITED, for which it prints past the message queue.
+        """Return SUCCESS or RETRY. Raise ``CloseApiError`` if a retry would not help or ``max_seconds`` have passed."""
+        # Not FAIL: the CDK logs the response, maybe with the key. Not RATE_LIMITED: it prints past the message queue.
         response: Any = TimeoutError() if response_or_exception is None else response_or_exception
         if isinstance(response, requests.exceptions.ProxyError) and str(_PROXY_PASSWORD) in str(response):
             response = requests.Response()  # requests raises instead of returning the proxy's response
@@ -86,9 +86,9 @@ class CloseErrorHandler(DefaultErrorHandler):
                 found = ErrorResolution(ResponseAction.RETRY, error_message=self.unreadable_response_message)
         is_final = found.response_action == ResponseAction.FAIL  # a retry may help in all other cases
         failure_type = found.failure_type or FailureType.system_error if is_final else FailureType.transient_error
-        if found.response_action == ResponseAction.RATE_LIMITED and (wait := wait_seconds(response)) > self._patience:
+        if found.response_action == ResponseAction.RATE_LIMITED and (wait := wait_seconds(response)) > self._time_limit:
             is_final, waits = True, f" It asks to wait {wait:.0f} s."
-        is_final |= now - self._sync.failing_since.setdefault(key, now) > self._patience
+        is_final |= now - self._sync.failing_since.setdefault(key, now) > self._time_limit
         text = filter_secrets(f"{what} {describe(response)}.{waits} {found.error_message or ''}".strip())
         error = CloseApiError(self.name, text, failure_type)
         if is_final:
@@ -107,13 +107,13 @@ class CloseErrorHandler(DefaultErrorHandler):
             page = hash((self.name, _PAGE.sub("", response.url or ""), *(row["id"] for row in rows)))
             repetitions = repetitions + 1 if page in known else 0
             self._sync.sending.pages = (known if cursor else frozenset()) | {page}, repetitions
-            if repetitions > _MOST_REPETITIONS:
+            if repetitions > _MAX_REPETITIONS:
                 problem = f"{what}: the list repeats the same page of {len(rows)} records and says that more follow."
                 raise CloseApiError(self.name, f"{problem} {self.unreadable_response_message}")
 
 
 def response_json(response: Any) -> dict[str, Any]:
-    """Return a response's JSON, parsed once; ``{}`` for errors but 400. May raise ``UnreadableResponseError``."""
+    """Return a response's JSON object, parsed once; ``{}`` for errors but 400. Raise ``UnreadableResponseError``."""
     found: dict[str, Any] | None = getattr(response, _JSON, None)
     if found is None:
         body, status = response.content or b"", response.status_code
@@ -156,14 +156,14 @@ def describe(response: requests.Response | Exception) -> str:
         while inner := cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__):
             cause = inner
         words = (str(cause) or type(cause).__name__).rsplit(">: ", 1)[-1]
-        return f"failed: {filter_secrets(words)[:_LONGEST_QUOTE]}"
+        return f"failed: {filter_secrets(words)[:_MAX_QUOTE]}"
     try:
         words = "; ".join(_texts(orjson.loads(response.content)))
     except (orjson.JSONDecodeError, RecursionError):
         words = " ".join(response.text.split())
     if REFUSED_REDIRECT in response.headers:
         words = f"redirect to {response.headers[REFUSED_REDIRECT]}"
-    quote = filter_secrets(words)[:_LONGEST_QUOTE]  # before the cut, which could leave half a key
+    quote = filter_secrets(words)[:_MAX_QUOTE]  # before the cut, which could leave half a key
     return f"answered {response.status_code}" + (f": «{quote}»" if quote else " without a text")
 
 

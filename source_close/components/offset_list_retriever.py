@@ -14,7 +14,7 @@ from source_close.components.window_retriever import WindowRetriever
 from source_close.moments import Row, format_moment, moment_of
 from source_close.sync import LOGGER
 
-_MOST_STEPS_BACK = 25
+_MAX_STEPS_BACK = 25
 
 
 class OffsetsExhaustedError(Exception):
@@ -27,14 +27,14 @@ class Window:
 
     start: datetime
     end: datetime
-    # Id and cursor of each row read, in the API's order; rows read in a wider window come first, as filters keep it.
+    # Id and cursor of each row read, in the API's order; rows read in a wider window first: filters keep the order.
     seen: dict[str, datetime | None] = field(default_factory=dict)
     reached: int = 0  # the last ``_skip`` that Close accepted
 
     def split(self) -> list["Window"]:
-        """Return both halves, the one with more rows read last; an empty list if the window is within one second."""
+        """Return both halves, sorted by how many rows were read; an empty list if the window is within one second."""
         # The cut is at a whole second, as Close may truncate date filters: at the last row that offsets reach if the
-        # list is in date order, else at the median.
+        # list is in date order, else at the median of those rows.
         within_reach = list(self.seen.values())[: self.reached + 1 if self.reached else None]
         seconds = [moment.replace(microsecond=0) for moment in within_reach if moment is not None]
         inside = sorted(second for second in seconds if self.start < second < self.end)
@@ -53,8 +53,8 @@ class OffsetListRetriever(WindowRetriever):
     """Reads a window in pages that overlap by one row, and splits the window where Close refuses a larger offset.
 
     ``OffsetIncrement`` loses a row for each row that is removed from an earlier page. ``SPLIT_REQUEST_WINDOW`` reads
-    each half from its start (2.6 times the rows at a cap of 2,000) and splits ten times at most. A second with too many
-    rows is read by ``lists_by_type`` in place of ``whole_list``, and a list with too many of them by ``leads``.
+    each half from its start (2.6 times the rows at a cap of 2,000) and splits ten times at most. If a second has too
+    many rows, ``lists_by_type`` replace ``whole_list``. One of them that has too many, or is unknown, is read by lead.
     """
 
     whole_list: Mapping[str, Any] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class OffsetListRetriever(WindowRetriever):
                 raise OffsetsExhaustedError
             rows, has_more, window.reached = body["data"], bool(body.get("has_more")), position
             if position and not (rows and (rows[0]["id"] in seen if steps_back else rows[0]["id"] == last)):
-                if (steps_back := steps_back + 1) > _MOST_STEPS_BACK:
+                if (steps_back := steps_back + 1) > _MAX_STEPS_BACK:
                     raise OffsetsExhaustedError
                 position, has_more = max(position - page_size * 2**steps_back // 2, 0), True
                 continue
@@ -101,7 +101,7 @@ class OffsetListRetriever(WindowRetriever):
             last = rows[-1]["id"] if rows else None
             if new:
                 yield new
-                steps_back = 0 if position else steps_back  # the first page fits in any order
+                steps_back = 0 if position else steps_back  # offset 0 always fits, so it proves no order
             position += max(len(rows) - 1, 1)
 
     def _in_parts(self, window: Window) -> Iterator[list[Row]]:
@@ -142,6 +142,6 @@ class OffsetListRetriever(WindowRetriever):
             window.seen.update((row["id"], None) for row in rows)
 
     def _out_of_reach(self, moment: str) -> CloseApiError:
-        problem = f"Close has more records at {moment} than its API returns, even for a single lead."
+        problem = f"Close has more records at {moment} than its API returns, even if it is read by lead."
         advice = "Ask Close's support for a higher limit, or set start_date to a later moment."
         return CloseApiError(self.name, f"{problem} The stream stops here, so that none is skipped. {advice}")

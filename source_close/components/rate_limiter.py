@@ -20,13 +20,13 @@ _SHARE_AFTER_429, _GROWTH_PER_SECOND = 0.85, 1.02
 _FIRST_IN_FLIGHT, _GROWTH_PER_SUCCESS = 4.0, 0.5
 # Where a 429 says how long to wait: ``retry-after`` in seconds or as a date, ``ratelimit``, two forms of an old body.
 _WAITS: Sequence[Callable[[Any], float]] = (
-    lambda answer: float(answer.headers["retry-after"]),
-    lambda answer: (read_date(answer.headers["retry-after"]) - read_date(answer.headers["date"])).total_seconds(),
-    lambda answer: float(_HEADER.search(answer.headers["ratelimit"])["reset"]),  # type: ignore[index] # suppressed
-    lambda answer: float(answer.json()["rate_reset"]),
-    lambda answer: float(answer.json()["error"]["rate_reset"]),
+    lambda response: float(response.headers["retry-after"]),
+    lambda response: (read_date(response.headers["retry-after"]) - read_date(response.headers["date"])).total_seconds(),
+    lambda response: float(_HEADER.search(response.headers["ratelimit"])["reset"]),  # type: ignore[index] # suppressed
+    lambda response: float(response.json()["rate_reset"]),
+    lambda response: float(response.json()["error"]["rate_reset"]),
 )
-_ASK_AGAIN_SECONDS, _RATE_WINDOW_SECONDS, _LONGEST_GUESSED_WAIT_SECONDS = 0.01, 2.0, 60.0
+_ASK_AGAIN_SECONDS, _RATE_WINDOW_SECONDS, _MAX_GUESSED_WAIT_SECONDS = 0.01, 2.0, 60.0
 
 
 class _Group:
@@ -34,16 +34,16 @@ class _Group:
 
     def __init__(self) -> None:
         self.limit = self.remaining = self.reset_at = inf
-        self.in_flight, self.most_in_flight, self.refused_in_a_row = 0, _FIRST_IN_FLIGHT, 0
+        self.in_flight, self.max_in_flight, self.refused_in_a_row = 0, _FIRST_IN_FLIGHT, 0
         self.blocked_until = self.next_start = self.interval = self.eased_at = 0.0
-        self.went_well = deque[float](maxlen=1000)
+        self.successes = deque[float](maxlen=1000)
 
     def wait_for_window(self, now: float) -> float:
         if now >= self.reset_at:
             self.remaining, self.reset_at = self.limit - self.in_flight, inf
         if self.remaining < 1 and self.reset_at == inf and not self.in_flight:
             self.limit = self.remaining = inf  # responses no longer have the header
-        if self.remaining >= 1 and (self.limit != inf or self.in_flight < self.most_in_flight):
+        if self.remaining >= 1 and (self.limit != inf or self.in_flight < self.max_in_flight):
             return 0.0
         return self.reset_at - now if self.reset_at != inf else _ASK_AGAIN_SECONDS  # a response under way will tell
 
@@ -62,7 +62,7 @@ class RateLimiter:
     """Tells a worker how long to wait before its next request to an endpoint group. Thread-safe.
 
     It counts requests by the ``ratelimit`` header. Without that header it learns the pace from 429 responses.
-    ``HTTPAPIBudget`` can't parse ``limit=100, remaining=50, reset=5`` and learns nothing. ``now`` returns seconds.
+    ``HTTPAPIBudget`` can't parse ``limit=100, remaining=50, reset=5`` and learns no pace. ``now`` returns seconds.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -90,24 +90,24 @@ class RateLimiter:
             known.read_header(response, now)
             if response.status_code != TOO_MANY_REQUESTS:
                 known.refused_in_a_row = 0
-                known.went_well.append(now)
-                known.most_in_flight += _GROWTH_PER_SUCCESS
+                known.successes.append(now)
+                known.max_in_flight += _GROWTH_PER_SUCCESS
                 if known.interval:
                     known.interval /= _GROWTH_PER_SECOND ** (now - known.eased_at)
                     known.eased_at = now
                 return
-            wait = wait_seconds(response) or min(2.0**known.refused_in_a_row, _LONGEST_GUESSED_WAIT_SECONDS)
+            wait = wait_seconds(response) or min(2.0**known.refused_in_a_row, _MAX_GUESSED_WAIT_SECONDS)
             if now >= known.blocked_until:  # the first 429 of the requests under way
                 known.refused_in_a_row += 1
                 if known.limit == inf:
-                    recent = [moment for moment in known.went_well if moment > now - _RATE_WINDOW_SECONDS]
+                    recent = [moment for moment in known.successes if moment > now - _RATE_WINDOW_SECONDS]
                     interval = max(now - recent[0], 1.0) / len(recent) if recent else known.interval
                     known.interval, known.eased_at = interval / _SHARE_AFTER_429, now + wait
             known.blocked_until = max(known.blocked_until, now + wait)
 
 
 def wait_seconds(response: requests.Response) -> float:
-    """Return how long a 429 says to wait; 0 if it names no time or a time in the past."""
+    """Return how many seconds a 429 says to wait; 0 if it names no time or a time in the past."""
     for read in _WAITS:
         with suppress(AttributeError, KeyError, TypeError, ValueError):
             if (seconds := read(response)) > 0:  # also false for nan

@@ -25,7 +25,7 @@ class HasMorePaginationStrategy(OffsetIncrement):
     """Reads pages until ``has_more`` is false. ``OffsetIncrement`` stops at a page shorter than the page size."""
 
     def next_page_token(self, response: requests.Response, *args: Any, **options: Any) -> str | None:
-        """Return the next ``_skip``, as text because the CDK takes the number 0 for the end."""
+        """Return the next ``_skip`` or None, as text because the CDK takes the number 0 for the end."""
         body, last = response_json(response), int(options.get("last_page_token_value") or 0)
         return str(last + len(body["data"])) if body.get("has_more") else None
 
@@ -50,7 +50,7 @@ class WindowRecordFilter(RecordFilter):
 class ColumnTypeTransformation(RecordTransformation):
     """Converts the columns in ``types`` to one type each, since a table's column has one. ``AddFields`` takes longer.
 
-    ``json`` makes JSON text of any value, ``text`` of any value but text, and ``boolean`` a boolean of 0 and 1.
+    ``json`` makes JSON text of any value, ``text`` of any but text, ``boolean`` a boolean of 0 and 1. Null stays null.
     """
 
     types: Mapping[str, str]

@@ -26,11 +26,11 @@ class SearchRetriever(WindowRetriever):
     rows_per_chain: int = 10_000
 
     def read_window(self, start: datetime, end: datetime, by: str = "", **within: str) -> Iterator[list[Row]]:
-        """Yield the rows whose field ``by`` (the cursor field) is in ``[start, end)``; ``within`` bounds another."""
+        """Yield rows with ``by`` (or the cursor field) in ``[start, end)``; ``within`` has bounds of another field."""
         by, known, is_complete = by or self.cursor_field, set[str](), False
         while not is_complete:
             chain, page = set[str](), list[Row]()
-            for page, is_complete in self._chain({**within, **_bounds(by, start, end)}):  # noqa: B007 - the last page is used below
+            for page, is_complete in self._chain({**within, **_bounds(by, start, end)}):  # noqa: B007 - used below
                 chain.update(row["id"] for row in page)
                 yield [row for row in page if row["id"] not in known]
             position = start if is_complete else self._position(by, start, within, len(chain), page)
@@ -65,9 +65,9 @@ class SearchRetriever(WindowRetriever):
         return self.requester.send_request(stream_slice=stream_slice, request_body_json=body)
 
     def _position(self, by: str, start: datetime, within: Mapping[str, str], given: int, page: list[Row]) -> datetime:
-        """Return the latest moment before which a chain from ``start`` has returned every row, by Close's own count."""
+        """Return a moment before which a chain from ``start`` has returned every row, by Close's own count."""
         moments = sorted(moment for row in page if (moment := moment_of(row, by)) is not None)
-        # A chain of one page may begin and end at one moment: take its median, or the search would hardly advance.
+        # A chain of one page has its first moment at or near ``start``: take the median, or the search hardly advances.
         position = moments[len(moments) // 2 if given == len(page) else 0] if moments else start
         while position > start:
             bounds = {**within, **_bounds(by, start, position)}

@@ -13,7 +13,7 @@ from source_close.moments import EARLIEST, format_moment, parse_moment
 from source_close.sync import LOGGER
 
 # Keys of a state without a cursor: of a stream before its first record, and of version 0.1.0.
-_SAYS_NOTHING = frozenset({"closed_windows", "event_log_position", "use_global_cursor", "lookback_window", "states"})
+_OTHER_KEYS = frozenset({"closed_windows", "event_log_position", "use_global_cursor", "lookback_window", "states"})
 
 
 @dataclass
@@ -22,7 +22,7 @@ class CursorStateMigration(StateMigration):
 
     The CDK's cursors ignore other forms, fail on a moment they can't parse, and read nothing from a future one. Besides
     this form, ``{"state_type": "date-range", "slices": […]}`` and ``{"states": [{"cursor": {…}}], "state": {…}}`` are
-    accepted; the oldest moment counts. A warning names the gap if the event log was read ``retention`` ago or longer.
+    accepted; the oldest moment counts. A warning names the gap if the event log was last read over ``retention`` ago.
     """
 
     name: str
@@ -39,7 +39,7 @@ class CursorStateMigration(StateMigration):
         """Return the converted state, empty if it has no cursor. Raise a config error if its form is unknown."""
         try:
             moments = list(self._moments(stream_state))
-            if not moments and {key for key in stream_state if not key.startswith("__ab_")} - _SAYS_NOTHING:
+            if not moments and {key for key in stream_state if not key.startswith("__ab_")} - _OTHER_KEYS:
                 raise ValueError(f"no {self.cursor_field} in it")  # noqa: TRY301 - all problems get one message
         except (AttributeError, TypeError, ValueError) as error:
             cause = f"stream {self.name} can't be read ({error}). It is damaged, or another connector saved it."
