@@ -407,6 +407,6 @@ QUERIES: dict[str, Truth] = {
     "New leads by month and source.": _sources,
     "Deletions of the last week, and who made them.": _deleted,
     "The name and meaning of each column.": _columns,
-    "Values of leads with the present names of the fields.": _values_as_json,
+    "Values of leads with the current names of the fields.": _values_as_json,
     "The values of one lead field, by its name.": _budget,
 }

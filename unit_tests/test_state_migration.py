@@ -17,7 +17,7 @@ WRITTEN = "2024-05-06T07:08:09.010000+00:00"
 
 def migrate(state: Any, position: str = "", *, is_event_log: bool = False) -> Row:
     config = {"end": NOW, "event_log_positions": {"leads": position} if position else {}}
-    migration = CursorStateMigration("leads", "date_updated", config, retention="P30D", is_event_log=is_event_log)
+    migration = CursorStateMigration("leads", config, "P30D", "date_updated", is_event_log)
     assert migration.should_migrate(state) is bool(state)
     return dict(migration.migrate(state))
 
