@@ -1,5 +1,6 @@
 """The source: the CDK reads the manifest's streams; this module adds what a manifest can't express."""
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -37,20 +38,20 @@ def stream_states(state: Iterable[Any], catalog: Any) -> list[models.AirbyteStat
 class LogPositions:
     """Adds each stream's position in the event log to its states, since a component can't add to the CDK's states.
 
-    Until a stream is complete, its states keep the saved position, so that an interruption hides no deletion. If
-    none is saved, they have the start of this sync, from before the first record on. ``to_follow`` maps a stream to the
-    position or, without one, the cursor from which this sync reads the log. With ``are_followed`` false this sync does
-    not read the log and keeps the saved positions.
+    ``to_follow`` maps a stream to the saved position or, without one, the saved cursor: this sync reads the log from
+    there. A stream's states keep it until the stream is complete, so that an interruption hides no deletion. Without
+    either, they have the start of this sync, from before the first record on. With ``are_followed`` false this sync
+    does not read the log and keeps the saved positions.
     """
 
     def __init__(self, streams: Collection[str], state: Iterable[Any], *, are_followed: bool) -> None:
-        states = {one.stream.stream_descriptor.name: vars(one.stream.stream_state) for one in state}
+        self._states = {one.stream.stream_descriptor.name: vars(one.stream.stream_state) for one in state}
         self._streams, self._complete, self._are_followed = streams, set[str](), are_followed
-        self._saved = {name: states[name].get(LOG_POSITION) for name in streams if name in states}
-        self._without_position = {name for name in streams if are_followed and not self._saved.get(name)}
         keys = (LOG_POSITION, "date_updated", "date_created") if are_followed else ()
-        found = {name: next((key for key in keys if moment_of(states[name], key)), None) for name in self._saved}
-        self.to_follow = {name: states[name][key] for name, key in found.items() if key}
+        saved = {name: self._states.get(name, {}) for name in streams}
+        found = {name: next((key for key in keys if moment_of(saved[name], key)), None) for name in streams}
+        self.to_follow = {name: saved[name][key] for name, key in found.items() if key}
+        self._not_followed = {name for name in streams if are_followed and name not in self.to_follow}
 
     def add_to(self, messages: Iterable[Any], config: Mapping[str, Any]) -> Iterator[models.AirbyteMessage]:
         """Yield the messages, with positions in the states. ``config`` has ``end`` (ISO date-time) and ``sync_id``."""
@@ -62,18 +63,20 @@ class LogPositions:
             if name and status and status.status == models.AirbyteStreamStatus.COMPLETE:
                 self._complete.add(name)
             elif name and stream:
-                state = self._with_position(name, vars(stream.stream_state), config)
-                stream.stream_state = models.AirbyteStateBlob(state)
-            elif status and status.status == models.AirbyteStreamStatus.STARTED and name in self._without_position:
-                first = {"stream_descriptor": {"name": name}, "stream_state": self._with_position(name, {}, config)}
-                state = {"type": "STREAM", "stream": first}
+                stream.stream_state = models.AirbyteStateBlob(
+                    self._with_position(name, vars(stream.stream_state), config)
+                )
+            elif status and status.status == models.AirbyteStreamStatus.STARTED and name in self._not_followed:
+                state = self._with_position(name, self._states.get(name, {}), config)
+                state = {"type": "STREAM", "stream": {"stream_descriptor": {"name": name}, "stream_state": state}}
                 yield models.AirbyteMessageSerializer.load({"type": "STATE", "state": state})
             yield message
 
     def _with_position(self, name: str, state: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-        position, sync = self._saved.get(name), Sync.of(config)
+        saved, sync = self._states.get(name, {}).get(LOG_POSITION), Sync.of(config)
+        position = self.to_follow.get(name, saved)
         is_reached = self._are_followed and name in self._complete and not sync.is_log_forbidden
-        if is_reached or name in self._without_position:
+        if is_reached or name in self._not_followed:
             position = format_moment(parse_moment(config["end"]) - (sync.clock_lead or timedelta()))
         return {**state, LOG_POSITION: position} if position else dict(state)
 
@@ -127,7 +130,7 @@ class SourceClose(ConcurrentDeclarativeSource):
             try:
                 next(iter(next(iter(stream.generate_partitions())).read()), None)
             except AirbyteTracedException as error:  # noqa: PERF203 - few streams
-                if " answered 401" in str(error) or error.failure_type != models.FailureType.config_error:
+                if not re.search(r" answered 40[23]\b", str(error)):
                     return models.AirbyteConnectionStatus(models.Status.FAILED, str(error))
                 logger.warning("This key can't read every stream. %s", error)
                 refused.append(str(error))

@@ -72,11 +72,17 @@ def test_a_stream_keeps_its_position_when_the_log_is_forbidden(api: requests_moc
 
 
 def test_the_log_is_read_from_the_cursor_when_no_position_is_saved(api: requests_mock.Mocker) -> None:
-    found = positions("tasks", state=saved())
-    assert found[-1] == END
+    assert positions("tasks", state=saved()) == [CURSOR, END]
     assert requested(api, "/event") == [
         f"/event/?_limit=50&date_updated__gte=2025-06-15T10:50:00.000000+00:00&date_updated__lt={END}"
     ]
+
+
+def test_a_state_of_another_form_is_kept_until_the_cdk_saves_a_new_one() -> None:
+    slices = {"state_type": "date-range", "slices": [{"start": "2025-06-01T00:00:00Z", "end": CURSOR}]}
+    states = read_with_positions("tasks", state={"tasks": slices}, start_date="2025-06-01").states()
+    assert states[0] == {**slices, "event_log_position": END}
+    assert states[-1] == {"date_updated": CURSOR, "event_log_position": END}
 
 
 def test_positions_do_not_change_when_changes_are_not_captured(api: requests_mock.Mocker) -> None:

@@ -43,7 +43,9 @@ class CustomFieldsSchemaLoader(SchemaLoader):
                         properties = properties[column]["items"]["properties"]
                     properties[f"custom.{row['id']}"] = self._column(row)
             except (AttributeError, TypeError):  # noqa: PERF203 - once
-                LOGGER.warning("Custom field %s gets no column: its definition has an unknown form.", row["id"])
+                LOGGER.warning(
+                    "Custom field %s has an unknown form. It gets no column; its values are read.", row["id"]
+                )
         return schema
 
     def _column(self, row: Row) -> dict[str, Any]:

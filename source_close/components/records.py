@@ -41,8 +41,7 @@ class WindowRecordFilter(RecordFilter):
         start, end = (parse_moment(bound) for bound in stream_slice.cursor_slice.values())
         start = start.replace(microsecond=0)  # Close may truncate date filters to seconds
         for record in records:
-            moment = moment_of(record, self.cursor_field)
-            if moment is None or start <= moment < end:
+            if (moment := moment_of(record, self.cursor_field)) is None or start <= moment < end:
                 yield record
 
 
