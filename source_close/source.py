@@ -63,22 +63,21 @@ class LogPositions:
             if name and status and status.status == models.AirbyteStreamStatus.COMPLETE:
                 self._complete.add(name)
             elif name and stream:
-                stream.stream_state = models.AirbyteStateBlob(
-                    self._with_position(name, vars(stream.stream_state), config)
-                )
+                stream.stream_state = self._with_position(name, vars(stream.stream_state), config)
             elif status and status.status == models.AirbyteStreamStatus.STARTED and name in self._not_followed:
-                state = self._with_position(name, self._states.get(name, {}), config)
-                state = {"type": "STREAM", "stream": {"stream_descriptor": {"name": name}, "stream_state": state}}
-                yield models.AirbyteMessageSerializer.load({"type": "STATE", "state": state})
+                blob = self._with_position(name, self._states.get(name, {}), config)
+                first = models.AirbyteStreamState(status.stream_descriptor, blob)
+                state = models.AirbyteStateMessage(models.AirbyteStateType.STREAM, first)
+                yield models.AirbyteMessage(models.Type.STATE, state=state)
             yield message
 
-    def _with_position(self, name: str, state: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    def _with_position(self, name: str, state: Mapping[str, Any], config: Mapping[str, Any]) -> models.AirbyteStateBlob:
         saved, sync = self._states.get(name, {}).get(LOG_POSITION), Sync.of(config)
         position = self.to_follow.get(name, saved)
         is_reached = self._are_followed and name in self._complete and not sync.is_log_forbidden
         if is_reached or name in self._not_followed:
             position = format_moment(parse_moment(config["end"]) - (sync.clock_lead or timedelta()))
-        return {**state, LOG_POSITION: position} if position else dict(state)
+        return models.AirbyteStateBlob({**state, LOG_POSITION: position} if position else dict(state))
 
 
 class SourceClose(ConcurrentDeclarativeSource):

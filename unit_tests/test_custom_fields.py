@@ -223,7 +223,7 @@ def test_a_malformed_definition_loses_only_its_own_column(
     lists(api, activity=[{**field("cf_a"), **odd}, field("cf_b")])
     assert [name for name in properties("activities") if name.startswith("custom.")] == ["custom.cf_b"]
     (warning,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
-    assert warning == "Custom field cf_a has an unknown form. It gets no column; its values are read."
+    assert warning == "Custom field cf_a gets no column: its form is unknown. Its values are read."
 
 
 @pytest.mark.parametrize("odd", [{"type": {"a": 1}}, {"name": ["x"]}, {"description": 7}, {"type": None}], ids=str)

@@ -43,9 +43,7 @@ class CustomFieldsSchemaLoader(SchemaLoader):
                         properties = properties[column]["items"]["properties"]
                     properties[f"custom.{row['id']}"] = self._column(row)
             except (AttributeError, TypeError):  # noqa: PERF203 - once
-                LOGGER.warning(
-                    "Custom field %s has an unknown form. It gets no column; its values are read.", row["id"]
-                )
+                LOGGER.warning("Custom field %s gets no column: its form is unknown. Its values are read.", row["id"])
         return schema
 
     def _column(self, row: Row) -> dict[str, Any]:
