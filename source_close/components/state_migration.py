@@ -20,9 +20,10 @@ _OTHER_KEYS = frozenset({"closed_windows", "event_log_position", "use_global_cur
 class CursorStateMigration(StateMigration):
     """Converts a stream's state to ``{cursor_field: moment}``, where the moment is not in the future.
 
-    The CDK's cursors ignore other forms, fail on a moment they can't parse, and read nothing from a future one. Besides
-    this form, ``{"state_type": "date-range", "slices": […]}`` and ``{"states": [{"cursor": {…}}], "state": {…}}`` are
-    accepted; the oldest moment counts. A warning names the gap if the event log was last read over ``retention`` ago.
+    ``LegacyToPerPartitionStateMigration``, the only built-in, converts states of partitions. The CDK's cursors ignore
+    other forms, fail on a moment they can't parse, and read nothing from a future one. Accepted are also
+    ``{"state_type": "date-range", "slices": […]}`` and ``{"states": [{"cursor": {…}}], "state": {…}}``; the oldest
+    moment counts. A warning names the gap if the event log was last read over ``retention`` ago.
     """
 
     name: str
