@@ -235,6 +235,21 @@ def test_every_test_that_the_docs_name_exists() -> None:
     assert [name for name in named - exact if not any(one.startswith(name[:-1]) for one in names)] == []
 
 
+def test_the_column_types_of_custom_fields_are_the_manifests() -> None:
+    text = (ROOT / "docs" / "custom-fields.md").read_text()
+    types = SourceClose(config={"api_key": "api_test"}).resolved_manifest["schemas"]["custom_field_types"]
+    words = {
+        "number": {"type": ["number", "null"]},
+        "date": {"type": ["string", "null"], "format": "date"},
+        "timestamp with time zone": types["datetime"],
+        "text": {"type": ["string", "null"]},
+    }
+    lines = text[text.index("| type of the field |") :].split("\n\n")[0].splitlines()[2:]
+    found = {kind: cells(line)[1].partition(":")[0] for line in lines for kind in re.findall(r"`(\w+)`", line)}
+    found["other"] = cells(lines[-1])[1]
+    assert {kind: words[word] for kind, word in found.items()} == types
+
+
 def test_the_table_of_components_has_every_class_in_the_manifest() -> None:
     named = set(re.findall(r"class_name: [\w.]+\.(\w+)", (ROOT / "manifest.yaml").read_text()))
     rows = table((ROOT / "docs" / "architecture.md").read_text(), "Custom components")
