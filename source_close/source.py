@@ -1,6 +1,5 @@
 """The source: the CDK reads the manifest's streams; this module adds what a manifest can't express."""
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +10,7 @@ import yaml
 from airbyte_cdk import AirbyteTracedException, models
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
 
-from source_close.components.error_handler import CloseApiError
+from source_close.components.error_handler import FORBIDDEN, CloseApiError
 from source_close.moments import format_moment, moment_of, parse_moment, utc_now
 from source_close.sync import Sync
 
@@ -129,7 +128,7 @@ class SourceClose(ConcurrentDeclarativeSource):
             try:
                 next(iter(next(iter(stream.generate_partitions())).read()), None)
             except AirbyteTracedException as error:  # noqa: PERF203 - few streams
-                if not re.search(r" answered 40[23]\b", str(error)):
+                if getattr(error, "status", None) not in FORBIDDEN:
                     return models.AirbyteConnectionStatus(models.Status.FAILED, str(error))
                 logger.warning("This key can't read every stream. %s", error)
                 refused.append(str(error))

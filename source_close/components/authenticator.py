@@ -31,7 +31,7 @@ class PacedAuthenticator(BasicHttpAuthenticator):
         sync, began, logged = Sync.of(self.config), time.monotonic(), float("-inf")
         while True:
             if error := sync.given_up.get(KEY_REFUSED) or sync.given_up.get((self.name, what)):
-                raise CloseApiError(self.name, error.text, error.failure_type)
+                raise CloseApiError(self.name, error.text, error.failure_type, error.status)
             wait, now = sync.limiter.reserve(what), time.monotonic()
             if wait <= 0:
                 sync.sending.request = what

@@ -9,7 +9,7 @@ from typing import Any
 from airbyte_cdk import Config, HttpRequester, RequestOption
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream as DeclarativeStream
 
-from source_close.components.error_handler import CloseApiError, response_json
+from source_close.components.error_handler import FORBIDDEN, CloseApiError, response_json
 from source_close.moments import Row, format_moment, moment_of
 from source_close.sync import LOGGER, Sync
 
@@ -95,7 +95,7 @@ class ChangesRetriever:
             for partition in self.events.generate_partitions():
                 unclear += [event["id"] for event in partition.read() if not _add_event(log, event)]
         except CloseApiError as error:
-            sync.is_log_forbidden = " answered 402" in error.text or " answered 403" in error.text
+            sync.is_log_forbidden = error.status in FORBIDDEN
             if not sync.is_log_forbidden:
                 return error
             LOGGER.warning("%s %s", _NO_LOG, error.text)

@@ -18,8 +18,9 @@ from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
 from source_close.components.rate_limiter import wait_seconds
 from source_close.sync import KEY_REFUSED, Sync
 
+FORBIDDEN = {402, 403}  # the plan or the user's role does not include what is requested
 REFUSED_REDIRECT = "x-refused-redirect"  # the response header that keeps the target of a redirect
-_JSON, _MAX_QUOTE, _MAX_REPETITIONS = "close_json", 300, 2
+_JSON, _MAX_QUOTE, _MAX_REPETITIONS, _TRANSIENT = "close_json", 300, 2, FailureType.transient_error
 _SUCCESS, _BAD_REQUEST, _UNAUTHORIZED, _PROXY_PASSWORD = range(200, 300), 400, 401, 407
 _SAYS_WHETHER_MORE_FOLLOWS = {"has_more", "cursor", "cursor_next"}
 _ANY_CASE, _PAGE = re.IGNORECASE | re.DOTALL, re.compile(r"_(skip|cursor)=[^&]*")
@@ -31,12 +32,12 @@ class UnreadableResponseError(requests.RequestException):
 
 
 class CloseApiError(AirbyteTracedException):
-    """The stream can't be read further. ``text`` says what happened, what it means and what to do."""
+    """The stream can't be read further: ``text`` says why and what to do; ``status`` is 0 without a response."""
 
-    def __init__(self, stream: str, text: str, failure_type: FailureType = FailureType.transient_error) -> None:
+    def __init__(self, stream: str, text: str, failure_type: FailureType = _TRANSIENT, status: int = 0) -> None:
         message = f"Stream {stream}: {text}"
         super().__init__(message, message, failure_type, stream_descriptor=StreamDescriptor(stream))
-        self.text, self.is_not_found = text, " answered 404" in text or " answered 405" in text
+        self.text, self.status = text, status
 
 
 @dataclass
@@ -90,7 +91,7 @@ class CloseErrorHandler(DefaultErrorHandler):
             is_final, waits = True, f" It asks to wait {wait:.0f} s."
         is_final |= now - self._sync.failing_since.setdefault(key, now) > self._time_limit
         text = filter_secrets(f"{what} {describe(response)}.{waits} {found.error_message or ''}".strip())
-        error = CloseApiError(self.name, text, failure_type)
+        error = CloseApiError(self.name, text, failure_type, status or 0)
         if is_final:
             self._sync.given_up[KEY_REFUSED if status == _UNAUTHORIZED else key] = error
             raise error

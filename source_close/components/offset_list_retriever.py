@@ -14,7 +14,7 @@ from source_close.components.window_retriever import WindowRetriever
 from source_close.moments import Row, format_moment, moment_of
 from source_close.sync import LOGGER
 
-_MAX_STEPS_BACK = 25
+_MAX_STEPS_BACK, _NO_SUCH_LIST = 25, {404, 405}
 
 
 class OffsetsExhaustedError(Exception):
@@ -115,7 +115,7 @@ class OffsetListRetriever(WindowRetriever):
                     yield from self._new_rows(window, part, leads_met)
                     continue
             except CloseApiError as error:
-                if not error.is_not_found:
+                if error.status not in _NO_SUCH_LIST:
                     raise
                 of_leads = self.whole_list
             partitions = self.leads.generate_partitions() if self.leads else ()
