@@ -161,6 +161,7 @@ def test_tables_equal_the_server_after_weeks_of_changes_syncs_and_kills(
 ) -> None:
     print(f"seed {seed}")  # noqa: T201 - shown when the test fails
     random, clock = Random(seed), Clock()
+    schedule = Random(seed)  # used between the syncs only, so that threads don't change the plan
     volumes = Volumes(activities=250, leads=40, tasks=60, users=3, custom_fields=2)
     api = make_api(volumes, seed=seed, start=clock() - 300 * DAY, end=clock() - 35 * DAY)
     api.settings.now = clock
@@ -181,14 +182,14 @@ def test_tables_equal_the_server_after_weeks_of_changes_syncs_and_kills(
             account.change()
 
     for number in range(SYNCS):
-        for _ in range(random.randrange(9)):
+        for _ in range(schedule.randrange(9)):
             account.change()
-            clock.advance(seconds=random.randrange(6_000))
-        if random.random() < 0.4:
-            clock.advance(hours=random.choice((0.1, 24, 72, 120)))
-        streams = random.sample([*FOLLOWING, *random.choice(([], ["event_log"]))], 3 if number % 3 else 2)
-        stop = api.store.on_request(change_while_it_runs) if random.random() < 0.3 else None
-        kill_after = random.randrange(12, 70) if random.random() < 0.3 else None
+            clock.advance(seconds=schedule.randrange(6_000))
+        if schedule.random() < 0.4:
+            clock.advance(hours=schedule.choice((0.1, 24, 72, 120)))
+        streams = schedule.sample([*FOLLOWING, *schedule.choice(([], ["event_log"]))], 3 if number % 3 else 2)
+        stop = api.store.on_request(change_while_it_runs) if schedule.random() < 0.3 else None
+        kill_after = schedule.randrange(12, 70) if schedule.random() < 0.3 else None
         result = warehouse.sync(streams, kill_after=kill_after)
         killed += result.exit_code != 0
         if stop is not None:
