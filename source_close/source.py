@@ -26,11 +26,10 @@ def load_manifest() -> dict[str, Any]:
 
 
 def stream_states(state: Iterable[Any], catalog: Any) -> list[models.AirbyteStateMessage]:
-    """Return the states by stream, also from a global state, without those that ``catalog`` reads by full refresh."""
-    streams = catalog.streams if catalog else ()
-    whole = {one.stream.name for one in streams if one.sync_mode == models.SyncMode.full_refresh}
+    """Return the states by stream, also from a global state, of the streams that ``catalog`` reads incrementally."""
+    incremental = {one.stream.name for one in catalog.streams if one.sync_mode == models.SyncMode.incremental}
     states = [one for each in state for one in (each.global_.stream_states if each.global_ else [each.stream])]
-    wanted = [one for one in states if one and one.stream_state and one.stream_descriptor.name not in whole]
+    wanted = [one for one in states if one and one.stream_state and one.stream_descriptor.name in incremental]
     return [models.AirbyteStateMessage(type=models.AirbyteStateType.STREAM, stream=one) for one in wanted]
 
 
@@ -47,9 +46,9 @@ class LogPositions:
         self._states = {one.stream.stream_descriptor.name: vars(one.stream.stream_state) for one in state}
         self._streams, self._complete, self._are_followed = streams, set[str](), are_followed
         keys = (LOG_POSITION, "date_updated", "date_created") if are_followed else ()
-        saved = {name: self._states.get(name, {}) for name in streams}
-        found = {name: next((key for key in keys if moment_of(saved[name], key)), None) for name in streams}
-        self.to_follow = {name: saved[name][key] for name, key in found.items() if key}
+        saved = {name: [moment_of(self._states.get(name, {}), key) for key in keys] for name in streams}
+        found = {name: [at for at in saved[name] if at and at < utc_now() + timedelta(minutes=5)] for name in streams}
+        self.to_follow = {name: format_moment(moments[0]) for name, moments in found.items() if moments}
         self._not_followed = {name for name in streams if are_followed and name not in self.to_follow}
 
     def add_to(self, messages: Iterable[Any], config: Mapping[str, Any]) -> Iterator[models.AirbyteMessage]:
@@ -84,7 +83,7 @@ class SourceClose(ConcurrentDeclarativeSource):
 
     def __init__(self, catalog: Any = None, config: Mapping[str, Any] | None = None, state: Any = None) -> None:
         manifest, self._given, self._catalog = load_manifest(), dict(config or {}), catalog
-        state = stream_states(state or [], catalog)
+        state = stream_states(state or [], catalog) if catalog else []
         following = [one["name"] for one in manifest["definitions"].values() if "changes" in one.get("retriever", {})]
         self._positions = LogPositions(following, state, are_followed=self._given.get("capture_changes") is not False)
         if config is not None:

@@ -306,3 +306,11 @@ def test_a_key_in_a_network_error_is_not_printed(api: requests_mock.Mocker, capl
     api.get(USERS, exc=requests.ConnectionError(f"https://{KEY}:@api.close.com refused"))
     reading = read("users", retry_seconds=RETRY_SECONDS)
     assert KEY not in f"{reading.messages} {reading.error} {caplog.text}"
+
+
+def test_a_proxy_error_is_retried_if_407_is_only_in_the_address(api: requests_mock.Mocker) -> None:
+    refused = "Max retries exceeded with url: /api/v1/user/?_skip=40788 (Caused by ProxyError('Unable to connect'))"
+    api.get(USERS, [{"exc": requests.exceptions.ProxyError(refused)}, {"json": PAGE}])
+    reading = read("users", retry_seconds=RETRY_SECONDS)
+    assert reading.ids == ["user_1"]
+    assert reading.failures == []

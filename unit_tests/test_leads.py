@@ -92,3 +92,14 @@ def test_a_response_without_a_cursor_ends_the_window(api: requests_mock.Mocker) 
     api.post(f"{API}/data/search/", json={"data": [lead(1, "2025-06-14T00:00:00+00:00")]})
     assert read("leads", start_date="2025-06-01").ids == ["lead_1"]
     assert api.call_count == 1
+
+
+def test_a_lead_that_is_newer_than_in_the_index_does_not_move_the_cursor_past_unread_windows(
+    api: requests_mock.Mocker,
+) -> None:
+    rows = [lead(1, "2025-05-05T00:00:00+00:00"), lead(2, "2025-06-10T00:00:00+00:00")]
+    newer = {**rows[0], "date_updated": "2025-06-15T12:30:00+00:00"}
+    SearchApi(api, rows).as_sent = lambda row: newer if row["id"] == "lead_1" else row
+    reading = read("leads", start_date="2025-05-01")
+    assert sorted(reading.ids) == ["lead_1", "lead_2"]
+    assert [state["date_updated"][:10] for state in reading.states()] == ["2025-05-01", "2025-06-10", "2025-06-10"]

@@ -78,6 +78,29 @@ def test_the_log_is_read_from_the_cursor_when_no_position_is_saved(api: requests
     ]
 
 
+def test_a_position_in_the_future_is_replaced_by_the_cursor(api: requests_mock.Mocker) -> None:
+    assert positions("tasks", state=saved(event_log_position="2026-06-15T12:00:00+00:00")) == [CURSOR, END]
+    assert len(requested(api, "/event")) == 1
+
+
+def test_the_log_is_followed_when_the_cursor_is_in_the_future(api: requests_mock.Mocker) -> None:
+    state = {"activities": {"date_created": "2025-06-20T00:00:00Z", "event_log_position": POSITION}}
+    assert positions("activities", state=state, attribution_window_hours=0) == [POSITION, END]
+    assert len(requested(api, "/event")) == 1
+
+
+def test_positions_with_different_offsets_are_compared_as_moments(api: requests_mock.Mocker) -> None:
+    states = {"tasks": {"date_updated": "2025-06-15T01:00:00+05:00"}, "leads": {"date_updated": "2025-06-15T00:30:00Z"}}
+    read_with_positions("tasks", "leads", state=states)
+    assert "date_updated__gte=2025-06-14T19:50:00.000000+00:00" in requested(api, "/event")[0]
+
+
+def test_the_state_of_a_stream_that_is_not_read_has_no_effect(api: requests_mock.Mocker) -> None:
+    others = {"leads": {"event_log_position": "2025-05-20T00:00:00+00:00"}, "activities": {"date_created": "yesterday"}}
+    assert positions("tasks", state={**saved(event_log_position=POSITION), **others}) == [POSITION, END]
+    assert "date_updated__gte=2025-06-15T05:50:00.000000+00:00" in requested(api, "/event")[0]
+
+
 def test_a_state_of_another_form_is_kept_until_the_cdk_saves_a_new_one() -> None:
     slices = {"state_type": "date-range", "slices": [{"start": "2025-06-01T00:00:00Z", "end": CURSOR}]}
     states = read_with_positions("tasks", state={"tasks": slices}, start_date="2025-06-01").states()

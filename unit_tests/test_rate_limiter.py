@@ -217,6 +217,15 @@ def test_the_pace_after_a_429_is_below_the_last_successful_rate_and_grows_again(
     assert first < second < third <= 120
 
 
+def test_a_success_during_a_wait_does_not_change_the_pace(limiter: RateLimiter, clock: Clock) -> None:
+    for _ in range(3):
+        limiter.reserve(GROUP)
+    limiter.record_response(GROUP, response())
+    limiter.record_response(GROUP, response(429, retry_after="1750000000"))  # a moment instead of seconds
+    limiter.record_response(GROUP, response())
+    assert limiter.reserve(GROUP) == pytest.approx(1_750_000_000)
+
+
 def test_the_number_of_requests_in_flight_grows_while_no_limit_is_known(limiter: RateLimiter) -> None:
     starts = []
     for _ in range(7):

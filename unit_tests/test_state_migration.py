@@ -124,7 +124,9 @@ def test_a_state_in_year_1_leaves_room_for_a_lookback() -> None:
 
 
 def test_a_state_in_the_future_continues_from_now(caplog: pytest.LogCaptureFixture) -> None:
-    assert migrate({"date_updated": "2025-06-15T12:00:00.001Z"}) == {"date_updated": NOW}
+    # A millisecond earlier: without a window, no stream would follow the event log.
+    expected = {"date_updated": "2025-06-15T11:59:59.999000+00:00"}
+    assert migrate({"date_updated": "2025-06-15T12:00:00.001Z"}) == expected
     assert "is in the future. The sync continues from now" in caplog.text
     assert "2025-06-15 12:00:00.001000+00:00" in caplog.text
 

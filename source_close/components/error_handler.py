@@ -65,7 +65,7 @@ class CloseErrorHandler(DefaultErrorHandler):
         """Return SUCCESS or RETRY. Raise ``CloseApiError`` if a retry would not help or ``max_seconds`` have passed."""
         # Not FAIL: the CDK logs the response, maybe with the key. Not RATE_LIMITED: it prints past the message queue.
         response: Any = TimeoutError() if response_or_exception is None else response_or_exception
-        if isinstance(response, requests.exceptions.ProxyError) and str(_PROXY_PASSWORD) in str(response):
+        if isinstance(response, requests.exceptions.ProxyError) and f"failed: {_PROXY_PASSWORD} " in str(response):
             response = requests.Response()  # requests raises instead of returning the proxy's response
             response.status_code = _PROXY_PASSWORD
         status = response.status_code if isinstance(response, requests.Response) else None

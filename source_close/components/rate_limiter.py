@@ -93,8 +93,8 @@ class RateLimiter:
                 known.successes.append(now)
                 known.max_in_flight += _GROWTH_PER_SUCCESS
                 if known.interval:
-                    known.interval /= _GROWTH_PER_SECOND ** (now - known.eased_at)
-                    known.eased_at = now
+                    known.interval /= _GROWTH_PER_SECOND ** max(now - known.eased_at, 0.0)
+                    known.eased_at = max(now, known.eased_at)
                 return
             wait = wait_seconds(response) or min(2.0**known.refused_in_a_row, _MAX_GUESSED_WAIT_SECONDS)
             if now >= known.blocked_until:  # the first 429 of the requests under way

@@ -9,7 +9,7 @@ from airbyte_cdk import AirbyteTracedException, Config, FailureType
 from airbyte_cdk.sources.declarative.migrations.state_migration import StateMigration
 from isodate import parse_duration
 
-from source_close.moments import EARLIEST, format_moment, parse_moment
+from source_close.moments import EARLIEST, MILLISECOND, format_moment, parse_moment
 from source_close.sync import LOGGER
 
 # Keys of a state without a cursor: of a stream before its first record, and of version 0.1.0.
@@ -60,7 +60,7 @@ class CursorStateMigration(StateMigration):
         if cursor is not None and cursor > end:
             advice = "The sync continues from now. If records are missing, clear the stream."
             LOGGER.warning("Stream %s: the saved state %s is in the future. %s", self.name, cursor, advice)
-        return {self.cursor_field: format_moment(min(max(cursor, EARLIEST), end))} if cursor is not None else {}
+        return {self.cursor_field: format_moment(min(max(cursor, EARLIEST), end - MILLISECOND))} if cursor else {}
 
     def _moments(self, saved: Any) -> Iterator[datetime]:
         if isinstance(saved, Mapping):

@@ -53,20 +53,21 @@ class WindowRetriever(Retriever):
         with self._window_closed:
             self._open_windows += 1
         try:
-            read_slice = ReadSlice(stream_slice.cursor_slice)
-            start, end = (parse_moment(bound) for bound in stream_slice.cursor_slice.values())
-            for rows in self.read_window(start, end):
+            # Records newer than the window, as Close's index lags, get an empty slice: they must not move the cursor.
+            read_slice, newer, at = ReadSlice(stream_slice.cursor_slice), ReadSlice({}), self.cursor_field
+            start, end = stream_slice.cursor_slice.values()
+            for rows in self.read_window(parse_moment(start), parse_moment(end)):
                 if changes:
                     self._emitted.update(row["id"] for row in rows)  # atomic in CPython
-                records = list(self.record_selector.filter_and_transform(rows, {}, _NO_SCHEMA, read_slice))
+                found = self.record_selector.filter_and_transform(rows, {}, _NO_SCHEMA, read_slice)
+                records = [Record(one.data, self.name, newer) if str(one.data.get(at)) > end else one for one in found]
                 with _EMIT_LOCK:
                     yield from records
-            if changes and self.config["end"] in stream_slice.cursor_slice.values():
+            if changes and self.config["end"] == end:
                 with self._window_closed:  # else a deletion could be emitted before its record
                     self._window_closed.wait_for(lambda: self._open_windows == 1)
-                # An empty slice: these rows may be newer than the end of the sync and must not move the cursor.
                 for rows in changes.read_pages(self._emitted):
-                    yield from self.record_selector.filter_and_transform(rows, {}, _NO_SCHEMA, ReadSlice({}))
+                    yield from self.record_selector.filter_and_transform(rows, {}, _NO_SCHEMA, newer)
         finally:
             with self._window_closed:
                 self._open_windows -= 1
