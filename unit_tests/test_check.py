@@ -45,6 +45,16 @@ def test_a_check_with_a_wrong_key_fails_after_one_request(api: requests_mock.Moc
     assert KEY not in message
 
 
+def test_a_check_that_is_redirected_fails_after_one_request(api: requests_mock.Mocker) -> None:
+    api.get(requests_mock.ANY, status_code=302, headers={"location": "https://evil.example/"})
+    status, message = check()
+    assert status == Status.FAILED
+    assert message.startswith(
+        "Stream activities: GET /api/v1/activity/ answered 302: «redirect to https://evil.example/»"
+    )
+    assert api.call_count == 1
+
+
 def test_a_check_names_a_forbidden_stream_and_succeeds(api: requests_mock.Mocker) -> None:
     api.get(f"{API}/event/", status_code=403, json={"error": "Forbidden"})
     status, message = check()
