@@ -36,10 +36,10 @@ def stream_states(state: Iterable[Any], catalog: Any) -> list[models.AirbyteStat
 class LogPositions:
     """Adds each stream's position in the event log to its states, since a component can't add to the CDK's states.
 
-    ``to_follow`` maps a stream to the saved position or, without one, the saved cursor: this sync reads the log from
-    there. A stream's states keep it until the stream is complete, so that an interruption hides no deletion. Without
-    either, they have the start of this sync, from before the first record on. With ``are_followed`` false this sync
-    does not read the log and keeps the saved positions.
+    ``to_follow`` maps a stream to the saved position or, if there is none or a future one, the saved cursor: this sync
+    reads the log from there. A stream's states keep it until the stream is complete, so that an interruption hides no
+    deletion. Without either, they have the start of this sync, from before the first record on. With ``are_followed``
+    false this sync does not read the log and keeps the saved positions.
     """
 
     def __init__(self, streams: Collection[str], state: Iterable[Any], *, are_followed: bool) -> None:

@@ -54,13 +54,13 @@ class WindowRetriever(Retriever):
             self._open_windows += 1
         try:
             # Records newer than the window, as Close's index lags, get an empty slice: they must not move the cursor.
-            read_slice, newer, at = ReadSlice(stream_slice.cursor_slice), ReadSlice({}), self.cursor_field
+            read_slice, newer, by = ReadSlice(stream_slice.cursor_slice), ReadSlice({}), self.cursor_field
             start, end = stream_slice.cursor_slice.values()
             for rows in self.read_window(parse_moment(start), parse_moment(end)):
                 if changes:
-                    self._emitted.update(row["id"] for row in rows)  # atomic in CPython
+                    self._emitted.update(row["id"] for row in rows)  # each addition is atomic in CPython
                 found = self.record_selector.filter_and_transform(rows, {}, _NO_SCHEMA, read_slice)
-                records = [Record(one.data, self.name, newer) if str(one.data.get(at)) > end else one for one in found]
+                records = [Record(one.data, self.name, newer) if str(one.data.get(by)) > end else one for one in found]
                 with _EMIT_LOCK:
                     yield from records
             if changes and self.config["end"] == end:
