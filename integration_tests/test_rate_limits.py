@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +10,6 @@ from integration_tests.close_api import LocalCloseApi, RateLimit, Volumes
 from integration_tests.running import Connector
 from integration_tests.truth import DAY, assert_complete, ids, now
 
-_MOST_LOAD_PER_CORE = 2.5
 LIMIT = RateLimit(20, 1.0)
 
 
@@ -19,24 +17,27 @@ LIMIT = RateLimit(20, 1.0)
 def test_requests_are_sent_close_to_the_rate_limit_with_few_refusals(
     make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector], header: bool
 ) -> None:
-    """At 20 requests a second, at most 1 in 50 gets a 429, and the read takes at most 1.35 times the shortest time."""
-    api = make_api(Volumes(users=1))
-    api.settings.rate_limit = LIMIT
-    api.settings.rate_limit_header = header
-    api.settings.rate_limit_reply_header = header
-    api.settings.latency = 0.05
-    rows = 15_000
-    api.store.load_many("Created", rows, now() - 300 * DAY, now() - DAY, lead_id=None)
-    result = connect(api).read(["activities"])
-    assert_complete(result, "activities")
-    assert set(result.ids("activities")) == ids(api, "activities")
-    refusals = [entry.started for entry in api.requests if entry.status == 429]
-    # Without a header, only a 429 shows the limit: the requests in flight at the first 429 count as one.
-    first_refusals = [] if header else [moment for moment in refusals if moment < refusals[0] + 0.5]
-    assert len(refusals) - max(len(first_refusals) - 1, 0) <= len(api.requests) / 50
-    assert len(first_refusals) <= 20
-    if os.getloadavg()[0] > _MOST_LOAD_PER_CORE * (os.cpu_count() or 1):
-        pytest.skip("the machine is too busy to measure the time")
-    took = api.requests[-1].started + api.settings.latency - api.requests[0].started
-    shortest = (len(api.requests) - len(refusals)) / LIMIT.limit * LIMIT.window
-    assert took <= 1.35 * shortest
+    """At 20 requests a second, at most 1 in 50 gets a 429, and the read takes at most 1.35 times the shortest time.
+
+    A busy machine may delay one read, so the fastest of up to three counts.
+    """
+
+    def read() -> float:
+        api = make_api(Volumes(users=1))
+        api.settings.rate_limit = LIMIT
+        api.settings.rate_limit_header = header
+        api.settings.rate_limit_reply_header = header
+        api.settings.latency = 0.05
+        api.store.load_many("Created", 15_000, now() - 300 * DAY, now() - DAY, lead_id=None)
+        result = connect(api).read(["activities"])
+        assert_complete(result, "activities")
+        assert set(result.ids("activities")) == ids(api, "activities")
+        refusals = [entry.started for entry in api.requests if entry.status == 429]
+        # Without a header, only a 429 shows the limit: the requests in flight at the first 429 count as one.
+        first_refusals = [] if header else [moment for moment in refusals if moment < refusals[0] + 0.5]
+        assert len(refusals) - max(len(first_refusals) - 1, 0) <= len(api.requests) / 50
+        assert len(first_refusals) <= 20
+        took = api.requests[-1].started + api.settings.latency - api.requests[0].started
+        return took / ((len(api.requests) - len(refusals)) / LIMIT.limit * LIMIT.window)
+
+    assert any(read() <= 1.35 for _ in range(3))
