@@ -84,7 +84,7 @@ class SourceClose(ConcurrentDeclarativeSource):
     def __init__(self, catalog: Any = None, config: Mapping[str, Any] | None = None, state: Any = None) -> None:
         manifest, self._given, self._catalog = load_manifest(), dict(config or {}), catalog
         state = stream_states(state or [], catalog) if catalog else []
-        following = [one["name"] for one in manifest["definitions"].values() if "changes" in one.get("retriever", {})]
+        following = [name for name, one in manifest["definitions"]["streams"].items() if "changes" in one["retriever"]]
         self._positions = LogPositions(following, state, are_followed=self._given.get("capture_changes") is not False)
         if config is not None:
             defaults = {"custom_field_columns": False} if catalog else {"retry_seconds": 20}  # no read: a user waits

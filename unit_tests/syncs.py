@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import threading
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -34,7 +33,6 @@ STREAMS = list(DEFINED)
 KINDS = ["lead", "contact", "opportunity", "activity", "custom_object_type", "shared"]
 LOGGER = logging.getLogger("airbyte")
 Row = dict[str, Any]
-_DEFINITION = r"#/definitions/(\w+)"
 
 
 class Clock:
@@ -121,18 +119,12 @@ def saved(**states: Row) -> list[AirbyteStateMessage]:
 
 @cache
 def manifest_of(*streams: str) -> Row:
-    """Return the manifest with only these streams, the definitions they need, and empty schemas."""
+    """Return the manifest with only these streams and with empty schemas."""
     manifest = load_manifest()
-    wanted = [{"$ref": f"#/definitions/{name}_stream"} for name in streams]
-    needed: dict[str, Any] = {}
-    names = re.findall(_DEFINITION, str(wanted))
-    while names:
-        if (name := names.pop()) not in needed:
-            needed[name] = manifest["definitions"][name]
-            names += re.findall(_DEFINITION, str(needed[name]))
+    wanted = [{"$ref": f"#/definitions/streams/{name}"} for name in streams]
     schemas = {name: {"type": "object", "properties": {}} for name in STREAMS}
     schemas = {**schemas, "custom_field_types": {"other": {}}}
-    return {**manifest, "streams": wanted, "definitions": needed, "schemas": schemas}
+    return {**manifest, "streams": wanted, "schemas": schemas}
 
 
 def plain_config(config: Row) -> Row:

@@ -34,10 +34,10 @@ def manifest_with_recipe(*, with_cursor: bool = False) -> Row:
     manifest = deepcopy(load_manifest())
     definition = yaml.safe_load(DEFINITION)
     if with_cursor:
-        own = definition[f"{NAME}_stream"]
+        own = definition[NAME]
         own["$parameters"]["cursor_field"] = "date_updated"
         own["incremental_sync"] = {"$ref": "#/definitions/whole_list_cursor"}
-    manifest["definitions"] |= definition
+    manifest["definitions"]["streams"] |= definition
     manifest["streams"] += yaml.safe_load(STREAM)
     manifest["schemas"] |= yaml.safe_load(SCHEMA)
     return manifest

@@ -72,6 +72,6 @@ def _clock(account: Account) -> Finding:
 
 def _kinds(account: Account) -> list[str]:
     """Return the names of the custom field lists, one for each kind of object."""
-    fields = account.definitions["custom_field_lists_stream"]
+    fields = account.definitions["streams"]["custom_field_lists"]
     kinds: list[str] = fields["retriever"]["partition_router"]["values"]
     return kinds

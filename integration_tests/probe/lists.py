@@ -213,5 +213,5 @@ def _more(path: str) -> dict[str, Any]:
 
 def _narrowing(account: Account, stream: str) -> list[dict[str, Any]]:
     """Return the lists that the connector reads one by one if one second exceeds the cap of the whole list."""
-    parts: list[dict[str, Any]] = account.definitions[f"{stream}_stream"]["retriever"]["lists_by_type"]
+    parts: list[dict[str, Any]] = account.definitions["streams"][stream]["retriever"]["lists_by_type"]
     return parts
