@@ -38,18 +38,18 @@ class LogPositions:
 
     ``to_follow`` maps a stream to the saved position or, if there is none or a future one, the saved cursor: this sync
     reads the log from there. A stream's states keep it until the stream is complete, so that an interruption hides no
-    deletion. Without either, they have the start of this sync, from before the first record on. With ``are_followed``
-    false this sync does not read the log and keeps the saved positions.
+    deletion. Without either, they have the start of this sync, from before the first record on. A stream that is not in
+    ``followed`` keeps its saved position. The stream event_log has one too, since its cursor is only its newest event.
     """
 
-    def __init__(self, streams: Collection[str], state: Iterable[Any], *, are_followed: bool) -> None:
+    def __init__(self, streams: Collection[str], state: Iterable[Any], followed: Collection[str]) -> None:
         self._states = {one.stream.stream_descriptor.name: vars(one.stream.stream_state) for one in state}
-        self._streams, self._complete, self._are_followed = streams, set[str](), are_followed
-        keys = (LOG_POSITION, "date_updated", "date_created") if are_followed else ()
-        saved = {name: [moment_of(self._states.get(name, {}), key) for key in keys] for name in streams}
-        found = {name: [at for at in saved[name] if at and at < utc_now() + timedelta(minutes=5)] for name in streams}
+        self._streams, self._complete, self._followed = streams, set[str](), followed
+        keys = (LOG_POSITION, "date_updated", "date_created")
+        saved = {name: [moment_of(self._states.get(name, {}), key) for key in keys] for name in followed}
+        found = {name: [at for at in saved[name] if at and at < utc_now() + timedelta(minutes=5)] for name in followed}
         self.to_follow = {name: format_moment(moments[0]) for name, moments in found.items() if moments}
-        self._not_followed = {name for name in streams if are_followed and name not in self.to_follow}
+        self._not_followed = set(followed) - set(self.to_follow)
 
     def add_to(self, messages: Iterable[Any], config: Mapping[str, Any]) -> Iterator[models.AirbyteMessage]:
         """Yield the messages, with positions in the states. ``config`` has ``end`` (ISO date-time) and ``sync_id``."""
@@ -72,7 +72,7 @@ class LogPositions:
     def _with_position(self, name: str, state: Mapping[str, Any], config: Mapping[str, Any]) -> models.AirbyteStateBlob:
         saved, sync = self._states.get(name, {}).get(LOG_POSITION), Sync.of(config)
         position = self.to_follow.get(name, saved)
-        is_reached = self._are_followed and name in self._complete and not sync.is_log_forbidden
+        is_reached = name in self._followed and name in self._complete and not sync.is_log_forbidden
         if is_reached or name in self._not_followed:
             position = format_moment(parse_moment(config["end"]) - (sync.clock_lead or timedelta()))
         return models.AirbyteStateBlob({**state, LOG_POSITION: position} if position else dict(state))
@@ -85,7 +85,8 @@ class SourceClose(ConcurrentDeclarativeSource):
         manifest, self._given, self._catalog = load_manifest(), dict(config or {}), catalog
         state = stream_states(state or [], catalog) if catalog else []
         following = [name for name, one in manifest["definitions"]["streams"].items() if "changes" in one["retriever"]]
-        self._positions = LogPositions(following, state, are_followed=self._given.get("capture_changes") is not False)
+        followed = ["event_log", *(following if self._given.get("capture_changes") is not False else ())]
+        self._positions = LogPositions(["event_log", *following], state, followed)
         if config is not None:
             defaults = {"custom_field_columns": False} if catalog else {"retry_seconds": 20}  # no read: a user waits
             self._given = {**defaults, **config, "event_log_positions": self._positions.to_follow}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests_mock
 
-from unit_tests.syncs import API, Row, read, requested
+from unit_tests.syncs import API, Row, read, read_with_positions, requested
 
 URL = f"{API}/event/"
 NOON = datetime(2025, 6, 15, 12, tzinfo=timezone.utc)
@@ -90,7 +90,8 @@ def test_a_state_older_than_30_days_continues_30_days_ago_and_logs_the_gap(
     api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture
 ) -> None:
     api.get(URL, json={"data": [], "cursor_next": None})
-    read("event_log", state={"event_log": {"date_updated": "2025-04-01T00:00:00"}}, start_date="2024-01-01")
+    state = {"event_log": {"date_updated": "2025-04-01T00:00:00"}}
+    read_with_positions("event_log", state=state, start_date="2024-01-01")
     assert requested(api)[0] == window("2025-05-16T12:00:00.000000+00:00", "2025-05-17T12:00:00.000000+00:00")
     (warning,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
     assert "the last sync reached 2025-04-01T00:00:00.000000+00:00" in warning

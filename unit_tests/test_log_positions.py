@@ -1,4 +1,4 @@
-"""The event log position in the states of activities, leads and tasks."""
+"""The event log position in the states of activities, event_log, leads and tasks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def saved(**more: str) -> Row:
     return {"tasks": {"date_updated": CURSOR, **more}}
 
 
-@pytest.mark.parametrize("stream", ["activities", "leads", "tasks"])
+@pytest.mark.parametrize("stream", ["activities", "event_log", "leads", "tasks"])
 def test_a_first_sync_saves_its_start_as_the_position_before_any_record(api: requests_mock.Mocker, stream: str) -> None:
     rows = [{"id": "one", "date_created": CURSOR, "date_updated": CURSOR}]
     api.get(requests_mock.ANY, json={"data": rows})
@@ -40,7 +40,7 @@ def test_a_first_sync_saves_its_start_as_the_position_before_any_record(api: req
     assert kinds[:2] == ["STATE", "RECORD"]
     assert reading.states()[0] == {"event_log_position": END}
     assert {state["event_log_position"] for state in reading.states()} == {END}
-    assert requested(api, "/event") == []
+    assert stream == "event_log" or requested(api, "/event") == []
 
 
 def test_a_sync_after_an_interrupted_first_sync_reads_all_records_and_the_log_from_the_position(
@@ -116,6 +116,27 @@ def test_positions_do_not_change_when_changes_are_not_captured(api: requests_moc
     assert requested(api, "/event") == []
 
 
+@pytest.mark.parametrize("capture_changes", [True, False])
+def test_a_long_time_without_events_is_no_gap_in_the_event_log(
+    caplog: pytest.LogCaptureFixture, *, capture_changes: bool
+) -> None:
+    """The cursor is the newest event, here of 45 days ago; the position is the end of the last sync."""
+    state = {"event_log": {"date_updated": "2025-05-01T12:00:00Z", "event_log_position": POSITION}}
+    assert positions("event_log", state=state, capture_changes=capture_changes)[-1] == END
+    assert "are lost" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "state", [{"event_log_position": "2025-05-01T12:00:00.000000+00:00"}, {}], ids=["position", "cursor"]
+)
+def test_a_break_of_more_than_30_days_is_a_gap_in_the_event_log(caplog: pytest.LogCaptureFixture, state: Row) -> None:
+    """States of version 0.1.0 and of other connectors have no position; their cursor counts."""
+    states = {"event_log": {"date_updated": "2025-05-01T12:00:00Z", **state}}
+    positions("event_log", state=states, capture_changes=False)
+    [warning] = [message for message in caplog.messages if "are lost" in message]
+    assert "Stream event_log: the last sync reached 2025-05-01T12:00:00.000000+00:00 in the event log" in warning
+
+
 @pytest.mark.parametrize(
     ("date", "position"),
     [
@@ -134,6 +155,6 @@ def test_a_position_is_in_the_time_of_closes_clock(api: requests_mock.Mocker, da
 
 
 def test_other_streams_have_no_position() -> None:
-    states = read_with_positions("custom_fields", "event_log", "users", start_date="2025-06-14").states()
+    states = read_with_positions("custom_fields", "users", start_date="2025-06-14").states()
     assert states
     assert not any("event_log_position" in state for state in states)

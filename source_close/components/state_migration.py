@@ -30,7 +30,6 @@ class CursorStateMigration(StateMigration):
     config: Config
     retention: str
     cursor_field: str = ""  # a stream without a cursor has nothing to convert
-    is_event_log: bool = False
 
     def should_migrate(self, stream_state: Mapping[str, Any]) -> bool:
         """Return whether there is a state."""
@@ -49,8 +48,7 @@ class CursorStateMigration(StateMigration):
             raise AirbyteTracedException(message, message, FailureType.config_error) from error
         end, position = parse_moment(self.config["end"]), self.config["event_log_positions"].get(self.name)
         earliest, cursor = end - parse_duration(self.retention), min(moments, default=None)
-        reached = parse_moment(position) if position else cursor if self.is_event_log else None
-        if reached is not None and reached < earliest:
+        if position and (reached := parse_moment(position)) < earliest:
             LOGGER.warning(
                 "Stream %s: the last sync reached %s in the event log, but Close has events since %s only. The "
                 "events in between, and edits and deletions that only they report, are lost. Refresh the stream %s to "
