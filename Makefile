@@ -132,7 +132,7 @@ wheel: $(READY) ## build dist/*.whl
 	$(call say,Wrote $$(ls dist/*.whl))
 
 clean: ## remove the environment and all generated files
-	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) build dist demo-output .tmp .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Writes the path of a suitable interpreter to build/python, or prints what is missing.

@@ -47,12 +47,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
     It writes its test file to `.tmp`, and the mode `importlib` can't make a module name from that path.
     """
-    if any(".tmp" in Path(argument).parts for argument in config.args):
+    if _is_airbytes_command(config):
         config.option.importmode = "prepend"
 
 
+def _is_airbytes_command(config: pytest.Config) -> bool:
+    return any(".tmp" in Path(argument).parts for argument in config.args)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect the tests that lack a real account's config or an image, and those that don't run for their scenario."""
+    """Deselect what can't run here: tests without their config or image, or that don't run for their scenario.
+
+    A real account is only used on request: by `airbyte-cdk connector test`, or with `-m requires_creds`.
+    """
     deselected = [item for item in items if not _can_run(config, item)]
     if deselected:
         config.hook.pytest_deselected(items=deselected)
@@ -70,7 +77,8 @@ def _can_run(config: pytest.Config, item: pytest.Item) -> bool:
     ):
         return False
     if scenario is not None and needs_a_real_account:
-        return scenario.config_path is not None and (config.rootpath / scenario.config_path).is_file()
+        asked = _is_airbytes_command(config) or "requires_creds" in config.getoption("-m")
+        return asked and scenario.config_path is not None and (config.rootpath / scenario.config_path).is_file()
     # The standard tests skip a scenario whose section of acceptance-test-config.yml does not run their command.
     command = re.match(r"TestStandard::test_(?:\w+_)?(check|discover|spec|read)", item.nodeid.partition("::")[2])
     runs = getattr(scenario, "runs", None)  # older versions of airbyte-cdk don't have it, and skip nothing

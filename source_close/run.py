@@ -119,7 +119,7 @@ def _content_of_file(parsed: Any, what: str) -> Any:
     try:
         content = getattr(SourceClose, f"read_{what}")(path)
     except Exception as error:  # noqa: BLE001 - the CDK's readers raise errors of many kinds
-        message = f"The {what} file {path} can't be used: {' '.join(str(error).split())[:200]}."
+        message = f"The {what} file {path} can't be used: {' '.join(str(error).split())[:200].rstrip('.')}."
         raise AirbyteTracedException(message, message, FailureType.config_error) from None
     hide(content)
     return content
