@@ -38,7 +38,7 @@ class Sync:
         self.failing_since: dict[tuple[str, str], float] = {}
         self.clock_lead: timedelta | None = None
         self.log: Any = None
-        self.log_lock, self.is_log_forbidden = threading.Lock(), False
+        self.log_lock, self.emit_lock, self.is_log_forbidden = threading.Lock(), threading.RLock(), False
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Sync":

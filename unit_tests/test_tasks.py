@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import requests_mock
 
+from source_close.sync import Sync
 from unit_tests.syncs import API, Row, read, requested
 
 URL = f"{API}/task/"
@@ -39,6 +40,14 @@ def test_a_later_sync_reads_five_minutes_again(api: requests_mock.Mocker) -> Non
     assert requested(api) == [window("2025-06-15T11:35:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")]
     assert reading.records == rows
     assert reading.states()[-1] == {"date_updated": "2025-06-15T11:59:59.999000+00:00"}
+
+
+def test_a_read_does_not_wait_for_an_abandoned_read_of_the_same_process(api: requests_mock.Mocker) -> None:
+    """A worker of the abandoned read keeps its lock while it waits for room in a queue that nobody empties."""
+    api.get(URL, json={"data": [task(1, "2025-06-15T11:50:00+00:00")], "has_more": False})
+    abandoned = Sync.of({"sync_id": "abandoned"})
+    with abandoned.emit_lock:
+        assert read("tasks", start_date="2025-06-15").ids == ["task_1"]
 
 
 def test_a_task_without_a_date_is_emitted_and_does_not_move_the_state(api: requests_mock.Mocker) -> None:

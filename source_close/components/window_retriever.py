@@ -13,10 +13,9 @@ from airbyte_cdk.sources.declarative.retrievers import Retriever
 
 from source_close.components.changes_retriever import ChangesRetriever
 from source_close.moments import Row, parse_moment
+from source_close.sync import Sync
 
 _NO_SCHEMA: Mapping[str, Any] = {}  # skips a check for normalization, a twentieth of a read; no value needs it
-# One thread at a time puts its page into the CDK's queue: a read is slower while twenty contend for it.
-_EMIT_LOCK = threading.RLock()
 
 
 class ReadSlice(StreamSlice):
@@ -61,7 +60,7 @@ class WindowRetriever(Retriever):
                     self._emitted.update(row["id"] for row in rows)  # each addition is atomic in CPython
                 found = self.record_selector.filter_and_transform(rows, {}, _NO_SCHEMA, read_slice)
                 records = [Record(one.data, self.name, newer) if str(one.data.get(by)) > end else one for one in found]
-                with _EMIT_LOCK:
+                with Sync.of(self.config).emit_lock:  # twenty threads that contend for the CDK's queue are slower
                     yield from records
             if changes and self.config["end"] == end:
                 with self._window_closed:  # else a deletion could be emitted before its record
