@@ -141,13 +141,20 @@ def test_the_attribution_window_sets_the_lookback_and_the_start_of_activities(
         ("attribution_window_hours", 1.5, "Input should be a valid integer, got a number with a fractional part"),
         ("activities_window_seconds", -1, "Input should be greater than or equal to 0"),
         ("activities_window_seconds", 2_592_001, "Input should be less than or equal to 2592000"),
+        ("capture_changes", "false", "Input should be a valid boolean"),
+        ("capture_changes", 0, "Input should be a valid boolean"),
         ("num_workers", 0, "Input should be greater than or equal to 1"),
         ("num_workers", 41, "Input should be less than or equal to 40"),
         ("num_workers", "many", "Input should be a valid integer, unable to parse string as an integer"),
     ],
 )
-def test_a_number_out_of_range_fails_with_field_and_limit(field: str, value: Any, problem: str) -> None:
+def test_an_invalid_value_fails_with_field_and_limit(field: str, value: Any, problem: str) -> None:
     assert message_for({"api_key": KEY, field: value}) == f"The configuration can't be used: {field}: {problem}."
+
+
+@pytest.mark.parametrize(("given", "hours"), [(None, "absent"), ("24", 24), (0, 0)])
+def test_the_attribution_window_may_be_null_or_a_number_in_text(given: Any, hours: Any) -> None:
+    assert transform(attribution_window_hours=given).get("attribution_window_hours", "absent") == hours
 
 
 @pytest.mark.parametrize(("given", "workers"), [({}, 20), ({"num_workers": 1}, 1), ({"num_workers": "40"}, 40)])

@@ -62,7 +62,7 @@ class CloseConfig(BaseModel):
     start_date: Annotated[datetime | None, BeforeValidator(_read_start_date)] = None
     attribution_window_hours: int | None = Field(default=None, ge=0, le=720)
     activities_window_seconds: int = Field(default=24 * 3600, ge=0, le=720 * 3600)
-    capture_changes: bool = True
+    capture_changes: bool = Field(default=True, strict=True)
     num_workers: int = Field(default=20, ge=1, le=40)
     user_agent: Annotated[str, AfterValidator(_read_user_agent)] = ""
     base_url: Annotated[str, AfterValidator(_read_base_url)] = "https://api.close.com/api/v1"
@@ -90,8 +90,9 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
         start = checked.start_date or parse_moment(end) - timedelta(days=365)
         for name, default in {"sync_id": uuid4().hex, "custom_field_columns": True, "retry_seconds": 300}.items():
             config.setdefault(name, default)
+        config.pop("attribution_window_hours", None)  # if it is null, which the spec does not allow
         config.update(
-            checked.model_dump(exclude={"attribution_window_hours", "activities_window_seconds"}),
+            checked.model_dump(exclude={"activities_window_seconds"}, exclude_none=True),
             start_date=format_moment(start),
             activities_start=format_moment(start - window),
             attribution_window=f"PT{int(window.total_seconds())}S",
