@@ -58,6 +58,17 @@ def test_check_names_a_forbidden_stream_and_succeeds(
     assert len(api.requests) <= len(DEFINED)
 
 
+def test_check_names_a_plan_without_custom_objects(
+    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
+) -> None:
+    """A read of custom_fields requests their list, and fails at each sync."""
+    api = make_api(Volumes(users=3, custom_fields=6))
+    api.settings.forbidden = {"/custom_field/custom_object_type/": 402}
+    [status] = connect(api).check().of("CONNECTION_STATUS")
+    assert status["status"] == "SUCCEEDED"
+    assert "Stream custom_fields: GET /api/v1/custom_field/custom_object_type/ answered 402" in status["message"]
+
+
 def test_check_of_an_account_without_records_sends_few_requests(
     make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
 ) -> None:

@@ -437,14 +437,15 @@ def shared(api: LocalCloseApi, name: str) -> bool:
     ],
     ids=["503", "no list", "rate limit"],
 )
-def test_values_are_read_without_names_if_the_definitions_fail(make_api: MakeApi, tmp_path: Path, fault: Fault) -> None:
+def test_an_outage_of_the_definitions_fails_discover_but_not_the_read(
+    make_api: MakeApi, tmp_path: Path, fault: Fault
+) -> None:
     api = make_api(Volumes(users=2, activities=40, leads=250, custom_fields=4))
     api.faults.add(fault)
     connector = ForkedConnector({"api_key": KEY, "base_url": api.url}, tmp_path, skips_waits=True)
     discovered = connector.discover()
-    assert discovered.exit_code == 0
-    assert all_columns(schemas_of(discovered)) == {place: set() for place in PLACES}
-    assert len(warnings_about_fields(discovered)) == 2, "one for leads, one for activities"
+    assert discovered.exit_code == 1
+    assert [error["failure_type"] for error in discovered.errors] == ["transient_error"]
     api.clear_requests()
     result = connector.read(["leads", "activities"])
     assert_complete(result, "leads", "activities")

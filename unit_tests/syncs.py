@@ -30,7 +30,7 @@ API = "https://api.close.com/api/v1"
 KEY = "api_0Secret0Key0.2Never3Printed"
 NOW = "2025-06-15T12:00:00.000000+00:00"
 STREAMS = list(DEFINED)
-KINDS = ["lead", "contact", "opportunity", "activity", "custom_object_type", "shared"]
+KINDS = ["custom_object_type", "lead", "contact", "opportunity", "activity", "shared"]
 LOGGER = logging.getLogger("airbyte")
 Row = dict[str, Any]
 

@@ -13,7 +13,7 @@ from source_close.source import SourceClose, load_manifest
 from unit_tests.syncs import API, KEY, KINDS, LOGGER, STREAMS, catalog, read_with_positions, requested, run
 
 # The paths of the six original streams, in the order in which a check requests them.
-PATHS = ["/activity/", "/custom_field/lead/", "/event/", "/data/search/", "/task/", "/user/"]
+PATHS = ["/activity/", "/custom_field/custom_object_type/", "/event/", "/data/search/", "/task/", "/user/"]
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +83,7 @@ def test_a_stream_whose_partitions_all_fail_reports_one_error(api: requests_mock
     reading = read_with_positions("custom_fields", "users")
     ((stream, kind, message),) = reading.failures
     assert (stream, kind) == ("custom_fields", "config_error")
-    assert "GET /api/v1/custom_field/lead/ answered 403: «lead»." in message
+    assert "GET /api/v1/custom_field/custom_object_type/ answered 403: «custom_object_type»." in message
     assert reading.statuses == {"custom_fields": "INCOMPLETE", "users": "COMPLETE"}
     errors = [one.trace.error for one in reading.messages if one.trace and one.trace.error]
     assert [error.stack_trace for error in errors] == [None]

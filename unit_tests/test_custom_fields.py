@@ -11,7 +11,7 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from jsonschema import Draft7Validator
 
 from source_close.source import load_manifest
-from unit_tests.syncs import API, KEY, KINDS, LOGGER, Row, read, requested
+from unit_tests.syncs import API, KEY, KINDS, LOGGER, Clock, Row, read, requested
 
 OLD, NEW = "2019-05-06T07:08:09+00:00", "2025-06-01T00:00:00+00:00"
 LEAD = {"id": "lead_1", "date_created": OLD, "date_updated": NEW}
@@ -230,6 +230,36 @@ def test_a_malformed_definition_loses_only_its_own_column(
 def test_a_definition_with_unexpected_texts_still_has_a_column(api: requests_mock.Mocker, odd: Row) -> None:
     lists(api, activity=[{**field("cf_a"), **odd}])
     assert "custom.cf_a" in properties("activities")
+
+
+def test_discover_fails_while_close_has_an_outage(api: requests_mock.Mocker, clock: Clock) -> None:
+    """A catalog without the columns would remove them from the user's tables. A missing list (404) is no outage."""
+    lists(api, lead=[field("cf_a")])
+    api.get(f"{API}/custom_field/contact/", status_code=404, json={"error": "Not found"})
+    assert "custom.cf_a" in properties("leads")
+    api.get(f"{API}/custom_field/shared/", status_code=503, text="Down for repair")
+    started = clock.now
+    with pytest.raises(AirbyteTracedException, match=r"shared/ answered 503: «Down for repair»\. Close has a problem"):
+        properties("leads")
+    assert 20 <= clock.now - started < 60
+
+
+def test_the_stream_is_retried_after_the_names_of_lead_fields_were_given_up(
+    api: requests_mock.Mocker, clock: Clock
+) -> None:
+    lists(api, lead=[field("cf_1")])
+    started = clock.now
+
+    def respond(_: Any, context: Any) -> Row:
+        context.status_code = 503 if clock.now - started < 60 else 200
+        return {"data": [field("cf_1")]}
+
+    api.get(f"{API}/custom_field/lead/", json=respond)
+    api.post(f"{API}/data/search/", json={"data": [{**LEAD, "custom.cf_1": "Web"}], "cursor": None})
+    reading = read("leads", "custom_fields", start_date="2025-06-01", clock=clock)
+    assert reading.statuses == {"leads": "COMPLETE", "custom_fields": "COMPLETE"}
+    assert [row["custom_fields"][0]["name"] for row in reading.records if row["id"] == "lead_1"] == [None]
+    assert "cf_1" in [row["id"] for row in reading.records]
 
 
 def test_discover_fails_when_the_key_is_not_accepted(api: requests_mock.Mocker) -> None:

@@ -158,7 +158,8 @@ def test_the_message_about_a_damaged_state_says_how_to_reset_the_stream(
         *("--state", files.write("state", state)),
     )
     assert code == 1
-    assert "Clear the stream users and sync again" in the_error(messages)["message"]
+    assert the_error(messages)["message"].startswith("Stream users: its saved state can't be read (")
+    assert the_error(messages)["stream_descriptor"] == {"name": "users"}
     assert KEY not in printed
 
 

@@ -113,8 +113,8 @@ def test_the_message_about_a_damaged_state_says_how_to_reset(saved: Row) -> None
         migrate(saved)
     assert error.value.failure_type == FailureType.config_error
     message = str(error.value.message)
-    assert message.startswith("The saved state of stream leads can't be read (")
-    assert "Clear the stream leads and sync again: the sync then reads it from the start date." in message
+    assert message.startswith("Stream leads: its saved state can't be read (")
+    assert "Clear the stream and sync again: the sync then reads it from the start date." in message
 
 
 def test_a_state_in_year_1_leaves_room_for_a_lookback() -> None:

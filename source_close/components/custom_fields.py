@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from airbyte_cdk import AirbyteTracedException, Config, RecordTransformation
+from airbyte_cdk import AirbyteTracedException, Config, FailureType, RecordTransformation
 from airbyte_cdk.sources.declarative.schema import SchemaLoader
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream as DeclarativeStream
 
@@ -94,14 +94,15 @@ class CustomFieldsTransformation(RecordTransformation):
 
 
 def read_fields(stream: DeclarativeStream, kinds: Collection[str], problem: str, config: Config) -> list[Row]:
-    """Return the fields of ``kinds``. Log ``problem % kinds`` if some can't be read; raise if Close refuses the key."""
+    """Return the fields of ``kinds``. Log ``problem % kinds`` if some can't be read; raise if none can."""
     partitions = {(one.to_slice() or {})["object_type"]: one for one in stream.generate_partitions()}
     with ThreadPoolExecutor() as pool:
         read = {kind: pool.submit(list, one.read()) for kind, one in partitions.items() if kind in kinds}
     errors = {kind: error for kind, one in read.items() if isinstance(error := one.exception(), AirbyteTracedException)}
+    for error in errors.values():  # while Close is down, discover fails, since a catalog would lack the columns
+        is_outage = config["custom_field_columns"] and error.failure_type == FailureType.transient_error
+        if is_outage or KEY_REFUSED in Sync.of(config).given_up:
+            raise error
     if errors:
-        first = next(iter(errors.values()))
-        if KEY_REFUSED in Sync.of(config).given_up:
-            raise first
-        LOGGER.warning("%s %s", problem % ", ".join(errors), first)
+        LOGGER.warning("%s %s", problem % ", ".join(errors), next(iter(errors.values())))
     return [dict(record.data) for kind, one in read.items() if kind not in errors for record in one.result()]

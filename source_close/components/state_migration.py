@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from airbyte_cdk import AirbyteTracedException, Config, FailureType
+from airbyte_cdk import Config, FailureType
 from airbyte_cdk.sources.declarative.migrations.state_migration import StateMigration
 from isodate import parse_duration
 
+from source_close.components.error_handler import CloseApiError
 from source_close.moments import EARLIEST, MILLISECOND, format_moment, parse_moment
 from source_close.sync import LOGGER
 
@@ -42,10 +43,9 @@ class CursorStateMigration(StateMigration):
             if not moments and {key for key in stream_state if not key.startswith("__ab_")} - _OTHER_KEYS:
                 raise ValueError(f"no {self.cursor_field} in it")  # noqa: TRY301 - all problems get one message
         except (AttributeError, TypeError, ValueError) as error:
-            cause = f"stream {self.name} can't be read ({error}). It is damaged, or another connector saved it."
-            advice = f"Clear the stream {self.name} and sync again: the sync then reads it from the start date."
-            message = f"The saved state of {cause} {advice}"
-            raise AirbyteTracedException(message, message, FailureType.config_error) from error
+            problem = f"its saved state can't be read ({error}). It is damaged, or another connector saved it."
+            advice = "Clear the stream and sync again: the sync then reads it from the start date."
+            raise CloseApiError(self.name, f"{problem} {advice}", FailureType.config_error) from error
         end, position = parse_moment(self.config["end"]), self.config["event_log_positions"].get(self.name)
         earliest, cursor = end - parse_duration(self.retention), min(moments, default=None)
         if position and (reached := parse_moment(position)) < earliest:
