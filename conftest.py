@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -43,10 +44,11 @@ def _configs_use_the_local_api(request: pytest.FixtureRequest, monkeypatch: pyte
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Use the import mode `prepend` for `airbyte-cdk connector test`.
+    """Reach the local API without a proxy, and use the import mode `prepend` for `airbyte-cdk connector test`.
 
-    It writes its test file to `.tmp`, and the mode `importlib` can't make a module name from that path.
+    That command writes its test file to `.tmp`, and the mode `importlib` can't make a module name from that path.
     """
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
     if _is_airbytes_command(config):
         config.option.importmode = "prepend"
 

@@ -18,6 +18,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from multiprocessing import get_context
@@ -148,7 +149,7 @@ class Changes:
     def change(self) -> None:  # noqa: C901 - a case for each kind of change
         """Make one change."""
         rng, store = self.rng, self.store
-        leads = list(store.leads.visible.records.keys() & store.objects.keys())
+        leads = sorted(store.leads.visible.records.keys() & store.objects.keys())
         tasks = list(store.collections["task"].records)
         activities = [one.id for one in store.collections["activity"].records.values() if one.kind not in _NO_EVENTS]
         others = [one.id for one in store.objects.values() if one.kind.startswith(("user", "custom_field"))]
@@ -317,22 +318,23 @@ class Run:
         process = _CONTEXT.Process(target=read, args=(reading, sender))
         process.start()
         sender.close()
-        interrupt = threading.Timer(interrupt_after or _NEVER, os.kill, (process.pid, signal.SIGINT))
+        interrupt = threading.Timer(interrupt_after or _NEVER, _interrupt, (process.pid,))
         interrupt.start()
-        lines: list[bytes] = []
+        lines, is_killed = list[bytes](), False
         with os.fdopen(os.dup(receiver.fileno()), "rb") as output:
             receiver.close()
             for line in output:
                 lines.append(line)
-                if kill_after is not None and len(lines) >= kill_after and process.pid:
-                    os.kill(process.pid, signal.SIGKILL)
+                if kill_after is not None and len(lines) >= kill_after:
+                    process.kill()
+                    is_killed = True  # what follows in the output is lost, even if the process had just ended
                     break
         process.join()
         interrupt.cancel()
         now = self.clock.now().isoformat(timespec="milliseconds")
         self.note(read=f"{self.began.isoformat()} to {now}, {len(lines)} lines, exit code {process.exitcode}")
-        early = {-signal.SIGKILL} if kill_after else {-signal.SIGTERM, 1} if interrupt_after else set[int]()
-        return lines, process.exitcode in early
+        early = {-signal.SIGTERM, 1} if interrupt_after else set[int]()
+        return lines, is_killed or process.exitcode in early
 
     def verify(self) -> None:
         """Compare the emitted records with those of the server."""
@@ -421,6 +423,11 @@ def differing_fields(data: dict[str, Any], row: dict[str, Any]) -> list[str]:
         if name in data and value != data[name]:
             found.append(name)
     return sorted(found)
+
+
+def _interrupt(pid: int) -> None:
+    with suppress(ProcessLookupError):  # it may have just ended
+        os.kill(pid, signal.SIGINT)
 
 
 def run(seed: int) -> str | None:

@@ -124,7 +124,7 @@ def test_the_next_sync_emits_late_reordered_and_consolidated_events(
     note_id = next(iter(note))
     with clock_at(api, now() - HOUR):
         api.store.edit(note_id, note="first")
-    with clock_at(api, now() - 30 * SECOND):
+    with clock_at(api, now() - SECOND):
         api.store.edit(note_id, title="second")
     before = ids(api, "event_log")
     connector = fork(api)

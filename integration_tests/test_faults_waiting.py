@@ -137,7 +137,7 @@ def error_with(url: str, **limits: float) -> str:
     began = time.monotonic()
     with pytest.raises(AirbyteTracedException) as caught:
         list(next(iter(users.generate_partitions())).read())
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 25
     return str(caught.value.message)
 
 

@@ -41,8 +41,7 @@ def test_an_interrupted_or_unread_command_exits_soon(
         [COMMAND, *arguments], stdout=subprocess.PIPE, stderr=errors, cwd=connector.folder
     ) as process:
         assert process.stdout is not None
-        while b'"RECORD"' not in process.stdout.readline():
-            pass
+        assert any(b'"RECORD"' in line for line in process.stdout)
         if interrupt is not None:
             process.send_signal(interrupt)
         process.stdout.close()

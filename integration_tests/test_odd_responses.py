@@ -303,7 +303,7 @@ class TestPagesWithoutProgress:
 
     def test_cursors_that_form_a_cycle_fail_the_stream(self, api: LocalCloseApi, tmp_path: Path) -> None:
         for name, following in (("a", "b"), ("b", "a"), (None, "a")):
-            body = {"data": [{"id": f"ev_{name}", "date_updated": text(now() - HOUR)}], "cursor_next": following}
+            body = {"data": [{"id": f"ev_{name}", "date_updated": text(now() - HOUR / 2)}], "cursor_next": following}
             when = (lambda query, name=name: query.get("_cursor") == name) if name else None
             api.faults.add(Fault("status", "/event/", status=200, body=body, when=when))
         result = connector(api, tmp_path, num_workers=1, start_date=text(now() - HOUR)).read(["event_log"])

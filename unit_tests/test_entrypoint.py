@@ -27,7 +27,7 @@ from airbyte_cdk.models import (
     StreamDescriptor,
     Type,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from source_close.run import CloseEntrypoint, record_line
@@ -129,6 +129,7 @@ def test_lines_printed_between_records_stay_between_them(monkeypatch: pytest.Mon
     assert lines[-3:] == ['{"type":"RECORD"', "STATE", '{"type":"RECORD"']
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), VALUES, max_size=6))
 def test_a_record_is_written_as_the_cdk_writes_it(data: dict[str, Any]) -> None:
     message = AirbyteRecordMessage(stream="leads", data=data, emitted_at=1735689600123)

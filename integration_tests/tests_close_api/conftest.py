@@ -34,7 +34,7 @@ class Client:
         self.session.auth = (api.settings.api_key, "")
 
     def get(self, path: str, **params: Any) -> requests.Response:
-        return self.session.get(self._api.url + path, params=params, timeout=5)
+        return self.session.get(self._api.url + path, params=params, timeout=60)
 
     def json(self, path: str, **params: Any) -> Any:
         response = self.get(path, **params)
@@ -45,7 +45,7 @@ class Client:
         return [row["id"] for row in self.json(path, **params)["data"]]
 
     def post(self, path: str, body: Any, **headers: str) -> requests.Response:
-        return self.session.post(self._api.url + path, json=body, headers=headers, timeout=5)
+        return self.session.post(self._api.url + path, json=body, headers=headers, timeout=60)
 
     def search(self, *conditions: Any, **body: Any) -> Any:
         response = self.try_search(*conditions, **body)

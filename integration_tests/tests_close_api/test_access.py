@@ -11,18 +11,18 @@ from .conftest import Client
 
 
 def test_a_wrong_key_gets_401(api: LocalCloseApi) -> None:
-    response = requests.get(f"{api.url}/me/", auth=("wrong", ""), timeout=5)
+    response = requests.get(f"{api.url}/me/", auth=("wrong", ""), timeout=60)
     assert (response.status_code, response.json()) == (401, {"error": "Unauthorized"})
 
 
 def test_a_key_that_is_sent_as_the_password_gets_401(api: LocalCloseApi) -> None:
-    assert requests.get(f"{api.url}/me/", auth=("", api.settings.api_key), timeout=5).status_code == 401
+    assert requests.get(f"{api.url}/me/", auth=("", api.settings.api_key), timeout=60).status_code == 401
 
 
 def test_a_bearer_token_is_accepted(api: LocalCloseApi) -> None:
     api.settings.access_token = "token"
     headers = {"Authorization": "Bearer token"}
-    assert requests.get(f"{api.url}/me/", headers=headers, timeout=5).status_code == 200
+    assert requests.get(f"{api.url}/me/", headers=headers, timeout=60).status_code == 200
 
 
 def test_me_has_organizations_and_role(api: LocalCloseApi, client: Client) -> None:
@@ -33,7 +33,7 @@ def test_me_has_organizations_and_role(api: LocalCloseApi, client: Client) -> No
 
 
 def test_a_path_without_a_final_slash_is_redirected(api: LocalCloseApi, client: Client) -> None:
-    response = client.session.get(f"{api.url}/user?_limit=1", allow_redirects=False, timeout=5)
+    response = client.session.get(f"{api.url}/user?_limit=1", allow_redirects=False, timeout=60)
     assert response.status_code == 308
     assert response.headers["location"] == "/api/v1/user/?_limit=1"
     assert client.get("/user").status_code == 200
@@ -73,7 +73,7 @@ def test_the_method_override_header_turns_a_post_into_a_get(api: LocalCloseApi, 
 
 def test_parameters_in_the_body_of_a_get_are_ignored(api: LocalCloseApi, client: Client) -> None:
     api.store.load_many("Note", 2, api.settings.now())
-    response = client.session.get(f"{api.url}/activity/", json={"date_created__gte": "2100-01-01"}, timeout=5)
+    response = client.session.get(f"{api.url}/activity/", json={"date_created__gte": "2100-01-01"}, timeout=60)
     assert len(response.json()["data"]) == 2
 
 
@@ -91,11 +91,11 @@ def test_the_request_log_has_every_request(api: LocalCloseApi, client: Client) -
 
 
 def test_latency_delays_responses_and_requests_in_flight_are_counted(api: LocalCloseApi, client: Client) -> None:
-    api.settings.latency = 0.1
+    api.settings.latency = 1.0
     with ThreadPoolExecutor(4) as pool:
         begin = time.monotonic()
-        list(pool.map(lambda _: requests.get(f"{api.url}/me/", auth=client.session.auth, timeout=5), range(4)))
-    assert 0.1 <= time.monotonic() - begin < 0.35
+        list(pool.map(lambda _: requests.get(f"{api.url}/me/", auth=client.session.auth, timeout=60), range(4)))
+    assert 1.0 <= time.monotonic() - begin < 3.5
     assert max(entry.in_flight for entry in api.requests) == 4
 
 
@@ -113,18 +113,18 @@ def test_control_endpoints_show_and_change_the_server(api: LocalCloseApi, client
     leads = [api.store.add("lead")["id"] for _ in range(4)]
     note = api.store.add("Note", lead_id=leads[0])["id"]
     api.store.add("task", lead_id=leads[1])
-    ids = requests.get(f"{root}/control/ids?stream=leads", timeout=5).json()["ids"]
+    ids = requests.get(f"{root}/control/ids?stream=leads", timeout=60).json()["ids"]
     assert set(ids) == set(leads)
-    assert note in requests.get(f"{root}/control/ids?stream=activities", timeout=5).json()["ids"]
-    assert requests.get(f"{root}/control/ids?stream=event_log&since=2100-01-01", timeout=5).json()["ids"] == []
+    assert note in requests.get(f"{root}/control/ids?stream=activities", timeout=60).json()["ids"]
+    assert requests.get(f"{root}/control/ids?stream=event_log&since=2100-01-01", timeout=60).json()["ids"] == []
     changes = {"latency": 0.01, "rate_limit": [100, 1.0], "faults": [{"kind": "status", "path": "/me/", "times": 1}]}
-    assert requests.post(f"{root}/control/settings", json=changes, timeout=5).status_code == 200
+    assert requests.post(f"{root}/control/settings", json=changes, timeout=60).status_code == 200
     assert client.get("/me/").status_code == 500
     assert client.get("/me/").headers["ratelimit"].startswith("limit=100")
-    assert requests.post(f"{root}/control/settings", json={"nonsense": 1}, timeout=5).status_code == 400
-    summary = requests.get(f"{root}/control/requests", timeout=5).json()
+    assert requests.post(f"{root}/control/settings", json={"nonsense": 1}, timeout=60).status_code == 400
+    summary = requests.get(f"{root}/control/requests", timeout=60).json()
     assert summary["by_path"]["/me/"] == {"500": 1, "200": 1}
     assert summary["max_in_flight"] == 1
-    done = requests.post(f"{root}/control/change?count=12", timeout=5).json()
+    done = requests.post(f"{root}/control/change?count=12", timeout=60).json()
     assert done["added"]
     assert done["merged"]
