@@ -94,7 +94,7 @@ class CustomFieldsTransformation(RecordTransformation):
 
 
 def read_fields(stream: DeclarativeStream, kinds: Collection[str], problem: str, config: Config) -> list[Row]:
-    """Return the fields of ``kinds``. Log ``problem % kinds`` if some can't be read; raise if none can."""
+    """Return the fields of ``kinds``. Log ``problem % kinds`` if some can't be read; raise for a bad key or outage."""
     partitions = {(one.to_slice() or {})["object_type"]: one for one in stream.generate_partitions()}
     with ThreadPoolExecutor() as pool:
         read = {kind: pool.submit(list, one.read()) for kind, one in partitions.items() if kind in kinds}
