@@ -42,10 +42,9 @@ class LogPositions:
     ``followed`` keeps its saved position. The stream event_log has one too, since its cursor is only its newest event.
     """
 
-    def __init__(self, streams: Collection[str], state: Iterable[Any], followed: Collection[str]) -> None:
+    def __init__(self, followed: Collection[str], state: Iterable[Any]) -> None:
         self._states = {one.stream.stream_descriptor.name: vars(one.stream.stream_state) for one in state}
-        self._streams, self._complete, self._followed = streams, set[str](), followed
-        keys = (LOG_POSITION, "date_updated", "date_created")
+        self._complete, self._followed, keys = set[str](), followed, (LOG_POSITION, "date_updated", "date_created")
         saved = {name: [moment_of(self._states.get(name, {}), key) for key in keys] for name in followed}
         found = {name: [at for at in saved[name] if at and at < utc_now() + timedelta(minutes=5)] for name in followed}
         self.to_follow = {name: format_moment(moments[0]) for name, moments in found.items() if moments}
@@ -57,7 +56,7 @@ class LogPositions:
             status = message.trace.stream_status if message.trace else None
             stream = message.state.stream if message.state else None
             descriptor = getattr(status or stream, "stream_descriptor", None)
-            name = descriptor.name if descriptor and descriptor.name in self._streams else None
+            name = descriptor.name if descriptor else None
             if name and status and status.status == models.AirbyteStreamStatus.COMPLETE:
                 self._complete.add(name)
             elif name and stream:
@@ -86,7 +85,7 @@ class SourceClose(ConcurrentDeclarativeSource):
         state = stream_states(state or [], catalog) if catalog else []
         following = [name for name, one in manifest["definitions"]["streams"].items() if "changes" in one["retriever"]]
         followed = ["event_log", *(following if self._given.get("capture_changes") is not False else ())]
-        self._positions = LogPositions(["event_log", *following], state, followed)
+        self._positions = LogPositions(followed, state)
         if config is not None:
             defaults = {"custom_field_columns": False} if catalog else {"retry_seconds": 20}  # no read: a user waits
             self._given = {**defaults, **config, "event_log_positions": self._positions.to_follow}

@@ -44,6 +44,7 @@ class WindowRetriever(Retriever):
 
     def __post_init__(self) -> None:
         self._window_closed, self._open_windows, self._emitted = threading.Condition(), 0, set[str]()
+        self._sync = Sync.of(self.config)
 
     def read_records(self, records_schema: Any, stream_slice: StreamSlice | None = None) -> Iterable[Record]:
         """Yield the records of a slice, and after the last window also the ``changes``."""
@@ -60,7 +61,7 @@ class WindowRetriever(Retriever):
                     self._emitted.update(row["id"] for row in rows)  # each addition is atomic in CPython
                 found = self.record_selector.filter_and_transform(rows, {}, _NO_SCHEMA, read_slice)
                 records = [Record(one.data, self.name, newer) if str(one.data.get(by)) > end else one for one in found]
-                with Sync.of(self.config).emit_lock:  # twenty threads that contend for the CDK's queue are slower
+                with self._sync.emit_lock:  # twenty threads that contend for the CDK's queue are slower
                     yield from records
             if changes and self.config["end"] == end:
                 with self._window_closed:  # else a deletion could be emitted before its record
