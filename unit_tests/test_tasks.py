@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import requests_mock
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
-from source_close.sync import Sync
-from unit_tests.syncs import API, Row, read, requested
+import requests_mock
+from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
+
+from unit_tests.syncs import API, Row, catalog, manifest_of, plain_config, read, requested
 
 URL = f"{API}/task/"
 
@@ -43,11 +46,15 @@ def test_a_later_sync_reads_five_minutes_again(api: requests_mock.Mocker) -> Non
 
 
 def test_a_read_does_not_wait_for_an_abandoned_read_of_the_same_process(api: requests_mock.Mocker) -> None:
-    """A worker of the abandoned read keeps its lock while it waits for room in a queue that nobody empties."""
-    api.get(URL, json={"data": [task(1, "2025-06-15T11:50:00+00:00")], "has_more": False})
-    abandoned = Sync.of({"sync_id": "abandoned"})
-    with abandoned.emit_lock:
-        assert read("tasks", start_date="2025-06-15").ids == ["task_1"]
+    """The worker of an abandoned read stays in the middle of a page, since nobody empties its queue."""
+    api.get(URL, json={"data": [task(number, "2025-06-15T11:50:00+00:00") for number in (1, 2)], "has_more": False})
+    config = plain_config({"start_date": "2025-06-15"})
+    source = ConcurrentDeclarativeSource(catalog("tasks"), config, None, source_config=manifest_of("tasks"))
+    [tasks] = source.streams(config)
+    abandoned = iter(next(iter(tasks.generate_partitions())).read())
+    next(abandoned)
+    with ThreadPoolExecutor() as pool, closing(abandoned):  # type: ignore[type-var] # it is a generator
+        assert pool.submit(read, "tasks", start_date="2025-06-15").result(timeout=30).ids == ["task_1", "task_2"]
 
 
 def test_a_task_without_a_date_is_emitted_and_does_not_move_the_state(api: requests_mock.Mocker) -> None:

@@ -1,6 +1,7 @@
 """Faults and rate limits of the local API."""
 
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -89,13 +90,17 @@ def test_a_hanging_request_does_not_delay_the_stop_of_the_server(api: LocalClose
     assert time.monotonic() - begin < 30
 
 
-def test_each_endpoint_group_has_its_own_rate_limit(api: LocalCloseApi, client: Client) -> None:
-    api.settings.rate_limits = {"user": RateLimit(2, 3.0)}
+def test_each_endpoint_group_has_its_own_rate_limit(
+    api: LocalCloseApi, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(monotonic=lambda: 0.0)
+    monkeypatch.setattr("integration_tests.close_api.ratelimit.time", clock)
+    api.settings.rate_limits = {"user": RateLimit(2, 0.3)}
     headers = client.get("/user/").headers["ratelimit"]
-    assert headers.startswith("limit=2, remaining=1, reset=")
+    assert headers.startswith("limit=2, remaining=1, reset=0.")
     assert [client.get("/user/").status_code for _ in range(2)] == [200, 429]
     assert "ratelimit" not in client.get("/me/").headers
-    time.sleep(3.0)
+    clock.monotonic = lambda: 0.3
     assert client.get("/user/").status_code == 200
 
 
