@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from integration_tests.forked import send_output_to
-from source_close import run, source, sync
-from source_close.components import config as _config  # noqa: F401 - its clock is replaced below
+from source_close import config as _config  # noqa: F401 - its clock is replaced below
+from source_close import run, source
+from source_close.api import sync
 from source_close.source import load_manifest
 
 _FASTER = 100

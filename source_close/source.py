@@ -10,9 +10,9 @@ import yaml
 from airbyte_cdk import AirbyteTracedException, models
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
 
-from source_close.components.error_handler import FORBIDDEN, CloseApiError
-from source_close.moments import format_moment, moment_of, parse_moment, utc_now
-from source_close.sync import Sync
+from source_close.api.error_handler import FORBIDDEN, CloseApiError
+from source_close.api.sync import Sync
+from source_close.dates import format_moment, moment_of, parse_moment, utc_now
 
 LOG_POSITION = "event_log_position"
 READ_FAILURE = "Concurrent read failure"  # the message of the CDK's exception when some streams failed

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import requests
 from requests.structures import CaseInsensitiveDict
 
-from source_close.components.rate_limiter import RateLimiter
+from source_close.api.rate_limits import RateLimiter
 from unit_tests.syncs import Clock
 
 

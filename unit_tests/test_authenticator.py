@@ -9,9 +9,9 @@ import pytest
 import requests
 import requests_mock
 
-from source_close.components.authenticator import PacedAuthenticator
-from source_close.components.error_handler import CloseApiError
-from source_close.sync import Sync
+from source_close.api.authenticator import PacedAuthenticator
+from source_close.api.error_handler import CloseApiError
+from source_close.api.sync import Sync
 from unit_tests.rate_limited_server import response
 from unit_tests.syncs import API, KEY, Clock, read
 

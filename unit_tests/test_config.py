@@ -10,7 +10,7 @@ import time_machine
 from airbyte_cdk.models import FailureType
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
-from source_close.components.config import CloseConfigTransformation
+from source_close.config import CloseConfigTransformation
 from unit_tests.syncs import KEY, NOW, Row
 
 FORMS = "YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ (any ISO date-time; without a zone it is UTC) or MM/DD/YYYY"

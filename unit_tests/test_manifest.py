@@ -108,7 +108,7 @@ def test_every_class_in_the_manifest_is_a_documented_component() -> None:
     for name in names:
         module, _, attribute = name.rpartition(".")
         component = getattr(importlib.import_module(module), attribute)
-        assert module.startswith("source_close.components.")
+        assert module.startswith("source_close.")
         assert inspect.isclass(component)
         assert len(component.__doc__ or "") > 80, name
 

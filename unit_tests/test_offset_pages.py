@@ -21,7 +21,7 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from source_close.moments import format_moment, parse_moment
+from source_close.dates import format_moment, parse_moment
 from unit_tests.search_api import ranges
 from unit_tests.syncs import API, NOW, Row, manifest_of, plain_config
 
@@ -45,12 +45,12 @@ WORDINGS = [OLD, NEW, OLD_UNDER_FIELD, NEW_IN_A_LIST]
 def activities(page_size: int) -> AbstractStream:
     """Return activities from 2025-06-01 to 2025-06-15 12:00, in one window and with ``page_size`` rows per page."""
     manifest = manifest_of("activities")
-    definitions, lists = manifest["definitions"], manifest["definitions"]["offset_list_retriever"]
+    definitions, lists = manifest["definitions"], manifest["definitions"]["append_only_list_retriever"]
     paginator = {
         **definitions["offset_paginator"],
         "pagination_strategy": {"type": "OffsetIncrement", "page_size": page_size},
     }
-    definitions = {**definitions, "offset_list_retriever": {**lists, "paginator": paginator}}
+    definitions = {**definitions, "append_only_list_retriever": {**lists, "paginator": paginator}}
     config = plain_config({"start_date": "2025-06-01", "attribution_window_hours": 0})
     with time_machine.travel(NOW, tick=False):
         source = ConcurrentDeclarativeSource(None, config, None, source_config={**manifest, "definitions": definitions})

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import requests
 
-from source_close.components.rate_limiter import RateLimiter, wait_seconds
+from source_close.api.rate_limits import RateLimiter, wait_seconds
 from unit_tests.rate_limited_server import FixedWindows, response, simulate
 from unit_tests.syncs import Clock
 

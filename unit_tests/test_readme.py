@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 from isodate import parse_duration
 
-from source_close.components.config import CloseConfigTransformation
-from source_close.moments import parse_moment, utc_now
+from source_close.config import CloseConfigTransformation
+from source_close.dates import parse_moment, utc_now
 from source_close.source import SourceClose, load_manifest
 
 ROOT = Path(__file__).resolve().parent.parent

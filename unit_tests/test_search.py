@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 import requests_mock
 
-from source_close.moments import format_moment
+from source_close.dates import format_moment
 from unit_tests.search_api import SearchApi, ranges
 from unit_tests.syncs import Row, read
 

@@ -9,7 +9,7 @@ import pytest
 from airbyte_cdk.models import FailureType
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
-from source_close.components.state_migration import CursorStateMigration
+from source_close.streams.saved_states import CursorStateMigration
 from unit_tests.syncs import NOW, Row
 
 WRITTEN = "2024-05-06T07:08:09.010000+00:00"

@@ -9,9 +9,9 @@ from airbyte_cdk import Config, FailureType
 from airbyte_cdk.sources.declarative.migrations.state_migration import StateMigration
 from isodate import parse_duration
 
-from source_close.components.error_handler import CloseApiError
-from source_close.moments import EARLIEST, MILLISECOND, format_moment, parse_moment
-from source_close.sync import LOGGER
+from source_close.api.error_handler import CloseApiError
+from source_close.api.sync import LOGGER
+from source_close.dates import EARLIEST, MILLISECOND, format_moment, parse_moment
 
 # Keys of a state without a cursor: of a stream before its first record, and of version 0.1.0.
 _OTHER_KEYS = frozenset({"closed_windows", "event_log_position", "use_global_cursor", "lookback_window", "states"})

@@ -11,9 +11,9 @@ from airbyte_cdk import Config, DefaultPaginator, HttpRequester, Record, RecordS
 from airbyte_cdk.sources.declarative.requesters.request_options import RequestOptionsProvider
 from airbyte_cdk.sources.declarative.retrievers import Retriever
 
-from source_close.components.changes_retriever import ChangesRetriever
-from source_close.moments import Row, parse_moment
-from source_close.sync import Sync
+from source_close.api.sync import Sync
+from source_close.dates import Row, parse_moment
+from source_close.streams.event_log import EventLogChanges
 
 _NO_SCHEMA: Mapping[str, Any] = {}  # skips a check for normalization, a twentieth of a read; no value needs it
 
@@ -40,7 +40,7 @@ class WindowRetriever(Retriever):
     paginator: DefaultPaginator
     record_selector: RecordSelector
     request_options_provider: RequestOptionsProvider
-    changes: ChangesRetriever | None = None
+    changes: EventLogChanges | None = None
 
     def __post_init__(self) -> None:
         self._window_closed, self._open_windows, self._emitted = threading.Condition(), 0, set[str]()

@@ -15,8 +15,8 @@ from airbyte_cdk.sources.declarative.requesters.error_handlers import DefaultErr
 from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution, ResponseAction
 from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
 
-from source_close.components.rate_limiter import wait_seconds
-from source_close.sync import KEY_REFUSED, Sync
+from source_close.api.rate_limits import wait_seconds
+from source_close.api.sync import KEY_REFUSED, Sync
 
 FORBIDDEN = {402, 403}  # the plan or the user's role does not include what is requested
 REFUSED_REDIRECT = "x-refused-redirect"  # the response header that keeps the target of a redirect

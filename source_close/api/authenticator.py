@@ -8,8 +8,8 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from airbyte_cdk import BasicHttpAuthenticator
 
-from source_close.components.error_handler import REFUSED_REDIRECT, CloseApiError
-from source_close.sync import KEY_REFUSED, LOGGER, Sync
+from source_close.api.error_handler import REFUSED_REDIRECT, CloseApiError
+from source_close.api.sync import KEY_REFUSED, LOGGER, Sync
 
 _LONG_WAIT_SECONDS, _LOG_EVERY_SECONDS, _LOOK_EVERY_SECONDS = 0.5, 30.0, 1.0
 

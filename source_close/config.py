@@ -13,7 +13,7 @@ from airbyte_cdk import AirbyteTracedException, FailureType
 from airbyte_cdk.sources.declarative.transformations.config_transformations import config_transformation
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
-from source_close.moments import EARLIEST, format_moment, parse_moment, utc_now
+from source_close.dates import EARLIEST, format_moment, parse_moment, utc_now
 
 _DATE_FORMS = "YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ (any ISO date-time; without a zone it is UTC) or MM/DD/YYYY"
 

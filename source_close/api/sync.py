@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 import requests
 
-from source_close.components.rate_limiter import RateLimiter
+from source_close.api.rate_limits import RateLimiter
 
 LOGGER = logging.getLogger("airbyte.source-close")
 KEY_REFUSED = ("", "")

@@ -7,10 +7,10 @@ from typing import Any
 
 import orjson
 import requests
-from airbyte_cdk import OffsetIncrement, RecordExtractor, RecordFilter, RecordTransformation
+from airbyte_cdk import RecordExtractor, RecordTransformation
 
-from source_close.components.error_handler import response_json
-from source_close.moments import Row, moment_of, parse_moment
+from source_close.api.error_handler import response_json
+from source_close.dates import Row
 
 
 class DataExtractor(RecordExtractor):
@@ -19,30 +19,6 @@ class DataExtractor(RecordExtractor):
     def extract_records(self, response: requests.Response) -> Iterable[Row]:
         """Return the rows of a page."""
         return list(response_json(response)["data"])
-
-
-class HasMorePaginationStrategy(OffsetIncrement):
-    """Reads pages until ``has_more`` is false. ``OffsetIncrement`` stops at a page shorter than the page size."""
-
-    def next_page_token(self, response: requests.Response, *args: Any, **options: Any) -> str | None:
-        """Return the next ``_skip`` or None, as text because the CDK takes the number 0 for the end."""
-        body, last = response_json(response), int(options.get("last_page_token_value") or 0)
-        return str(last + len(body["data"])) if body.get("has_more") else None
-
-
-@dataclass
-class WindowRecordFilter(RecordFilter):
-    """Keeps records whose cursor is in the slice's ``[start, end)`` or missing. ``RecordFilter`` takes longer."""
-
-    cursor_field: str = ""
-
-    def filter_records(self, records: Any, stream_state: Any, stream_slice: Any = None, *_: Any, **__: Any) -> Any:
-        """Yield the records to keep."""
-        start, end = (parse_moment(bound) for bound in stream_slice.cursor_slice.values())
-        start = start.replace(microsecond=0)  # Close may truncate date filters to seconds
-        for record in records:
-            if (moment := moment_of(record, self.cursor_field)) is None or start <= moment < end:
-                yield record
 
 
 @dataclass

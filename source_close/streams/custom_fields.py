@@ -11,8 +11,8 @@ from airbyte_cdk import AirbyteTracedException, Config, FailureType, RecordTrans
 from airbyte_cdk.sources.declarative.schema import SchemaLoader
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream as DeclarativeStream
 
-from source_close.moments import Row
-from source_close.sync import KEY_REFUSED, LOGGER, Sync
+from source_close.api.sync import KEY_REFUSED, LOGGER, Sync
+from source_close.dates import Row
 
 
 @dataclass

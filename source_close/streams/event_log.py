@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from airbyte_cdk import Config, HttpRequester, RequestOption
+from airbyte_cdk import Config, HttpRequester, RecordFilter, RequestOption
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream as DeclarativeStream
 
-from source_close.components.error_handler import FORBIDDEN, CloseApiError, response_json
-from source_close.moments import Row, format_moment, moment_of
-from source_close.sync import LOGGER, Sync
+from source_close.api.error_handler import FORBIDDEN, CloseApiError, response_json
+from source_close.api.sync import LOGGER, Sync
+from source_close.dates import Row, format_moment, moment_of, parse_moment
 
 _NO_LOG = (
     "The API key can't read the event log, so deletions and late edits of activities are not read. Give the key's user "
@@ -27,7 +27,7 @@ Changes = dict[str, tuple[datetime, str | None] | None]
 
 
 @dataclass
-class ChangesRetriever:
+class EventLogChanges:
     """Reads the event log once for all streams, then, by id, the stream's records that changed.
 
     The CDK has no component that follows a log of changes. ``events`` is the stream of events since the oldest saved
@@ -122,3 +122,18 @@ def _add_event(log: defaultdict[str, Changes], event: Mapping[str, Any]) -> bool
     known_moment, known_created = changes.get(gone) or (moment, None)
     changes[gone] = (max(moment, known_moment), created or known_created)
     return True
+
+
+@dataclass
+class EventWindowFilter(RecordFilter):
+    """Keeps records whose cursor is in the slice's ``[start, end)`` or missing. ``RecordFilter`` takes longer."""
+
+    cursor_field: str = ""
+
+    def filter_records(self, records: Any, stream_state: Any, stream_slice: Any = None, *_: Any, **__: Any) -> Any:
+        """Yield the records to keep."""
+        start, end = (parse_moment(bound) for bound in stream_slice.cursor_slice.values())
+        start = start.replace(microsecond=0)  # Close may truncate date filters to seconds
+        for record in records:
+            if (moment := moment_of(record, self.cursor_field)) is None or start <= moment < end:
+                yield record

@@ -8,13 +8,13 @@ from typing import Any
 import requests
 from airbyte_cdk import StreamSlice
 
-from source_close.components.error_handler import CloseApiError, response_json
-from source_close.components.window_retriever import WindowRetriever
-from source_close.moments import MILLISECOND, Row, format_moment, moment_of, parse_moment
+from source_close.api.error_handler import CloseApiError, response_json
+from source_close.dates import MILLISECOND, Row, format_moment, moment_of, parse_moment
+from source_close.streams.windows import WindowRetriever
 
 
 @dataclass
-class SearchRetriever(WindowRetriever):
+class LeadSearchRetriever(WindowRetriever):
     """Reads a window in ascending order, and starts a new search where a chain of cursors ends early.
 
     ``CursorPagination`` stops at the 10,000 rows of a chain and fails if a cursor has expired. ``pagination_reset``

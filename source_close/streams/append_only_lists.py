@@ -9,10 +9,10 @@ from typing import Any
 from airbyte_cdk import StreamSlice
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream as DeclarativeStream
 
-from source_close.components.error_handler import CloseApiError, response_json
-from source_close.components.window_retriever import WindowRetriever
-from source_close.moments import Row, format_moment, moment_of
-from source_close.sync import LOGGER
+from source_close.api.error_handler import CloseApiError, response_json
+from source_close.api.sync import LOGGER
+from source_close.dates import Row, format_moment, moment_of
+from source_close.streams.windows import WindowRetriever
 
 _MAX_STEPS_BACK, _NO_SUCH_LIST = 25, {404, 405}
 
@@ -49,7 +49,7 @@ class Window:
 
 
 @dataclass
-class OffsetListRetriever(WindowRetriever):
+class AppendOnlyListRetriever(WindowRetriever):
     """Reads a window in pages that overlap by one row, and splits the window where Close refuses a larger offset.
 
     ``OffsetIncrement`` loses a row for each row that is removed from an earlier page. ``SPLIT_REQUEST_WINDOW`` reads

@@ -1,0 +1,1 @@
+"""How to talk to Close: authentication, rate limits, responses and errors."""

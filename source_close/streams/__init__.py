@@ -1,0 +1,1 @@
+"""What a stream does beyond a stock one, each file named for it."""
