@@ -23,7 +23,8 @@ from source_close.source import load_manifest
 COMMAND = Path(sysconfig.get_path("scripts")) / "source-close"
 # The streams of the manifest by name. STREAMS are those with a cursor: only they have a state, windows and a lookback.
 DEFINED: dict[str, dict[str, Any]] = {
-    stream["name"]: stream for stream in ManifestReferenceResolver().preprocess_manifest(load_manifest())["streams"]
+    stream["$parameters"]["name"]: stream
+    for stream in ManifestReferenceResolver().preprocess_manifest(load_manifest())["streams"]
 }
 STREAMS = tuple(name for name, stream in DEFINED.items() if "incremental_sync" in stream)
 Message = dict[str, Any]

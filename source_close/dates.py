@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-Row = dict[str, Any]
 EARLIEST = datetime(1900, 1, 1, tzinfo=timezone.utc)  # before any record, with room for a lookback
 MILLISECOND = timedelta(milliseconds=1)  # the precision of Close's timestamps
 
@@ -16,11 +15,18 @@ def utc_now() -> datetime:
 
 
 def parse_moment(text: str) -> datetime:
-    """Parse an ISO date or date-time into UTC; without an offset it is UTC. Raise ``ValueError`` if it is neither."""
-    # datetime.fromisoformat accepts a Z only from Python 3.11 on.
-    moment = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text)
+    """Parse an ISO date or date-time into UTC; without an offset it is UTC.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    if text.endswith(("Z", "z")):  # datetime.fromisoformat accepts it only from Python 3.11 on
+        text = text[:-1] + "+00:00"
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=timezone.utc)
     try:
-        return moment.astimezone(timezone.utc) if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+        return moment.astimezone(timezone.utc)
     except OverflowError as error:
         raise ValueError(f"{text} is out of range") from error
 
@@ -31,7 +37,7 @@ def format_moment(moment: datetime) -> str:
 
 
 def moment_of(row: Mapping[str, Any], field: str) -> datetime | None:
-    """Return the date in ``field`` of ``row`` in UTC, or None if the field is missing or not a date."""
+    """Return the date in ``field`` of ``row`` in UTC, or None if it is missing or not a date."""
     try:
         return parse_moment(row[field])
     except (AttributeError, KeyError, ValueError):

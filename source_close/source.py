@@ -1,135 +1,155 @@
-"""The source: the CDK reads the manifest's streams; this module adds what a manifest can't express."""
+"""The source: the CDK reads the manifest's streams; this adds what a manifest can't express."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from datetime import timedelta
+from collections.abc import Iterator, Mapping
+from logging import Logger
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import yaml
-from airbyte_cdk import AirbyteTracedException, models
-from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
+from airbyte_cdk import AirbyteTracedException, Source, models
+from airbyte_cdk.models import AirbyteStateMessage, ConfiguredAirbyteCatalog
+from airbyte_cdk.sources.declarative.concurrent_declarative_source import (
+    ConcurrentDeclarativeSource,
+)
 
-from source_close.api.error_handler import FORBIDDEN, CloseApiError
+from source_close.api.errors import FORBIDDEN, LOGGER, CloseApiError
 from source_close.api.sync import Sync
-from source_close.dates import format_moment, moment_of, parse_moment, utc_now
+from source_close.config import CloseConfig
+from source_close.dates import format_moment, utc_now
+from source_close.streams.log_positions import LogPositions
 
-LOG_POSITION = "event_log_position"
-READ_FAILURE = "Concurrent read failure"  # the message of the CDK's exception when some streams failed
+# The streams that follow the event log if capture_changes is on: those whose retrievers have
+# ``changes`` in the manifest.
+FOLLOWS_LOG = ("activities", "leads", "tasks")
+USER_WAITS_SECONDS = 20  # how long check and discover retry a request
+READ_FAILURE = "Concurrent read failure"  # the message of the CDK's error if some streams failed
+_UNKNOWN_STREAM = (
+    "this stream doesn't exist. The streams are {streams}. Refresh the connection's schema."
+)
+_REFUSED_STREAM = "This key can't read every stream. %s"
 
 
 def load_manifest() -> dict[str, Any]:
-    """Load manifest.yaml, which is inside the package in a wheel and beside it in a checkout."""
-    paths = (folder / "manifest.yaml" for folder in Path(__file__).resolve().parents[:2])
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C version takes a fifth of the time
-    return dict(yaml.load(next(filter(Path.is_file, paths)).read_bytes(), loader))  # noqa: S506 - both are safe loaders
+    """Load manifest.yaml, which is in the package in a wheel, and beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    paths = [package / "manifest.yaml", package.parent / "manifest.yaml"]
+    path = next(filter(Path.is_file, paths))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C version takes a fifth as long
+    manifest: dict[str, Any] = yaml.load(path.read_bytes(), loader)  # noqa: S506 - both are safe
+    return manifest
 
 
-def stream_states(state: Iterable[Any], catalog: Any) -> list[models.AirbyteStateMessage]:
-    """Return the states by stream, also from a global state, of the streams that ``catalog`` reads incrementally."""
-    incremental = {one.stream.name for one in catalog.streams if one.sync_mode == models.SyncMode.incremental}
-    states = [one for each in state for one in (each.global_.stream_states if each.global_ else [each.stream])]
-    wanted = [one for one in states if one and one.stream_state and one.stream_descriptor.name in incremental]
-    return [models.AirbyteStateMessage(type=models.AirbyteStateType.STREAM, stream=one) for one in wanted]
+def states_to_use(
+    states: list[AirbyteStateMessage], catalog: ConfiguredAirbyteCatalog
+) -> list[AirbyteStateMessage]:
+    """Return the states, also of a global one, of the streams that are read incrementally."""
+    streams = list[models.AirbyteStreamState | None]()
+    for state in states:
+        streams += state.global_.stream_states if state.global_ else [state.stream]
+    incremental = models.SyncMode.incremental
+    names = {one.stream.name for one in catalog.streams if one.sync_mode == incremental}
+    return [
+        AirbyteStateMessage(models.AirbyteStateType.STREAM, stream)
+        for stream in streams
+        if stream and stream.stream_state and stream.stream_descriptor.name in names
+    ]
 
 
-class LogPositions:
-    """Adds each stream's position in the event log to its states, since a component can't add to the CDK's states.
+class SourceClose(Source):
+    """The Airbyte source for Close.
 
-    ``to_follow`` maps a stream to the saved position or, if there is none or a future one, the saved cursor: this sync
-    reads the log from there. A stream's states keep it until the stream is complete, so that an interruption hides no
-    deletion. Without either, they have the start of this sync, from before the first record on. A stream that is not in
-    ``followed`` keeps its saved position. The stream event_log has one too, since its cursor is only its newest event.
+    For each command it builds a ``ConcurrentDeclarativeSource``, which takes config, catalog and
+    state only when it is made. To that it adds the positions in the event log, a check of every
+    stream, one error for each stream that fails, and shorter retries where a user waits.
     """
 
-    def __init__(self, followed: Collection[str], state: Iterable[Any]) -> None:
-        self._states = {one.stream.stream_descriptor.name: vars(one.stream.stream_state) for one in state}
-        self._complete, self._followed, keys = set[str](), followed, (LOG_POSITION, "date_updated", "date_created")
-        saved = {name: [moment_of(self._states.get(name, {}), key) for key in keys] for name in followed}
-        found = {name: [at for at in saved[name] if at and at < utc_now() + timedelta(minutes=5)] for name in followed}
-        self.to_follow = {name: format_moment(moments[0]) for name, moments in found.items() if moments}
-        self._not_followed = set(followed) - set(self.to_follow)
+    def __init__(self) -> None:
+        self._manifest = load_manifest()
 
-    def add_to(self, messages: Iterable[Any], config: Mapping[str, Any]) -> Iterator[models.AirbyteMessage]:
-        """Yield the messages, with positions in the states. ``config`` has ``end`` (ISO date-time) and ``sync_id``."""
-        for message in messages:
-            status = message.trace.stream_status if message.trace else None
-            stream = message.state.stream if message.state else None
-            descriptor = getattr(status or stream, "stream_descriptor", None)
-            name = descriptor.name if descriptor else None
-            if name and status and status.status == models.AirbyteStreamStatus.COMPLETE:
-                self._complete.add(name)
-            elif name and stream:
-                stream.stream_state = self._with_position(name, vars(stream.stream_state), config)
-            elif status and status.status == models.AirbyteStreamStatus.STARTED and name in self._not_followed:
-                blob = self._with_position(name, self._states.get(name, {}), config)
-                first = models.AirbyteStreamState(status.stream_descriptor, blob)
-                state = models.AirbyteStateMessage(models.AirbyteStateType.STREAM, first)
-                yield models.AirbyteMessage(models.Type.STATE, state=state)
-            yield message
-
-    def _with_position(self, name: str, state: Mapping[str, Any], config: Mapping[str, Any]) -> models.AirbyteStateBlob:
-        saved, sync = self._states.get(name, {}).get(LOG_POSITION), Sync.of(config)
-        position = self.to_follow.get(name, saved)
-        is_reached = name in self._followed and name in self._complete and not sync.is_log_forbidden
-        if is_reached or name in self._not_followed:
-            position = format_moment(parse_moment(config["end"]) - (sync.clock_lead or timedelta()))
-        return models.AirbyteStateBlob({**state, LOG_POSITION: position} if position else dict(state))
-
-
-class SourceClose(ConcurrentDeclarativeSource):
-    """The Airbyte source for Close. It saves the positions in the event log, and checks each stream."""
-
-    def __init__(self, catalog: Any = None, config: Mapping[str, Any] | None = None, state: Any = None) -> None:
-        manifest, self._given, self._catalog = load_manifest(), dict(config or {}), catalog
-        state = stream_states(state or [], catalog) if catalog else []
-        following = [name for name, one in manifest["definitions"]["streams"].items() if "changes" in one["retriever"]]
-        followed = ["event_log", *(following if self._given.get("capture_changes") is not False else ())]
-        self._positions = LogPositions(followed, state)
-        if config is not None:
-            defaults = {"custom_field_columns": False} if catalog else {"retry_seconds": 20}  # no read: a user waits
-            self._given = {**defaults, **config, "event_log_positions": self._positions.to_follow}
-            self._given |= {"sync_id": uuid4().hex, "end": format_moment(utc_now())}
-        super().__init__(catalog, self._given or None, state, source_config=manifest)
+    def spec(self, logger: Logger) -> models.ConnectorSpecification:
+        """Return the manifest's specification, for which the CDK asks in every command."""
+        spec = self._manifest["spec"]
+        form = spec["connection_specification"]
+        return models.ConnectorSpecification(form, documentationUrl=spec["documentation_url"])
 
     def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:
-        """Use ``config`` if the source was made without one."""
-        if not self._given:
-            SourceClose.__init__(self, None, config)
-        return super().configure(config, temp_dir)
+        """Return the config with its fields in the types of the spec; raise if it is invalid."""
+        return super().configure(CloseConfig.of(config).completed(config), temp_dir)
 
-    def read(self, logger: Any, config: Any, catalog: Any, state: Any = None) -> Iterator[models.AirbyteMessage]:
-        """Yield a read's messages, one error per stream. At the end raise ``AirbyteTracedException`` if one failed."""
-        if self._catalog is None:
-            yield from SourceClose(catalog, config, state).read(logger, config, catalog, state)
-            return
-        failed, known = set[str | None](), [stream["name"] for stream in self.resolved_manifest["streams"]]
-        unknown = [one.stream.name for one in catalog.streams if one.stream.name not in known]
-        advice = f"this stream doesn't exist. The streams are {', '.join(known)}. Refresh the connection's schema."
-        for name in unknown:
-            yield CloseApiError(name, advice, models.FailureType.config_error).as_airbyte_message()
-        for message in self._positions.add_to(super().read(logger, config, catalog, state), self._given):
-            error = message.trace.error if message.trace else None
-            name = error.stream_descriptor.name if error and error.stream_descriptor else None
-            if error and error.failure_type != models.FailureType.system_error:
-                error.stack_trace = None  # the code is not the cause
-            if name not in failed:
-                yield message
-            failed |= {name} - {None}
-        if unknown:
-            raise AirbyteTracedException(internal_message=READ_FAILURE, failure_type=models.FailureType.config_error)
+    def discover(self, logger: Logger, config: Mapping[str, Any]) -> models.AirbyteCatalog:
+        """Return the streams, with columns for the account's custom fields."""
+        sync = Sync(retry_seconds=USER_WAITS_SECONDS)
+        return self._stock_source(config, sync).discover(logger, config)
 
-    def check(self, logger: Any, config: Any) -> models.AirbyteConnectionStatus:
-        """Read a page of each stream. Name those the key may not read; fail if that is all, or at any other error."""
-        given = {**self._given, "custom_field_columns": False}
-        streams, refused = SourceClose(None, given, None).streams(given), list[str]()
-        for stream in streams:
+    def check(self, logger: Logger, config: Mapping[str, Any]) -> models.AirbyteConnectionStatus:
+        """Read a page of each stream that ``check`` in the manifest names.
+
+        It names those that the key may not read, and fails if that is all or at any other error.
+        """
+        sync = Sync(retry_seconds=USER_WAITS_SECONDS, custom_field_columns=False)
+        names = self._manifest["check"]["stream_names"]
+        refused = list[str]()
+        for stream in self._stock_source(config, sync).streams(config):
+            if stream.name not in names:
+                continue
             try:
-                next(iter(next(iter(stream.generate_partitions())).read()), None)
-            except AirbyteTracedException as error:  # noqa: PERF203 - few streams
+                partition = next(iter(stream.generate_partitions()))
+                next(iter(partition.read()), None)
+            except AirbyteTracedException as error:
                 if getattr(error, "status", None) not in FORBIDDEN:
                     return models.AirbyteConnectionStatus(models.Status.FAILED, str(error))
-                logger.warning("This key can't read every stream. %s", error)
+                LOGGER.warning(_REFUSED_STREAM, error)
                 refused.append(str(error))
-        status = models.Status.FAILED if len(refused) == len(streams) else models.Status.SUCCEEDED
+        is_useless = len(refused) == len(names)
+        status = models.Status.FAILED if is_useless else models.Status.SUCCEEDED
         return models.AirbyteConnectionStatus(status, " ".join(refused) or None)
+
+    def read(
+        self,
+        logger: Logger,
+        config: Mapping[str, Any],
+        catalog: ConfiguredAirbyteCatalog,
+        state: list[AirbyteStateMessage] | None = None,
+    ) -> Iterator[models.AirbyteMessage]:
+        """Yield the messages of a read, with one error for each stream that fails.
+
+        Raises:
+            AirbyteTracedException: at the end, if a stream failed or does not exist.
+        """
+        states = states_to_use(state or [], catalog)
+        follows_log = FOLLOWS_LOG if config.get("capture_changes", True) else ()
+        positions = LogPositions(("event_log", *follows_log), states)
+        sync = Sync(
+            end=format_moment(utc_now()),
+            event_log_positions=positions.saved,
+            custom_field_columns=False,
+        )
+        source = self._stock_source(config, sync, catalog, states)
+        names = [stream["name"] for stream in source.resolved_manifest["streams"]]
+        unknown = [one.stream.name for one in catalog.streams if one.stream.name not in names]
+        for name in unknown:
+            text = _UNKNOWN_STREAM.format(streams=", ".join(names))
+            yield CloseApiError(name, text, models.FailureType.config_error).as_airbyte_message()
+        failed = set[str]()
+        for message in positions.add_to(source.read(logger, config, catalog), sync):
+            error = message.trace.error if message.trace else None
+            if error and error.failure_type != models.FailureType.system_error:
+                error.stack_trace = None  # the code is not the cause
+            if error and error.stream_descriptor:
+                if error.stream_descriptor.name in failed:
+                    continue
+                failed.add(error.stream_descriptor.name)
+            yield message
+        if unknown:
+            failure_type = models.FailureType.config_error
+            raise AirbyteTracedException(internal_message=READ_FAILURE, failure_type=failure_type)
+
+    def _stock_source(
+        self,
+        config: Mapping[str, Any],
+        sync: Sync,
+        catalog: ConfiguredAirbyteCatalog | None = None,
+        states: list[AirbyteStateMessage] | None = None,
+    ) -> ConcurrentDeclarativeSource:
+        given = {**config, "sync": sync}
+        return ConcurrentDeclarativeSource(catalog, given, states, source_config=self._manifest)

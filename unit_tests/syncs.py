@@ -24,6 +24,7 @@ from airbyte_cdk.sources.declarative.concurrent_declarative_source import Concur
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from integration_tests.running import DEFINED
+from source_close.api.sync import Sync
 from source_close.source import SourceClose, load_manifest
 
 API = "https://api.close.com/api/v1"
@@ -128,8 +129,12 @@ def manifest_of(*streams: str) -> Row:
 
 
 def plain_config(config: Row) -> Row:
-    """Return a config that reads windows one after the other and requests no custom fields for columns."""
-    return {"api_key": KEY, "num_workers": 1, "custom_field_columns": False, **config}
+    """Return a config that reads windows one after the other and requests no custom fields for columns.
+
+    `retry_seconds` and `event_log_positions` are values that the source of the connector sets.
+    """
+    values = {name: config.pop(name) for name in ("retry_seconds", "event_log_positions") if name in config}
+    return {"api_key": KEY, "num_workers": 1, **config, "sync": Sync(custom_field_columns=False, **values)}
 
 
 def read(*streams: str, state: Row | None = None, now: str = NOW, clock: Clock | None = None, **config: Any) -> Reading:
@@ -148,14 +153,20 @@ def read_with_positions(*streams: str, state: Row | None = None, now: str = NOW,
     """Sync streams at the time ``now`` with the source class of the connector, which saves event log positions."""
     states = saved(**(state or {}))
     with time_machine.travel(now, tick=False):
-        return run(SourceClose(catalog(*streams), plain_config(config), states), *streams)
+        return run(SourceClose(), *streams, config={"api_key": KEY, "num_workers": 1, **config}, states=states)
 
 
-def run(source: ConcurrentDeclarativeSource, *streams: str, whole: Collection[str] = ()) -> Reading:
+def run(
+    source: ConcurrentDeclarativeSource | SourceClose,
+    *streams: str,
+    whole: Collection[str] = (),
+    config: Row | None = None,
+    states: list[AirbyteStateMessage] | None = None,
+) -> Reading:
     """Read streams from ``source`` until it stops, and collect its messages."""
     reading = Reading()
     try:
-        reading.messages.extend(source.read(LOGGER, {}, catalog(*streams, whole=whole)))
+        reading.messages.extend(source.read(LOGGER, config or {}, catalog(*streams, whole=whole), states))
     except AirbyteTracedException as error:
         reading.error = str(error)
     return reading

@@ -10,7 +10,7 @@ import requests
 import requests_mock
 
 from source_close.api.authenticator import PacedAuthenticator
-from source_close.api.error_handler import CloseApiError
+from source_close.api.errors import CloseApiError
 from source_close.api.sync import Sync
 from unit_tests.rate_limited_server import response
 from unit_tests.syncs import API, KEY, Clock, read
@@ -20,9 +20,18 @@ USER = {"id": "user_1", "date_updated": "2025-06-01T00:00:00+00:00"}
 
 
 @pytest.fixture
-def authenticator() -> PacedAuthenticator:
+def sync(clock: Clock) -> Sync:
+    """Return a sync that may send two more requests in the next 40 seconds."""
+    sync = Sync()
+    sync.limiter.reserve(GROUP)
+    sync.limiter.record_response(GROUP, response(ratelimit="limit=20, remaining=2, reset=40"), None)
+    return sync
+
+
+@pytest.fixture
+def authenticator(sync: Sync) -> PacedAuthenticator:
     """Return the authenticator of a stream whose requests wait at most five minutes."""
-    config = {"api_key": KEY, "sync_id": "one"}
+    config = {"api_key": KEY, "sync": sync}
     return PacedAuthenticator(
         username="{{ config['api_key'] }}",
         password="",
@@ -33,26 +42,17 @@ def authenticator() -> PacedAuthenticator:
     )
 
 
-@pytest.fixture
-def sync(clock: Clock) -> Sync:
-    """Return a sync that may send two more requests in the next 40 seconds."""
-    sync = Sync.of({"sync_id": "one"})
-    sync.limiter.reserve(GROUP)
-    sync.limiter.record_response(GROUP, response(ratelimit="limit=20, remaining=2, reset=40"))
-    return sync
-
-
 def request(path: str = "user") -> requests.PreparedRequest:
     return requests.Request("GET", f"{API}/{path}/?_limit=1").prepare()
 
 
 def test_a_request_has_the_key_and_the_headers_and_timeouts_of_the_manifest(api: requests_mock.Mocker) -> None:
     api.get(f"{API}/user/", json={"data": [USER]})
-    assert read("users", user_agent="someone").ids == ["user_1"]
+    assert read("users").ids == ["user_1"]
     sent = api.request_history[0]
     assert sent.headers["Authorization"] == "Basic " + base64.b64encode(f"{KEY}:".encode()).decode()
     assert sent.headers["Accept"] == "application/json"
-    assert sent.headers["User-Agent"].startswith("someone source-close/")
+    assert sent.headers["User-Agent"].startswith("source-close/")
     assert KEY not in sent.url
     assert tuple(map(int, sent.timeout)) == (10, 45)  # type: ignore[call-overload] # a pair, although its type says otherwise
 
@@ -67,7 +67,7 @@ def test_requests_over_the_rate_limit_wait_for_its_next_window(
     assert 1040 <= clock.now < 1041
     authenticator(request("task"))
     assert clock.now < 1041
-    assert sync.sending.request == "GET /api/v1/task/"
+    assert sync.in_flight.request == "GET /api/v1/task/"
 
 
 def test_a_waiting_request_fails_when_its_endpoint_is_given_up(
@@ -89,7 +89,7 @@ def test_a_waiting_request_fails_when_its_endpoint_is_given_up(
 def test_a_wait_longer_than_the_maximum_fails_at_once(
     authenticator: PacedAuthenticator, sync: Sync, clock: Clock
 ) -> None:
-    sync.limiter.record_response(GROUP, response(429, retry_after="301"))
+    sync.limiter.record_response(GROUP, response(429), 301.0)
     with pytest.raises(
         CloseApiError,
         match=r"^Stream users: GET /api/v1/user/ has waited 0 s for its rate limit and would wait 301 s more",
@@ -101,7 +101,7 @@ def test_a_wait_longer_than_the_maximum_fails_at_once(
 def test_a_long_wait_is_logged_every_30_seconds(
     authenticator: PacedAuthenticator, sync: Sync, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sync.limiter.record_response(GROUP, response(429, retry_after="95"))
+    sync.limiter.record_response(GROUP, response(429), 95.0)
     with caplog.at_level(logging.INFO):
         authenticator(request())
     assert caplog.messages == [

@@ -25,7 +25,7 @@ def _one_record_in_every_stream(api: requests_mock.Mocker) -> None:
 
 def check(**config: Any) -> tuple[Status, str]:
     given = {"api_key": KEY, **config}
-    status = SourceClose(None, given, None).check(LOGGER, given)
+    status = SourceClose().check(LOGGER, given)
     return status.status, status.message or ""
 
 
@@ -107,16 +107,16 @@ def test_discover_returns_the_columns_of_custom_fields_and_read_does_not_request
     api: requests_mock.Mocker,
 ) -> None:
     config = {"api_key": KEY, "start_date": "2025-06-15"}
-    leads = SourceClose(None, config, None).discover(LOGGER, config).streams[STREAMS.index("leads")].json_schema
+    leads = SourceClose().discover(LOGGER, config).streams[STREAMS.index("leads")].json_schema
     assert "custom.x_1" in leads["properties"]
     api.reset_mock()
-    run(SourceClose(catalog("leads"), config, None), "leads")
+    run(SourceClose(), "leads", config=config)
     assert set(requested(api)) == {"/data/search/"}
 
 
-def test_an_invalid_config_is_rejected_at_construction() -> None:
+def test_an_invalid_config_is_rejected_before_any_request(tmp_path: Any) -> None:
     with pytest.raises(AirbyteTracedException, match="num_workers") as error:
-        SourceClose(None, {"api_key": KEY, "num_workers": 99}, None)
+        SourceClose().configure({"api_key": KEY, "num_workers": 99}, str(tmp_path))
     assert error.value.failure_type == FailureType.config_error
 
 

@@ -10,6 +10,7 @@ import time_machine
 from airbyte_cdk.models import FailureType
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
+from source_close.api.sync import Sync
 from source_close.config import CloseConfigTransformation
 from unit_tests.syncs import KEY, NOW, Row
 
@@ -55,7 +56,7 @@ def message_for(config: Row) -> str:
     ],
 )
 def test_start_date_is_read_in_every_accepted_form(given: str, start: str) -> None:
-    assert transform(start_date=given)["start_date"] == start
+    assert transform(start_date=given)["sync"]["start"] == start
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_start_date_is_read_in_every_accepted_form(given: str, start: str) -> No
 )
 @pytest.mark.parametrize("given", [{}, {"start_date": None}, {"start_date": " "}], ids=["absent", "null", "blank"])
 def test_start_date_is_365_days_before_the_first_sync_by_default(given: Row, now: str, start: str) -> None:
-    assert transform(now, **given)["start_date"] == start
+    assert transform(now, **given)["sync"]["start"] == start
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_a_start_date_in_the_future_fails_with_the_accepted_forms(given: str) ->
 
 
 def test_a_start_date_in_year_1_does_not_overflow() -> None:
-    assert transform(start_date="0001-01-01")["activities_start"] == "1899-12-31T00:00:00.000000+00:00"
+    assert transform(start_date="0001-01-01")["sync"]["activities_start"] == "1899-12-31T00:00:00.000000+00:00"
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def test_the_attribution_window_sets_the_lookback_and_the_start_of_activities(
     given: Row, duration: str, activities_start: str
 ) -> None:
     values = transform(start_date="2024-01-31", **given)
-    assert (values["attribution_window"], values["activities_start"]) == (duration, activities_start)
+    assert (values["sync"]["attribution_window"], values["sync"]["activities_start"]) == (duration, activities_start)
 
 
 @pytest.mark.parametrize(
@@ -215,12 +216,6 @@ def test_a_missing_or_invalid_key_fails_with_the_reason(config: Row, problem: st
     assert message_for(config) == f"The configuration can't be used: {problem}."
 
 
-@pytest.mark.parametrize("given", ["two\nlines", "tab\t", "Zo\u00eb", "\u6f22\u5b57"])
-def test_a_user_agent_that_is_invalid_in_a_header_is_rejected(given: str) -> None:
-    problem = "user_agent must be a single line of printable ASCII characters"
-    assert message_for({"api_key": KEY, "user_agent": given}) == f"The configuration can't be used: {problem}."
-
-
 def test_one_message_names_every_problem() -> None:
     message = message_for({"api_key": KEY, "start_date": "soon", "num_workers": 0, "attribution_window_hours": "x"})
     for field in ("start_date", "num_workers", "attribution_window_hours"):
@@ -245,35 +240,49 @@ def test_one_message_names_every_problem() -> None:
 )
 def test_a_config_of_another_connector_is_accepted_unchanged(config: Row) -> None:
     values = transform(**config)
-    agent = values.pop("user_agent")
-    sync = values.pop("sync_id")
-    assert len(sync) == 32
-    assert agent.endswith(f"source-close/{version('source-close')}")
-    assert agent.startswith(config.get("user_agent", "source-close"))
-    assert {name: value for name, value in values.items() if name not in config or name == "start_date"} == {
-        "start_date": "2024-01-01T00:00:00.000000+00:00",
+    sync = values.pop("sync")
+    assert {name: value for name, value in values.items() if name not in config} == {
+        "base_url": "https://api.close.com/api/v1",
+        "capture_changes": True,
+        "num_workers": 20,
+    }
+    assert {name: values[name] for name in config} == config
+    assert sync == {
+        "start": "2024-01-01T00:00:00.000000+00:00",
         "end": "2025-06-15T12:00:00.000000+00:00",
         "activities_start": "2023-12-31T00:00:00.000000+00:00",
         "attribution_window": "PT86400S",
-        "num_workers": 20,
-        "base_url": "https://api.close.com/api/v1",
-        "capture_changes": True,
         "custom_field_columns": True,
         "retry_seconds": 300,
         "event_log_positions": {},
-        "event_log_since": "2025-06-15T12:00:00.000000+00:00",
-    } | ({"api_key": KEY} if "api_key" not in config else {})
+        "events_start": "2025-05-16T12:00:00.000000+00:00",
+        "followed_from": "2025-06-15T11:50:00.000000+00:00",
+        "user_agent": f"source-close/{version('source-close')}",
+    }
 
 
-def test_two_syncs_have_different_sync_ids() -> None:
-    assert transform()["sync_id"] != transform()["sync_id"]
+def test_a_config_from_a_file_can_not_set_the_values_of_the_manifest() -> None:
+    given = {"end": "2020-01-01", "retry_seconds": 9999, "custom_field_columns": False}
+    sync = transform(sync=given, **given)["sync"]
+    assert (sync["end"], sync["retry_seconds"], sync["custom_field_columns"]) == (NOW, 300, True)
+
+
+def test_two_syncs_share_nothing() -> None:
+    assert transform()["sync"].limiter is not transform()["sync"].limiter
+
+
+def test_the_event_log_is_followed_from_ten_minutes_before_the_oldest_position() -> None:
+    sync = Sync(event_log_positions={"tasks": "2025-06-01", "leads": "2025-05-31"})
+    assert transform(sync=sync)["sync"]["followed_from"] == "2025-05-30T23:50:00.000000+00:00"
+    sync = Sync(event_log_positions={"tasks": "2025-01-01"})
+    assert transform(sync=sync)["sync"]["followed_from"] == "2025-05-16T12:00:00.000000+00:00"
 
 
 def test_a_transformed_config_is_not_changed_again() -> None:
     """The CDK transforms the config of a source more than once."""
-    once = transform(start_date="2024-01-31", event_log_positions={"tasks": "2025-06-01", "leads": "2025-05-31"})
-    assert once["event_log_since"] == "2025-05-31"
-    assert transform("2026-01-01T00:00:00+00:00", **once) | {"user_agent": ""} == once | {"user_agent": ""}
+    once = transform(start_date="2024-01-31", sync=Sync(event_log_positions={"tasks": "2025-06-01"}))
+    before = dict(once["sync"])
+    assert transform("2026-01-01T00:00:00+00:00", **once)["sync"] == before
 
 
 @pytest.mark.parametrize("given", [True, False])

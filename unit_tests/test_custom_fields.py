@@ -220,7 +220,8 @@ def test_discover_logs_one_warning_when_a_list_of_custom_fields_cannot_be_read(
 def test_a_malformed_definition_loses_only_its_own_column(
     api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture, odd: Row
 ) -> None:
-    lists(api, activity=[{**field("cf_a"), **odd}, field("cf_b")])
+    everywhere = [{"object_type": "activity"}]
+    lists(api, shared=[field("cf_a", **{"associations": everywhere, **odd}), field("cf_b", associations=everywhere)])
     assert [name for name in properties("activities") if name.startswith("custom.")] == ["custom.cf_b"]
     (warning,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
     assert warning == "Custom field cf_a gets no column: its form is unknown. Its values are read."

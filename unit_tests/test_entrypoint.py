@@ -86,7 +86,7 @@ def reading(output: io.BytesIO, *messages: AirbyteMessage, error: Exception | No
         if error is not None:
             raise error
 
-    made = SourceClose(None, {"api_key": KEY}, None)
+    made = SourceClose()
     spec = made.spec(logging.getLogger("airbyte"))
     with patch.object(made, "read", emitted):
         yield from CloseEntrypoint(made, output).read(spec, {"api_key": KEY}, None, [])

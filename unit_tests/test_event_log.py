@@ -153,7 +153,7 @@ def test_data_and_previous_data_are_json_text_or_null(api: requests_mock.Mocker)
     ]
     EventApi(api, given)
     records = read("event_log", start_date="2025-06-15").records
-    assert [(record["data"], record["previous_data"]) for record in records] == [
+    assert [(record.get("data"), record.get("previous_data")) for record in records] == [
         ('{"name":"Zoë \\"Z\\" 🚀","n":1.5,"none":null}', "{}"),
         (None, None),
         (None, '{"deep":{"list":[1,true]}}'),

@@ -137,23 +137,6 @@ def test_a_break_of_more_than_30_days_is_a_gap_in_the_event_log(caplog: pytest.L
     assert "Stream event_log: the last sync reached 2025-05-01T12:00:00.000000+00:00 in the event log" in warning
 
 
-@pytest.mark.parametrize(
-    ("date", "position"),
-    [
-        ("Sun, 15 Jun 2025 11:57:30 GMT", "2025-06-15T11:57:30.000000+00:00"),
-        ("Sun, 15 Jun 2025 12:05:00 GMT", END),
-        ("Fri, 13 Jun 2025 12:00:00 GMT", END),
-        ("soon", END),
-        ("Sat, 31 Dec 2016 23:59:60 GMT", END),
-    ],
-    ids=["local clock ahead", "local clock behind", "more than a day off", "unreadable", "leap second"],
-)
-def test_a_position_is_in_the_time_of_closes_clock(api: requests_mock.Mocker, date: str, position: str) -> None:
-    """If the local clock is ahead, a position in local time would make the next sync miss events."""
-    api.get(requests_mock.ANY, json={"data": []}, headers={"Date": date})
-    assert positions("tasks", state=saved(event_log_position=POSITION))[-1] == position
-
-
 def test_other_streams_have_no_position() -> None:
     states = read_with_positions("custom_fields", "users", start_date="2025-06-14").states()
     assert states

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,9 @@ import yaml
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
 from jsonschema import Draft7Validator
 
-from source_close.source import load_manifest
+from source_close.api.sync import Sync
+from source_close.config import CloseConfigTransformation
+from source_close.source import FOLLOWS_LOG, load_manifest
 from unit_tests.syncs import API, KEY, KINDS, NOW, STREAMS, Row, catalog, run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,7 +32,7 @@ MADE_HERE = {"custom_fields", "_ab_cdc_deleted_at"}
 
 @cache
 def source() -> ConcurrentDeclarativeSource:
-    config = {"api_key": KEY, "custom_field_columns": False}
+    config = {"api_key": KEY, "sync": Sync(custom_field_columns=False)}
     return ConcurrentDeclarativeSource(None, config, None, source_config=MANIFEST)
 
 
@@ -142,22 +145,58 @@ def texts_of(file: Path) -> set[Any]:
 
 
 def test_the_code_contains_no_api_parameters_and_no_page_sizes() -> None:
-    options = [part for part in parts(MANIFEST) if part.get("type") == "RequestOption"]
-    names = {name for option in options for name in option.get("field_path") or [option["field_name"]]} - {"cursor"}
+    options = [part for part in parts(source().resolved_manifest) if part.get("type") == "RequestOption"]
+    names = {name for option in options for name in option.get("field_path") or [option.get("field_name")]} - {
+        "cursor",
+        None,
+    }
     assert {"_limit", "_skip", "_cursor", "date_created__gte", "date_updated__lt", "id__in"} <= names
     sizes = {part["page_size"] for part in parts(MANIFEST) if "page_size" in part}
     assert sizes == {50, 100, 200, 1000}
     for file in CODE:
         constants = texts_of(file)
         assert not names & constants, file.name
-        if file.name.endswith("_retriever.py"):
+        if file.parent.name == "streams":
             assert not sizes & constants, file.name
 
 
 def test_leads_are_requested_with_every_column_of_their_schema() -> None:
-    fields = resolved_streams()["leads"]["$parameters"]["fields"]
+    fields = MANIFEST["definitions"]["lookups"]["lead_fields"]
     assert len(fields) == len(set(fields))
     assert set(fields) == set(columns("leads")["properties"]) - MADE_HERE | {"custom"}
+
+
+def test_exactly_the_streams_that_the_source_names_follow_the_event_log() -> None:
+    """Their retrievers have `changes`, through whichever `$ref`. Without it, deletions would stop silently."""
+    following = [name for name, stream in resolved_streams().items() if "changes" in stream["retriever"]]
+    assert following == list(FOLLOWS_LOG)
+
+
+def test_check_names_every_stream() -> None:
+    assert MANIFEST["check"]["stream_names"] == STREAMS
+
+
+def test_the_six_streams_come_first_and_are_short() -> None:
+    text = (ROOT / "manifest.yaml").read_text()
+    part = text.split("\n  streams:\n")[1].split("\n  lookups:\n")[0]
+    names = re.findall(r"^    (\w+):$", part, flags=re.MULTILINE)
+    assert names == STREAMS
+    assert [
+        len(stream.splitlines())
+        for stream in re.split(r"^    \w+:$", part, flags=re.MULTILINE)[1:]
+        if len(stream.splitlines()) > 40
+    ] == []
+    definitions = list(MANIFEST["definitions"])
+    assert definitions[:2] == ["streams", "lookups"]
+
+
+def test_the_header_explains_every_value_of_the_config() -> None:
+    text = (ROOT / "manifest.yaml").read_text()
+    explained = re.findall(r"^#   (\w+)  ", text, flags=re.MULTILINE)
+    config = {"api_key": KEY}
+    CloseConfigTransformation().transform(config)
+    assert sorted(explained) == sorted(config["sync"])
+    assert set(re.findall(r"config\['sync'\]\['(\w+)'\]", text)) <= set(explained)
 
 
 def test_activities_and_tasks_have_a_list_for_each_type() -> None:

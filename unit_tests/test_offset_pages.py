@@ -48,7 +48,7 @@ def activities(page_size: int) -> AbstractStream:
     definitions, lists = manifest["definitions"], manifest["definitions"]["append_only_list_retriever"]
     paginator = {
         **definitions["offset_paginator"],
-        "pagination_strategy": {"type": "OffsetIncrement", "page_size": page_size},
+        "pagination_strategy": {**definitions["offset_paginator"]["pagination_strategy"], "page_size": page_size},
     }
     definitions = {**definitions, "append_only_list_retriever": {**lists, "paginator": paginator}}
     config = plain_config({"start_date": "2025-06-01", "attribution_window_hours": 0})

@@ -9,6 +9,7 @@ import pytest
 from airbyte_cdk.models import FailureType
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
+from source_close.api.sync import Sync
 from source_close.streams.saved_states import CursorStateMigration
 from unit_tests.syncs import NOW, Row
 
@@ -16,8 +17,8 @@ WRITTEN = "2024-05-06T07:08:09.010000+00:00"
 
 
 def migrate(state: Any, position: str = "") -> Row:
-    config = {"end": NOW, "event_log_positions": {"leads": position} if position else {}}
-    migration = CursorStateMigration("leads", config, "P30D", "date_updated")
+    sync = Sync(end=NOW, event_log_positions={"leads": position} if position else {})
+    migration = CursorStateMigration("leads", {"sync": sync}, "date_updated")
     assert migration.should_migrate(state) is bool(state)
     return dict(migration.migrate(state))
 

@@ -8,47 +8,70 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from airbyte_cdk import BasicHttpAuthenticator
 
-from source_close.api.error_handler import REFUSED_REDIRECT, CloseApiError
-from source_close.api.sync import KEY_REFUSED, LOGGER, Sync
+from source_close.api.errors import LOGGER, REFUSED_REDIRECT, CloseApiError
+from source_close.api.sync import Sync
 
-_LONG_WAIT_SECONDS, _LOG_EVERY_SECONDS, _LOOK_EVERY_SECONDS = 0.5, 30.0, 1.0
+_LONG_WAIT_SECONDS = 0.5
+_LOG_EVERY_SECONDS = 30.0
+_LOOK_EVERY_SECONDS = 1.0
+_WAITS = "Stream %s waits %.1f s for the rate limit of %s."
+_WAITED_TOO_LONG = (
+    "{request} has waited {waited:.0f} s for its rate limit and would wait {wait:.0f} s more. "
+    "Another program probably uses the same rate limit: pause it, lower num_workers, or sync at "
+    "another time."
+)
 
 
 @dataclass
 class PacedAuthenticator(BasicHttpAuthenticator):
     """Basic authentication that delays each request until the rate limit allows it.
 
-    The CDK calls it before each attempt to send a request. ``RateLimiter`` says why ``HTTPAPIBudget`` is not enough.
-    ``name`` is the stream's name. A request waits ``max_wait_seconds`` at most.
+    The CDK calls it before each attempt to send a request. ``HTTPAPIBudget``, the built-in, is not
+    enough: ``RateLimiter`` says why. ``BasicHttpAuthenticator`` alone would also follow a redirect
+    to another host. ``name`` is the stream's; a request waits ``max_wait_seconds`` at most.
     """
 
     name: str = ""
     max_wait_seconds: float = 300.0
 
     def __call__(self, request: requests.PreparedRequest) -> Any:
-        """Wait, then add the header. Raise ``CloseApiError`` if the request was given up or would wait too long."""
-        what = f"{request.method} {urlsplit(request.url or '').path}"
-        sync, began, logged = Sync.of(self.config), time.monotonic(), float("-inf")
+        """Wait, then add the header.
+
+        Raises:
+            CloseApiError: if the request was given up or would wait too long.
+        """
+        sync = Sync.of(self.config)
+        name = f"{request.method} {urlsplit(request.url or '').path}"
+        self._wait(name, sync)
+        sync.in_flight.request = name
+        request.register_hook("response", _stay_on_the_host)  # type: ignore[no-untyped-call] # types-requests
+        return super().__call__(request)
+
+    def _wait(self, request: str, sync: Sync) -> None:
+        began = time.monotonic()
+        logged = float("-inf")
         while True:
-            if error := sync.given_up.get(KEY_REFUSED) or sync.given_up.get((self.name, what)):
+            error = sync.key_refused or sync.given_up.get((self.name, request))
+            if error:
                 raise CloseApiError(self.name, error.text, error.failure_type, error.status)
-            wait, now = sync.limiter.reserve(what), time.monotonic()
+            wait = sync.limiter.reserve(request)
             if wait <= 0:
-                sync.sending.request = what
-                request.register_hook("response", _stay_on_the_host)  # type: ignore[no-untyped-call] # types-requests
-                return super().__call__(request)
+                return
+            now = time.monotonic()
             if now + wait > began + self.max_wait_seconds:
-                problem = f"{what} has waited {now - began:.0f} s for its rate limit and would wait {wait:.0f} s more."
-                advice = "the same rate limit: pause it, lower num_workers, or sync at another time."
-                raise CloseApiError(self.name, f"{problem} Another program probably uses {advice}")
+                text = _WAITED_TOO_LONG.format(request=request, waited=now - began, wait=wait)
+                raise CloseApiError(self.name, text)
             if wait >= _LONG_WAIT_SECONDS and now - logged >= _LOG_EVERY_SECONDS:
                 logged = now
-                LOGGER.info("Stream %s waits %.1f s for the rate limit of %s.", self.name, wait, what)
+                LOGGER.info(_WAITS, self.name, wait, request)
             time.sleep(min(wait, _LOOK_EVERY_SECONDS))
 
 
 def _stay_on_the_host(response: requests.Response, **_: Any) -> None:
-    """Stop ``requests`` from following redirects to another host or scheme. ``HttpRequester`` has no option for it."""
+    """Keep ``requests`` from following a redirect to another host or scheme.
+
+    ``HttpRequester`` has no option for it.
+    """
     if response.is_redirect:
         target = urljoin(response.url, response.headers["location"])
         if urlsplit(target)[:2] != urlsplit(response.url)[:2]:

@@ -1,17 +1,28 @@
 """Page through lists by offset: https://developer.close.com/api/overview/pagination.md."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import requests
 from airbyte_cdk import OffsetIncrement
 
-from source_close.api.error_handler import response_json
+from source_close.api.responses import response_json
 
 
+@dataclass
 class OffsetPaginationStrategy(OffsetIncrement):
-    """Reads pages until ``has_more`` is false. ``OffsetIncrement`` stops at a page shorter than the page size."""
+    """Reads until ``has_more`` is false, in pages that begin ``overlap`` rows before the last end.
 
-    def next_page_token(self, response: requests.Response, *args: Any, **options: Any) -> str | None:
-        """Return the next ``_skip`` or None, as text because the CDK takes the number 0 for the end."""
-        body, last = response_json(response), int(options.get("last_page_token_value") or 0)
-        return str(last + len(body["data"])) if body.get("has_more") else None
+    ``OffsetIncrement`` stops at a page that is shorter than the page size, and its pages have no
+    row in common, which would show that rows have moved meanwhile.
+    """
+
+    overlap: int = 0
+
+    def next_page_token(self, response: requests.Response, *_: Any, **options: Any) -> int | None:
+        """Return the next ``_skip``, or None at the end of the list."""
+        body = response_json(response)
+        if not body.get("has_more"):
+            return None
+        last: int = options.get("last_page_token_value") or 0
+        return last + max(len(body["data"]) - self.overlap, 1)

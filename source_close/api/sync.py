@@ -1,54 +1,63 @@
-"""The state that the streams of one sync share. The CDK has no place for it: each stream has a requester of its own."""
+"""What all components of one sync share: values for the manifest, and objects such as rate limits.
 
-import logging
+The CDK has no place for either: each stream has a requester of its own, and all that reaches every
+component is the config.
+"""
+
 import threading
-import time
 from collections.abc import Mapping
-from contextlib import suppress
-from datetime import datetime, timedelta, timezone
-from email.utils import parsedate_to_datetime
-from typing import Any, ClassVar
-from weakref import WeakValueDictionary
+from typing import Any, TypeVar
 
-import requests
-
+from source_close.api.errors import CloseApiError
 from source_close.api.rate_limits import RateLimiter
+from source_close.api.repeated_pages import RepeatedPages
 
-LOGGER = logging.getLogger("airbyte.source-close")
-KEY_REFUSED = ("", "")
+T = TypeVar("T")
 
 
-class Sync:
-    """The shared state of one sync, found by the config's ``sync_id``; it is freed when no component refers to it.
+class InFlight(threading.local):
+    """What a thread is sending: ``request`` is such as ``GET /api/v1/task/``, else empty."""
+
+    request = ""
+
+
+class Sync(dict[str, Any]):
+    """The value of ``sync`` in the config, which no file with a config can set.
+
+    Its items are what ``manifest.yaml`` reads as ``config['sync'][…]``; its header explains them.
+    The config holds it for as long as one of the components lives.
 
     Attributes:
-        sending: thread-local; ``request`` is what the thread is sending, e.g. ``GET /api/v1/task/``.
-        given_up: the error for each (stream, request) that is not sent again; under ``KEY_REFUSED`` for all requests.
-        failing_since: for each (stream, request) when it first failed after its last success (``time.monotonic``).
-        clock_lead: how far the local clock is ahead of Close's, by the first ``Date``; 0 if behind, None before.
-        log: the changes by object type, or the error if the event log can't be read; None before. See ``log_lock``.
+        limiter: the rate limits.
+        in_flight: the request of each thread.
+        pages: the last pages of each thread, to notice lists that repeat themselves.
+        key_refused: why no request is sent any more, if Close refuses the key.
+        given_up: why a request is not sent any more, by stream and request.
+        failing_since: when a request first failed after its last success (``time.monotonic``).
+        emit_lock: for emitting a page; twenty threads that contend for the CDK's queue are slower.
+            A check leaves the first page of each stream half emitted, in one thread.
     """
 
-    _all: ClassVar["WeakValueDictionary[str, Sync]"] = WeakValueDictionary()
-    _lock: ClassVar = threading.Lock()
-
-    def __init__(self) -> None:
-        self.limiter, self.sending = RateLimiter(time.monotonic), threading.local()
-        self.given_up: dict[tuple[str, str], Any] = {}
+    def __init__(self, **values: Any) -> None:
+        super().__init__(values)
+        self.limiter = RateLimiter()
+        self.in_flight = InFlight()
+        self.pages = RepeatedPages()
+        self.key_refused: CloseApiError | None = None
+        self.given_up: dict[tuple[str, str], CloseApiError] = {}
         self.failing_since: dict[tuple[str, str], float] = {}
-        self.clock_lead: timedelta | None = None
-        self.log: Any = None
-        self.log_lock, self.emit_lock, self.is_log_forbidden = threading.Lock(), threading.RLock(), False
+        self.emit_lock = threading.RLock()
+        self._shared: dict[type[Any], Any] = {}
+        self._lock = threading.Lock()
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Sync":
-        """Return the shared state for a config."""
-        with cls._lock:
-            return cls._all.setdefault(config["sync_id"], cls())
+        """Return the sync of a config that ``CloseConfigTransformation`` has completed."""
+        sync: Sync = config["sync"]
+        return sync
 
-    def compare_clocks(self, response: requests.Response) -> None:
-        """Set ``clock_lead`` from the first response with a readable ``Date``; to 0 if that is a day off or more."""
-        with suppress(TypeError, ValueError):
-            lead = datetime.now(timezone.utc) - parsedate_to_datetime(response.headers.get("date", ""))
-            if self.clock_lead is None:
-                self.clock_lead = max(lead, timedelta()) if abs(lead) < timedelta(days=1) else timedelta()
+    def share(self, kind: type[T]) -> T:
+        """Return the sync's only object of the class ``kind``, made at the first call."""
+        with self._lock:
+            shared: T = self._shared.setdefault(kind, kind())
+            return shared

@@ -1,26 +1,39 @@
-"""Add the columns and names of the account's custom fields: https://developer.close.com/api/resources/custom-fields."""
+"""Add the account's custom fields: https://developer.close.com/api/resources/custom-fields."""
 
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
 from airbyte_cdk import AirbyteTracedException, Config, FailureType, RecordTransformation
 from airbyte_cdk.sources.declarative.schema import SchemaLoader
-from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream as DeclarativeStream
+from airbyte_cdk.sources.streams.concurrent.abstract_stream import (
+    AbstractStream as DeclarativeStream,
+)
 
-from source_close.api.sync import KEY_REFUSED, LOGGER, Sync
-from source_close.dates import Row
+from source_close.api.errors import LOGGER
+from source_close.api.responses import Row
+from source_close.api.sync import Sync
+
+PREFIX = "custom."  # of the key of a value in a record, followed by the field's id
+_NO_COLUMNS = (
+    "Custom fields that can't be read (%s) get no columns. Their values are read all the same. %s"
+)
+_NO_NAMES = "Custom values of leads have no names, because the custom fields can't be read (%s). %s"
+_ODD_FIELD = "Custom field %s gets no column: its form is unknown. Its values are read."
 
 
 @dataclass
 class CustomFieldsSchemaLoader(SchemaLoader):
     """Adds a column ``custom.cf_…`` for each custom field to the schema of ``schema_loader``.
 
-    ``DynamicSchemaLoader`` reads one list of fields and can't add columns inside nested lists. ``places`` maps a kind
-    of field to the path of its values, ``[]`` for the record; ``types`` a field's type, or ``other``, to a schema.
+    ``DynamicSchemaLoader`` reads one list of fields and can't add columns inside nested lists.
+
+    Attributes:
+        places: the path of the values of each kind of field, ``[]`` for the record.
+        types: the schema of each type of field, and of ``other``.
+        fields: the stream of definitions.
     """
 
     config: Config
@@ -30,44 +43,55 @@ class CustomFieldsSchemaLoader(SchemaLoader):
     types: Mapping[str, Mapping[str, Any]]
 
     def get_json_schema(self) -> Mapping[str, Any]:
-        """Return the JSON schema. In a read (``custom_field_columns`` is false) it has no such columns."""
+        """Return the JSON schema; in a read it has no such columns."""
         schema = deepcopy(dict(self.schema_loader.get_json_schema()))
-        problem = "Custom fields that can't be read (%s) get no columns. Their values are read all the same."
-        kinds = {*self.places, "shared"} if self.config["custom_field_columns"] else ()
-        for row in read_fields(self.fields, kinds, problem, self.config):
-            try:
-                links = [link.get("object_type") for link in row.get("associations") or ()]
-                for kind in self.places.keys() & (links if row["object_type"] == "shared" else [row["object_type"]]):
-                    properties = schema["properties"]
-                    for column in self.places[kind]:
-                        properties = properties[column]["items"]["properties"]
-                    properties[f"custom.{row['id']}"] = self._column(row)
-            except (AttributeError, TypeError):  # noqa: PERF203 - once
-                LOGGER.warning("Custom field %s gets no column: its form is unknown. Its values are read.", row["id"])
+        sync = Sync.of(self.config)
+        if sync["custom_field_columns"]:
+            for row in read_fields(self.fields, {*self.places, "shared"}, _NO_COLUMNS, sync):
+                try:
+                    self._add_column(schema, row)
+                except (AttributeError, TypeError):  # noqa: PERF203 - once
+                    LOGGER.warning(_ODD_FIELD, row["id"])
         return schema
 
+    def _add_column(self, schema: dict[str, Any], row: Row) -> None:
+        """Add the column of a field, also of a shared one, where its values are."""
+        links = [{"object_type": row["object_type"]}]
+        if row["object_type"] == "shared":
+            links = row.get("associations") or []
+        for kind in self.places.keys() & {link.get("object_type") for link in links}:
+            properties = schema["properties"]
+            for column in self.places[kind]:
+                properties = properties[column]["items"]["properties"]
+            properties[f"{PREFIX}{row['id']}"] = self._column(row)
+
     def _column(self, row: Row) -> dict[str, Any]:
-        """Return the schema of a field's values. It is text while a field gets a type with another schema."""
-        kind, name = str(row.get("type") or "of no known type"), str(row.get("name") or row["id"])
-        value, traits = deepcopy(dict(self.types.get(kind, self.types["other"]))), [kind]
-        if other := row.get("converting_to_type"):
-            value = value if value == self.types.get(other) else deepcopy(dict(self.types["other"]))
-            traits.append(f"being converted to {other}")
+        kind = str(row.get("type") or "of no known type")
+        name = str(row.get("name") or row["id"])
+        traits = [kind]
+        column = self.types.get(kind, self.types["other"])
+        if row.get("converting_to_type"):
+            traits.append(f"being converted to {row['converting_to_type']}")
+            if column != self.types.get(row["converting_to_type"]):
+                column = self.types["other"]  # text until all values are of one type again
         if row.get("accepts_multiple_values"):
-            value = {"type": ["array", "null"], "items": value}
             traits.append("several values")
-        choices = ", ".join(str(choice) for choice in row.get("choices") or ())
-        parts = [f"Custom field «{name}» ({', '.join(traits)}).", row.get("description")]
-        about = " ".join(str(part) for part in [*parts, choices and f"Choices: {choices}."] if part)
-        return {**value, "title": name, "description": about}
+            column = {"type": ["array", "null"], "items": column}
+        description = f"Custom field «{name}» ({', '.join(traits)})."
+        if row.get("description"):
+            description += f" {row['description']}"
+        if row.get("choices"):
+            description += f" Choices: {', '.join(map(str, row['choices']))}."
+        return {**deepcopy(dict(column)), "title": name, "description": description}
 
 
 @dataclass
 class CustomFieldsTransformation(RecordTransformation):
     """Adds the list ``custom_fields`` to a record, and removes the fields in ``drop``.
 
-    From ``"custom.cf_1": "Web"`` it makes ``"custom_fields": [{"id": "cf_1", "name": "Source", "value": "Web"}]``.
-    ``AddFields`` needs to know the keys. ``RemoveFields`` walks through the record for each field, 1.5 ms a lead.
+    From ``"custom.cf_1": "Web"`` it makes ``"custom_fields": [{"id": "cf_1", "name": "Source",
+    "value": "Web"}]``. ``AddFields`` needs to know the keys. ``RemoveFields`` walks through the
+    record for each field, 1.5 ms a lead. ``kinds`` are the lists of ``fields`` with the names.
     """
 
     config: Config
@@ -75,34 +99,53 @@ class CustomFieldsTransformation(RecordTransformation):
     kinds: Sequence[str]
     drop: Sequence[str]
     _names: dict[str, str | None] | None = field(default=None, init=False)
-    _lock: Any = field(default_factory=threading.Lock, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def transform(self, record: dict[str, Any], *_: Any, **__: Any) -> None:
-        """Change ``record`` in place. The row of a deletion has no date_created and gets no list."""
+        """Change ``record`` in place. A deletion has no date_created and gets no list."""
         for name in self.drop:
             record.pop(name, None)
         if "date_created" not in record:
             return
-        values = {key.removeprefix("custom."): value for key, value in record.items() if key.startswith("custom.")}
+        ids = [key.removeprefix(PREFIX) for key in record if key.startswith(PREFIX)]
+        names = self._field_names() if ids else {}
+        record["custom_fields"] = [
+            {"id": field_id, "name": names.get(field_id), "value": record[f"{PREFIX}{field_id}"]}
+            for field_id in ids
+        ]
+
+    def _field_names(self) -> dict[str, str | None]:
         with self._lock:
-            if self._names is None and values:
-                problem = "Custom values of leads have no names, because the custom fields can't be read (%s)."
-                rows = read_fields(self.fields, self.kinds, problem, self.config)
+            if self._names is None:
+                rows = read_fields(self.fields, self.kinds, _NO_NAMES, Sync.of(self.config))
                 self._names = {row["id"]: row.get("name") for row in rows}
-            names = self._names or {}
-        record["custom_fields"] = [{"id": key, "name": names.get(key), "value": value} for key, value in values.items()]
+            return self._names
 
 
-def read_fields(stream: DeclarativeStream, kinds: Collection[str], problem: str, config: Config) -> list[Row]:
-    """Return the fields of ``kinds``. Log ``problem % kinds`` if some can't be read; raise for a bad key or outage."""
-    partitions = {(one.to_slice() or {})["object_type"]: one for one in stream.generate_partitions()}
-    with ThreadPoolExecutor() as pool:
-        read = {kind: pool.submit(list, one.read()) for kind, one in partitions.items() if kind in kinds}
-    errors = {kind: error for kind, one in read.items() if isinstance(error := one.exception(), AirbyteTracedException)}
-    for error in errors.values():  # while Close is down, discover fails, since a catalog would lack the columns
-        is_outage = config["custom_field_columns"] and error.failure_type == FailureType.transient_error
-        if is_outage or KEY_REFUSED in Sync.of(config).given_up:
-            raise error
-    if errors:
-        LOGGER.warning("%s %s", problem % ", ".join(errors), next(iter(errors.values())))
-    return [dict(record.data) for kind, one in read.items() if kind not in errors for record in one.result()]
+def read_fields(
+    fields: DeclarativeStream, kinds: Collection[str], warning: str, sync: Sync
+) -> list[Row]:
+    """Return the definitions of ``kinds`` such as ``lead`` or ``shared``.
+
+    ``warning`` is logged if some can't be read, with their kinds and the last error.
+
+    Raises:
+        AirbyteTracedException: if the key is refused; in discover also if Close is down, since a
+            catalog would lack the columns.
+    """
+    definitions = list[Row]()
+    unreadable = dict[str, AirbyteTracedException]()
+    for partition in fields.generate_partitions():
+        kind = (partition.to_slice() or {})["object_type"]
+        if kind not in kinds:
+            continue
+        try:
+            definitions += [dict(record.data) for record in partition.read()]
+        except AirbyteTracedException as error:
+            is_outage = error.failure_type == FailureType.transient_error
+            if sync.key_refused or (is_outage and sync["custom_field_columns"]):
+                raise
+            unreadable[kind] = error
+    if unreadable:
+        LOGGER.warning(warning, ", ".join(unreadable), *list(unreadable.values())[-1:])
+    return definitions

@@ -1,38 +1,177 @@
-"""Read late edits, deletions and merges: https://developer.close.com/api/resources/events/list-of-event-types."""
+"""The event log: what its limit of 30 days means for its own stream and for those that follow it.
 
+https://developer.close.com/api/resources/events/list.md
+"""
+
+import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from airbyte_cdk import Config, HttpRequester, RecordFilter, RequestOption
-from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream as DeclarativeStream
-
-from source_close.api.error_handler import FORBIDDEN, CloseApiError, response_json
-from source_close.api.sync import LOGGER, Sync
-from source_close.dates import Row, format_moment, moment_of, parse_moment
-
-_NO_LOG = (
-    "The API key can't read the event log, so deletions and late edits of activities are not read. Give the key's user "
-    "the permission, or set capture_changes to false."
+from airbyte_cdk.sources.streams.concurrent.abstract_stream import (
+    AbstractStream as DeclarativeStream,
 )
-_UNCLEAR = (
-    "%d events of the event log (first: %s) don't say which object changed: their object_type, action, object_id or "
-    "date_updated is not as Close documents it. Refresh the streams to get the changes that are missing."
+
+from source_close.api.errors import FORBIDDEN, LOGGER, CloseApiError
+from source_close.api.responses import Row, response_json
+from source_close.api.sync import Sync
+from source_close.dates import format_moment, moment_of, parse_moment
+
+RETENTION = timedelta(days=30)  # how long Close keeps events
+# Close shows events up to five minutes late, and the search index a deleted lead for up to ten.
+LATENESS = timedelta(minutes=10)
+_GAP = (
+    "Stream %(stream)s: the last sync reached %(reached)s in the event log, but Close has events "
+    "since %(oldest)s only. The events in between, and edits and deletions that only they report, "
+    "are lost. Refresh the stream %(stream)s to get its present state, and sync at least every 30 "
+    "days."
+)
+_FORBIDDEN_LOG = (
+    "The API key can't read the event log, so deletions and late edits of activities are not read. "
+    "Give the key's user the permission, or set capture_changes to false. %s"
+)
+_UNCLEAR_EVENTS = (
+    "%d events of the event log (first: %s) don't say which object changed: their object_type, "
+    "action, object_id or date_updated is not as Close documents it. Refresh the streams to get "
+    "the changes that are missing."
 )
 _DELETED_AT = "_ab_cdc_deleted_at"  # destinations that deduplicate remove the record if it is set
-# By id: None if created or edited; if deleted or merged, when, and the record's date_created if known.
-Changes = dict[str, tuple[datetime, str | None] | None]
+
+
+@dataclass
+class Change:
+    """What the event log says about one object; not deleted if ``deleted_at`` is None.
+
+    Attributes:
+        deleted_at: when it was deleted or merged into another, in UTC.
+        date_created: that of a deleted object as Close wrote it, if known.
+    """
+
+    deleted_at: datetime | None = None
+    date_created: str | None = None
+
+
+ChangesByType = defaultdict[str, dict[str, Change]]  # object type → id → change
+
+
+def warn_of_gap(stream: str, reached: datetime, end: datetime) -> None:
+    """Warn if the log that a sync until ``end`` can read begins after what the last one reached."""
+    oldest = end - RETENTION
+    if reached < oldest:
+        moments = {"reached": format_moment(reached), "oldest": format_moment(oldest)}
+        LOGGER.warning(_GAP, {"stream": stream, **moments})
+
+
+@dataclass
+class EventWindowFilter(RecordFilter):
+    """Keeps the events of a window, those whose cursor is in ``[start, end)`` or missing.
+
+    A cursor of Close's may lead below the window. ``RecordFilter``, the built-in, evaluates a
+    template for each event, a seventh of the CPU time of a read.
+    """
+
+    cursor_field: str = ""
+
+    def filter_records(
+        self, records: Any, stream_state: Any, stream_slice: Any = None, *_: Any, **__: Any
+    ) -> Iterator[Any]:
+        """Yield the records to keep."""
+        start = parse_moment(stream_slice["start_time"])
+        start = start.replace(microsecond=0)  # Close may truncate date filters to seconds
+        end = parse_moment(stream_slice["end_time"])
+        for record in records:
+            moment = moment_of(record, self.cursor_field)
+            if moment is None or start <= moment < end:
+                yield record
+
+
+class EventLog:
+    """The changes that the event log reports since the oldest saved position.
+
+    It is read once for all streams of a sync.
+    """
+
+    def __init__(self) -> None:
+        self.is_forbidden = False
+        self._lock = threading.Lock()
+        self._changes: ChangesByType | None = None
+        self._error: CloseApiError | None = None
+
+    def changes(self, stream: str, events: DeclarativeStream) -> ChangesByType:
+        """Return the changes, none if the key may not read events.
+
+        Raises:
+            CloseApiError: if they can't be read for another reason; ``stream`` is then incomplete.
+        """
+        with self._lock:
+            if self._changes is None and self._error is None:
+                self._read(events)
+        if self._error is not None:
+            raise CloseApiError(stream, self._error.text, self._error.failure_type)
+        return self._changes or ChangesByType(dict)
+
+    def _read(self, events: DeclarativeStream) -> None:
+        try:
+            self._changes = _read_changes(events)
+        except CloseApiError as error:
+            self.is_forbidden = error.status in FORBIDDEN
+            if not self.is_forbidden:
+                self._error = error
+                return
+            LOGGER.warning(_FORBIDDEN_LOG, error.text)
+            self._changes = ChangesByType(dict)
+
+
+def _read_changes(events: DeclarativeStream) -> ChangesByType:
+    changes = ChangesByType(dict)
+    unclear = list[str]()
+    for partition in events.generate_partitions():
+        for event in partition.read():
+            if not add_event(changes, event.data):
+                unclear.append(event.data["id"])
+    if unclear:
+        LOGGER.warning(_UNCLEAR_EVENTS, len(unclear), unclear[0])
+    return changes
+
+
+def add_event(changes: ChangesByType, event: Mapping[str, Any]) -> bool:
+    """Add what an event says about its object, and return whether it says which object changed."""
+    moment = moment_of(event, "date_updated")
+    texts = [event.get(name) for name in ("object_type", "object_id", "action")]
+    if moment is None or not all(isinstance(text, str) and text for text in texts):
+        return False
+    of_type = changes[event["object_type"]]
+    action = event["action"]
+    gone_id = event["object_id"]
+    if action == "merged":
+        meta = event.get("meta")
+        gone_id = meta.get("merge_source_lead_id") if isinstance(meta, dict) else None
+    if action != "deleted":
+        of_type.setdefault(event["object_id"], Change())
+    if action in {"deleted", "merged"} and isinstance(gone_id, str):
+        change = of_type.setdefault(gone_id, Change())
+        change.deleted_at = max(moment, change.deleted_at or moment)
+        previous = event.get("previous_data") if action == "deleted" else None
+        if isinstance(previous, dict) and moment_of(previous, "date_created"):
+            change.date_created = previous["date_created"]
+    return isinstance(gone_id, str)
 
 
 @dataclass
 class EventLogChanges:
-    """Reads the event log once for all streams, then, by id, the stream's records that changed.
+    """Reads the late edits, deletions and merges of a stream, which its list does not show.
 
-    The CDK has no component that follows a log of changes. ``events`` is the stream of events since the oldest saved
-    position. An entry of ``object_types`` ending in a dot is a prefix. ``by_ids_requester`` reads ``ids_per_request``
-    records at once. ``record_requester`` checks a deleted record that is still returned, as the index lags.
+    It reads the event log, and then by id the records that changed. The CDK has no component that
+    follows a log: https://developer.close.com/api/resources/events/list-of-event-types.
+
+    Attributes:
+        object_types: the stream's objects in the log; an entry that ends in a dot is a prefix.
+        events: the stream of events since the oldest saved position.
+        by_ids_requester: reads ``ids_per_request`` records at once.
+        record_requester: checks a deleted record that is still returned, as the index lags.
     """
 
     name: str
@@ -47,93 +186,62 @@ class EventLogChanges:
     record_requester: HttpRequester | None = None
 
     def read_pages(self, emitted: set[str]) -> Iterator[list[Row]]:
-        """Yield pages: the records that changed and are not in ``emitted``, and a row for each deleted record."""
-        changes: Changes = {}
-        for object_type, of_type in self._log().items():
-            if any(object_type.startswith(one) if one[-1] == "." else object_type == one for one in self.object_types):
-                changes |= of_type
-        wanted = sorted(record_id for record_id, gone in changes.items() if gone or record_id not in emitted)
+        """Yield the records that changed and are not in ``emitted``, and rows of deletions."""
+        changes = dict[str, Change]()
+        log = Sync.of(self.config).share(EventLog).changes(self.name, self.events)
+        for object_type, changes_of_type in log.items():
+            if any(_is_of(object_type, pattern) for pattern in self.object_types):
+                changes |= changes_of_type
+        deleted_ids = {record_id for record_id, change in changes.items() if change.deleted_at}
+        wanted = sorted(deleted_ids | (changes.keys() - emitted))
         for first in range(0, len(wanted), self.ids_per_request):
             ids = wanted[first : first + self.ids_per_request]
             existing = self._existing(ids)
-            if requester := self.record_requester:
-                for one in [one for one in existing if changes[one]]:
-                    # For the source of a merge, Close may return the destination.
-                    if response_json(requester.send_request(path=f"{one}/")).get("id") != one:
-                        del existing[one]
-            deletions = [self._tombstone(one, *gone) for one in ids if (gone := changes[one]) and one not in existing]
-            yield [row for one, row in existing.items() if one not in emitted] + deletions
-
-    def _tombstone(self, record_id: str, moment: datetime, date_created: str | None) -> Row:
-        deleted_at = format_moment(moment)  # also the cursor value, unless that is a known date_created
-        value = date_created if self.cursor_field == "date_created" else None
-        return {"id": record_id, self.cursor_field: value or deleted_at, _DELETED_AT: deleted_at}
+            for record_id in sorted(deleted_ids & existing.keys()):
+                if not self._still_exists(record_id):
+                    del existing[record_id]
+            gone_ids = [one for one in ids if one in deleted_ids and one not in existing]
+            deletions = [self._deletion(record_id, changes[record_id]) for record_id in gone_ids]
+            yield [
+                row for record_id, row in existing.items() if record_id not in emitted
+            ] + deletions
 
     def _existing(self, ids: Sequence[str]) -> dict[str, Row]:
-        """Return the records that exist, by id. Ids missing from an incomplete response are requested again."""
-        found, has_more = dict[str, Row](), True
-        while has_more and (pending := [one for one in ids if one not in found]):
+        """Return the records that exist, by id.
+
+        What an incomplete response lacks is requested again: only what a complete one lacks does
+        not exist.
+        """
+        existing = dict[str, Row]()
+        has_more = True
+        while has_more and len(existing) < len(ids):
+            pending = [record_id for record_id in ids if record_id not in existing]
             body = dict[str, Any]()
             self.ids_option.inject_into_request(body, ",".join(pending), self.config)
             self.page_size_option.inject_into_request(body, self.ids_per_request, self.config)
-            response = response_json(self.by_ids_requester.send_request(request_body_json=body))
-            found |= {row["id"]: row for row in response["data"] if row["id"] in pending}
-            has_more = bool(response.get("has_more"))
-        return found
+            page = response_json(self.by_ids_requester.send_request(request_body_json=body))
+            existing |= {row["id"]: row for row in page["data"] if row["id"] in pending}
+            has_more = bool(page.get("has_more"))
+        return existing
 
-    def _log(self) -> Mapping[str, Changes]:
-        sync = Sync.of(self.config)
-        with sync.log_lock:
-            log = sync.log = self._read_log(sync) if sync.log is None else sync.log
-        if isinstance(log, CloseApiError):
-            raise CloseApiError(self.name, log.text, log.failure_type)
-        return log
+    def _still_exists(self, record_id: str) -> bool:
+        """Ask for a single record. For the source of a merge, Close may return the destination."""
+        if self.record_requester is None:
+            return True
+        response = self.record_requester.send_request(path=f"{record_id}/")
+        return bool(response_json(response).get("id") == record_id)
 
-    def _read_log(self, sync: Sync) -> Mapping[str, Changes] | CloseApiError:
-        log, unclear = defaultdict[str, Changes](dict), list[str]()
-        try:
-            for partition in self.events.generate_partitions():
-                unclear += [event["id"] for event in partition.read() if not _add_event(log, event)]
-        except CloseApiError as error:
-            sync.is_log_forbidden = error.status in FORBIDDEN
-            if not sync.is_log_forbidden:
-                return error
-            LOGGER.warning("%s %s", _NO_LOG, error.text)
-        if unclear:
-            LOGGER.warning(_UNCLEAR, len(unclear), unclear[0])
-        return log
+    def _deletion(self, record_id: str, change: Change) -> Row:
+        """Return the row that says that a record is deleted."""
+        deleted_at = format_moment(change.deleted_at) if change.deleted_at else None
+        date_created = change.date_created if self.cursor_field == "date_created" else None
+        return {
+            "id": record_id,
+            self.cursor_field: date_created or deleted_at,
+            _DELETED_AT: deleted_at,
+        }
 
 
-def _add_event(log: defaultdict[str, Changes], event: Mapping[str, Any]) -> bool:
-    """Add what an event says about its object to ``log``. Return false if it doesn't say which object changed."""
-    texts = [one for name in ("object_type", "action", "object_id") if isinstance(one := event.get(name), str) and one]
-    moment = moment_of(event, "date_updated")
-    if moment is None or len(texts) < 3:  # noqa: PLR2004 - all of them
-        return False
-    object_type, action, object_id = texts
-    meta, previous = (one if isinstance(one := event.get(name), dict) else {} for name in ("meta", "previous_data"))
-    changes, created, gone = log[object_type], None, meta.get("merge_source_lead_id") if action == "merged" else None
-    if action == "deleted":
-        gone, created = object_id, previous.get("date_created") if moment_of(previous, "date_created") else None
-    else:
-        changes.setdefault(object_id, None)
-    if not isinstance(gone, str):
-        return action != "merged"
-    known_moment, known_created = changes.get(gone) or (moment, None)
-    changes[gone] = (max(moment, known_moment), created or known_created)
-    return True
-
-
-@dataclass
-class EventWindowFilter(RecordFilter):
-    """Keeps records whose cursor is in the slice's ``[start, end)`` or missing. ``RecordFilter`` takes longer."""
-
-    cursor_field: str = ""
-
-    def filter_records(self, records: Any, stream_state: Any, stream_slice: Any = None, *_: Any, **__: Any) -> Any:
-        """Yield the records to keep."""
-        start, end = (parse_moment(bound) for bound in stream_slice.cursor_slice.values())
-        start = start.replace(microsecond=0)  # Close may truncate date filters to seconds
-        for record in records:
-            if (moment := moment_of(record, self.cursor_field)) is None or start <= moment < end:
-                yield record
+def _is_of(object_type: str, pattern: str) -> bool:
+    is_prefix = pattern.endswith(".")
+    return object_type.startswith(pattern) if is_prefix else object_type == pattern

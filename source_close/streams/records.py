@@ -1,4 +1,4 @@
-"""Extract the records from responses, keep those of the window, and convert their columns."""
+"""Extract the records from responses, and bring their columns to one type each."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -9,12 +9,14 @@ import orjson
 import requests
 from airbyte_cdk import RecordExtractor, RecordTransformation
 
-from source_close.api.error_handler import response_json
-from source_close.dates import Row
+from source_close.api.responses import Row, response_json
 
 
 class DataExtractor(RecordExtractor):
-    """Extracts ``data``. ``DpathExtractor`` walks the whole response for it and takes twice the CPU time."""
+    """Extracts ``data``.
+
+    ``DpathExtractor`` walks through the whole response for it, a sixth of the CPU time of a read.
+    """
 
     def extract_records(self, response: requests.Response) -> Iterable[Row]:
         """Return the rows of a page."""
@@ -23,9 +25,10 @@ class DataExtractor(RecordExtractor):
 
 @dataclass
 class ColumnTypeTransformation(RecordTransformation):
-    """Converts the columns in ``types`` to one type each, since a table's column has one. ``AddFields`` takes longer.
+    """Converts the columns in ``types`` to one type each, since a table's column has one.
 
-    ``json`` makes JSON text of any value, ``text`` of any but text, ``boolean`` a boolean of 0 and 1. Null stays null.
+    ``json`` makes JSON text of any value, ``text`` of any but text, ``boolean`` a boolean of 0 and
+    1. Null stays null. ``AddFields`` would write Python's notation, and takes longer.
     """
 
     types: Mapping[str, str]
@@ -34,10 +37,16 @@ class ColumnTypeTransformation(RecordTransformation):
         """Change ``record`` in place."""
         for name, kind in self.types.items():
             value = record.get(name)
-            if kind == "boolean":
-                record |= {name: bool(value)} if value is not None else {}
-            elif kind == "json" or not isinstance(value, str | None):
-                try:
-                    record[name] = None if value is None else orjson.dumps(value).decode()
-                except orjson.JSONEncodeError:  # nested too deep for orjson
-                    record[name] = json.dumps(value)
+            if value is not None:
+                record[name] = _converted(value, kind)
+
+
+def _converted(value: Any, kind: str) -> Any:
+    if kind == "boolean":
+        return bool(value)
+    if kind == "text" and isinstance(value, str):
+        return value
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:  # nested too deep for orjson
+        return json.dumps(value)

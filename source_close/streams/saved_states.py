@@ -1,4 +1,4 @@
-"""Read saved states: of other versions and connectors, from the future, or older than Close's event log."""
+"""Read saved states: of other versions and connectors, from the future, or older than the log."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,29 +7,46 @@ from typing import Any
 
 from airbyte_cdk import Config, FailureType
 from airbyte_cdk.sources.declarative.migrations.state_migration import StateMigration
-from isodate import parse_duration
 
-from source_close.api.error_handler import CloseApiError
-from source_close.api.sync import LOGGER
+from source_close.api.errors import LOGGER, CloseApiError
+from source_close.api.sync import Sync
 from source_close.dates import EARLIEST, MILLISECOND, format_moment, parse_moment
+from source_close.streams.event_log import warn_of_gap
+from source_close.streams.log_positions import POSITION
 
 # Keys of a state without a cursor: of a stream before its first record, and of version 0.1.0.
-_OTHER_KEYS = frozenset({"closed_windows", "event_log_position", "use_global_cursor", "lookback_window", "states"})
+_KEYS_WITHOUT_CURSOR = {
+    POSITION,
+    "closed_windows",
+    "lookback_window",
+    "states",
+    "use_global_cursor",
+}
+_AIRBYTE_PREFIX = "__ab_"
+# Where other connectors keep the moment up to which a stream was read.
+_OTHER_CURSORS = ("most_recent_cursor_value", "end")
+_DAMAGED = (
+    "its saved state can't be read ({problem}). It is damaged, or another connector saved it. "
+    "Clear the stream and sync again: the sync then reads it from the start date."
+)
+_FUTURE = (
+    "Stream %s: the saved state %s is in the future. The sync continues from now. If records are "
+    "missing, clear the stream."
+)
 
 
 @dataclass
 class CursorStateMigration(StateMigration):
-    """Converts a stream's state to ``{cursor_field: moment}``, where the moment is not in the future.
+    """Converts a stream's state to ``{cursor_field: moment}``, where the moment is in the past.
 
-    ``LegacyToPerPartitionStateMigration``, the only built-in, converts states of partitions. The CDK's cursors ignore
-    other forms, fail on a moment they can't parse, and read nothing from a future one. Accepted are also
-    ``{"state_type": "date-range", "slices": […]}`` and ``{"states": [{"cursor": {…}}], "state": {…}}``; the oldest
-    moment counts. A warning names the gap if the event log was last read over ``retention`` ago.
+    ``LegacyToPerPartitionStateMigration``, the only built-in, converts states of partitions. The
+    CDK's cursors ignore other forms, fail on a moment they can't parse, and read nothing from a
+    future one. Accepted are also ``{"state_type": "date-range", "slices": […]}`` and
+    ``{"states": [{"cursor": {…}}], "state": {…}}``; the oldest moment counts.
     """
 
     name: str
     config: Config
-    retention: str
     cursor_field: str = ""  # a stream without a cursor has nothing to convert
 
     def should_migrate(self, stream_state: Mapping[str, Any]) -> bool:
@@ -37,35 +54,41 @@ class CursorStateMigration(StateMigration):
         return bool(stream_state)
 
     def migrate(self, stream_state: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the converted state, empty if it has no cursor. Raise a config error if its form is unknown."""
-        try:
-            moments = list(self._moments(stream_state))
-            if not moments and {key for key in stream_state if not key.startswith("__ab_")} - _OTHER_KEYS:
-                raise ValueError(f"no {self.cursor_field} in it")  # noqa: TRY301 - all problems get one message
-        except (AttributeError, TypeError, ValueError) as error:
-            problem = f"its saved state can't be read ({error}). It is damaged, or another connector saved it."
-            advice = "Clear the stream and sync again: the sync then reads it from the start date."
-            raise CloseApiError(self.name, f"{problem} {advice}", FailureType.config_error) from error
-        end, position = parse_moment(self.config["end"]), self.config["event_log_positions"].get(self.name)
-        earliest, cursor = end - parse_duration(self.retention), min(moments, default=None)
-        if position and (reached := parse_moment(position)) < earliest:
-            LOGGER.warning(
-                "Stream %s: the last sync reached %s in the event log, but Close has events since %s only. The "
-                "events in between, and edits and deletions that only they report, are lost. Refresh the stream %s to "
-                "get its present state, and sync at least every 30 days.",
-                *(self.name, format_moment(reached), format_moment(earliest), self.name),
-            )
-        if cursor is not None and cursor > end:
-            advice = "The sync continues from now. If records are missing, clear the stream."
-            LOGGER.warning("Stream %s: the saved state %s is in the future. %s", self.name, cursor, advice)
-        return {self.cursor_field: format_moment(min(max(cursor, EARLIEST), end - MILLISECOND))} if cursor else {}
+        """Return the converted state, empty if it has no cursor.
 
-    def _moments(self, saved: Any) -> Iterator[datetime]:
+        Raises:
+            CloseApiError: a config error, if the form of the state is unknown.
+        """
+        sync = Sync.of(self.config)
+        end = parse_moment(sync["end"])
+        if self.name in sync["event_log_positions"]:
+            warn_of_gap(self.name, parse_moment(sync["event_log_positions"][self.name]), end)
+        try:
+            cursors = list(self._cursors(stream_state))
+            keys = {key for key in stream_state if not key.startswith(_AIRBYTE_PREFIX)}
+        except (AttributeError, TypeError, ValueError) as error:
+            raise self._damaged(str(error)) from error
+        if not cursors and keys - _KEYS_WITHOUT_CURSOR:
+            raise self._damaged(f"no {self.cursor_field} in it")
+        if not cursors:
+            return {}
+        cursor = min(cursors)
+        if cursor > end:
+            LOGGER.warning(_FUTURE, self.name, cursor)
+        return {self.cursor_field: format_moment(min(max(cursor, EARLIEST), end - MILLISECOND))}
+
+    def _cursors(self, saved: Any) -> Iterator[datetime]:
+        """Yield the moments in a state or in a part of it."""
         if isinstance(saved, Mapping):
-            keys = (self.cursor_field, "most_recent_cursor_value", "end")
-            if own := next((saved[key] for key in keys if saved.get(key)), None):
-                yield parse_moment(own)
-                return
+            for key in (self.cursor_field, *_OTHER_CURSORS):
+                if saved.get(key):
+                    yield parse_moment(saved[key])
+                    return
             saved = list(saved.values())
-        for entry in saved if isinstance(saved, list) else ():
-            yield from self._moments(entry)
+        if isinstance(saved, list):
+            for part in saved:
+                yield from self._cursors(part)
+
+    def _damaged(self, problem: str) -> CloseApiError:
+        text = _DAMAGED.format(problem=problem)
+        return CloseApiError(self.name, text, FailureType.config_error)

@@ -1,0 +1,87 @@
+"""The errors that a stream ends with, and their texts."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+import requests
+from airbyte_cdk import AirbyteTracedException, FailureType
+from airbyte_cdk.models import StreamDescriptor
+from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
+
+LOGGER = logging.getLogger("airbyte.source-close")
+# The plan or the user's role does not include what is requested.
+FORBIDDEN = {HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN}
+REFUSED_REDIRECT = "x-refused-redirect"  # the response header that keeps a redirect's target
+_MAX_QUOTE = 300
+_GENERAL_KEYS = {"", "error", "errors", "message"}  # they say nothing about the text
+
+
+class UnreadableResponseError(requests.RequestException):
+    """A response that is cut short, not JSON, without records or ids, or silent on what follows."""
+
+
+class CloseApiError(AirbyteTracedException):
+    """The stream can't be read further.
+
+    Args:
+        stream: the stream's name.
+        text: what happened, what it means and what to do.
+        failure_type: whose fault it is, for Airbyte.
+        status: Close's HTTP status, 0 without a response.
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        text: str,
+        failure_type: FailureType = FailureType.transient_error,
+        status: int = 0,
+    ) -> None:
+        message = f"Stream {stream}: {text}"
+        descriptor = StreamDescriptor(stream)
+        super().__init__(message, message, failure_type, stream_descriptor=descriptor)
+        self.text = text
+        self.status = status
+
+
+def describe(outcome: requests.Response | Exception) -> str:
+    """Return e.g. ``answered 403: «Forbidden»`` or ``failed: Read timed out``, without the key."""
+    if isinstance(outcome, Exception):
+        return f"failed: {_quote(_text_of_error(outcome))}"
+    quote = _quote(_text_of_response(outcome))
+    if not quote:
+        return f"answered {outcome.status_code} without a text"
+    return f"answered {outcome.status_code}: «{quote}»"
+
+
+def _quote(text: str) -> str:
+    # The key is removed before the cut, which could leave half of it.
+    return filter_secrets(" ".join(text.split()))[:_MAX_QUOTE]
+
+
+def _text_of_response(response: requests.Response) -> str:
+    if REFUSED_REDIRECT in response.headers:
+        return f"redirect to {response.headers[REFUSED_REDIRECT]}"
+    try:
+        return "; ".join(_texts(orjson.loads(response.content)))
+    except (orjson.JSONDecodeError, RecursionError):
+        return response.text
+
+
+def _texts(body: Any, name: str = "") -> list[str]:
+    """Return the texts in an error body of any form, e.g. ``{"field-errors": {"_limit": "…"}}``."""
+    if isinstance(body, dict):
+        return [text for key, value in body.items() for text in _texts(value, key)]
+    if isinstance(body, list):
+        return [text for value in body for text in _texts(value, name)]
+    return [str(body) if name in _GENERAL_KEYS else f"{name}: {body}"]
+
+
+def _text_of_error(error: BaseException) -> str:
+    """Return the text of the first cause: libraries nest errors, and outer ones show addresses."""
+    while error.__context__ is not None and not isinstance(error, UnreadableResponseError):
+        error = error.__context__
+    text = str(error) or type(error).__name__
+    return text.rsplit(">: ", 1)[-1]

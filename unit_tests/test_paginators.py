@@ -1,0 +1,54 @@
+"""The paginator that the manifest declares for activities and tasks is the one that the retriever asks."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import pytest
+import requests_mock
+import time_machine
+from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
+
+from unit_tests.syncs import API, NOW, Row, catalog, manifest_of, plain_config, run
+
+STRATEGY = {"class_name": "source_close.api.pagination.OffsetPaginationStrategy", "type": "CustomPaginationStrategy"}
+
+
+def offsets_requested(api: requests_mock.Mocker, strategy: Row | None) -> list[str]:
+    """Read three pages of three activities, and return the `_skip` of each request."""
+    rows = [{"id": f"acti_{number}", "date_created": "2025-06-15T10:00:00+00:00"} for number in range(9)]
+
+    def page(request: requests_mock.request._RequestObjectProxy, _: object) -> Row:
+        offset = int(request.qs["_skip"][0])
+        return {"data": rows[offset : offset + 3], "has_more": offset + 3 < len(rows)}
+
+    api.get(f"{API}/activity/", json=page)
+    manifest = deepcopy(manifest_of("activities"))
+    paginator = manifest["definitions"]["offset_paginator"]
+    if strategy:
+        paginator["pagination_strategy"] = strategy
+    with time_machine.travel(NOW, tick=False):
+        source = ConcurrentDeclarativeSource(
+            catalog("activities"), plain_config({"start_date": "2025-06-15"}), [], source_config=manifest
+        )
+        run(source, "activities")
+    return [request.qs["_skip"][0] for request in api.request_history]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "offsets"),
+    [
+        (None, ["0", "2", "4", "6"]),
+        ({**STRATEGY, "page_size": 3, "overlap": 2}, ["0", "1"]),
+    ],
+    ids=["as declared", "another overlap"],
+)
+def test_the_retriever_asks_the_declared_strategy(
+    api: requests_mock.Mocker, strategy: Row | None, offsets: list[str]
+) -> None:
+    assert offsets_requested(api, strategy)[: len(offsets)] == offsets
+
+
+@pytest.mark.parametrize("kind", ["OffsetIncrement", "PageIncrement"])
+def test_a_strategy_without_overlap_does_not_pass_unnoticed(api: requests_mock.Mocker, kind: str) -> None:
+    assert offsets_requested(api, {"type": kind, "page_size": 3}) != ["0", "2", "4", "6"]
