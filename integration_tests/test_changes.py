@@ -14,11 +14,10 @@ import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.close_api.faults import Fault
-from integration_tests.conftest import KEY
-from integration_tests.running import Connector, Result
-from integration_tests.schemas import schema_errors
-from integration_tests.truth import CURSOR_FIELD, DAY, HOUR, MILLISECOND, assert_complete, moment, now, text
-from integration_tests.warehouse import DELETED_AT, FOLLOWING, Clock, RealClock, Warehouse
+from integration_tests.harness.running import KEY, Connector, Result
+from integration_tests.harness.schemas import schema_errors
+from integration_tests.harness.truth import CURSOR_FIELD, DAY, HOUR, MILLISECOND, assert_complete, moment, now, text
+from integration_tests.harness.warehouse import DELETED_AT, FOLLOWING, Clock, RealClock, Warehouse
 
 # The types of activities that the event log reports; it does not report `Created` and `ImportUpdate`.
 LOGGED = (

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
-from integration_tests.truth import DAY, moment
-from integration_tests.warehouse import DELETED_AT, FOLLOWING, Clock, Warehouse
+from integration_tests.harness.truth import DAY, moment
+from integration_tests.harness.warehouse import DELETED_AT, FOLLOWING, Clock, Warehouse
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 
 from integration_tests.close_api import LocalCloseApi, Volumes
-from integration_tests.running import DEFINED, Connector
+from integration_tests.harness.running import DEFINED, Connector
 
 
 def test_check_fails_with_a_wrong_key(

@@ -11,11 +11,20 @@ import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.close_api.faults import Fault
-from integration_tests.conftest import KEY
-from integration_tests.forked import ForkedConnector
-from integration_tests.running import Connector, Result
-from integration_tests.schemas import schema_errors
-from integration_tests.truth import DAY, HOUR, assert_complete, clock_at, forbid_after, ids, now, requests_of, text
+from integration_tests.harness.forked import ForkedConnector
+from integration_tests.harness.running import KEY, Connector, Result
+from integration_tests.harness.schemas import schema_errors
+from integration_tests.harness.truth import (
+    DAY,
+    HOUR,
+    assert_complete,
+    clock_at,
+    forbid_after,
+    ids,
+    now,
+    requests_of,
+    text,
+)
 
 TEXT = {"type": ["string", "null"]}
 NUMBER = {"type": ["number", "null"]}

@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 
 from integration_tests.close_api import Fault, LocalCloseApi, Volumes
-from integration_tests.conftest import KEY
-from integration_tests.forked import ForkedConnector
-from integration_tests.running import DEFINED, STREAMS, Connector, Result
-from integration_tests.truth import DAY, HOUR, SECOND, assert_complete, clock_at, ids, now, saved_cursor, text
+from integration_tests.harness.forked import ForkedConnector
+from integration_tests.harness.running import DEFINED, KEY, STREAMS, Connector, Result
+from integration_tests.harness.truth import DAY, HOUR, SECOND, assert_complete, clock_at, ids, now, saved_cursor, text
 
 MakeApi = Callable[..., LocalCloseApi]
 Connect = Callable[..., Connector]

@@ -13,19 +13,17 @@ from typing import Any
 
 import pytest
 import requests
-import yaml
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from integration_tests.close_api import Fault, LocalCloseApi, Volumes
-from integration_tests.conftest import KEY
-from integration_tests.forked import ForkedConnector
-from integration_tests.running import Connector, Result
-from integration_tests.truth import assert_complete, ids
+from integration_tests.harness.forked import ForkedConnector
+from integration_tests.harness.running import KEY, Connector, Result
+from integration_tests.harness.truth import assert_complete, ids
+from source_close.source import load_manifest
 
 MakeApi = Callable[..., LocalCloseApi]
 Connect = Callable[..., Connector]
-MANIFEST = Path(__file__).resolve().parent.parent / "manifest.yaml"
 FIVE_MINUTES = 300.0
 TEN_MINUTES = 600.0
 READ_TIMEOUT = 45.0
@@ -128,7 +126,7 @@ def assert_complete_but_for(result: Result, failed: str, others: list[str]) -> N
 
 def error_with(url: str, **limits: float) -> str:
     """Read users with other time limits of the manifest's requester and almost no retries; return the error message."""
-    manifest = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))
+    manifest = load_manifest()
     requester = manifest["definitions"]["base_requester"]
     requester |= {name: seconds for name, seconds in limits.items() if name in requester}
     config = {"api_key": KEY, "base_url": url, "retry_seconds": 0.1}

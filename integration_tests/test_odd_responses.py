@@ -11,10 +11,9 @@ import orjson
 import pytest
 
 from integration_tests.close_api import Fault, LocalCloseApi, Volumes
-from integration_tests.conftest import KEY
-from integration_tests.forked import ForkedConnector
-from integration_tests.running import Result
-from integration_tests.truth import DAY, HOUR, assert_complete, ids, now, requests_of, state_of, text
+from integration_tests.harness.forked import ForkedConnector
+from integration_tests.harness.running import KEY, Result
+from integration_tests.harness.truth import DAY, HOUR, assert_complete, ids, now, requests_of, state_of, text
 
 MakeApi = Callable[..., LocalCloseApi]
 DELETED_AT = "_ab_cdc_deleted_at"

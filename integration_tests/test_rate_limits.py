@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from integration_tests.close_api import LocalCloseApi, RateLimit, Volumes
-from integration_tests.running import Connector
-from integration_tests.truth import DAY, assert_complete, ids, now
+from integration_tests.harness.running import Connector
+from integration_tests.harness.truth import DAY, assert_complete, ids, now
 
 LIMIT = RateLimit(20, 1.0)
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
-from integration_tests.running import Connector
-from integration_tests.truth import DAY, LOOKBACK, assert_complete, forbid_after, ids, now, saved_cursor, text
+from integration_tests.harness.running import Connector
+from integration_tests.harness.truth import DAY, LOOKBACK, assert_complete, forbid_after, ids, now, saved_cursor, text
 
 PAGE = 200
 

@@ -10,8 +10,19 @@ import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.close_api.settings import ListOrder
-from integration_tests.running import Connector, Result
-from integration_tests.truth import DAY, HOUR, MILLISECOND, SECOND, assert_complete, ids, moment, now, requests_of, text
+from integration_tests.harness.running import Connector, Result
+from integration_tests.harness.truth import (
+    DAY,
+    HOUR,
+    MILLISECOND,
+    SECOND,
+    assert_complete,
+    ids,
+    moment,
+    now,
+    requests_of,
+    text,
+)
 
 PAGE = 100
 

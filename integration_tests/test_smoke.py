@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from integration_tests.close_api import LocalCloseApi, Volumes
-from integration_tests.running import DEFINED, Connector
+from integration_tests.harness.running import DEFINED, Connector
 
 
 def test_spec_check_discover_and_read_succeed(

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from integration_tests.close_api import LocalCloseApi, Volumes
-from integration_tests.forked import ForkedConnector
-from integration_tests.running import STREAMS, Connector
-from integration_tests.truth import (
+from integration_tests.harness.forked import ForkedConnector
+from integration_tests.harness.running import STREAMS, Connector
+from integration_tests.harness.truth import (
     CURSOR_FIELD,
     DAY,
     LOOKBACK,

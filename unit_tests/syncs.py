@@ -23,12 +23,13 @@ from airbyte_cdk.models import (
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
-from integration_tests.running import DEFINED
 from source_close.source import SourceClose, load_manifest
 
 API = "https://api.close.com/api/v1"
 KEY = "api_0Secret0Key0.2Never3Printed"
 NOW = "2025-06-15T12:00:00.000000+00:00"
+# The streams of the manifest by name.
+DEFINED: dict[str, dict[str, Any]] = {one["name"]: one for one in SourceClose().resolved_manifest["streams"]}
 STREAMS = list(DEFINED)
 KINDS = ["custom_object_type", "lead", "contact", "opportunity", "activity", "shared"]
 LOGGER = logging.getLogger("airbyte")

@@ -14,9 +14,8 @@ import yaml
 from airbyte_cdk.models import Status, SyncMode
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
 
-from integration_tests.running import DEFINED
 from source_close.source import SourceClose, load_manifest
-from unit_tests.syncs import API, KEY, LOGGER, NOW, Reading, Row, catalog, requested, run, saved
+from unit_tests.syncs import API, DEFINED, KEY, LOGGER, NOW, Reading, Row, catalog, requested, run, saved
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE = (ROOT / "CONTRIBUTING.md").read_text().split("## A seventh stream")[1].split("\n## ")[0]

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from airbyte_cdk.models.connector_metadata import ConnectorLanguage, MetadataFile
 
-from integration_tests.running import DEFINED
+from unit_tests.syncs import DEFINED
 
 PROJECT = Path(__file__).resolve().parent.parent
 IMAGE = r"[a-z0-9./-]+:[\w.-]+@sha256:[0-9a-f]{64}"

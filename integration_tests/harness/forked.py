@@ -13,19 +13,17 @@ from functools import cache
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
-from pathlib import Path
 from threading import Lock, Timer
 from typing import Any
 
 import pytest
 import time_machine
 
-from integration_tests.running import Connector, Result, _messages
+from integration_tests.harness.running import PROJECT, Connector, Result, parse_messages
 from source_close import run
 
 _TIMEOUT_SECONDS = 120.0
 _PAUSE_SECONDS = 0.01
-_PROJECT = Path(__file__).resolve().parent.parent
 
 
 @dataclass
@@ -70,15 +68,15 @@ class ForkedConnector(Connector):
         process.join()
         guard.cancel()
         assert process.exitcode is not None
-        return Result(process.exitcode, list(_messages(lines)), b"".join(lines).decode())
+        return Result(process.exitcode, list(parse_messages(lines)), b"".join(lines).decode())
 
 
 @cache
 def _context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["integration_tests.forked_warm"])
+    context.set_forkserver_preload(["integration_tests.harness.forked_warm"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(_PROJECT))  # where the fork server finds the module
+        patch.setenv("PYTHONPATH", str(PROJECT))  # where the fork server finds the module
         forkserver.ensure_running()
     return context
 

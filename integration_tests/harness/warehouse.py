@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from integration_tests.close_api import LocalCloseApi
-from integration_tests.conftest import KEY
-from integration_tests.forked import ForkedConnector
-from integration_tests.running import Result
-from integration_tests.truth import assert_complete
+from integration_tests.harness.forked import ForkedConnector
+from integration_tests.harness.running import KEY, Result
+from integration_tests.harness.truth import assert_complete
 
 DELETED_AT = "_ab_cdc_deleted_at"
 FOLLOWING = ("activities", "leads", "tasks")

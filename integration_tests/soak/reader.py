@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from integration_tests.forked import send_output_to
+from integration_tests.harness.forked import send_output_to
 from source_close import config as _config  # noqa: F401 - its clock is replaced below
 from source_close import run, source
 from source_close.api import sync

@@ -1,23 +1,13 @@
-"""Reads repeatedly from a local API that fails and changes during the reads, and checks that no record is lost.
-
-Each run takes everything from a seed: data, settings of the API, faults (10 % of the responses), changes between the
-requests, and reads that are killed at random points and continued from the last state that was printed. At the end, the
-emitted records must contain every record that exists, with its current values. `make soak` does 300 runs;
-`python -m integration_tests.soak --seed 17` repeats one.
-"""
+"""One run of the soak: several reads, killed and continued, and the comparison of their records with the server."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
-import sys
 import tempfile
 import threading
-import time
 import traceback
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -25,37 +15,22 @@ from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 from typing import Any
-from zlib import crc32
 
 import orjson
 
-from integration_tests.close_api import Fault, LocalCloseApi, Settings, Store, Volumes
+from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.close_api.records import Record
-from integration_tests.close_api.settings import ListOrder
-from integration_tests.close_api.times import to_datetime, to_micros
-from integration_tests.running import STREAMS, catalog_of
-from integration_tests.soak_reader import Reading, SharedClock, read
+from integration_tests.close_api.times import to_micros
+from integration_tests.harness.running import PROJECT, STREAMS, catalog_of
+from integration_tests.soak.destination import Destination
+from integration_tests.soak.reader import Reading, SharedClock, read
+from integration_tests.soak.world import NO_EVENTS, Changes, faults, settings
 
-FAULTY_SHARE = 0.1
-# Where the fork server finds these modules.
-os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent)
-_CONTEXT = get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    ["integration_tests.forked_warm", "integration_tests.soak_reader", "integration_tests.close_api"]
+os.environ["PYTHONPATH"] = str(PROJECT)  # where the fork server finds these modules
+CONTEXT = get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    ["integration_tests.harness.forked_warm", "integration_tests.soak.reader", "integration_tests.close_api"]
 )
-# Odd values for the fields of an event that say which change it reports.
-_ODD: tuple[dict[str, Any], ...] = (
-    {"object_type": None},
-    {"object_id": ["acti_1"]},
-    {"action": 7},
-    {"object_type": "spaceship"},
-    {"object_id": "acti_never_there", "action": "vanished"},
-    {"action": "merged", "meta": None},
-    {"data": None, "previous_data": "text", "meta": 7},
-)
-_ACTIONS = ("odd", "add", "add", "lead", "task", "task done", "activity", "other", "delete", "merge", "moved")
-_LATE_SHARE = 0.3
-_NO_EVENTS = {"Created", "ImportUpdate"}
 _ATTRIBUTION_HOURS = 24
 _MOST_KILLS = 3
 # About the number of lines that a first read prints.
@@ -69,160 +44,6 @@ _MADE_HERE = {"custom_fields", "object_type", _DELETED_AT}
 
 class LostError(Exception):
     """A run ended with lost or outdated records, or with a read that failed."""
-
-
-def faults(rng: Random) -> list[Fault]:
-    """Return faults of every kind, which together hit a tenth of the requests."""
-    broken = {"error": "Internal Server Error"}
-    kinds: list[dict[str, Any]] = [
-        {"kind": "status", "status": 500, "body": broken},
-        {"kind": "status", "status": 502, "body": "<html>Bad gateway</html>"},
-        {"kind": "status", "status": 503, "body": None},
-        {"kind": "status", "status": 504, "body": broken},
-        {"kind": "status", "status": 200, "body": {"message": "no envelope"}},
-        {"kind": "rate_limit", "seconds": rng.uniform(0.1, 9.0)},
-        {"kind": "reset"},
-        {"kind": "close_mid_body"},
-        {"kind": "truncate"},
-        {"kind": "html"},
-        {"kind": "empty"},
-        {"kind": "hang", "seconds": 0.05},
-        {"kind": "slow", "seconds": 0.05},
-        {"kind": "stall"},
-    ]
-    rng.shuffle(kinds)
-    return [Fault(**kind, probability=FAULTY_SHARE / len(kinds)) for kind in kinds]
-
-
-def settings(rng: Random, clock: SharedClock) -> Settings:
-    """Return random settings of the API, all of which the connector must cope with."""
-    orders: tuple[ListOrder, ...] = ("newest", "oldest", "id", "inserted")
-    made = Settings(now=clock.now)
-    made.activity_order = rng.choice(orders)
-    made.task_order = rng.choice((*orders, "date_updated"))
-    made.user_order = rng.choice(orders)
-    made.max_skip |= {"activity": rng.choice((30, 60, 250_000)), "task": rng.choice((30, 60, None))}
-    made.rows_by_id = rng.choice((None, 3, 20))
-    made.error_wording = rng.choice(("old", "new"))
-    made.filter_precision = rng.choice(("millisecond", "second"))
-    made.filter_needs_lead = rng.choice(("ignore", "reject"))
-    made.custom_field_lists_have_shared = rng.random() < 0.5
-    made.meeting_date_created_is_start = rng.random() < 0.7
-    made.search_lag = rng.choice((0.0, 5.0, 60.0, 300.0))
-    made.search_cursor = rng.choice(("snapshot", "after"))
-    made.search_cursor_life = rng.choice((5.0, 30.0))
-    made.search_max_rows = rng.choice((60, 200, 10_000))
-    made.search_past_max_rows = rng.choice(("null", "reject"))
-    lag = rng.choice((0.0, 5.0, 60.0, 200.0))
-    made.event_lag = (lambda event: crc32(event["id"].encode()) % 100 / 100 * lag) if rng.random() < 0.5 else lag
-    made.event_consolidation = rng.choice((0.0, 60.0))
-    made.event_date_filter_with_cursor = rng.choice(("honour", "ignore", "reject"))
-    made.event_cursor_keeps_bounds = rng.random() < 0.5
-    made.event_unlisted_filters = rng.choice(("works", "ignore", "reject"))
-    made.lead_merge_activity_on = rng.choice(("destination", "source"))
-    made.rate_limit_header = rng.random() < 0.5
-    made.rate_limit_reply_header = rng.random() < 0.5
-    made.rate_limit_reply_retry_after = rng.random() < 0.5
-    made.rate_limit_reply_body = rng.choice(("old", "plain", "empty"))
-    return made
-
-
-@dataclass
-class Changes:
-    """Changes the data before some of the requests, and moves the server's clock forward."""
-
-    store: Store
-    clock: SharedClock
-    rng: Random
-    late_changes: bool
-    share: float
-    enabled: bool = True
-    done: list[str] = field(default_factory=list)
-
-    def before_request(self, number: int) -> None:
-        """The hook for `Store.on_request`."""
-        self.clock.advance(self.rng.choice((0.0, 0.001, 0.01, 0.5, 3.0)))
-        if self.enabled and self.rng.random() < self.share:
-            with self.store.lock:
-                self.change()
-
-    def change(self) -> None:  # noqa: C901 - a case for each kind of change
-        """Make one change."""
-        rng, store = self.rng, self.store
-        leads = sorted(store.leads.visible.records.keys() & store.objects.keys())
-        tasks = list(store.collections["task"].records)
-        activities = [one.id for one in store.collections["activity"].records.values() if one.kind not in _NO_EVENTS]
-        others = [one.id for one in store.objects.values() if one.kind.startswith(("user", "custom_field"))]
-        action = rng.choice(_ACTIONS)
-        match action:
-            case "add":
-                self.add()
-            case "lead" if leads:
-                store.edit(rng.choice(leads), description=f"Edit {rng.random()}")
-            case "task" if tasks:
-                store.edit(rng.choice(tasks), text=f"Edit {rng.random()}")
-            case "task done" if tasks:
-                task = rng.choice(tasks)
-                store.reopen_task(task) if store.get(task)["is_complete"] else store.complete_task(task)
-            case "activity" if activities:
-                store.edit(rng.choice(activities), note=f"Edit {rng.random()}")
-            case "other" if others:
-                store.edit(rng.choice(others), first_name=f"Edit {rng.random()}")
-            case "delete" if leads and tasks and activities:
-                store.delete(rng.choice((rng.choice(leads), rng.choice(tasks), rng.choice(activities))))
-            case "merge" if len(leads) > 1:
-                store.merge(*rng.sample(leads, 2))
-            case "moved" if self.late_changes:
-                self.move_meeting()
-            case "odd":
-                store.log_event(**rng.choice(_ODD))
-            case _:
-                return
-        self.done.append(action)
-
-    def add(self) -> None:
-        """Add an object; some activities get a date in the past."""
-        kind = self.rng.choice(("lead", "task", "Note", "Email", "Call", "Meeting", "user", "custom_field.lead"))
-        late = self.late_changes and kind in {"Note", "Email"} and self.rng.random() < _LATE_SHARE
-        at = to_micros(self.clock.now() - timedelta(days=self.rng.uniform(2, 20)))
-        self.store.add(kind, **({"date_created": to_datetime(at - at % 1_000).isoformat()} if late else {}))
-
-    def move_meeting(self) -> None:
-        """Reschedule a meeting, which also changes its `date_created`."""
-        if meetings := list(self.store.collections["activity/meeting"].records):
-            starts_at = self.clock.now() + timedelta(days=self.rng.uniform(-9, 9))
-            self.store.reschedule_meeting(self.rng.choice(meetings), starts_at)
-
-
-@dataclass
-class Destination:
-    """A destination that keeps one row for each id, and the state that it passes to the next read."""
-
-    rows: dict[str, dict[str, dict[str, Any]]] = field(default_factory=lambda: {name: {} for name in STREAMS})
-    committed: dict[str, set[str]] = field(default_factory=lambda: {name: set() for name in STREAMS})
-    states: dict[str, Any] = field(default_factory=dict)
-
-    def take(self, lines: list[bytes]) -> list[dict[str, Any]]:
-        """Add the output of a read, complete or cut off; return its messages."""
-        messages = [orjson.loads(line) for line in lines if line.startswith(b"{") and line.endswith(b"}\n")]
-        since_state: dict[str, set[str]] = {name: set() for name in STREAMS}
-        for message in messages:
-            if message["type"] == "RECORD":
-                stream, row = message["record"]["stream"], message["record"]["data"]
-                before = self.rows[stream].get(row["id"])
-                if before is None or stream == "activities" or row["date_updated"] >= before["date_updated"]:
-                    self.rows[stream][row["id"]] = row
-                since_state[stream].add(row["id"])
-            elif message["type"] == "STATE":
-                stream = message["state"]["stream"]["stream_descriptor"]["name"]
-                self.states[stream] = message["state"]["stream"]
-                self.committed[stream] |= since_state[stream]
-        return messages
-
-    @property
-    def state(self) -> list[dict[str, Any]] | None:
-        """Return the content of a state file, or None without a state."""
-        return [{"type": "STREAM", "stream": stream} for stream in self.states.values()] or None
 
 
 @dataclass
@@ -314,8 +135,8 @@ class Run:
         """Run one read; return its lines, and whether it was killed (after lines) or interrupted (after seconds)."""
         config = {"api_key": "api_local", "base_url": self.api.url, **self.config}
         reading = Reading(config, catalog_of(self.streams), self.destination.state, **self.reading)
-        receiver, sender = _CONTEXT.Pipe(duplex=False)
-        process = _CONTEXT.Process(target=read, args=(reading, sender))
+        receiver, sender = CONTEXT.Pipe(duplex=False)
+        process = CONTEXT.Process(target=read, args=(reading, sender))
         process.start()
         sender.close()
         interrupt = threading.Timer(interrupt_after or _NEVER, _interrupt, (process.pid,))
@@ -386,7 +207,7 @@ class Run:
         """Return whether the last row of the record must have the current values."""
         if stream != "activities":
             return True
-        if record.kind in _NO_EVENTS:
+        if record.kind in NO_EVENTS:
             return False
         if self.capture:
             return True
@@ -400,7 +221,7 @@ class Run:
             rows = self.destination.rows[stream]
             for record_id in self.destination.committed[stream]:
                 row = rows[record_id]
-                is_silent = row.get("_type") in _NO_EVENTS
+                is_silent = row.get("_type") in NO_EVENTS
                 if record_id not in self.api.store.objects and not row.get(_DELETED_AT) and not is_silent:
                     yield f"{stream}: {record_id} was deleted, but not emitted as deleted: {_row_stamps(row)}"
 
@@ -440,35 +261,3 @@ def run(seed: int) -> str | None:
             what = str(error) if isinstance(error, LostError) else traceback.format_exc()
             return f"Seed {seed} failed.\n{what}\n" + "\n".join(f"  {fact}" for fact in this.log)
     return None
-
-
-def soak(seeds: list[int], processes: int) -> list[str]:
-    """Run all seeds; return the failure reports. Print the progress on standard error."""
-    began, failures = time.monotonic(), []
-    with ProcessPoolExecutor(processes, mp_context=_CONTEXT) as pool:
-        for number, future in enumerate(as_completed([pool.submit(run, seed) for seed in seeds]), 1):
-            if (failure := future.result()) is not None:
-                failures.append(failure)
-                sys.stderr.write(f"{failure}\n")
-            if number % 10 == 0 or number == len(seeds):
-                seconds = time.monotonic() - began
-                sys.stderr.write(f"{number} of {len(seeds)} runs, {len(failures)} failed, {seconds:.0f} s\n")
-    return failures
-
-
-def main() -> None:
-    """Run the soak from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=300)
-    parser.add_argument("--first", type=int, default=1, help="the first seed; the next runs count up from it")
-    parser.add_argument("--seed", type=int, help="run this seed only")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    given = parser.parse_args()
-    seeds = [given.seed] if given.seed is not None else list(range(given.first, given.first + given.runs))
-    failures = soak(seeds, given.processes)
-    sys.stderr.write(f"{len(seeds) - len(failures)} of {len(seeds)} runs passed.\n")
-    sys.exit(1 if failures else 0)
-
-
-if __name__ == "__main__":
-    main()
