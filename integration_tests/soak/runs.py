@@ -21,9 +21,10 @@ import orjson
 from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.close_api.records import Record
 from integration_tests.close_api.times import to_micros
+from integration_tests.harness.clock import SharedClock
 from integration_tests.harness.running import PROJECT, STREAMS, catalog_of
 from integration_tests.soak.destination import Destination
-from integration_tests.soak.reader import Reading, SharedClock, read
+from integration_tests.soak.reader import Reading, read
 from integration_tests.soak.world import NO_EVENTS, Changes, faults, settings
 
 os.environ["PYTHONPATH"] = str(PROJECT)  # where the fork server finds these modules
@@ -79,8 +80,10 @@ class Run:
         self.reading: dict[str, Any] = {
             "clock": self.folder / "clock",
             "skew": skew,
-            "page_sizes": {100: rng.choice((4, 9, 25, 100)), 50: rng.choice((5, 50)), 200: rng.choice((4, 20, 200))},
-            "rows_per_chain": switches.search_max_rows,
+            "sizes": {
+                "page_size": {100: rng.choice((4, 9, 25, 100)), 50: rng.choice((5, 50)), 200: rng.choice((4, 20, 200))},
+                "rows_per_chain": {10_000: switches.search_max_rows},
+            },
         }
         self.config = {
             "start_date": self.start.isoformat(),
