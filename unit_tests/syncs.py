@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import threading
@@ -11,6 +12,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import unquote
 
+import requests
 import requests_mock
 import time_machine
 from airbyte_cdk.models import (
@@ -22,6 +24,7 @@ from airbyte_cdk.models import (
 )
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+from requests.structures import CaseInsensitiveDict
 
 from source_close.source import SourceClose, load_manifest
 
@@ -169,3 +172,12 @@ def requested(api: requests_mock.Mocker, path: str = "") -> list[str]:
         where, _, query = unquote(request.url).removeprefix(API).partition("?")
         found.append(where + ("?" if query else "") + "&".join(sorted(query.split("&"))))
     return [url for url in found if url.startswith(path)]
+
+
+def response(status: int = 200, body: bytes = b"{}", **headers: str) -> requests.Response:
+    """Return a response; in the names of ``headers``, ``_`` represents ``-``."""
+    built = requests.Response()
+    built.status_code = status
+    built.raw = io.BytesIO(body)
+    built.headers = CaseInsensitiveDict({name.replace("_", "-"): value for name, value in headers.items()})
+    return built

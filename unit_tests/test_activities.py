@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 import orjson
 import requests_mock
 
@@ -104,19 +101,3 @@ def test_a_flag_that_is_a_number_becomes_a_boolean(api: requests_mock.Mocker) ->
     respond(api, *rows, activity(9, "2025-06-15T11:00:00+00:00"))
     flags = [row.get("need_smtp_credentials", "absent") for row in read("activities", start_date="2025-06-15").records]
     assert orjson.dumps(flags) == b'[false,true,true,null,"absent"]'  # compared as JSON, because 0 == False in Python
-
-
-def test_an_error_while_the_ids_of_leads_are_read_names_the_stream(api: requests_mock.Mocker) -> None:
-    rows = [{**activity(number, "2025-06-14T10:00:00+00:00"), "lead_id": "lead_1"} for number in range(100)]
-
-    def page(request: Any, context: Any) -> Row:
-        if "_skip=0" in request.url:
-            return {"data": rows, "has_more": True}
-        context.status_code = 400
-        return {"error": "The skip you set is larger than the maximum skip for this resource (max_skip = 98)."}
-
-    api.get(re.compile(f"{URL}.*"), json=page)
-    api.post(f"{API}/data/search/", status_code=403)
-    [failure] = read("activities", start_date="2025-06-14").failures
-    assert failure[0] == "activities"
-    assert failure[2].startswith("Stream activities: POST /api/v1/data/search/ answered 403")

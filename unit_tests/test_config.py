@@ -215,12 +215,6 @@ def test_a_missing_or_invalid_key_fails_with_the_reason(config: Row, problem: st
     assert message_for(config) == f"The configuration can't be used: {problem}."
 
 
-@pytest.mark.parametrize("given", ["two\nlines", "tab\t", "Zo\u00eb", "\u6f22\u5b57"])
-def test_a_user_agent_that_is_invalid_in_a_header_is_rejected(given: str) -> None:
-    problem = "user_agent must be a single line of printable ASCII characters"
-    assert message_for({"api_key": KEY, "user_agent": given}) == f"The configuration can't be used: {problem}."
-
-
 def test_one_message_names_every_problem() -> None:
     message = message_for({"api_key": KEY, "start_date": "soon", "num_workers": 0, "attribution_window_hours": "x"})
     for field in ("start_date", "num_workers", "attribution_window_hours"):

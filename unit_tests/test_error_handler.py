@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import itertools
-import logging
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,7 +11,6 @@ import pytest
 import requests
 import requests_mock
 
-from source_close.run import hide
 from source_close.source import load_manifest
 from unit_tests.syncs import API, KEY, KINDS, Clock, Row, read, requested
 
@@ -285,27 +283,6 @@ def test_the_message_quotes_the_error_text_of_every_form_of_body(
 def test_the_message_says_that_a_response_has_no_text(api: requests_mock.Mocker, body: str) -> None:
     api.get(USERS, status_code=404, text=body)
     assert failure()[1].startswith(f"Stream users: {REQUEST} answered 404 without a text. Close does not accept")
-
-
-@pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 418, 429, 503])
-def test_a_key_in_a_response_is_not_printed(
-    api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], status: int
-) -> None:
-    caplog.set_level(logging.INFO)
-    hide({"api_key": KEY})  # as the command does with the content of its files
-    text = f"Sorry, {KEY} (Authorization: Basic {ENCODED_KEY}==) was no good"
-    api.get(USERS, status_code=status, text=text, headers={"Retry-After": "500"} if status == 429 else {})
-    reading = read("users", retry_seconds=RETRY_SECONDS)
-    everything = f"{reading.messages} {reading.error} {caplog.text} {capsys.readouterr()}"
-    assert KEY not in everything
-    assert ENCODED_KEY not in everything
-
-
-def test_a_key_in_a_network_error_is_not_printed(api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture) -> None:
-    hide({"api_key": KEY})
-    api.get(USERS, exc=requests.ConnectionError(f"https://{KEY}:@api.close.com refused"))
-    reading = read("users", retry_seconds=RETRY_SECONDS)
-    assert KEY not in f"{reading.messages} {reading.error} {caplog.text}"
 
 
 def test_a_proxy_error_is_retried_if_407_is_only_in_the_address(api: requests_mock.Mocker) -> None:
