@@ -83,13 +83,8 @@ def test_requests_after_the_first_page_send_the_cursor_without_bounds(api: reque
 def test_a_cursor_that_leads_past_the_lower_bound_is_not_followed(api: requests_mock.Mocker) -> None:
     """Close does not document whether a cursor keeps the date range of its first page."""
     older = [event(900 + number, NOON - timedelta(hours=20, minutes=number)) for number in range(20)]
-    api.get(
-        URL,
-        [
-            page(events(50, timedelta(minutes=2)), "two"),
-            page([*events(60, timedelta(minutes=2))[50:], *older], "three"),
-        ],
-    )
+    rows = events(60, timedelta(minutes=2))
+    api.get(URL, [page(rows[:50], "two"), page([*rows[50:], *older], "three")])
     reading = read("event_log", state={"event_log": {"date_updated": "2025-06-14T23:59:00"}})
     assert reading.ids == [row["id"] for row in rows]
     assert api.call_count == 2
