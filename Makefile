@@ -85,7 +85,7 @@ test-cdk: $(READY) ## run the integration tests with the oldest and the newest a
 
 test-pythons: wheel ## test the wheel and the locked packages on each installed Python from 3.10 to 3.13
 	$(call say,Each Python)
-	@$(PY) -m pytest -q -rs integration_tests/check_pythons.py $(ARGS)
+	@$(PY) -m pytest -q -rs integration_tests/checks/check_pythons.py $(ARGS)
 
 TOOLS := build/tools
 test-tools: wheel ## run the manifest in Airbyte's tools: source-declarative-manifest, Connector Builder, manifest server
@@ -93,7 +93,7 @@ test-tools: wheel ## run the manifest in Airbyte's tools: source-declarative-man
 	@$(TOOLS)/bin/python -m pip install --quiet --constraint requirements.lock "airbyte-cdk[manifest-server]"
 	@$(TOOLS)/bin/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
 	$(call say,Airbyte's tools)
-	@$(PY) -m pytest -q integration_tests/check_airbyte_tools.py $(ARGS)
+	@$(PY) -m pytest -q integration_tests/checks/check_airbyte_tools.py $(ARGS)
 
 # PyAirbyte is large, so it has a separate environment.
 PYAIRBYTE := build/pyairbyte
@@ -102,7 +102,7 @@ define with_pyairbyte
 @$(PYAIRBYTE)/bin/python -m pip install --quiet "airbyte>=0.71,<1" dist/*.whl
 @$(PYAIRBYTE)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/*.whl
 $(call say,PyAirbyte and $(1))
-@$(PY) -m pytest -q integration_tests/check_$(2).py $(ARGS)
+@$(PY) -m pytest -q integration_tests/checks/check_$(2).py $(ARGS)
 endef
 test-duckdb: wheel ## sync to DuckDB with PyAirbyte and check the views of examples/ and the queries of docs/
 	$(call with_pyairbyte,DuckDB,duckdb)

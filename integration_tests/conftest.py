@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
-from integration_tests.forked import ForkedConnector
-from integration_tests.running import Connector
-
-KEY = "api_local"
+from integration_tests.harness.forked import ForkedConnector
+from integration_tests.harness.running import KEY, Connector
 
 
 @pytest.fixture

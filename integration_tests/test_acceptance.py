@@ -12,11 +12,9 @@ from airbyte_cdk.test.models import ConnectorTestScenario
 from airbyte_cdk.test.standard_tests import SourceTestSuiteBase
 
 from integration_tests.close_api import LocalCloseApi
-from integration_tests.running import STREAMS, Connector, Result
-from integration_tests.truth import CURSOR_FIELD, LOOKBACK, assert_complete, moment, now, saved_cursor
+from integration_tests.harness.running import PROJECT, STREAMS, Connector, Result
+from integration_tests.harness.truth import CURSOR_FIELD, LOOKBACK, assert_complete, moment, now, saved_cursor
 from source_close import SourceClose
-
-PROJECT = Path(__file__).resolve().parent.parent
 
 
 class TestStandard(SourceTestSuiteBase):

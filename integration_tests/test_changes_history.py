@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
-from integration_tests.running import Result
-from integration_tests.truth import CURSOR_FIELD, DAY, moment, text
-from integration_tests.warehouse import DELETED_AT, FOLLOWING, Clock, Warehouse
+from integration_tests.harness.running import Result
+from integration_tests.harness.truth import CURSOR_FIELD, DAY, moment, text
+from integration_tests.harness.warehouse import DELETED_AT, FOLLOWING, Clock, Warehouse
 
 # The event log does not report these types: the connector does not learn that one was deleted or moved with its lead.
 UNLOGGED = {"Created", "ImportUpdate"}

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
-from integration_tests.truth import DAY, moment
-from integration_tests.warehouse import DELETED_AT, FOLLOWING, Clock, Warehouse
+from integration_tests.harness.truth import DAY, moment
+from integration_tests.harness.warehouse import DELETED_AT, FOLLOWING, Clock, Warehouse
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_an_incremental_sync_killed_at_any_point_loses_no_change(warehouse: Ware
     warehouse.assert_is_current(ignored=unlogged(warehouse))
     advanced = 0
     # The positions in the log change in the last lines.
-    for kill_after in (*range(12, lines - 8, max(lines // 8, 1)), *range(lines - 8, lines, 2)):
+    for kill_after in (*range(12, lines - 8, max(lines // 5, 1)), *range(lines - 8, lines, 3)):
         warehouse.tables, warehouse.states = deepcopy(tables), dict(states)
         positions = {stream: warehouse.position(stream) for stream in FOLLOWING}
         warehouse.sync(kill_after=kill_after)
@@ -73,7 +73,7 @@ def test_an_incremental_sync_killed_at_any_point_loses_no_change(warehouse: Ware
 def test_deletions_after_a_killed_first_sync_are_emitted_by_the_next(warehouse: Warehouse) -> None:
     store, clock = warehouse.api.store, warehouse.clock
     lines = len(warehouse.sync().messages)
-    for kill_after in range(10, lines, lines // 9):
+    for kill_after in range(10, lines, lines // 5):
         warehouse.tables, warehouse.states = {}, {}
         clock.advance(hours=1)
         began = clock()

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.close_api.faults import Fault
-from integration_tests.conftest import KEY
-from integration_tests.forked import ForkedConnector
-from integration_tests.running import Connector, Result
-from integration_tests.schemas import schema_errors
-from integration_tests.truth import DAY, HOUR, assert_complete, clock_at, forbid_after, ids, now, requests_of, text
+from integration_tests.harness.running import Connector, Result
+from integration_tests.harness.schemas import schema_errors
+from integration_tests.harness.truth import (
+    HOUR,
+    assert_complete,
+    clock_at,
+    forbid_after,
+    ids,
+    now,
+)
 
 TEXT = {"type": ["string", "null"]}
 NUMBER = {"type": ["number", "null"]}
@@ -174,53 +176,11 @@ def test_fields_of_every_type_have_a_column_and_their_values(make_api: MakeApi, 
     }
 
 
-@pytest.mark.parametrize("lists_have_shared", [False, True])
-def test_shared_fields_have_columns_where_they_are_associated(
-    make_api: MakeApi, fork: Connect, lists_have_shared: bool
-) -> None:
+def test_discover_requests_the_lists_of_a_stream_in_parallel(make_api: MakeApi, fork: Connect) -> None:
     api = make_api(Volumes(users=2))
-    api.settings.custom_field_lists_have_shared = lists_have_shared
-    world = api.store.factory.world
-    links: dict[str, dict[str, Any]] = {kind: {"object_type": kind} for kind in KINDS[:3]}
-    links |= {
-        f"activity {type_id}": {"object_type": "custom_activity_type", "custom_activity_type_id": type_id}
-        for type_id in world.activity_type_ids[:2]
-    }
-    links["object"] = {"object_type": "custom_object_type", "custom_object_type_id": world.object_type_ids[0]}
-    links["news"] = {"object_type": "something_new"}
-    place_of = dict(zip(KINDS, PLACES, strict=True))
-    expected: dict[str, set[str]] = {place: set() for place in PLACES}
-    shared = {}
-    for names in [[name] for name in links] + [[], list(links), ["lead", "contact"], ["lead", "opportunity"]]:
-        rest = {"required": True, "editable_with_roles": ["admin"]}
-        field = add_field(api, "shared", "number", associations=[{**links[name], **rest} for name in names])
-        shared[field["id"]] = field
-        for name in names:
-            if (place := place_of.get(name.split()[0])) is not None:
-                expected[place].add(key(field))
-    add_lead_family(api, {kind: dict.fromkeys(expected[place], 7) for kind, place in place_of.items()})
-    connector = fork(api)
-    schemas = schemas_of(connector.discover())
-    assert all_columns(schemas) == expected
-    assert {place: len(names) for place, names in expected.items()} == {
-        "leads": 4,
-        "leads.contacts": 3,
-        "leads.opportunities": 3,
-        "activities": 3,
-    }
-    result = connector.read(["leads", "activities", "custom_fields"])
-    assert_complete(result, "leads", "activities", "custom_fields")
-    assert schema_mismatches(result, schemas) == []
-    assert assert_values_match(api, result, "leads")
-    assert assert_values_match(api, result, "activities")
-    assert names_on_leads(result) == {
-        name.removeprefix("custom."): shared[name.removeprefix("custom.")]["name"] for name in expected["leads"]
-    }
-    # One record for each field, with all of its associations, even if other lists contain the field too.
-    assert result.repeated("custom_fields") == []
-    for row in result.records("custom_fields"):
-        assert row == printed({**shared[row["id"]], "object_type": "shared"})
-    assert set(result.ids("custom_fields")) == set(shared)
+    api.settings.latency = 2.0
+    fork(api).discover()
+    assert max(entry.in_flight for entry in api.requests) >= 4
 
 
 def test_values_that_do_not_match_the_type_of_their_field_are_kept(make_api: MakeApi, fork: Connect) -> None:
@@ -250,89 +210,6 @@ def test_values_that_do_not_match_the_type_of_their_field_are_kept(make_api: Mak
     assert all("['custom." in place or ".custom" in place for place in wrong)
     assert not any("custom_fields" in place for place in wrong)
     assert [names_on_leads(result)[name] for name in ("cf_unknown", "lcf_old", "x y.z")] == [None, None, None]
-
-
-@pytest.mark.parametrize("number", [0, 200])
-def test_an_account_can_have_no_custom_fields_or_many(make_api: MakeApi, fork: Connect, number: int) -> None:
-    api = make_api(Volumes(users=2))
-    fields = [add_field(api, "lead", "text", name="Same name") for _ in range(number)]
-    shared = [
-        add_field(
-            api, "shared", "text", associations=[{"object_type": "lead"}, {"object_type": "custom_activity_type"}]
-        )
-        for _ in range(number)
-    ]
-    many = dict.fromkeys(map(key, fields + shared), "v")
-    by_kind = {"lead": many, "activity": dict.fromkeys(map(key, shared), "v")}
-    lead_ids = [add_lead_family(api, by_kind) for _ in range(5)]
-    # Only the event log reports the change of this lead, so it is read by id.
-    first_state = fork(api).read(["leads"]).states if number else None
-    if number:
-        api.store.edit(lead_ids[0], date_updated=text(now() - 20 * DAY))
-    api.clear_requests()
-    connector = fork(api)
-    api.settings.latency = 2.0
-    schemas = schemas_of(connector.discover())
-    api.settings.latency = 0.0
-    most_in_flight = max(entry.in_flight for entry in api.requests)
-    assert set(columns(schemas, "leads")) == set(many)
-    assert {place: len(names) for place, names in all_columns(schemas).items()} == {
-        "leads": 2 * number,
-        "leads.contacts": 0,
-        "leads.opportunities": 0,
-        "activities": number,
-    }
-    # The lists of a stream are read in parallel, so that discover is not slow.
-    assert most_in_flight >= 4
-    api.clear_requests()
-    result = connector.read(["leads", "activities", "tasks", "users"])
-    assert_complete(result, "leads", "activities", "tasks", "users")
-    assert schema_mismatches(result, schemas) == []
-    assert assert_values_match(api, result, "leads") == 5 * 2 * number
-    assert assert_values_match(api, result, "activities") == 5 * number
-    searches = [entry.json for entry in api.requests if entry.path == "/data/search/"]
-    assert searches
-    for search in searches:
-        assert not [name for name in search.get("_fields", {}).get("lead", []) if name.startswith("custom.")]
-    lists = Counter(definition_requests(api))
-    if not number:
-        assert not lists
-        return
-    assert set(lists) == {"/custom_field/lead/", "/custom_field/shared/"}
-    assert lists["/custom_field/lead/"] == lists["/custom_field/shared/"] == 1
-    assert set(names_on_leads(result)) == {field["id"] for field in fields + shared}
-    assert None not in names_on_leads(result).values()
-    again = connector.read(["leads"], first_state)
-    assert_complete(again, "leads")
-    by_id = requests_of(api, "/lead/")
-    assert by_id
-    assert all("custom." not in query["_fields"] for query in by_id)
-    assert assert_values_match(api, again, "leads") == 5 * 2 * number
-
-
-def test_the_definitions_are_requested_only_where_they_are_needed(make_api: MakeApi, fork: Connect) -> None:
-    """Discover, the stream custom_fields and leads with custom values need the definitions."""
-    api = make_api(Volumes(users=2, activities=30, tasks=5, events=20))
-    field = add_field(api, "lead", "text")
-    add_field(api, "activity", "text", custom_activity_type_id=api.store.factory.world.activity_type_ids[0])
-    for _ in range(3):
-        lead = api.store.add("lead")
-        api.store.drop_values(field["id"], api.store.now())
-        api.store.factory.world.custom_fields["lead"] = []
-        assert not values(api.store.get(lead["id"]))
-    connector = fork(api)
-    connector.spec()
-    assert api.requests == []
-    connector.check()
-    assert len(definition_requests(api)) == 1, (
-        "check reads the first page of the stream; only discover reads the columns"
-    )
-    api.clear_requests()
-    connector.read(["leads", "activities", "tasks", "users", "event_log"])
-    assert definition_requests(api) == []
-    api.store.edit(lead["id"], **{key(field): "v"})
-    connector.read(["leads", "activities"])
-    assert sorted(definition_requests(api)) == ["/custom_field/lead/", "/custom_field/shared/"]
 
 
 def test_changes_of_fields_between_syncs_lose_no_value(make_api: MakeApi, fork: Connect) -> None:
@@ -382,79 +259,6 @@ def test_changes_of_fields_between_syncs_lose_no_value(make_api: MakeApi, fork: 
     # The stream emits every changed definition that still exists. It does not report a deleted one.
     assert {row["id"] for row in last.records("custom_fields")} >= {retyped["id"], added["id"]}
     assert {row["id"] for row in during.records("custom_fields")} >= {renamed["id"], retyped["id"]}
-
-
-def test_a_key_that_may_not_read_the_definitions_gets_the_values_without_names(
-    make_api: MakeApi, fork: Connect
-) -> None:
-    api = make_api(Volumes(users=2, activities=60, leads=5, custom_fields=20))
-    connector = fork(api)
-    everything = all_columns(schemas_of(connector.discover()))
-    api.settings.forbidden = FORBIDDEN
-    discovered = connector.discover()
-    assert discovered.exit_code == 0
-    assert all_columns(schemas_of(discovered)) == {place: set() for place in PLACES}
-    of_activities, of_leads = discovered.warnings
-    assert "403" in of_activities
-    assert "(activity, shared)" in of_activities
-    assert "403" in of_leads
-    assert "(lead, contact, opportunity, shared)" in of_leads
-    result = connector.read(["leads", "activities", "users"])
-    assert_complete(result, "leads", "activities", "users")
-    assert len(result.ids("leads")) == 5
-    assert assert_values_match(api, result, "leads")
-    assert assert_values_match(api, result, "activities")
-    assert schema_mismatches(result, schemas_of(discovered)) == []
-    assert set(names_on_leads(result).values()) == {None}
-    [warning] = result.warnings
-    assert "names" in warning
-    assert "403" in warning
-
-    # The connector uses the lists that it may read, here without those of custom activities and of shared fields.
-    api.settings.forbidden = {"/custom_field/activity/": 402, "/custom_field/shared/": 403}
-    discovered = connector.discover()
-    of_activities, of_leads = discovered.warnings
-    assert "(activity, shared)" in of_activities
-    assert "(shared)" in of_leads
-    own = {place: {name for name in columns if not shared(api, name)} for place, columns in everything.items()}
-    assert all_columns(schemas_of(discovered)) == own | {"activities": set()}
-    result = connector.read(["leads"])
-    assert_complete(result, "leads")
-    assert len(result.warnings) == 1
-    unnamed = {field_id for field_id, name in names_on_leads(result).items() if name is None}
-    assert unnamed == {field_id for field_id in names_on_leads(result) if shared(api, field_id)}
-
-
-def shared(api: LocalCloseApi, name: str) -> bool:
-    return bool(api.store.get(name.removeprefix("custom."))["is_shared"])
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        Fault("status", "/custom_field/", status=503),
-        Fault("status", "/custom_field/", status=200, body={}),
-        Fault("rate_limit", "/custom_field/", seconds=100),
-    ],
-    ids=["503", "no list", "rate limit"],
-)
-def test_an_outage_of_the_definitions_fails_discover_but_not_the_read(
-    make_api: MakeApi, tmp_path: Path, fault: Fault
-) -> None:
-    api = make_api(Volumes(users=2, activities=40, leads=250, custom_fields=4))
-    api.faults.add(fault)
-    connector = ForkedConnector({"api_key": KEY, "base_url": api.url}, tmp_path, skips_waits=True)
-    discovered = connector.discover()
-    assert discovered.exit_code == 1
-    assert [error["failure_type"] for error in discovered.errors] == ["transient_error"]
-    api.clear_requests()
-    result = connector.read(["leads", "activities"])
-    assert_complete(result, "leads", "activities")
-    assert len(result.ids("leads")) == 250
-    assert assert_values_match(api, result, "leads")
-    assert len(warnings_about_fields(result)) == 1
-    assert set(names_on_leads(result).values()) == {None}
-    assert set(definition_requests(api)) <= {"/custom_field/lead/", "/custom_field/shared/"}
 
 
 def test_other_streams_do_not_wait_for_the_names_of_lead_fields(make_api: MakeApi, fork: Connect) -> None:

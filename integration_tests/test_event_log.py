@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
-from integration_tests.running import Connector
-from integration_tests.truth import (
+from integration_tests.harness.running import Connector
+from integration_tests.harness.truth import (
     DAY,
     HOUR,
     LOOKBACK,

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from integration_tests.close_api import Fault, LocalCloseApi, Volumes
-from integration_tests.forked import ForkedConnector
-from integration_tests.running import Result
-from integration_tests.truth import DAY, now, text
+from integration_tests.harness.forked import ForkedConnector
+from integration_tests.harness.running import Result
+from integration_tests.harness.truth import DAY, now, text
 
 MakeApi = Callable[..., LocalCloseApi]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
-from integration_tests.running import COMMAND, STREAMS, Connector
+from integration_tests.harness.running import COMMAND, STREAMS, Connector
 
 # More records than fit in a pipe and in the connector's queue.
 VOLUMES = Volumes(activities=8000, leads=500, tasks=2000, events=500)

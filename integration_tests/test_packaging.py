@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-PROJECT = Path(__file__).resolve().parent.parent
+from integration_tests.harness.running import PROJECT
 
 
 def run(*words: str | Path, cwd: Path) -> str:

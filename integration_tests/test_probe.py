@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from integration_tests.close_api import Fault, LocalCloseApi, RateLimit, Settings, Volumes
+from integration_tests.harness.truth import DAY, now
 from integration_tests.probe.__main__ import ask_all, main, probe
 from integration_tests.probe.account import Account
-from integration_tests.truth import DAY, now
 
 VOLUMES = Volumes(activities=300, leads=120, tasks=90, events=150, users=4, custom_fields=6)
 ROWS_A_CHAIN = 100

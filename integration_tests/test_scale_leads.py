@@ -1,62 +1,104 @@
-"""Searches beyond the limits: 10,000 rows per chain of pages, cursors that expire, and the end of a chain."""
+"""Searches beyond the limits: 10,000 rows per chain of pages, cursors that expire, and an index that lags."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
-from integration_tests.close_api import LocalCloseApi, Volumes
-from integration_tests.running import Connector
-from integration_tests.truth import DAY, LOOKBACK, assert_complete, forbid_after, ids, now, saved_cursor, text
+from integration_tests.close_api import Fault, LocalCloseApi, Volumes
+from integration_tests.harness.forked import ForkedConnector
+from integration_tests.harness.running import KEY
+from integration_tests.harness.truth import (
+    DAY,
+    LOOKBACK,
+    MILLISECOND,
+    SECOND,
+    assert_complete,
+    forbid_after,
+    ids,
+    now,
+    saved_cursor,
+    text,
+)
 
+MakeApi = Callable[..., LocalCloseApi]
 PAGE = 200
+# A tenth of a page, and a hundredth of a chain of pages.
+SMALL_PAGE, SMALL_CHAIN = 20, 100
+SMALL = {"page_size": {PAGE: SMALL_PAGE}, "rows_per_chain": {10_000: SMALL_CHAIN}}
 
 
-def add_leads(api: LocalCloseApi, count: int, day: Any, *, at_once: int = 0) -> None:
-    """Add leads that were updated within one day, `at_once` of them in the same millisecond."""
-    api.store.load_many("lead", count - at_once, day, day + DAY)
-    for part in range(4):
-        created = day - (part + 1) * DAY
-        api.store.load_many("lead", at_once // 4, created, created + DAY, date_updated=text(day + DAY / 2))
+@pytest.fixture
+def small(make_api: MakeApi) -> LocalCloseApi:
+    """Return an API whose chains of pages end after a hundred rows."""
+    api = make_api(Volumes(users=1))
+    api.settings.search_max_rows = SMALL_CHAIN
+    forbid_after(api, 1_000)
+    return api
+
+
+def connector(api: LocalCloseApi, folder: Path, **config: Any) -> ForkedConnector:
+    """Return a connector with the sizes of `small`."""
+    return ForkedConnector({"api_key": KEY, "base_url": api.url, **config}, folder, sizes=SMALL)
 
 
 @pytest.mark.parametrize(
-    ("count", "at_once", "past_max_rows", "cursor"),
-    [
-        (23_000, 0, "null", "snapshot"),
-        (11_000, 0, "reject", "after"),
-        (11_000, 0, "null", "offset"),
-        (11_000, 10_400, "reject", "snapshot"),
-    ],
+    ("count", "past_max_rows", "cursor"), [(23_000, "null", "snapshot"), (11_000, "reject", "after")]
 )
 def test_a_day_with_more_leads_than_a_chain_returns_is_read_completely(
-    make_api: Callable[..., LocalCloseApi],
-    fork: Callable[..., Connector],
-    count: int,
-    at_once: int,
-    past_max_rows: Any,
-    cursor: Any,
+    make_api: MakeApi, fork: Callable[..., ForkedConnector], count: int, past_max_rows: Any, cursor: Any
 ) -> None:
     api = make_api(Volumes(users=1))
     api.settings.search_past_max_rows = past_max_rows
     api.settings.search_cursor = cursor
-    add_leads(api, count, now() - 30 * DAY, at_once=at_once)
+    day = now() - 30 * DAY
+    api.store.load_many("lead", count, day, day + DAY)
     forbid_after(api, 1_000)
     result = fork(api).read(["leads"])
     assert_complete(result, "leads")
     assert set(result.ids("leads")) == ids(api, "leads")
     assert len(set(result.ids("leads"))) == count
     assert len(result.ids("leads")) <= 1.02 * count
-    # Counts find where to split windows. A millisecond with more leads than a chain returns is first read to the end
-    # of a chain.
-    assert len(api.requests) <= 1.6 * (count + at_once) / PAGE
+    # Counts find where to split windows.
+    assert len(api.requests) <= 1.6 * count / PAGE
 
 
-def test_an_expired_cursor_costs_few_requests(
-    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
+@pytest.mark.parametrize("cursor", ["snapshot", "after", "offset"])
+@pytest.mark.parametrize("past_max_rows", ["null", "reject"])
+@pytest.mark.parametrize("period", [DAY, SECOND], ids=["in a day", "in a second"])
+def test_any_number_of_leads_around_the_length_of_a_chain_is_read_completely(
+    small: LocalCloseApi, tmp_path: Path, period: timedelta, past_max_rows: Any, cursor: Any
 ) -> None:
+    """If all leads are in one second, several share each millisecond."""
+    small.settings.search_past_max_rows = past_max_rows
+    small.settings.search_cursor = cursor
+    for number, count in enumerate((98, 99, 100, 101, 140, 700)):
+        start = now() - (number + 2) * 30 * DAY
+        small.store.load_many("lead", count, start, start + period)
+    result = connector(small, tmp_path).read(["leads"])
+    assert_complete(result, "leads")
+    assert set(result.ids("leads")) == ids(small, "leads")
+
+
+def test_more_leads_in_a_millisecond_than_a_chain_returns_fail_the_stream(small: LocalCloseApi, tmp_path: Path) -> None:
+    at = (now() - 5 * DAY).replace(microsecond=250_000)
+    small.store.load_many("lead", 150, at - 9 * DAY, at, date_updated=text(at))
+    small.store.load_many("lead", 30, at + MILLISECOND, at + DAY)
+    result = connector(small, tmp_path).read(["leads", "users"])
+    assert result.exit_code == 1
+    [error] = result.errors
+    assert error["message"].startswith("Stream leads: ")
+    assert text(at)[:23] in error["message"]
+    assert (result.status("leads"), result.status("users")) == ("INCOMPLETE", "COMPLETE")
+    assert saved_cursor(result, "leads") <= at
+
+
+def test_an_expired_cursor_costs_few_requests(make_api: MakeApi, fork: Callable[..., ForkedConnector]) -> None:
     """Most cursors have expired by the next request."""
     api = make_api(Volumes(users=1, leads=3_000))
     api.settings.search_cursor_life = 0.001
@@ -73,9 +115,27 @@ def test_an_expired_cursor_costs_few_requests(
     assert len(api.requests) <= 2 * 3 * len(expected) / PAGE + 10
 
 
-def test_a_lead_that_the_index_shows_late_is_not_lost(
-    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
-) -> None:
+@pytest.mark.parametrize("which", ["some", "all of a page"])
+def test_leads_that_are_newer_than_in_the_index_cause_no_gap(small: LocalCloseApi, tmp_path: Path, which: str) -> None:
+    """A search sorts by its index, and returns the leads as they are by now."""
+    start = now() - 5 * DAY
+    in_order = [small.store.load_many("lead", 1, start + number * SECOND)[0] for number in range(450)]
+    newer = set({"some": in_order[95:105:3], "all of a page": in_order[80:120]}[which])
+
+    def edit(body: bytes) -> bytes:
+        response = orjson.loads(body)
+        for row in response.get("data", ()):
+            if row["id"] in newer:
+                row["date_updated"] = text(now())
+        return orjson.dumps(response)
+
+    small.faults.add(Fault("edit", "/data/search/", edit=edit))
+    result = connector(small, tmp_path, start_date=text(start - DAY)).read(["leads"])
+    assert_complete(result, "leads")
+    assert set(result.ids("leads")) == set(in_order)
+
+
+def test_a_lead_that_the_index_shows_late_is_not_lost(make_api: MakeApi, fork: Callable[..., ForkedConnector]) -> None:
     """The next sync emits a lead that the index did not have during the first sync."""
     api = make_api(Volumes(users=1, leads=30))
     store = api.store

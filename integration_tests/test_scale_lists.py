@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.close_api.settings import ListOrder
-from integration_tests.running import Connector, Result
-from integration_tests.truth import DAY, HOUR, MILLISECOND, SECOND, assert_complete, ids, moment, now, requests_of, text
+from integration_tests.harness.forked import ForkedConnector
+from integration_tests.harness.running import KEY, Connector, Result
+from integration_tests.harness.truth import (
+    DAY,
+    HOUR,
+    MILLISECOND,
+    SECOND,
+    assert_complete,
+    forbid_after,
+    ids,
+    moment,
+    now,
+    requests_of,
+    text,
+)
 
 PAGE = 100
 
@@ -87,24 +102,51 @@ def test_a_timestamp_with_more_rows_of_several_types_than_the_skip_cap_is_read_c
 
 
 @pytest.mark.parametrize("leads", [60, 0])
-def test_a_timestamp_with_more_rows_of_one_type_than_the_skip_cap_is_read_by_lead(
+def test_a_timestamp_with_more_rows_of_one_type_than_the_skip_cap_fails_the_stream(
     make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector], leads: int
 ) -> None:
-    """3,000 meetings at one midnight are read by lead; without leads, the stream fails and names the midnight."""
+    """Offsets reach 1,000 of the 1,500 meetings at one midnight. The message names the midnight."""
     api = make_api(Volumes(users=1, leads=leads, activities=300))
     api.settings.max_skip["activity"] = 1_000
     midnight = now().replace(hour=0, minute=0, second=0, microsecond=0) - 50 * DAY
-    api.store.load_many("Meeting", 3_000, midnight)
-    end = now()
-    result = fork(api).read(["activities"])
-    if leads:
-        assert_complete(result, "activities")
-        assert set(result.ids("activities")) == ids(api, "activities", end - 366 * DAY, end)
-        return
+    api.store.load_many("Meeting", 1_500, midnight)
+    result = fork(api).read(["activities", "users"])
     assert result.exit_code == 1
-    assert result.status("activities") == "INCOMPLETE"
-    assert any(text(midnight)[:19] in error["message"] for error in result.errors)
+    assert (result.status("activities"), result.status("users")) == ("INCOMPLETE", "COMPLETE")
+    [error] = result.errors
+    assert error["message"].startswith("Stream activities: ")
+    assert text(midnight)[:19] in error["message"]
     assert moment(result.state("activities")["date_created"]) <= midnight
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest", "id", "inserted"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_each_row_of_a_list_with_bursts_is_read_once(
+    make_api: Callable[..., LocalCloseApi], tmp_path: Path, order: ListOrder, seed: int
+) -> None:
+    """Many rows share a second or a moment, and offsets reach hardly more than the fullest second has."""
+    chance = random.Random(seed)
+    api = make_api(Volumes(users=1))
+    api.settings.activity_order = api.settings.task_order = order
+    api.settings.filter_precision = chance.choice(("millisecond", "second"))
+    api.settings.error_wording = chance.choice(("old", "new"))
+    page_size, began = chance.choice((2, 3, 10, 25)), (now() - DAY).replace(microsecond=0)
+    for kind, resource in (("Note", "activity"), ("task", "task")):
+        rows: list[str] = []
+        for count, spread in ((50, 9 * DAY), (60, 20 * SECOND), (40, 30 * SECOND)):
+            rows += api.store.load_many(kind, count, began - 10 * DAY, began - 10 * DAY + spread, lead_id=None)
+        rows += api.store.load_many(kind, chance.randrange(1, 70), began - 5 * DAY, lead_id=None)
+        found = [api.store.objects[one] for one in rows]
+        seconds = Counter((one.created if kind == "Note" else one.updated) // 1_000_000 for one in found)
+        api.settings.max_skip[resource] = seconds.most_common(1)[0][1] + 2 * page_size
+    forbid_after(api, 20_000)
+    config = {"api_key": KEY, "base_url": api.url, "start_date": text(began - 12 * DAY), "capture_changes": False}
+    connector = ForkedConnector(config, tmp_path, sizes={"page_size": {100: page_size}})
+    streams = ("activities", "tasks")
+    result = connector.read(streams)
+    assert_complete(result, *streams)
+    for stream in streams:
+        assert sorted(result.ids(stream)) == sorted(ids(api, stream))
 
 
 def test_sparse_years_take_one_request_per_30_days(

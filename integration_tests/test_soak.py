@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from integration_tests import soak
+from integration_tests.soak import runs
 
 
 @pytest.mark.parametrize("seed", range(1, 9))
 def test_a_soak_run_loses_no_record(seed: int) -> None:
-    assert soak.run(seed) is None
+    assert runs.run(seed) is None

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from integration_tests.close_api import LocalCloseApi, Volumes
-from integration_tests.forked import ForkedConnector
-from integration_tests.running import STREAMS, Connector
-from integration_tests.truth import (
+from integration_tests.harness.forked import ForkedConnector
+from integration_tests.harness.running import STREAMS, Connector
+from integration_tests.harness.truth import (
     CURSOR_FIELD,
     DAY,
     LOOKBACK,
@@ -65,21 +65,6 @@ def test_states_of_other_connectors_are_accepted(
         assert result.repeated(stream) == []
         assert result.ids(stream), stream
     assert not [error for error in result.errors if "opportunities" in str(error)]
-
-
-def test_a_damaged_state_fails_the_sync_and_the_message_says_which_stream_to_clear(
-    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
-) -> None:
-    api = make_api(Volumes(tasks=9, users=3))
-    result = connect(api).read(["tasks", "users"], state_of(tasks="last Tuesday", users=text(now())))
-    assert result.exit_code == 1
-    assert [*result.records("tasks"), *result.records("users")] == []
-    [error] = result.errors
-    assert error["message"].startswith("Stream tasks: ")
-    assert "Clear the stream" in error["message"]
-    assert error["stream_descriptor"]["name"] == "tasks"
-    assert error["failure_type"] == "config_error"
-    assert not error.get("stack_trace")
 
 
 def test_a_state_in_the_future_does_not_stop_later_syncs_from_reading(

@@ -13,10 +13,9 @@ import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.close_api.kinds import ACTIVITY_PATHS, CUSTOM_FIELD_OBJECTS, TASK_TYPES
-from integration_tests.conftest import KEY
-from integration_tests.running import STREAMS, Connector, Result
-from integration_tests.schemas import schema_errors
-from integration_tests.truth import (
+from integration_tests.harness.running import KEY, STREAMS, Connector, Result
+from integration_tests.harness.schemas import schema_errors
+from integration_tests.harness.truth import (
     DAY,
     HOUR,
     LOOKBACK,
@@ -28,7 +27,7 @@ from integration_tests.truth import (
     now,
     text,
 )
-from integration_tests.truth import saved_cursor as cursor_of
+from integration_tests.harness.truth import saved_cursor as cursor_of
 
 VOLUMES = Volumes(activities=450, leads=80, tasks=270, events=260, users=12, custom_fields=20)
 START = {"custom_fields": None, "users": None}

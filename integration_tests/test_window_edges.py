@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
-from integration_tests.forked import ForkedConnector
-from integration_tests.running import Connector
-from integration_tests.truth import (
+from integration_tests.harness.forked import ForkedConnector
+from integration_tests.harness.running import Connector
+from integration_tests.harness.truth import (
     DAY,
     HOUR,
     LOOKBACK,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import threading
@@ -11,6 +12,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import unquote
 
+import requests
 import requests_mock
 import time_machine
 from airbyte_cdk.models import (
@@ -22,14 +24,25 @@ from airbyte_cdk.models import (
 )
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+from requests.structures import CaseInsensitiveDict
 
-from integration_tests.running import DEFINED
 from source_close.api.sync import Sync
 from source_close.source import SourceClose, load_manifest
 
 API = "https://api.close.com/api/v1"
 KEY = "api_0Secret0Key0.2Never3Printed"
 NOW = "2025-06-15T12:00:00.000000+00:00"
+
+
+@cache
+def stock_source() -> ConcurrentDeclarativeSource:
+    """Return the CDK's own source with the manifest; it requests no custom fields for columns."""
+    config = {"api_key": KEY, "sync": Sync(custom_field_columns=False)}
+    return ConcurrentDeclarativeSource(None, config, None, source_config=load_manifest())
+
+
+# The streams of the manifest by name.
+DEFINED: dict[str, dict[str, Any]] = {one["name"]: one for one in stock_source().resolved_manifest["streams"]}
 STREAMS = list(DEFINED)
 KINDS = ["custom_object_type", "lead", "contact", "opportunity", "activity", "shared"]
 LOGGER = logging.getLogger("airbyte")
@@ -179,3 +192,12 @@ def requested(api: requests_mock.Mocker, path: str = "") -> list[str]:
         where, _, query = unquote(request.url).removeprefix(API).partition("?")
         found.append(where + ("?" if query else "") + "&".join(sorted(query.split("&"))))
     return [url for url in found if url.startswith(path)]
+
+
+def response(status: int = 200, body: bytes = b"{}", **headers: str) -> requests.Response:
+    """Return a response; in the names of ``headers``, ``_`` represents ``-``."""
+    built = requests.Response()
+    built.status_code = status
+    built.raw = io.BytesIO(body)
+    built.headers = CaseInsensitiveDict({name.replace("_", "-"): value for name, value in headers.items()})
+    return built

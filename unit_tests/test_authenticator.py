@@ -12,8 +12,7 @@ import requests_mock
 from source_close.api.authenticator import PacedAuthenticator
 from source_close.api.errors import CloseApiError
 from source_close.api.sync import Sync
-from unit_tests.rate_limited_server import response
-from unit_tests.syncs import API, KEY, Clock, read
+from unit_tests.syncs import API, KEY, Clock, read, response
 
 GROUP = "GET /api/v1/user/"
 USER = {"id": "user_1", "date_updated": "2025-06-01T00:00:00+00:00"}

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from source_close.source import SourceClose
+from source_close.source import load_manifest
+from unit_tests.syncs import stock_source
 from unit_tests.test_readme import PROPERTIES, STREAMS, by_code, prepared, table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,17 +54,6 @@ def section(heading: str) -> str:
     return re.split(rf"^#+ {re.escape(heading)}$", PAGE, maxsplit=1, flags=re.MULTILINE)[1].split("\n## ")[0]
 
 
-def released() -> dict[str, tuple[str | None, str]]:
-    """Return the date, if any, and the entries of each version in CHANGELOG.md."""
-    heading = r"^## \[(\d+\.\d+\.\d+)\](?: - (\d{4}-\d\d-\d\d))?$"
-    _, *parts = re.split(heading, (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
-    found = {}
-    for version, date, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
-        entries = re.findall(r"^- (.*?)$(?!\n  )", text, flags=re.MULTILINE | re.DOTALL)
-        found[version] = (date, " ".join(" ".join(entries).split()))
-    return found
-
-
 def kinds(node: Any) -> Iterator[str]:
     """Yield the Airbyte types of a schema and of all schemas inside it."""
     types = [node["type"]] if isinstance(node["type"], str) else node["type"]
@@ -96,7 +86,7 @@ def test_the_page_has_the_fields_in_the_order_of_the_form() -> None:
 @pytest.mark.parametrize("name", SHOWN)
 def test_a_field_has_the_title_default_and_bounds_of_the_spec(name: str) -> None:
     field, text = SHOWN[name], " ".join(anchored()[name].split())
-    required = SourceClose().resolved_manifest["spec"]["connection_specification"]["required"]
+    required = load_manifest()["spec"]["connection_specification"]["required"]
     assert text.startswith(f"**{field['title']}**" + (":" if name in required else " (optional):"))
     assert ("default" in field) == ("by default " in text)
     if "default" in field:
@@ -106,24 +96,18 @@ def test_a_field_has_the_title_default_and_bounds_of_the_spec(name: str) -> None
 
 
 def test_the_prerequisites_contain_the_required_fields() -> None:
-    for name in SourceClose().resolved_manifest["spec"]["connection_specification"]["required"]:
+    for name in load_manifest()["spec"]["connection_specification"]["required"]:
         assert SHOWN[name]["title"] in section("Prerequisites")
 
 
 def test_the_example_start_dates_are_accepted() -> None:
     examples = re.findall(r"`(.+?)`", anchored()["start_date"])
     assert len(examples) == 3
-    assert all(prepared(start_date=example)["start_date"].startswith("2024-01-31") for example in examples)
-
-
-def test_the_page_says_whether_the_connector_is_in_airbyte_cloud() -> None:
-    enabled = METADATA["registryOverrides"]["cloud"]["enabled"]
-    assert ("is not in the catalog of Airbyte Cloud" in PAGE) is not enabled
-    assert METADATA["registryOverrides"]["oss"]["enabled"] is True
+    assert all(prepared(start_date=example)["sync"]["start"].startswith("2024-01-31") for example in examples)
 
 
 def test_the_stream_table_agrees_with_the_manifest() -> None:
-    source = SourceClose(config={"api_key": "api_test", "custom_field_columns": False})
+    source = stock_source()
     modes = {
         one.name: ", ".join(mode.value.replace("_", " ") for mode in one.as_airbyte_stream().supported_sync_modes)
         for one in source.streams({})
@@ -139,28 +123,7 @@ def test_the_stream_table_agrees_with_the_manifest() -> None:
         assert row["sync modes"] == modes[stream["name"]]
 
 
-def test_the_sync_mode_table_has_exactly_the_modes_of_the_streams() -> None:
-    named = {row["sync mode"].partition(":")[0].lower() for row in table(PAGE, "Supported sync modes")}
-    assert named == {mode for row in table(PAGE, "Supported Streams") for mode in row["sync modes"].split(", ")}
-
-
 def test_the_type_table_has_exactly_the_types_of_the_schemas() -> None:
     schemas = [stream["schema_loader"] for stream in STREAMS]
     used = {kind for one in schemas for kind in kinds(one.get("schema") or one["schema_loader"]["schema"])}
     assert {row["Airbyte"].strip("`") for row in table(PAGE, "Data type map")} == used
-
-
-def test_the_allow_list_has_the_allowed_hosts_of_the_metadata() -> None:
-    assert re.findall(r"`([\w.]+\.com)`", section("IP allow list")) == METADATA["allowedHosts"]["hosts"]
-
-
-def test_the_changelog_table_agrees_with_the_changelog_file() -> None:
-    """The table has one row per version, with its date and its entries in one line."""
-    rows = table(PAGE, "Changelog")
-    assert list(rows[0]) == ["Version", "Date", "Pull Request", "Subject"]
-    entries = released()
-    assert [(row["Version"], row["Subject"]) for row in rows] == [(name, text) for name, (_, text) in entries.items()]
-    for row in rows:
-        assert re.fullmatch(r"\d{4}-\d\d-\d\d", row["Date"])
-        assert row["Date"] == (entries[row["Version"]][0] or row["Date"])
-    assert rows[-1]["Date"] == METADATA["releaseDate"]

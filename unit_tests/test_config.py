@@ -262,7 +262,7 @@ def test_a_config_of_another_connector_is_accepted_unchanged(config: Row) -> Non
 
 
 def test_a_config_from_a_file_can_not_set_the_values_of_the_manifest() -> None:
-    given = {"end": "2020-01-01", "retry_seconds": 9999, "custom_field_columns": False}
+    given: Row = {"end": "2020-01-01", "retry_seconds": 9999, "custom_field_columns": False}
     sync = transform(sync=given, **given)["sync"]
     assert (sync["end"], sync["retry_seconds"], sync["custom_field_columns"]) == (NOW, 300, True)
 

@@ -7,7 +7,6 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +17,15 @@ import yaml
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
 from jsonschema import Draft7Validator
 
-from source_close.api.sync import Sync
 from source_close.config import CloseConfigTransformation
 from source_close.source import FOLLOWS_LOG, load_manifest
-from unit_tests.syncs import API, KEY, KINDS, NOW, STREAMS, Row, catalog, run
+from unit_tests.syncs import API, KEY, KINDS, NOW, STREAMS, Row, catalog, run, stock_source
 
 ROOT = Path(__file__).resolve().parent.parent
 MANIFEST = load_manifest()
 CODE = sorted((ROOT / "source_close").rglob("*.py"))
 # Columns of leads that the connector adds; it requests all others by name.
 MADE_HERE = {"custom_fields", "_ab_cdc_deleted_at"}
-
-
-@cache
-def source() -> ConcurrentDeclarativeSource:
-    config = {"api_key": KEY, "sync": Sync(custom_field_columns=False)}
-    return ConcurrentDeclarativeSource(None, config, None, source_config=MANIFEST)
 
 
 def parts(node: Any) -> Iterator[Row]:
@@ -45,7 +37,7 @@ def parts(node: Any) -> Iterator[Row]:
 
 
 def resolved_streams() -> dict[str, Row]:
-    return {entry["name"]: entry for entry in source().resolved_manifest["streams"]}
+    return {entry["name"]: entry for entry in stock_source().resolved_manifest["streams"]}
 
 
 def cursor_of(stream: str) -> str | None:
@@ -54,7 +46,7 @@ def cursor_of(stream: str) -> str | None:
 
 
 def columns(stream: str) -> Row:
-    (found,) = [one for one in source().streams({}) if one.name == stream]
+    (found,) = [one for one in stock_source().streams({}) if one.name == stream]
     return dict(found.get_json_schema())
 
 
@@ -83,11 +75,11 @@ def test_the_manifest_runs_with_the_source_class_of_the_cdk(api: requests_mock.M
 
 
 def test_the_manifest_has_no_deprecated_field() -> None:
-    assert source().deprecation_warnings() == []
+    assert stock_source().deprecation_warnings() == []
 
 
 def test_every_stream_has_a_primary_key_and_is_incremental_if_it_has_a_cursor() -> None:
-    streams = [stream.as_airbyte_stream() for stream in source().streams({})]
+    streams = [stream.as_airbyte_stream() for stream in stock_source().streams({})]
     assert [stream.name for stream in streams] == STREAMS
     for stream in streams:
         cursor = cursor_of(stream.name)
@@ -117,13 +109,15 @@ def test_every_class_in_the_manifest_is_a_documented_component() -> None:
 
 
 def test_every_list_has_a_paginator_and_every_requester_has_the_error_table() -> None:
-    lists = [part for part in parts(source().resolved_manifest["streams"]) if "record_selector" in part]
+    lists = [part for part in parts(stock_source().resolved_manifest["streams"]) if "record_selector" in part]
     assert len(lists) >= 10
     for one in lists:
         assert one["paginator"]["type"] == "DefaultPaginator"
         assert one["paginator"]["page_size_option"]["type"] == "RequestOption"
         assert one["paginator"]["page_token_option"]["type"] == "RequestOption"
-    requesters = [part for part in parts(source().resolved_manifest["streams"]) if part.get("type") == "HttpRequester"]
+    requesters = [
+        part for part in parts(stock_source().resolved_manifest["streams"]) if part.get("type") == "HttpRequester"
+    ]
     table = MANIFEST["definitions"]["error_handler"]["response_filters"]
     for one in requesters:
         assert [row["http_codes"] for row in one["error_handler"]["response_filters"]] == [
@@ -145,7 +139,7 @@ def texts_of(file: Path) -> set[Any]:
 
 
 def test_the_code_contains_no_api_parameters_and_no_page_sizes() -> None:
-    options = [part for part in parts(source().resolved_manifest) if part.get("type") == "RequestOption"]
+    options = [part for part in parts(stock_source().resolved_manifest) if part.get("type") == "RequestOption"]
     names = {name for option in options for name in option.get("field_path") or [option.get("field_name")]} - {
         "cursor",
         None,

@@ -1,11 +1,8 @@
-"""README.md and docs/ agree with the manifest, the config and the Makefile."""
+"""README.md and docs/ agree with the manifest, the config, the Makefile and the names of tests."""
 
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-from collections import Counter
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -15,14 +12,14 @@ import pytest
 from isodate import parse_duration
 
 from source_close.config import CloseConfigTransformation
-from source_close.dates import parse_moment, utc_now
-from source_close.source import SourceClose, load_manifest
+from source_close.source import load_manifest
+from unit_tests.syncs import DEFINED, stock_source
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 MANIFEST = load_manifest()
-STREAMS: list[dict[str, Any]] = SourceClose(config={"api_key": "api_test"}).resolved_manifest["streams"]
+STREAMS: list[dict[str, Any]] = list(DEFINED.values())
 PROPERTIES: dict[str, dict[str, Any]] = MANIFEST["spec"]["connection_specification"]["properties"]
 HANDLER: dict[str, Any] = MANIFEST["definitions"]["error_handler"]
 
@@ -34,14 +31,16 @@ def prepared(**config: Any) -> dict[str, Any]:
     return given
 
 
-MINUTES = prepared()["retry_seconds"] / 60
 RETRIED = {
     "FAIL": "no",
-    "RETRY": f"for {MINUTES:.0f} minutes, with growing waits",
-    "RATE_LIMITED": f"after the wait that Close asks for, {MINUTES:.0f} minutes at most",
+    "RETRY": "for 5 minutes, with growing waits",
+    "RATE_LIMITED": "after the wait that Close asks for, 5 minutes at most",
 }
-NO_RESPONSE = "none: no connection, a time-out or a broken response"
-UNREADABLE = "any, with an unexpected response"
+# The rows of the error table that are not about a status.
+WITHOUT_STATUS = {
+    "none: no connection, a time-out or a broken response": "no_response_message",
+    "any, with an unexpected response": "unreadable_response_message",
+}
 
 
 def cells(line: str) -> list[str]:
@@ -76,161 +75,79 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_introduction_lists_every_stream() -> None:
-    assert list(by_code(table(README, "What you get"), "table")) == [stream["name"] for stream in STREAMS]
-
-
-def test_the_stream_table_has_every_stream() -> None:
-    assert list(by_code(table(README, "Streams"), "stream")) == [stream["name"] for stream in STREAMS]
+def test_the_tables_and_the_page_of_streams_have_every_stream() -> None:
+    names = [stream["name"] for stream in STREAMS]
+    assert list(by_code(table(README, "What you get"), "table")) == names
+    assert list(by_code(table(README, "Streams"), "stream")) == names
+    assert set(names) <= anchors((ROOT / "docs" / "streams.md").read_text())
 
 
 @pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: str(stream["name"]))
 def test_a_stream_is_described_as_the_manifest_defines_it(stream: dict[str, Any]) -> None:
     row = by_code(table(README, "Streams"), "stream")[stream["name"]]
-    cursor, requester = stream.get("incremental_sync"), stream["retriever"]["requester"]
+    cursor = stream.get("incremental_sync", {})
+    resource = stream["$parameters"].get("resource", "custom_field/…")
+    lookback = cursor.get("lookback_window", "")
+    assert row["endpoint"].startswith(f"`{stream['retriever']['requester']['http_method']} /{resource}/`")
     assert row["key"] == f"`{stream['primary_key']}`"
     assert row["cursor"] == (f"`{cursor['cursor_field']}`" if cursor else "none")
-    resource = stream["$parameters"].get("resource")
-    path = f"/{resource}/" if resource else "/custom_field/…/"
-    assert row["endpoint"].startswith(f"`{requester['http_method']} {path}`")
-
-
-@pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: str(stream["name"]))
-def test_the_lookback_is_the_manifests(stream: dict[str, Any]) -> None:
-    lookback = stream.get("incremental_sync", {}).get("lookback_window", "")
     if not lookback:
-        expected = "none"
+        assert row["lookback"] == "none"
     elif "attribution_window" in lookback:
-        expected = "attribution window"
+        assert row["lookback"] == "attribution window"
     else:
-        expected = f"{parse_duration(lookback).total_seconds() / 60:.0f} minutes"
-    assert by_code(table(README, "Streams"), "stream")[stream["name"]]["lookback"] == expected
+        assert row["lookback"] == f"{parse_duration(lookback).total_seconds() / 60:.0f} minutes"
 
 
-def test_the_days_of_the_event_log_agree_with_the_manifest() -> None:
-    event_log = MANIFEST["definitions"]["streams"]["event_log"]
-    assert "-30" in event_log["incremental_sync"]["start_datetime"]["min_datetime"]
-    row = by_code(table(README, "Streams"), "stream")["event_log"]
-    assert "30 days" in row["a first sync reads"]
-    assert "30 days" in row["a later sync reads"]
-
-
-def test_the_number_of_custom_field_lists_agrees_with_the_manifest() -> None:
-    stream = next(stream for stream in STREAMS if stream["name"] == "custom_fields")
-    kinds = stream["retriever"]["partition_router"]["values"]
-    assert len(kinds) == 6
-    assert "six lists" in by_code(table(README, "Streams"), "stream")["custom_fields"]["endpoint"]
-
-
-def test_the_configuration_table_has_the_visible_fields_in_order() -> None:
+def test_the_configuration_table_agrees_with_the_spec() -> None:
     shown = {name: field for name, field in PROPERTIES.items() if not field.get("airbyte_hidden")}
-    assert list(by_code(table(README, "Configuration"), "field")) == sorted(shown, key=lambda one: shown[one]["order"])
-
-
-@pytest.mark.parametrize("name", [name for name, field in PROPERTIES.items() if not field.get("airbyte_hidden")])
-def test_title_default_and_bounds_of_a_field_agree_with_the_spec(name: str) -> None:
-    field, row = PROPERTIES[name], by_code(table(README, "Configuration"), "field")[name]
-    assert row["title in Airbyte"] == field["title"]
-    if name in MANIFEST["spec"]["connection_specification"]["required"]:
-        assert row["default"] == "none, required"
-    elif "default" in field:
-        assert row["default"] == str(field["default"]).lower()
-    if "minimum" in field:
-        assert row["bounds"] == f"{field['minimum']} to {field['maximum']}"
-
-
-def test_the_default_start_date_agrees_with_the_code() -> None:
-    start = parse_moment(prepared()["start_date"])
-    assert (utc_now() - start).days in {365, 366}
-    row = by_code(table(README, "Configuration"), "field")["start_date"]
-    assert row["default"] == "one year before the sync"
-
-
-@pytest.mark.parametrize("example", ["2024-01-31", "2024-01-31T08:00:00Z", "01/31/2024"])
-def test_the_documented_forms_of_a_start_date_are_accepted(example: str) -> None:
-    assert f"`{example}`" in by_code(table(README, "Configuration"), "field")["start_date"]["what it is"]
-    assert prepared(start_date=example)["start_date"].startswith("2024-01-31")
+    rows = by_code(table(README, "Configuration"), "field")
+    assert list(rows) == sorted(shown, key=lambda one: shown[one]["order"])
+    for name, field in shown.items():
+        assert rows[name]["title in Airbyte"] == field["title"]
+        if name in MANIFEST["spec"]["connection_specification"]["required"]:
+            assert rows[name]["default"] == "none, required"
+        elif "default" in field:
+            assert rows[name]["default"] == str(field["default"]).lower()
+        if "minimum" in field:
+            assert rows[name]["bounds"] == f"{field['minimum']} to {field['maximum']}"
 
 
 def test_the_error_table_agrees_with_the_manifest() -> None:
+    def of(status: str, message: str, failure_type: str, action: str) -> tuple[str, str, str, str]:
+        return status, message, failure_type, RETRIED[action]
+
     expected = [
-        {
-            "status": ranges(entry["http_codes"]),
-            "message": entry["error_message"],
-            "failure type": entry["failure_type"],
-            "retried": RETRIED[entry["action"]],
-        }
-        for entry in HANDLER["response_filters"]
+        of(ranges(one["http_codes"]), one["error_message"], one["failure_type"], one["action"])
+        for one in HANDLER["response_filters"]
     ]
+    expected += [of(status, HANDLER[name], "transient_error", "RETRY") for status, name in WITHOUT_STATUS.items()]
     found = [
-        {
-            "status": row["status"],
-            "message": f"{row['meaning']} {row['what to do']}",
-            "failure type": row["failure type"],
-            "retried": row["retried"],
-        }
+        (row["status"], f"{row['meaning']} {row['what to do']}", row["failure type"], row["retried"].partition(";")[0])
         for row in table(README, "Errors")
-        if row["status"] not in {NO_RESPONSE, UNREADABLE}
     ]
-    assert sorted(found, key=lambda row: row["status"]) == sorted(expected, key=lambda row: row["status"])
-
-
-@pytest.mark.parametrize(
-    ("status", "message"), [(NO_RESPONSE, "no_response_message"), (UNREADABLE, "unreadable_response_message")]
-)
-def test_missing_and_unreadable_responses_are_in_the_error_table(status: str, message: str) -> None:
-    row = next(row for row in table(README, "Errors") if row["status"] == status)
-    assert row["retried"].startswith(RETRIED["RETRY"])
-    assert row["failure type"] == "transient_error"
-    assert f"{row['meaning']} {row['what to do']}" == HANDLER[message]
+    assert sorted(found) == sorted(expected)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
-def test_every_make_target_in_the_docs_exists(page: Path) -> None:
+def test_the_make_targets_files_and_headings_that_a_page_names_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    named = set(re.findall(r"`make ([a-z-]+)", page.read_text()))
-    assert named <= targets
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
-def test_every_link_to_a_file_or_heading_resolves(page: Path) -> None:
-    broken = []
+    assert set(re.findall(r"`make ([a-z-]+)", page.read_text())) <= targets
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         parts = urlsplit(target)
-        if parts.scheme:
-            continue
-        file = (page.parent / parts.path).resolve() if parts.path else page
-        if not file.is_file() or (parts.fragment and parts.fragment not in anchors(file.read_text())):
-            broken.append(target)
-    assert broken == []
-
-
-def test_the_readme_links_to_every_page_of_the_docs() -> None:
-    linked = Counter(re.findall(r"\]\(docs/([a-z-]+\.md)(?:#[^)]*)?\)", README))
-    assert set(linked) == {page.name for page in (ROOT / "docs").glob("*.md")}
-
-
-@pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: str(stream["name"]))
-def test_the_docs_describe_every_stream(stream: dict[str, Any]) -> None:
-    assert stream["name"] in anchors((ROOT / "docs" / "streams.md").read_text())
-
-
-def test_the_file_map_has_every_module() -> None:
-    text = (ROOT / "docs" / "architecture.md").read_text()
-    named = {Path(name).name for name in re.findall(r"`([\w/]+\.py)`", text)}
-    modules = {file.name for file in (ROOT / "source_close").glob("*.py")} - {"__init__.py"}
-    assert modules - named == set()
-    assert all(any(ROOT.glob(f"*/**/{name}")) for name in named)
+        if not parts.scheme:
+            file = (page.parent / parts.path).resolve() if parts.path else page
+            assert file.is_file(), target
+            assert not parts.fragment or parts.fragment in anchors(file.read_text()), target
 
 
 def test_every_test_that_the_docs_name_exists() -> None:
     files = [file for folder in ("unit_tests", "integration_tests") for file in (ROOT / folder).glob("**/*.py")]
     names = {file.name for file in files}
-    names |= {
-        name for file in files for name in re.findall(r"^ *(?:def|class) ([Tt]est\w+)", file.read_text(), re.MULTILINE)
-    }
+    for file in files:
+        names |= set(re.findall(r"^ *(?:def|class) ([Tt]est\w+)", file.read_text(), re.MULTILINE))
     named = {name for page in PAGES for name in re.findall(r"`([Tt]est_?\w+(?:\.py|…)?)`", page.read_text())}
-    assert {"test_faults.py", "test_a_429_…", "TestOddEvents"} <= named
+    assert {"test_faults.py", "TestOddEvents"} <= named
     exact = {name for name in named if not name.endswith("…")}
     assert exact - names == set()
     assert [name for name in named - exact if not any(one.startswith(name[:-1]) for one in names)] == []
@@ -238,7 +155,7 @@ def test_every_test_that_the_docs_name_exists() -> None:
 
 def test_the_column_types_of_custom_fields_are_the_manifests() -> None:
     text = (ROOT / "docs" / "custom-fields.md").read_text()
-    types = SourceClose(config={"api_key": "api_test"}).resolved_manifest["schemas"]["custom_field_types"]
+    types = stock_source().resolved_manifest["schemas"]["custom_field_types"]
     words = {
         "number": {"type": ["number", "null"]},
         "date": {"type": ["string", "null"], "format": "date"},
@@ -251,31 +168,19 @@ def test_the_column_types_of_custom_fields_are_the_manifests() -> None:
     assert {kind: words[word] for kind, word in found.items()} == types
 
 
-def test_the_table_of_components_has_every_class_in_the_manifest() -> None:
+def test_the_page_of_the_architecture_has_every_module_and_every_class_of_the_manifest() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    modules = {file.name for file in (ROOT / "source_close").glob("*.py")} - {"__init__.py"}
+    assert modules <= {Path(name).name for name in re.findall(r"`([\w/]+\.py)`", text)}
     named = set(re.findall(r"class_name: [\w.]+\.(\w+)", (ROOT / "manifest.yaml").read_text()))
-    rows = table((ROOT / "docs" / "architecture.md").read_text(), "Custom components")
-    listed = {name for row in rows for name in re.findall(r"`(\w+)`", row["component"])}
-    assert named - listed == set()
+    listed = {name for row in table(text, "Custom components") for name in re.findall(r"`(\w+)`", row["component"])}
+    assert named <= listed
 
 
-def test_files_that_documented_commands_create_are_ignored_by_git(tmp_path: Path) -> None:
-    """Files that contain a key are in `secrets/`."""
-    commands = [
-        line
-        for page in PAGES
-        for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-        for line in block.replace("\\\n", " ").splitlines()
+def test_files_with_a_key_that_documented_commands_create_are_ignored_by_git() -> None:
+    lines = [
+        line for page in PAGES for line in page.read_text().replace("\\\n", " ").splitlines() if '{"api_key"' in line
     ]
-    makes = r"(?:\s>\s*|-m venv |mkdir -p |\s(?=\S+\.duckdb\b))([\w.-][\w./-]*)"
-    made = {name for line in commands for name in re.findall(makes, line)}
-    assert {"secrets/config.json", "secrets/messages.jsonl", "secrets/close.duckdb", "build/cli", "build/sync"} <= made
-    assert {name for line in commands if "api_key" in line for name in re.findall(makes, line)} == {
-        "secrets",
-        "secrets/config.json",
-    }
-    git = shutil.which("git") or "git"
-    subprocess.run([git, "init", "--quiet", tmp_path], check=True)
-    shutil.copy(ROOT / ".gitignore", tmp_path)
-    for name in sorted(made):
-        ignored = subprocess.run([git, "-C", tmp_path, "check-ignore", "--quiet", f"{name}/x"], check=False)
-        assert ignored.returncode == 0, f"{name} could be committed"
+    made = {name for line in lines for name in re.findall(r"(?:\s>\s*|mkdir -p )([\w.-][\w./-]*)", line)}
+    assert made == {"secrets", "secrets/config.json"}
+    assert "/secrets/" in (ROOT / ".gitignore").read_text().splitlines()

@@ -12,17 +12,15 @@ import requests_mock
 import time_machine
 import yaml
 from airbyte_cdk.models import Status, SyncMode
-from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
 
-from integration_tests.running import DEFINED
 from source_close.source import SourceClose, load_manifest
-from unit_tests.syncs import API, KEY, LOGGER, NOW, Reading, Row, catalog, requested, run, saved
+from unit_tests.syncs import API, DEFINED, LOGGER, NOW, Reading, Row, plain_config, requested, run, saved
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE = (ROOT / "CONTRIBUTING.md").read_text().split("## A seventh stream")[1].split("\n## ")[0]
-DEFINITION, STREAM, SCHEMA = re.findall(r"```yaml\n(.*?)```", RECIPE, flags=re.DOTALL)
+DEFINITION, STREAM, CHECK, SCHEMA = re.findall(r"```yaml\n(.*?)```", RECIPE, flags=re.DOTALL)
 NAME = "lead_statuses"
-CONFIG = {"api_key": KEY, "start_date": "2025-06-14", "custom_field_columns": False}
+CONFIG = plain_config({"start_date": "2025-06-14"})
 STAMPS = {"date_created": "2025-06-15T09:00:00+00:00", "date_updated": "2025-06-15T10:00:00+00:00"}
 STATUSES = [{"id": f"stat_{number}", "label": f"Status {number}", "color": "blue"} for number in range(3)]
 
@@ -39,6 +37,7 @@ def manifest_with_recipe(*, with_cursor: bool = False) -> Row:
         own["incremental_sync"] = {"$ref": "#/definitions/whole_list_cursor"}
     manifest["definitions"]["streams"] |= definition
     manifest["streams"] += yaml.safe_load(STREAM)
+    manifest["check"]["stream_names"] += yaml.safe_load(CHECK)
     manifest["schemas"] |= yaml.safe_load(SCHEMA)
     return manifest
 
@@ -50,90 +49,70 @@ def _close(api: requests_mock.Mocker) -> None:
     api.get(f"{API}/status/lead/", json={"data": STATUSES, "has_more": False})
 
 
-@pytest.fixture(params=["source of the CDK", "source of the connector"])
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-def source_of(kind: str, monkeypatch: Any, *streams: str, state: Any = (), with_cursor: bool = False) -> Any:
+def source_of(monkeypatch: Any, *, with_cursor: bool = False) -> SourceClose:
     manifest = manifest_with_recipe(with_cursor=with_cursor)
-    wanted = catalog(*streams, whole=[] if with_cursor else [NAME]) if streams else None
-    if kind == "source of the CDK":
-        return ConcurrentDeclarativeSource(wanted, CONFIG, [*state], source_config=manifest)
     monkeypatch.setattr("source_close.source.load_manifest", lambda: manifest)
-    return SourceClose(wanted, CONFIG, [*state])
+    return SourceClose()
 
 
-def read(kind: str, monkeypatch: Any, *streams: str, with_cursor: bool = False, state: Any = ()) -> Reading:
+def read(monkeypatch: Any, *streams: str, with_cursor: bool = False, state: Any = ()) -> Reading:
     with time_machine.travel(NOW, tick=False):
-        source = source_of(kind, monkeypatch, *streams, with_cursor=with_cursor, state=state)
-        return run(source, *streams, whole=[] if with_cursor else [NAME])
+        source = source_of(monkeypatch, with_cursor=with_cursor)
+        return run(source, *streams, whole=[] if with_cursor else [NAME], config=CONFIG, states=[*state])
 
 
 def test_the_recipe_is_a_few_lines_without_python() -> None:
-    lines = [line for block in (DEFINITION, STREAM, SCHEMA) for line in block.splitlines() if line.strip()]
+    lines = [line for block in (DEFINITION, STREAM, CHECK, SCHEMA) for line in block.splitlines() if line.strip()]
     assert f"take {len(lines)} lines" in RECIPE
     assert len(lines) <= 25
     assert "class_name" not in RECIPE
 
 
-def test_the_stream_is_discovered_as_full_refresh_with_its_key_and_columns(kind: str, monkeypatch: Any) -> None:
-    found = source_of(kind, monkeypatch).discover(LOGGER, CONFIG).streams
+def test_the_stream_is_checked_and_discovered_as_full_refresh_with_its_key_and_columns(
+    monkeypatch: Any, api: requests_mock.Mocker
+) -> None:
+    assert source_of(monkeypatch).check(LOGGER, CONFIG).status == Status.SUCCEEDED
+    assert [url for url in requested(api) if "status" in url] == ["/status/lead/?_limit=1000"]
+    found = source_of(monkeypatch).discover(LOGGER, CONFIG).streams
     assert [stream.name for stream in found] == [*DEFINED, NAME]
     assert found[-1].supported_sync_modes == [SyncMode.full_refresh]
     assert found[-1].source_defined_primary_key == [["id"]]
     assert list(found[-1].json_schema["properties"]) == ["id", "label", "color", "organization_id"]
 
 
-def test_every_sync_reads_the_whole_stream(kind: str, monkeypatch: Any, api: requests_mock.Mocker) -> None:
-    first = read(kind, monkeypatch, NAME)
+def test_every_sync_reads_the_whole_stream(monkeypatch: Any, api: requests_mock.Mocker) -> None:
+    first = read(monkeypatch, NAME)
     assert (first.error, first.records, first.statuses) == ("", STATUSES, {NAME: "COMPLETE"})
-    again = read(kind, monkeypatch, NAME, state=saved(**{NAME: first.states(NAME)[-1]}))
+    again = read(monkeypatch, NAME, state=saved(**{NAME: first.states(NAME)[-1]}))
     assert (again.error, again.records, again.statuses) == ("", STATUSES, {NAME: "COMPLETE"})
     assert requested(api) == ["/status/lead/?_limit=1000"] * 2
 
 
-def test_the_stream_is_read_together_with_all_others(kind: str, monkeypatch: Any) -> None:
-    reading = read(kind, monkeypatch, *DEFINED, NAME)
+def test_the_stream_is_read_together_with_all_others(monkeypatch: Any) -> None:
+    reading = read(monkeypatch, *DEFINED, NAME)
     assert (reading.error, reading.failures) == ("", [])
     assert reading.statuses == dict.fromkeys([*DEFINED, NAME], "COMPLETE")
     assert reading.ids_of(NAME) == ["stat_0", "stat_1", "stat_2"]
     assert all(reading.ids_of(stream) for stream in DEFINED)
 
 
-def test_more_records_than_one_page_are_read_page_by_page(
-    kind: str, monkeypatch: Any, api: requests_mock.Mocker
-) -> None:
-    rows = [{"id": f"stat_{number}"} for number in range(1_002)]
-    api.get(f"{API}/status/lead/?_limit=1000", json={"data": rows[:1000], "has_more": True})
-    api.get(f"{API}/status/lead/?_limit=1000&_skip=1000", json={"data": rows[1000:], "has_more": False})
-    assert len(set(read(kind, monkeypatch, NAME).ids)) == 1_002
-
-
-def test_only_the_new_stream_fails_when_it_is_forbidden(kind: str, monkeypatch: Any, api: requests_mock.Mocker) -> None:
+def test_only_the_new_stream_fails_when_it_is_forbidden(monkeypatch: Any, api: requests_mock.Mocker) -> None:
     api.get(f"{API}/status/lead/", status_code=403, json={"error": "Forbidden"})
-    reading = read(kind, monkeypatch, NAME, "users")
+    reading = read(monkeypatch, NAME, "users")
     assert reading.statuses == {NAME: "INCOMPLETE", "users": "COMPLETE"}
-    ((stream, failure, message),) = {one for one in reading.failures if one[0]}
+    ((stream, failure, message),) = reading.failures
     assert (stream, failure) == (NAME, "config_error")
     assert "answered 403: «Forbidden»" in message
 
 
-def test_a_check_requests_the_stream_too(monkeypatch: Any, api: requests_mock.Mocker) -> None:
-    assert source_of("source of the connector", monkeypatch).check(LOGGER, CONFIG).status == Status.SUCCEEDED
-    assert [url for url in requested(api) if "status" in url] == ["/status/lead/?_limit=1000"]
-
-
-def test_a_later_sync_with_a_cursor_emits_changed_records(
-    kind: str, monkeypatch: Any, api: requests_mock.Mocker
-) -> None:
+def test_a_later_sync_with_a_cursor_emits_changed_records(monkeypatch: Any, api: requests_mock.Mocker) -> None:
     rows = [
         {"id": "stat_1", "date_updated": "2025-05-01T00:00:00.000000+00:00"},
         {"id": "stat_2", "date_updated": "2025-06-02T00:00:00.000000+00:00"},
     ]
     api.get(f"{API}/status/lead/", json={"data": rows, "has_more": False})
-    first = read(kind, monkeypatch, NAME, with_cursor=True)
+    first = read(monkeypatch, NAME, with_cursor=True)
     assert (first.error, first.ids) == ("", ["stat_1", "stat_2"])
     state = first.states(NAME)[-1]
     assert state == {"date_updated": "2025-06-02T00:00:00.000000+00:00"}
-    assert read(kind, monkeypatch, NAME, state=saved(**{NAME: state}), with_cursor=True).ids == ["stat_2"]
+    assert read(monkeypatch, NAME, state=saved(**{NAME: state}), with_cursor=True).ids == ["stat_2"]

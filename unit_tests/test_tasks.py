@@ -57,14 +57,6 @@ def test_a_read_does_not_wait_for_an_abandoned_read_of_the_same_process(api: req
         assert pool.submit(read, "tasks", start_date="2025-06-15").result(timeout=30).ids == ["task_1", "task_2"]
 
 
-def test_a_task_without_a_date_is_emitted_and_does_not_move_the_state(api: requests_mock.Mocker) -> None:
-    rows = [{"id": "task_1", "date_updated": None}, {"id": "task_2"}, task(3, "2025-06-15T11:50:00+00:00")]
-    api.get(URL, json={"data": rows, "has_more": False})
-    reading = read("tasks", state={"tasks": {"date_updated": "2025-06-15T11:40:00.000000+00:00"}})
-    assert reading.ids == ["task_1", "task_2", "task_3"]
-    assert reading.states()[-1] == {"date_updated": "2025-06-15T11:50:00.000000+00:00"}
-
-
 def test_a_priority_of_another_type_becomes_text(api: requests_mock.Mocker) -> None:
     at = "2025-06-15T11:50:00+00:00"
     rows = [{**task(n, at), "priority": priority} for n, priority in enumerate(("high", 1, 2.5, None, {"n": 1}))]

@@ -50,12 +50,6 @@ def test_a_user_changed_after_the_start_of_a_sync_is_emitted_by_a_later_sync() -
     ]
 
 
-def test_a_user_without_a_date_is_emitted_and_the_read_continues(api: requests_mock.Mocker) -> None:
-    api.get(f"{API}/user/", json={"data": [user(1, None), user(2, "2025-06-02T00:00:00+00:00")], "has_more": False})
-    reading = read("users", state={"users": {"date_updated": "2025-06-01T00:10:00.000000+00:00"}})
-    assert reading.ids == ["user_1", "user_2"]
-
-
 def test_records_are_emitted_as_close_sends_them(api: requests_mock.Mocker) -> None:
     row = {**user(1, "2025-06-01T00:00:00+00:00"), "a_new_column": {"deep": [1, None, "é"]}}
     api.get(f"{API}/user/", json={"data": [row], "has_more": False})

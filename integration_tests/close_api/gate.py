@@ -73,7 +73,7 @@ class Gate:
         response = self._fault_response(fault) or self._stalled(fault, asked) or self._answer(asked)
         if fault is not None:
             response = _damaged(response, fault)
-        response.headers.setdefault("date", formatdate(usegmt=True))
+        response.headers.setdefault("date", formatdate(self._store.settings.now().timestamp(), usegmt=True))
         entry.status = response.status_code
         if fault is not None and fault.kind == "close_mid_body":
             await _send_half(response, send)

@@ -7,18 +7,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any
 
 import orjson
 import requests
-import yaml
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
+from source_close.source import load_manifest
+
 Row = dict[str, Any]
 
-_MANIFEST = Path(__file__).resolve().parent.parent.parent / "manifest.yaml"
 _TIMEOUT_SECONDS = 45
 # Transient errors are retried after the wait that the response asks for.
 _RETRIES = Retry(
@@ -86,7 +85,7 @@ class Account:
     def __init__(self, config: Mapping[str, Any], *, rows_per_chain: int = ROWS_A_CHAIN) -> None:
         """Use a connector's config; `rows_per_chain` is the documented length of a chain of search cursors, in rows."""
         self.rows_per_chain = rows_per_chain
-        self.definitions: dict[str, Any] = yaml.safe_load(_MANIFEST.read_text(encoding="utf-8"))["definitions"]
+        self.definitions: dict[str, Any] = load_manifest()["definitions"]
         self.requests = 0
         self.rate_limits: Counter[str] = Counter()
         self.clock_lead: timedelta | None = None

@@ -8,9 +8,9 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from integration_tests.harness.truth import MILLISECOND, SECOND, now, text
 from integration_tests.probe.account import Account
 from integration_tests.probe.question import Finding, Question, ids, moment_of, order_of, unseen, with_fraction
-from integration_tests.truth import MILLISECOND, SECOND, now, text
 
 _FAR = 10_000_000
 _WHOLE_LIST = 1_000

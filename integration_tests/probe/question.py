@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from integration_tests.harness.truth import moment as parsed
 from integration_tests.probe.account import Account, Row
-from integration_tests.truth import moment as parsed
 
 NOT_SEEN = "not seen"
 

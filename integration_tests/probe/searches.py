@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+from integration_tests.harness.truth import MILLISECOND, text
 from integration_tests.probe.account import Account, Row
 from integration_tests.probe.question import Finding, Question, ids, moment_of, order_of, unseen, with_fraction
-from integration_tests.truth import MILLISECOND, text
 
 _PAGE = 200
 _CUSTOM_PREFIX = "custom."

@@ -2,8 +2,8 @@
 
 import re
 import threading
-import time
 from collections import defaultdict, deque
+from collections.abc import Callable
 from http import HTTPStatus
 from math import inf
 
@@ -95,17 +95,19 @@ class RateLimiter:
     """Tells a worker how long to wait before its next request to an endpoint group. Thread-safe.
 
     It counts requests by the ``ratelimit`` header. Without it, it learns the pace from 429s.
-    ``HTTPAPIBudget`` can't parse ``limit=100, remaining=50, reset=5`` and learns no pace.
+    ``HTTPAPIBudget`` can't parse ``limit=100, remaining=50, reset=5`` and learns no pace. ``now``
+    returns seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
         self._lock = threading.Lock()
         self._groups = defaultdict[str, _Group](_Group)
 
     def reserve(self, name: str) -> float:
         """Reserve a request to a group and return 0, or return the seconds to wait."""
         with self._lock:
-            now = time.monotonic()
+            now = self._now()
             group = self._groups[name]
             wait = max(
                 group.wait_for_window(now), group.blocked_until - now, group.next_start - now
@@ -118,7 +120,7 @@ class RateLimiter:
             return 0.0
 
     def record_response(
-        self, name: str, response: requests.Response | None, requested_wait: float | None
+        self, name: str, response: requests.Response | None, requested_wait: float | None = None
     ) -> None:
         """Learn from the response to a reserved request, None if none came.
 
@@ -128,7 +130,7 @@ class RateLimiter:
             requested_wait: the seconds that a 429 asks to wait, None if it does not say.
         """
         with self._lock:
-            now = time.monotonic()
+            now = self._now()
             group = self._groups[name]
             group.in_flight = max(group.in_flight - 1, 0)
             if response is None:

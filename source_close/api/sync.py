@@ -5,6 +5,7 @@ component is the config.
 """
 
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -40,7 +41,7 @@ class Sync(dict[str, Any]):
 
     def __init__(self, **values: Any) -> None:
         super().__init__(values)
-        self.limiter = RateLimiter()
+        self.limiter = RateLimiter(time.monotonic)
         self.in_flight = InFlight()
         self.pages = RepeatedPages()
         self.key_refused: CloseApiError | None = None

@@ -11,11 +11,9 @@ from pathlib import Path
 import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
-from integration_tests.conftest import KEY
-from integration_tests.running import STREAMS, Connector
-from integration_tests.truth import DAY, assert_complete, ids, now, text
+from integration_tests.harness.running import KEY, PROJECT, STREAMS, Connector
+from integration_tests.harness.truth import DAY, assert_complete, ids, now, text
 
-PROJECT = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = PROJECT / "build" / "pythons"
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 

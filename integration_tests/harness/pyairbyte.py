@@ -17,11 +17,10 @@ from typing import Any
 
 from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.close_api.kinds import event_type
-from integration_tests.running import STREAMS
-from integration_tests.sql_truth import Row
-from integration_tests.truth import DAY, HOUR, clock_at, ids, now
+from integration_tests.harness.running import PROJECT, STREAMS
+from integration_tests.harness.sql_truth import Row
+from integration_tests.harness.truth import DAY, HOUR, clock_at, ids, now
 
-PROJECT = Path(__file__).resolve().parent.parent
 EXAMPLES = PROJECT / "examples"
 BIN = PROJECT / "build" / "pyairbyte" / "bin"
 # Enough custom fields that some accept several values.

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from integration_tests.close_api import LocalCloseApi
-from integration_tests.postgres_server import NoPostgresError, Server, postgres
-from integration_tests.pyairbyte import (
+from integration_tests.harness.postgres_server import NoPostgresError, Server, postgres
+from integration_tests.harness.pyairbyte import (
     TIME_ZONE,
     VOLUMES,
     Changes,
@@ -18,8 +18,8 @@ from integration_tests.pyairbyte import (
     sync_twice,
     value_of,
 )
-from integration_tests.sql_truth import VIEWS, activities, canonical, tasks
-from integration_tests.truth import DAY, now
+from integration_tests.harness.sql_truth import VIEWS, activities, canonical, tasks
+from integration_tests.harness.truth import DAY, now
 
 TWICE = "SELECT * FROM leads"
 # Insert copies of all rows, with another id and marked as deleted. Without a COMMIT they disappear with the connection.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import requests
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 
 
 def test_the_process_prints_its_url_and_exits_on_sigterm() -> None:

@@ -20,6 +20,8 @@ from airbyte_cdk.sources.declarative.parsers.manifest_reference_resolver import 
 
 from source_close.source import load_manifest
 
+PROJECT = Path(__file__).resolve().parents[2]
+KEY = "api_local"
 COMMAND = Path(sysconfig.get_path("scripts")) / "source-close"
 # The streams of the manifest by name. STREAMS are those with a cursor: only they have a state, windows and a lookback.
 DEFINED: dict[str, dict[str, Any]] = {
@@ -140,7 +142,7 @@ class Connector:
                 break
         process.stdout.close()
         exit_code = process.wait()
-        return Result(exit_code, list(_messages(lines)), b"".join(lines).decode())
+        return Result(exit_code, list(parse_messages(lines)), b"".join(lines).decode())
 
     def read_arguments(self, streams: Sequence[str], state: list[dict[str, Any]] | None) -> list[str]:
         arguments = ["read", "--config", self.write("config", self.config)]
@@ -153,7 +155,7 @@ class Connector:
         return str(path)
 
 
-def _messages(lines: list[bytes]) -> list[Message]:
+def parse_messages(lines: list[bytes]) -> list[Message]:
     """Parse the messages; skip a last line that a kill has cut off."""
     found: list[Message] = []
     for line in lines:

@@ -18,12 +18,11 @@ import pytest
 import requests
 
 from integration_tests.close_api import LocalCloseApi, Volumes
-from integration_tests.conftest import KEY
-from integration_tests.running import STREAMS, Connector, Result
-from integration_tests.truth import DAY, assert_complete, ids, now, requests_of, text
+from integration_tests.harness.running import KEY, PROJECT, STREAMS, Connector, Result
+from integration_tests.harness.truth import DAY, assert_complete, ids, now, requests_of, text
 from source_close.source import load_manifest
 
-BIN = Path(__file__).resolve().parent.parent / "build" / "tools" / "bin"
+BIN = PROJECT / "build" / "tools" / "bin"
 ALLOWED = {"AIRBYTE_ENABLE_UNSAFE_CODE": "true", "DD_TRACE_ENABLED": "false"}
 VOLUMES = Volumes(activities=250, leads=60, tasks=120, events=80, users=9, custom_fields=6)
 

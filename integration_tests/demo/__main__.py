@@ -18,7 +18,7 @@ from rich.table import Table
 
 from integration_tests.close_api import LocalCloseApi, Settings, Volumes
 from integration_tests.close_api.random_changes import change_something
-from integration_tests.demo_command import COMMAND, CommandOutput, DemoError, run
+from integration_tests.demo.command import COMMAND, CommandOutput, DemoError, run
 
 OUTPUT = Path("demo-output")
 VOLUMES = Volumes(activities=6_000, leads=2_000, tasks=1_500, events=3_000, users=12, custom_fields=8)

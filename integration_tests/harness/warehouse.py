@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from integration_tests.close_api import LocalCloseApi
-from integration_tests.conftest import KEY
-from integration_tests.forked import ForkedConnector
-from integration_tests.running import Result
-from integration_tests.truth import assert_complete
+from integration_tests.harness.forked import ForkedConnector
+from integration_tests.harness.running import KEY, Result
+from integration_tests.harness.truth import assert_complete
 
 DELETED_AT = "_ab_cdc_deleted_at"
 FOLLOWING = ("activities", "leads", "tasks")
@@ -25,7 +24,6 @@ class Clock:
     """The clock of the server and of the connector, which only `advance` moves."""
 
     def __init__(self, now: datetime | None = None) -> None:
-        # In the past, so that the connector is not ahead of the server's `Date` header, which has the real time.
         self.now = now or datetime(2025, 3, 1, 9, tzinfo=timezone.utc)
 
     def __call__(self) -> datetime:
@@ -37,23 +35,9 @@ class Clock:
         return self.now
 
 
-class RealClock(Clock):
-    """The real time."""
-
-    def __call__(self) -> datetime:
-        return datetime.now(timezone.utc)
-
-    def advance(self, **duration: float) -> datetime:
-        """Do nothing, because the real time passes by itself."""
-        return self()
-
-
 @dataclass
 class Warehouse:
-    """Syncs an account and keeps tables as a destination does: the last row of an id wins, a deletion removes it.
-
-    `skew` is how far the connector's clock is ahead of the server's.
-    """
+    """Syncs an account and keeps tables as a destination does: the last row of an id wins, a deletion removes it."""
 
     api: LocalCloseApi
     clock: Clock
@@ -61,7 +45,6 @@ class Warehouse:
     config: dict[str, Any] = field(default_factory=dict)
     streams: Sequence[str] = FOLLOWING
     retry_seconds: float | None = None
-    skew: timedelta = timedelta()
     tables: dict[str, dict[str, Row]] = field(default_factory=dict)
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -72,7 +55,7 @@ class Warehouse:
         connector = ForkedConnector(
             {"api_key": KEY, "base_url": self.api.url, "start_date": "2024-03-01", **self.config},
             self.folder,
-            now=lambda: self.clock() + self.skew,
+            now=self.clock,
             retry_seconds=self.retry_seconds,
             faster=20,
         )

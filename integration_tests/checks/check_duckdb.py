@@ -9,8 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from integration_tests.close_api import LocalCloseApi
-from integration_tests.pyairbyte import (
-    PROJECT,
+from integration_tests.harness.pyairbyte import (
     TIME_ZONE,
     VOLUMES,
     Changes,
@@ -19,9 +18,9 @@ from integration_tests.pyairbyte import (
     sync_twice,
     value_of,
 )
-from integration_tests.running import STREAMS
-from integration_tests.sql_truth import QUERIES, VIEWS, canonical, custom_values_view, named_leads
-from integration_tests.truth import DAY, ids, now
+from integration_tests.harness.running import PROJECT, STREAMS
+from integration_tests.harness.sql_truth import QUERIES, VIEWS, canonical, custom_values_view, named_leads
+from integration_tests.harness.truth import DAY, ids, now
 
 TWICE = "SELECT * REPLACE ('0' AS _airbyte_raw_id) FROM leads"
 # Insert copies of all rows, with another id and marked as deleted. Without a COMMIT they disappear with the connection.

@@ -10,7 +10,7 @@ from typing import Any
 from integration_tests.close_api import LocalCloseApi
 from integration_tests.close_api.records import Collection, Record
 from integration_tests.close_api.times import iso, parse, to_datetime, to_micros
-from integration_tests.running import Result
+from integration_tests.harness.running import Result
 
 MILLISECOND = timedelta(milliseconds=1)
 SECOND = timedelta(seconds=1)

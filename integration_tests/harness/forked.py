@@ -7,8 +7,8 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime, timezone
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
@@ -20,12 +20,13 @@ from typing import Any
 import pytest
 import time_machine
 
-from integration_tests.running import Connector, Result, _messages
-from source_close import run
+from integration_tests.harness.clock import SharedClock
+from integration_tests.harness.running import PROJECT, Connector, Result, parse_messages
+from integration_tests.harness.sizes import Sizes, replace_sizes
+from source_close import config, run, source
 
 _TIMEOUT_SECONDS = 120.0
 _PAUSE_SECONDS = 0.01
-_PROJECT = Path(__file__).resolve().parent.parent
 
 
 @dataclass
@@ -34,27 +35,29 @@ class ForkedConnector(Connector):
 
     `now` returns the time at which the process starts; None is the real time. `retry_seconds` is how long the connector
     retries a request; None is its default. `faster` is the factor by which waits are shorter. With `skips_waits`, waits
-    take no time, and the connector's clocks advance by the skipped seconds.
+    take no time, and this clock and the connector's clocks advance by the skipped seconds. `sizes` are the sizes of the
+    manifest to replace, such as `{"page_size": {100: 10}}`, for tests that would need more data otherwise.
     """
 
     now: Callable[[], datetime] | None = None
     retry_seconds: float | None = None
     faster: float = 1.0
-    skips_waits: bool = False
-
-    def __post_init__(self) -> None:
-        """Add `retry_seconds` to the config."""
-        if self.retry_seconds is not None:
-            self.config = {**self.config, "retry_seconds": self.retry_seconds}
+    skips_waits: SharedClock | None = None
+    sizes: Sizes = field(default_factory=dict)
 
     def run(self, *arguments: str, kill_after: int | None = None) -> Result:
         """Run the command with these arguments."""
         context = _context()
         reader, writer = context.Pipe(duplex=False)
-        now = self.now() if self.now else None
-        process = context.Process(
-            target=_run, args=(arguments, writer, now, self.faster, self.skips_waits), daemon=True
+        conditions = _Conditions(
+            environment=self.environment,
+            now=self.now() if self.now else None,
+            faster=self.faster,
+            clock=self.skips_waits.path if self.skips_waits else None,
+            sizes=self.sizes,
+            retry_seconds=self.retry_seconds,
         )
+        process = context.Process(target=_run, args=(arguments, writer, conditions), daemon=True)
         process.start()
         writer.close()
         guard = Timer(_TIMEOUT_SECONDS, process.kill)
@@ -70,15 +73,15 @@ class ForkedConnector(Connector):
         process.join()
         guard.cancel()
         assert process.exitcode is not None
-        return Result(process.exitcode, list(_messages(lines)), b"".join(lines).decode())
+        return Result(process.exitcode, list(parse_messages(lines)), b"".join(lines).decode())
 
 
 @cache
 def _context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["integration_tests.forked_warm"])
+    context.set_forkserver_preload(["integration_tests.harness.forked_warm"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(_PROJECT))  # where the fork server finds the module
+        patch.setenv("PYTHONPATH", str(PROJECT))  # where the fork server finds the module
         forkserver.ensure_running()
     return context
 
@@ -91,32 +94,49 @@ def send_output_to(output: Connection) -> None:
     vars(sys)["__stdout__"] = sys.stdout
 
 
-def _run(
-    arguments: tuple[str, ...], output: Connection, now: datetime | None, faster: float, skips_waits: bool
-) -> None:
+@dataclass(frozen=True)
+class _Conditions:
+    """What differs in the process from a run of the command."""
+
+    environment: dict[str, str]
+    now: datetime | None
+    faster: float
+    clock: Path | None
+    sizes: Sizes
+    retry_seconds: float | None
+
+
+def _run(arguments: tuple[str, ...], output: Connection, conditions: _Conditions) -> None:
     send_output_to(output)
-    if skips_waits:
-        _skip_waits(time_machine.travel(now or datetime.now(timezone.utc), tick=True).start().shift)
+    os.environ.update(conditions.environment)
+    replace_sizes(conditions.sizes)
+    if conditions.retry_seconds is not None:
+        vars(config)["READ_RETRY_SECONDS"] = conditions.retry_seconds
+        vars(source)["USER_WAITS_SECONDS"] = conditions.retry_seconds
+    if conditions.clock is not None:
+        _skip_waits(SharedClock(conditions.clock))
     else:
         sleep = time.sleep
 
         def sleep_less(seconds: Any) -> None:
-            sleep(seconds / faster)
+            sleep(seconds / conditions.faster)
 
         time.sleep = sleep_less
-        if now is not None:
-            time_machine.travel(now, tick=True).start()
+        if conditions.now is not None:
+            time_machine.travel(conditions.now, tick=True).start()
     run.main(arguments)
 
 
-def _skip_waits(shift_clock: Callable[[float], None]) -> None:
+def _skip_waits(clock: SharedClock) -> None:
     lock, sleep, monotonic, skipped = Lock(), time.sleep, time.monotonic, 0.0
+    day = time_machine.travel(clock.now(), tick=True).start()
 
     def skip(seconds: Any) -> None:
         nonlocal skipped
         with lock:
             skipped += seconds
-            shift_clock(seconds)
+            clock.advance(seconds)
+            day.shift(seconds)
         sleep(min(seconds, _PAUSE_SECONDS))  # without a pause, a thread that polls another would skip hours
 
     time.sleep, time.monotonic = skip, lambda: monotonic() + skipped

@@ -1,0 +1,1 @@
+"""Many random syncs with faults, kills and changing data: `make soak`."""

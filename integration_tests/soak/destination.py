@@ -1,0 +1,41 @@
+"""Keeps what the reads of a soak run emit, as a destination does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from integration_tests.harness.running import STREAMS
+
+
+@dataclass
+class Destination:
+    """A destination that keeps one row for each id, and the state that it passes to the next read."""
+
+    rows: dict[str, dict[str, dict[str, Any]]] = field(default_factory=lambda: {name: {} for name in STREAMS})
+    committed: dict[str, set[str]] = field(default_factory=lambda: {name: set() for name in STREAMS})
+    states: dict[str, Any] = field(default_factory=dict)
+
+    def take(self, lines: list[bytes]) -> list[dict[str, Any]]:
+        """Add the output of a read, complete or cut off; return its messages."""
+        messages = [orjson.loads(line) for line in lines if line.startswith(b"{") and line.endswith(b"}\n")]
+        since_state: dict[str, set[str]] = {name: set() for name in STREAMS}
+        for message in messages:
+            if message["type"] == "RECORD":
+                stream, row = message["record"]["stream"], message["record"]["data"]
+                before = self.rows[stream].get(row["id"])
+                if before is None or stream == "activities" or row["date_updated"] >= before["date_updated"]:
+                    self.rows[stream][row["id"]] = row
+                since_state[stream].add(row["id"])
+            elif message["type"] == "STATE":
+                stream = message["state"]["stream"]["stream_descriptor"]["name"]
+                self.states[stream] = message["state"]["stream"]
+                self.committed[stream] |= since_state[stream]
+        return messages
+
+    @property
+    def state(self) -> list[dict[str, Any]] | None:
+        """Return the content of a state file, or None without a state."""
+        return [{"type": "STREAM", "stream": stream} for stream in self.states.values()] or None

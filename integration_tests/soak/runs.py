@@ -1,0 +1,266 @@
+"""One run of the soak: several reads, killed and continued, and the comparison of their records with the server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from multiprocessing import get_context
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import orjson
+
+from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.close_api.records import Record
+from integration_tests.close_api.times import to_micros
+from integration_tests.harness.clock import SharedClock
+from integration_tests.harness.running import PROJECT, STREAMS, catalog_of
+from integration_tests.soak.destination import Destination
+from integration_tests.soak.reader import Reading, read
+from integration_tests.soak.world import NO_EVENTS, Changes, faults, settings
+
+os.environ["PYTHONPATH"] = str(PROJECT)  # where the fork server finds these modules
+CONTEXT = get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    ["integration_tests.harness.forked_warm", "integration_tests.soak.reader", "integration_tests.close_api"]
+)
+_ATTRIBUTION_HOURS = 24
+_MOST_KILLS = 3
+# About the number of lines that a first read prints.
+_LINES = 400
+_EARLY_SHARE, _EARLY_SECONDS, _NEVER = 0.3, 1.0, 3_600.0
+# Longer than every lag of the API and every difference between the clocks.
+_UNTIL_ALL_IS_VISIBLE = 900.0
+_DELETED_AT = "_ab_cdc_deleted_at"
+_MADE_HERE = {"custom_fields", "object_type", _DELETED_AT}
+
+
+class LostError(Exception):
+    """A run ended with lost or outdated records, or with a read that failed."""
+
+
+@dataclass
+class Run:
+    """One run of the soak."""
+
+    seed: int
+    folder: Path
+    log: list[str] = field(default_factory=list)
+
+    def __call__(self) -> None:
+        """Sync several times while the data changes, and compare the result with the server.
+
+        Raises:
+            LostError: records are lost or outdated, or a read that was not killed failed.
+        """
+        rng = Random(self.seed)
+        self.clock = SharedClock(self.folder / "clock")
+        self.capture = rng.random() < 0.7
+        self.streams = list(STREAMS) if rng.random() < 0.8 else rng.sample(STREAMS, rng.randint(2, 5))
+        volumes = Volumes(
+            activities=rng.randint(0, 250),
+            leads=rng.randint(5, 60),
+            tasks=rng.randint(0, 120),
+            events=rng.randint(0, 150),
+            users=rng.randint(1, 8),
+            custom_fields=rng.randint(0, 3),
+        )
+        now = self.clock.now()
+        switches = settings(rng, self.clock)
+        self.start = now - timedelta(days=rng.choice((10, 25, 60)))
+        skew = rng.choice((0.0, 0.0, 0.0, -240.0, -20.0, 20.0, 240.0))
+        self.reading: dict[str, Any] = {
+            "clock": self.folder / "clock",
+            "skew": skew,
+            "sizes": {
+                "page_size": {100: rng.choice((4, 9, 25, 100)), 50: rng.choice((5, 50)), 200: rng.choice((4, 20, 200))},
+                "rows_per_chain": {10_000: switches.search_max_rows},
+            },
+        }
+        self.config = {
+            "start_date": self.start.isoformat(),
+            "num_workers": rng.choice((1, 3, 8)),
+            "attribution_window_hours": _ATTRIBUTION_HOURS,
+            "capture_changes": self.capture,
+        }
+        self.note(capture=self.capture, streams=self.streams, volumes=volumes, settings=switches)
+        self.note(**self.config, **self.reading)
+        self.destination = Destination()
+        with LocalCloseApi(
+            volumes, settings=switches, seed=self.seed, start=now - timedelta(days=40), end=now
+        ) as self.api:
+            self.api.faults.add(*faults(rng))
+            share = rng.choice((0.1, 0.5, 1.0))
+            changes = Changes(self.api.store, self.clock, Random(self.seed + 1), self.capture, share)
+            self.api.store.on_request(changes.before_request)
+            for _ in range(rng.randint(1, 3)):
+                self.sync(rng)
+                self.clock.advance(rng.choice((0.0, 1.0, 60.0, 3_600.0, 90_000.0)))
+            changes.enabled = False
+            self.clock.advance(_UNTIL_ALL_IS_VISIBLE)
+            self.before_last = dict(self.destination.states)
+            self.sync(rng)
+            self.note(changes=len(changes.done), requests=len(self.api.requests))
+            self.verify()
+
+    def note(self, **facts: Any) -> None:
+        """Keep facts for the failure report."""
+        self.log += [f"{name}: {fact}" for name, fact in facts.items()]
+
+    def sync(self, rng: Random) -> None:
+        """Kill or interrupt up to four reads, and then read to the end."""
+        kills = rng.choice((0, 0, 1, 1, 2, _MOST_KILLS))
+        ends: list[tuple[int | None, float | None]] = [(rng.randint(1, _LINES), None) for _ in range(kills)]
+        if rng.random() < _EARLY_SHARE:
+            ends.insert(0, (None, rng.uniform(0, _EARLY_SECONDS)))
+        for end in [*ends, (None, None)]:
+            self.began = self.clock.now()
+            lines, killed = self.read(*end)
+            messages = self.destination.take(lines)
+            if not killed:
+                break
+        statuses = [one["trace"]["stream_status"] for one in messages if one.get("trace", {}).get("stream_status")]
+        ended = {one["stream_descriptor"]["name"]: one["status"] for one in statuses}
+        if ended != dict.fromkeys(self.streams, "COMPLETE"):
+            errors = [str(one["trace"]["error"]) for one in messages if one.get("trace", {}).get("error")]
+            others = [line.decode() for line in lines if not line.startswith(b"{")]
+            raise LostError("\n".join([f"A read ended with {ended}", *errors, *others]))
+
+    def read(self, kill_after: int | None, interrupt_after: float | None) -> tuple[list[bytes], bool]:
+        """Run one read; return its lines, and whether it was killed (after lines) or interrupted (after seconds)."""
+        config = {"api_key": "api_local", "base_url": self.api.url, **self.config}
+        reading = Reading(config, catalog_of(self.streams), self.destination.state, **self.reading)
+        receiver, sender = CONTEXT.Pipe(duplex=False)
+        process = CONTEXT.Process(target=read, args=(reading, sender))
+        process.start()
+        sender.close()
+        interrupt = threading.Timer(interrupt_after or _NEVER, _interrupt, (process.pid,))
+        interrupt.start()
+        lines, is_killed = list[bytes](), False
+        with os.fdopen(os.dup(receiver.fileno()), "rb") as output:
+            receiver.close()
+            for line in output:
+                lines.append(line)
+                if kill_after is not None and len(lines) >= kill_after:
+                    process.kill()
+                    is_killed = True  # what follows in the output is lost, even if the process had just ended
+                    break
+        process.join()
+        interrupt.cancel()
+        now = self.clock.now().isoformat(timespec="milliseconds")
+        self.note(read=f"{self.began.isoformat()} to {now}, {len(lines)} lines, exit code {process.exitcode}")
+        early = {-signal.SIGTERM, 1} if interrupt_after else set[int]()
+        return lines, is_killed or process.exitcode in early
+
+    def verify(self) -> None:
+        """Compare the emitted records with those of the server."""
+        store = self.api.store
+        with store.lock:
+            store.advance()
+            problems = [problem for name in self.streams for problem in self.problems(name, list(self.records(name)))]
+            if self.capture:
+                problems += list(self.missed_deletions())
+        if problems:
+            raise LostError("\n".join(problems[:20]))
+
+    def records(self, stream: str) -> Iterator[Record]:
+        """Yield the server's records that belong to the stream and to the range that is read."""
+        store = self.api.store
+        first = to_micros(self.start)
+        match stream:
+            case "activities":
+                first -= _ATTRIBUTION_HOURS * 3_600_000_000
+                found = store.collections["activity"].records.values()
+                yield from (one for one in found if first <= one.created < to_micros(self.began - timedelta(minutes=5)))
+            case "event_log":
+                oldest = max(first, store.events.oldest_kept(store.now()) + 3_600_000_000)
+                yield from (one for one in store.events.visible.records.values() if one.updated >= oldest)
+            case "leads":
+                yield from (one for one in store.leads.visible.records.values() if one.updated >= first)
+            case "tasks":
+                yield from (one for one in store.collections["task"].records.values() if one.updated >= first)
+            case "users":
+                yield from store.collections["user"].records.values()
+            case _:
+                for name, collection in store.collections.items():
+                    if name.startswith("custom_field/"):
+                        yield from collection.records.values()
+
+    def problems(self, stream: str, records: list[Record]) -> Iterator[str]:
+        """Yield a line for each record that is missing or outdated in the destination."""
+        rows = self.destination.rows[stream]
+        for record in records:
+            row = rows.get(record.id)
+            if row is None:
+                yield f"{stream}: {record.id} is missing: {_stamps(record)}"
+            elif row.get(_DELETED_AT):
+                yield f"{stream}: {record.id} exists, but was emitted as deleted"
+            elif self.must_be_current(stream, record) and (other := differing_fields(record.data(), row)):
+                yield f"{stream}: {record.id} has old values of {other}: {_stamps(record)}, emitted {_row_stamps(row)}"
+
+    def must_be_current(self, stream: str, record: Record) -> bool:
+        """Return whether the last row of the record must have the current values."""
+        if stream != "activities":
+            return True
+        if record.kind in NO_EVENTS:
+            return False
+        if self.capture:
+            return True
+        saved = self.before_last.get(stream, {}).get("stream_state", {}).get("date_created")
+        reread_from = datetime.fromisoformat(saved) - timedelta(hours=_ATTRIBUTION_HOURS) if saved else self.start
+        return record.created >= to_micros(reread_from)
+
+    def missed_deletions(self) -> Iterator[str]:
+        """Yield a line for each deleted record that the destination still has."""
+        for stream in {"activities", "leads", "tasks"} & set(self.streams):
+            rows = self.destination.rows[stream]
+            for record_id in self.destination.committed[stream]:
+                row = rows[record_id]
+                is_silent = row.get("_type") in NO_EVENTS
+                if record_id not in self.api.store.objects and not row.get(_DELETED_AT) and not is_silent:
+                    yield f"{stream}: {record_id} was deleted, but not emitted as deleted: {_row_stamps(row)}"
+
+
+def _stamps(record: Record) -> str:
+    return f"{record.kind}, {_row_stamps(record.data())}"
+
+
+def _row_stamps(row: dict[str, Any]) -> str:
+    return f"created {row.get('date_created')}, updated {row.get('date_updated')}"
+
+
+def differing_fields(data: dict[str, Any], row: dict[str, Any]) -> list[str]:
+    """Return the names of the fields that differ between a record and its row."""
+    found = []
+    for name in row.keys() - _MADE_HERE:
+        value = row[name]
+        if name in {"data", "previous_data"} and isinstance(value, str):
+            value = orjson.loads(value)
+        if name in data and value != data[name]:
+            found.append(name)
+    return sorted(found)
+
+
+def _interrupt(pid: int) -> None:
+    with suppress(ProcessLookupError):  # it may have just ended
+        os.kill(pid, signal.SIGINT)
+
+
+def run(seed: int) -> str | None:
+    """Do one run; return a report of its failure, or None."""
+    with tempfile.TemporaryDirectory() as folder:
+        this = Run(seed, Path(folder))
+        try:
+            this()
+        except Exception as error:  # noqa: BLE001 - reported with the seed
+            what = str(error) if isinstance(error, LostError) else traceback.format_exc()
+            return f"Seed {seed} failed.\n{what}\n" + "\n".join(f"  {fact}" for fact in this.log)
+    return None
