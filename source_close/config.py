@@ -51,10 +51,6 @@ def _read_base_url(value: str) -> str:
     parts = urlsplit(value)
     is_secure = parts.scheme == "https" and bool(parts.hostname)
     is_local = parts.scheme == "http" and parts.hostname in _LOOPBACK_HOSTS
-    try:
-        _ = parts.port
-    except ValueError:
-        raise ValueError(_NO_URL) from None
     if not (is_secure or is_local):
         raise ValueError(_NO_URL)
     return value.rstrip("/")

@@ -43,13 +43,11 @@ class CloseEntrypoint(AirbyteEntrypoint):
         try:
             for message in super().read(*args):
                 line = record_line(message.record) if message.record is not None else None
-                has_log_lines = PRINT_BUFFER.buffer.tell() > 0
-                if line is None or has_log_lines or len(lines) > _BYTES_AT_ONCE:
+                if line is None or len(lines) > _BYTES_AT_ONCE or PRINT_BUFFER.buffer.tell():
                     self._write(lines)
+                lines += line or b""
                 if line is None:
                     yield message
-                else:
-                    lines += line
         finally:
             self._write(lines)
 
@@ -63,8 +61,8 @@ class CloseEntrypoint(AirbyteEntrypoint):
     def set_up_secret_filter(config: Any, connection_specification: Any) -> None:
         """Hide the key in all messages from now on, plain and as in the Authorization header."""
         AirbyteEntrypoint.set_up_secret_filter(config, connection_specification)
-        key = config["api_key"]
-        add_to_secrets(base64.b64encode(f"{key}:".encode()).decode().rstrip("="))
+        login = f"{config['api_key']}:".encode()
+        add_to_secrets(base64.b64encode(login).decode().rstrip("="))
 
 
 def record_line(record: AirbyteRecordMessage) -> bytes | None:
@@ -113,22 +111,17 @@ def _prepare_process() -> None:
         handler.addFilter(_without_stack_if_expected)
 
 
+# Raises a config error if a file that is given on the command line can't be read.
 def _check_files(parsed: Namespace) -> None:
-    """Raise a config error if a file that is given on the command line can't be read."""
-    readers = {
-        "config": SourceClose.read_config,
-        "catalog": SourceClose.read_catalog,
-        "state": SourceClose.read_state,
-    }
-    for kind, read in readers.items():
+    for kind in ("config", "catalog", "state"):
         path = getattr(parsed, kind, None)
-        if path is not None:
-            try:
-                read(path)
-            except Exception as error:  # noqa: BLE001 - the CDK's readers raise errors of many kinds
-                problem = " ".join(str(error).split())[:_MAX_PROBLEM].rstrip(".")
-                text = f"The {kind} file {path} can't be used: {problem}."
-                raise AirbyteTracedException(text, text, FailureType.config_error) from None
+        try:
+            if path is not None:
+                getattr(SourceClose, f"read_{kind}")(path)
+        except Exception as error:  # noqa: BLE001 - the CDK's readers raise errors of many kinds
+            problem = " ".join(str(error).split())[:_MAX_PROBLEM].rstrip(".")
+            text = f"The {kind} file {path} can't be used: {problem}."
+            raise AirbyteTracedException(text, text, FailureType.config_error) from None
 
 
 def _print_failure(command: str, error: AirbyteTracedException) -> None:
@@ -141,18 +134,16 @@ def _print_failure(command: str, error: AirbyteTracedException) -> None:
         print(AirbyteEntrypoint.airbyte_message_to_string(message))  # noqa: T201 - as above
 
 
+# Exits at once. A normal exit waits for the workers, and they wait for room in a queue that nothing
+# empties.
 def _end(reason: str) -> None:
-    """Exit at once.
-
-    A normal exit waits for the workers, and they wait for room in a queue that nothing empties.
-    """
     with suppress(OSError):  # standard error may be closed as well
         os.write(2, f"Ended early: {reason}.\n".encode())
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+# Lets the message of an expected error be logged without its stack trace.
 def _without_stack_if_expected(record: logging.LogRecord) -> bool:
-    """Log the message of an expected error without its stack trace."""
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, AirbyteTracedException | requests.RequestException):
         record.msg = f"{record.getMessage()}: {error}"

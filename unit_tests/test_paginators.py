@@ -11,7 +11,7 @@ from airbyte_cdk.sources.declarative.concurrent_declarative_source import Concur
 
 from unit_tests.syncs import API, NOW, Row, catalog, manifest_of, plain_config, run
 
-STRATEGY = {"class_name": "source_close.api.pagination.OffsetPaginationStrategy", "type": "CustomPaginationStrategy"}
+STRATEGY = {"class_name": "source_close.api.pages.OffsetPaginationStrategy", "type": "CustomPaginationStrategy"}
 
 
 def offsets_requested(api: requests_mock.Mocker, strategy: Row | None) -> list[str]:

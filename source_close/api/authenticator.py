@@ -67,11 +67,8 @@ class PacedAuthenticator(BasicHttpAuthenticator):
             time.sleep(min(wait, _LOOK_EVERY_SECONDS))
 
 
+# Keeps ``requests`` from following a redirect elsewhere; ``HttpRequester`` has no option for it.
 def _stay_on_the_host(response: requests.Response, **_: Any) -> None:
-    """Keep ``requests`` from following a redirect to another host or scheme.
-
-    ``HttpRequester`` has no option for it.
-    """
     if response.is_redirect:
         target = urljoin(response.url, response.headers["location"])
         if urlsplit(target)[:2] != urlsplit(response.url)[:2]:

@@ -27,6 +27,8 @@ Outcome = requests.Response | Exception
 _REPEATS_ITSELF = (
     "{request}: the list repeats the same page of {rows} records and says that more follow."
 )
+_PROXY_PASSWORD = HTTPStatus.PROXY_AUTHENTICATION_REQUIRED.value
+_PROXY_REFUSAL = f"failed: {_PROXY_PASSWORD} "
 _MAX_CLOCK_LEAD = timedelta(minutes=5)
 _CLOCK_IS_AHEAD = (
     "this machine's clock is {seconds:.0f} seconds ahead of Close's, which shows {date}. The next "
@@ -60,8 +62,8 @@ class CloseErrorHandler(DefaultErrorHandler):
     def __post_init__(self, parameters: Mapping[str, Any]) -> None:
         super().__post_init__(parameters)
         self._sync = Sync.of(self.config)
-        template = InterpolatedString.create(self.retry_seconds, parameters=parameters)
-        self._retry_seconds = float(template.eval(self.config))
+        retry_seconds = InterpolatedString.create(self.retry_seconds, parameters=parameters)
+        self._retry_seconds = float(retry_seconds.eval(self.config))
         # For a request that fails while others to its endpoint succeed.
         self.max_time = int(self._retry_seconds) + 60
 
@@ -78,7 +80,10 @@ class CloseErrorHandler(DefaultErrorHandler):
         self._sync.in_flight.request = ""
         outcome = TimeoutError() if response_or_exception is None else response_or_exception
         response = outcome if isinstance(outcome, requests.Response) else None
-        wait = self._requested_wait(response)
+        wait = None
+        if response is not None and not response.ok and self.backoff_strategies:
+            # The manifest's first strategy knows the wait that Close asks for.
+            wait = self.backoff_strategies[0].backoff_time(response, attempt_count=1)
         self._sync.limiter.record_response(request, response, wait)
         try:
             if response is not None and self._is_usable(request, response):
@@ -87,18 +92,11 @@ class CloseErrorHandler(DefaultErrorHandler):
             resolution = self._look_up(_status_of(outcome))
         except UnreadableResponseError as unreadable:
             outcome = unreadable
-            message = self.unreadable_response_message
-            resolution = ErrorResolution(ResponseAction.RETRY, error_message=message)
+            resolution = _retry(self.unreadable_response_message)
         return self._retry_or_give_up(request, outcome, resolution, wait or 0.0)
 
-    def _requested_wait(self, response: requests.Response | None) -> float | None:
-        """Return the seconds that an error asks to wait, by the manifest's first strategy."""
-        if response is None or response.ok or not self.backoff_strategies:
-            return None
-        return self.backoff_strategies[0].backoff_time(response, attempt_count=1)
-
+    # Whether the retriever gets the response; it raises if that is not what was requested.
     def _is_usable(self, request: str, response: requests.Response) -> bool:
-        """Return whether the retriever gets the response. Raise if it is not what was requested."""
         _check_clock(self.name, response.headers.get("date", ""))
         body = response_json(response)
         status = response.status_code
@@ -108,39 +106,29 @@ class CloseErrorHandler(DefaultErrorHandler):
             if self.expected_error.matches(response) is None:
                 return False
         if self._sync.pages.is_endless(self.name, response, body):
-            problem = _REPEATS_ITSELF.format(request=request, rows=len(body["data"]))
-            raise CloseApiError(self.name, f"{problem} {self.unreadable_response_message}")
+            text = _REPEATS_ITSELF.format(request=request, rows=len(body["data"]))
+            raise CloseApiError(self.name, f"{text} {self.unreadable_response_message}")
         return True
 
+    # What the manifest's table says. A status that is not in it counts as the first of its hundred,
+    # so 418 as 400: https://www.rfc-editor.org/rfc/rfc9110#section-15. 0 is no response.
     def _look_up(self, status: int) -> ErrorResolution:
-        """Return what the manifest's table says; ``status`` is 0 if no response came.
-
-        A status that is not in it counts as the first of its hundred, so 418 as 400:
-        https://www.rfc-editor.org/rfc/rfc9110#section-15.
-        """
         if not status:
-            message = self.no_response_message
-            return ErrorResolution(ResponseAction.RETRY, error_message=message)
-        filters = self.response_filters or []
+            return _retry(self.no_response_message)
+        is_listed = any(status in (row.http_codes or ()) for row in self.response_filters or ())
         response = requests.Response()
-        response.status_code = status
-        if not any(status in (one.http_codes or ()) for one in filters):
-            response.status_code = status // 100 * 100
+        response.status_code = status if is_listed else status // 100 * 100
         return super().interpret_response(response)
 
     def _retry_or_give_up(
         self, request: str, outcome: Outcome, resolution: ErrorResolution, wait: float
     ) -> ErrorResolution:
         is_refused = resolution.response_action == ResponseAction.FAIL
-        failure_type = FailureType.transient_error
-        if is_refused:
-            failure_type = resolution.failure_type or FailureType.system_error
-        text = f"{request} {describe(outcome)}."
-        if wait > self._retry_seconds:
-            text += f" It asks to wait {wait:.0f} s."
-        text = filter_secrets(f"{text} {resolution.error_message or ''}".strip())
+        failure_type = resolution.failure_type if is_refused else FailureType.transient_error
+        request_to_wait = f" It asks to wait {wait:.0f} s." if wait > self._retry_seconds else ""
+        text = f"{request} {describe(outcome)}.{request_to_wait} {resolution.error_message}"
         status = _status_of(outcome)
-        error = CloseApiError(self.name, text, failure_type, status)
+        error = CloseApiError(self.name, filter_secrets(text), failure_type, status)
         now = time.monotonic()
         seconds = now - self._sync.failing_since.setdefault((self.name, request), now)
         if not is_refused and max(wait, seconds) <= self._retry_seconds:
@@ -151,21 +139,21 @@ class CloseErrorHandler(DefaultErrorHandler):
         raise error
 
 
+def _retry(message: str) -> ErrorResolution:
+    return ErrorResolution(ResponseAction.RETRY, FailureType.transient_error, message)
+
+
+# The status of a response, 0 without one. The 407 of a proxy comes as an error.
 def _status_of(outcome: Outcome) -> int:
-    """Return the status of a response, 0 without one; a proxy's 407 comes as an error."""
     if isinstance(outcome, requests.Response):
         return outcome.status_code
-    status = HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
     is_proxy_error = isinstance(outcome, requests.exceptions.ProxyError)
-    return status.value if is_proxy_error and f"failed: {status.value} " in str(outcome) else 0
+    return _PROXY_PASSWORD if is_proxy_error and _PROXY_REFUSAL in str(outcome) else 0
 
 
+# A sync reads up to its own time, and the next one looks back ten minutes. A clock that is behind
+# loses nothing.
 def _check_clock(stream: str, date: str) -> None:
-    """Raise ``CloseApiError`` if this clock is over five minutes ahead of the header ``Date``.
-
-    A sync reads up to its own time, and the next one looks back ten minutes. A clock that is behind
-    loses nothing.
-    """
     try:
         lead = utc_now() - parsedate_to_datetime(date)
     except (TypeError, ValueError):  # no date, or one without a time zone

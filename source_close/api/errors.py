@@ -51,13 +51,11 @@ def describe(outcome: requests.Response | Exception) -> str:
     if isinstance(outcome, Exception):
         return f"failed: {_quote(_text_of_error(outcome))}"
     quote = _quote(_text_of_response(outcome))
-    if not quote:
-        return f"answered {outcome.status_code} without a text"
-    return f"answered {outcome.status_code}: «{quote}»"
+    return f"answered {outcome.status_code}" + (f": «{quote}»" if quote else " without a text")
 
 
+# The key is removed before the cut, which could leave half of it.
 def _quote(text: str) -> str:
-    # The key is removed before the cut, which could leave half of it.
     return filter_secrets(" ".join(text.split()))[:_MAX_QUOTE]
 
 
@@ -70,8 +68,8 @@ def _text_of_response(response: requests.Response) -> str:
         return response.text
 
 
+# The texts in an error body of any form, e.g. ``{"field-errors": {"_limit": "…"}}``.
 def _texts(body: Any, name: str = "") -> list[str]:
-    """Return the texts in an error body of any form, e.g. ``{"field-errors": {"_limit": "…"}}``."""
     if isinstance(body, dict):
         return [text for key, value in body.items() for text in _texts(value, key)]
     if isinstance(body, list):
@@ -79,8 +77,8 @@ def _texts(body: Any, name: str = "") -> list[str]:
     return [str(body) if name in _GENERAL_KEYS else f"{name}: {body}"]
 
 
+# The text of the first cause: libraries nest errors, and outer ones show addresses of objects.
 def _text_of_error(error: BaseException) -> str:
-    """Return the text of the first cause: libraries nest errors, and outer ones show addresses."""
     while error.__context__ is not None and not isinstance(error, UnreadableResponseError):
         error = error.__context__
     text = str(error) or type(error).__name__

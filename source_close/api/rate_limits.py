@@ -50,8 +50,7 @@ class _Group:
             # Responses no longer have the header.
             self.limit = inf
             self.remaining = inf
-        is_limit_known = self.limit != inf
-        if self.remaining >= 1 and (is_limit_known or self.in_flight < self.max_in_flight):
+        if self.remaining >= 1 and (self.limit != inf or self.in_flight < self.max_in_flight):
             return 0.0
         if self.reset_at == inf:
             return _ASK_AGAIN_SECONDS  # the response to a request in flight will have the header
@@ -63,8 +62,8 @@ class _Group:
         if found is None or (is_refusal and self.limit == inf):
             return  # if only 429s have the header, requests can't be counted by it
         reset = float(found["reset"])
-        is_new_window = self.reset_at == inf or now + reset > self.reset_at + reset / 2 + 0.2
-        if is_new_window:
+        if self.reset_at == inf or now + reset > self.reset_at + reset / 2 + 0.2:
+            # A new window.
             self.remaining = inf
             self.reset_at = inf
         self.remaining = min(self.remaining, float(found["remaining"]) - self.in_flight)
@@ -139,7 +138,6 @@ class RateLimiter:
             if response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
                 group.speed_up(now)
                 return
-            guessed_wait = min(2.0**group.refused_in_a_row, _MAX_GUESSED_WAIT_SECONDS)
-            wait = requested_wait or guessed_wait
+            wait = requested_wait or min(2.0**group.refused_in_a_row, _MAX_GUESSED_WAIT_SECONDS)
             group.slow_down(now, wait)
             group.blocked_until = max(group.blocked_until, now + wait)

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from source_close.api.errors import CloseApiError
+from source_close.api.pages import RepeatedPages
 from source_close.api.rate_limits import RateLimiter
-from source_close.api.repeated_pages import RepeatedPages
 
 T = TypeVar("T")
 

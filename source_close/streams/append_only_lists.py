@@ -55,9 +55,8 @@ class Window:
         # The cut is at a whole second, since Close may truncate date filters.
         seconds = [moment.replace(microsecond=0) for moment in self.seen.values() if moment]
         inside = sorted(second for second in seconds if self.start < second < self.end)
-        cut = self.start.replace(microsecond=0) + _SECOND
-        if inside:
-            cut = inside[len(inside) // 2]
+        next_second = self.start.replace(microsecond=0) + _SECOND
+        cut = inside[len(inside) // 2] if inside else next_second
         if cut >= self.end:
             return []
         older = Window(self.start, cut)
@@ -119,40 +118,34 @@ class AppendOnlyListRetriever(WindowRetriever):
                 steps_back += 1
                 if steps_back > _MAX_STEPS_BACK:
                     raise OffsetsExhaustedError
-                offset = max(offset - self._page_size * 2 ** (steps_back - 1), 0)
+                step = (self.paginator.get_page_size() or 1) * 2 ** (steps_back - 1)
+                offset = max(offset - step, 0)
                 continue
             new_rows = [row for row in rows if row["id"] not in window.seen]
             for row in new_rows:
                 window.seen[row["id"]] = moment_of(row, self.cursor_field)
             if new_rows:
                 yield new_rows
-            if new_rows and offset:  # offset 0 always fits, so it proves no order
-                steps_back = 0
+                # Offset 0 always fits, so it proves no order.
+                steps_back = 0 if offset else steps_back
             token = self.paginator.next_page_token(response, len(rows), None, offset)
             if token is None:
                 return
             offset = token["next_page_token"]
             last_id = rows[-1]["id"] if rows else None
 
-    @property
-    def _page_size(self) -> int:
-        return self.paginator.get_page_size() or 1
-
     def _request(
         self, window: Window, part: Mapping[str, Any], offset: int
     ) -> requests.Response | None:
-        start_time = format_moment(window.start)
-        end_time = format_moment(window.end)
-        bounds = StreamSlice(
-            partition={}, cursor_slice={"start_time": start_time, "end_time": end_time}
-        )
-        parameters = dict(self.request_options_provider.get_request_params(stream_slice=bounds))
-        parameters |= part.get("parameters", {})
+        bounds = {"start_time": format_moment(window.start), "end_time": format_moment(window.end)}
+        window_slice = StreamSlice(partition={}, cursor_slice=bounds)
+        options = self.request_options_provider.get_request_params(stream_slice=window_slice)
+        parameters = {**options, **part.get("parameters", {})}
         parameters |= self.paginator.get_request_params(next_page_token={"next_page_token": offset})
         return self.requester.send_request(path=part.get("path"), request_params=parameters)
 
+    # Reads a second with more rows than the offsets of the whole list reach.
     def _pages_by_type(self, window: Window) -> Iterator[list[Row]]:
-        """Read a second with more rows than the offsets of the whole list reach."""
         moment = format_moment(window.start)
         LOGGER.info(_READING_BY_TYPE, self.name, moment)
         for part in self.lists_by_type:

@@ -54,11 +54,9 @@ class CustomFieldsSchemaLoader(SchemaLoader):
                     LOGGER.warning(_ODD_FIELD, row["id"])
         return schema
 
+    # Adds the column of a field where its values are; a shared field has values in several kinds.
     def _add_column(self, schema: dict[str, Any], row: Row) -> None:
-        """Add the column of a field, also of a shared one, where its values are."""
-        links = [{"object_type": row["object_type"]}]
-        if row["object_type"] == "shared":
-            links = row.get("associations") or []
+        links = row.get("associations") or [] if row["object_type"] == "shared" else [row]
         for kind in self.places.keys() & {link.get("object_type") for link in links}:
             properties = schema["properties"]
             for column in self.places[kind]:

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import Any
 
 from airbyte_cdk import Config, HttpRequester, RecordFilter, RequestOption
@@ -24,10 +25,9 @@ RETENTION = timedelta(days=30)  # how long Close keeps events
 # Close shows events up to five minutes late, and the search index a deleted lead for up to ten.
 LATENESS = timedelta(minutes=10)
 _GAP = (
-    "Stream %(stream)s: the last sync reached %(reached)s in the event log, but Close has events "
-    "since %(oldest)s only. The events in between, and edits and deletions that only they report, "
-    "are lost. Refresh the stream %(stream)s to get its present state, and sync at least every 30 "
-    "days."
+    "Stream %s: the last sync reached %s in the event log, but Close has events since %s only. The "
+    "events in between, and edits and deletions that only they report, are lost. Refresh the "
+    "stream %s to get its present state, and sync at least every 30 days."
 )
 _FORBIDDEN_LOG = (
     "The API key can't read the event log, so deletions and late edits of activities are not read. "
@@ -61,8 +61,7 @@ def warn_of_gap(stream: str, reached: datetime, end: datetime) -> None:
     """Warn if the log that a sync until ``end`` can read begins after what the last one reached."""
     oldest = end - RETENTION
     if reached < oldest:
-        moments = {"reached": format_moment(reached), "oldest": format_moment(oldest)}
-        LOGGER.warning(_GAP, {"stream": stream, **moments})
+        LOGGER.warning(_GAP, stream, format_moment(reached), format_moment(oldest), stream)
 
 
 @dataclass
@@ -97,7 +96,8 @@ class EventLog:
     def __init__(self) -> None:
         self.is_forbidden = False
         self._lock = threading.Lock()
-        self._changes: ChangesByType | None = None
+        self._is_read = False
+        self._changes = ChangesByType(dict)
         self._error: CloseApiError | None = None
 
     def changes(self, stream: str, events: DeclarativeStream) -> ChangesByType:
@@ -107,34 +107,27 @@ class EventLog:
             CloseApiError: if they can't be read for another reason; ``stream`` is then incomplete.
         """
         with self._lock:
-            if self._changes is None and self._error is None:
+            if not self._is_read:
+                self._is_read = True
                 self._read(events)
         if self._error is not None:
             raise CloseApiError(stream, self._error.text, self._error.failure_type)
-        return self._changes or ChangesByType(dict)
+        return self._changes
 
     def _read(self, events: DeclarativeStream) -> None:
+        unclear = list[str]()
         try:
-            self._changes = _read_changes(events)
+            for partition in events.generate_partitions():
+                found = [event.data for event in partition.read()]
+                unclear += [event["id"] for event in found if not add_event(self._changes, event)]
         except CloseApiError as error:
             self.is_forbidden = error.status in FORBIDDEN
             if not self.is_forbidden:
                 self._error = error
                 return
             LOGGER.warning(_FORBIDDEN_LOG, error.text)
-            self._changes = ChangesByType(dict)
-
-
-def _read_changes(events: DeclarativeStream) -> ChangesByType:
-    changes = ChangesByType(dict)
-    unclear = list[str]()
-    for partition in events.generate_partitions():
-        for event in partition.read():
-            if not add_event(changes, event.data):
-                unclear.append(event.data["id"])
-    if unclear:
-        LOGGER.warning(_UNCLEAR_EVENTS, len(unclear), unclear[0])
-    return changes
+        if unclear:
+            LOGGER.warning(_UNCLEAR_EVENTS, len(unclear), unclear[0])
 
 
 def add_event(changes: ChangesByType, event: Mapping[str, Any]) -> bool:
@@ -168,7 +161,7 @@ class EventLogChanges:
     follows a log: https://developer.close.com/api/resources/events/list-of-event-types.
 
     Attributes:
-        object_types: the stream's objects in the log; an entry that ends in a dot is a prefix.
+        object_types: the stream's objects in the log; ``task.*`` are all that begin so.
         events: the stream of events since the oldest saved position.
         by_ids_requester: reads ``ids_per_request`` records at once.
         record_requester: checks a deleted record that is still returned, as the index lags.
@@ -190,28 +183,28 @@ class EventLogChanges:
         changes = dict[str, Change]()
         log = Sync.of(self.config).share(EventLog).changes(self.name, self.events)
         for object_type, changes_of_type in log.items():
-            if any(_is_of(object_type, pattern) for pattern in self.object_types):
+            if any(fnmatchcase(object_type, pattern) for pattern in self.object_types):
                 changes |= changes_of_type
         deleted_ids = {record_id for record_id, change in changes.items() if change.deleted_at}
         wanted = sorted(deleted_ids | (changes.keys() - emitted))
         for first in range(0, len(wanted), self.ids_per_request):
             ids = wanted[first : first + self.ids_per_request]
             existing = self._existing(ids)
-            for record_id in sorted(deleted_ids & existing.keys()):
-                if not self._still_exists(record_id):
-                    del existing[record_id]
+            if self.record_requester is not None:
+                for record_id in sorted(deleted_ids & existing.keys()):
+                    response = self.record_requester.send_request(path=f"{record_id}/")
+                    # For the source of a merge, Close may return the destination.
+                    if response_json(response).get("id") != record_id:
+                        del existing[record_id]
             gone_ids = [one for one in ids if one in deleted_ids and one not in existing]
             deletions = [self._deletion(record_id, changes[record_id]) for record_id in gone_ids]
             yield [
                 row for record_id, row in existing.items() if record_id not in emitted
             ] + deletions
 
+    # The records that exist, by id. What an incomplete response lacks is requested again: only what
+    # a complete one lacks does not exist.
     def _existing(self, ids: Sequence[str]) -> dict[str, Row]:
-        """Return the records that exist, by id.
-
-        What an incomplete response lacks is requested again: only what a complete one lacks does
-        not exist.
-        """
         existing = dict[str, Row]()
         has_more = True
         while has_more and len(existing) < len(ids):
@@ -224,24 +217,9 @@ class EventLogChanges:
             has_more = bool(page.get("has_more"))
         return existing
 
-    def _still_exists(self, record_id: str) -> bool:
-        """Ask for a single record. For the source of a merge, Close may return the destination."""
-        if self.record_requester is None:
-            return True
-        response = self.record_requester.send_request(path=f"{record_id}/")
-        return bool(response_json(response).get("id") == record_id)
-
+    # The row that says that a record is deleted.
     def _deletion(self, record_id: str, change: Change) -> Row:
-        """Return the row that says that a record is deleted."""
         deleted_at = format_moment(change.deleted_at) if change.deleted_at else None
         date_created = change.date_created if self.cursor_field == "date_created" else None
-        return {
-            "id": record_id,
-            self.cursor_field: date_created or deleted_at,
-            _DELETED_AT: deleted_at,
-        }
-
-
-def _is_of(object_type: str, pattern: str) -> bool:
-    is_prefix = pattern.endswith(".")
-    return object_type.startswith(pattern) if is_prefix else object_type == pattern
+        cursor = date_created or deleted_at
+        return {"id": record_id, self.cursor_field: cursor, _DELETED_AT: deleted_at}

@@ -13,7 +13,7 @@ from source_close.api.responses import Row, response_json
 from source_close.dates import format_moment, moment_of
 from source_close.streams.windows import WindowRetriever
 
-_MAX_CHAINS_FROM_ONE_MOMENT = 5
+_MAX_ATTEMPTS = 5
 _STUCK = (
     "Close's search does not get past the moment {moment}: more than {rows} records have it as "
     "date_updated, or each search ends early. The stream stops here, so that none is skipped. Ask "
@@ -28,6 +28,7 @@ class Chain:
     Attributes:
         start: inclusive, in UTC.
         known_ids: of the rows that an earlier chain has returned.
+        attempts: how many earlier chains from the same start got no further.
         ids: of the rows of this chain.
         rows: how many rows it has returned.
         last_page: its last rows.
@@ -35,7 +36,8 @@ class Chain:
     """
 
     start: datetime
-    known_ids: set[str]
+    known_ids: set[str] = field(default_factory=set)
+    attempts: int = 0
     ids: set[str] = field(default_factory=set)
     rows: int = 0
     last_page: list[Row] = field(default_factory=list)
@@ -55,26 +57,21 @@ class LeadSearchRetriever(WindowRetriever):
 
     def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
         """Yield the rows of a window, a page at a time."""
-        chain = Chain(start, set())
-        chains_from_start = 0
-        while True:
-            yield from self._pages(chain, end)
-            if chain.is_complete:
-                return
+        chain = Chain(start)
+        yield from self._pages(chain, end)
+        while not chain.is_complete:
             position = self._position(chain)
-            if position > chain.start:
-                chain = Chain(position, chain.ids)
-                chains_from_start = 0
-                continue
-            chains_from_start += 1
-            if self._is_full(chain) or chains_from_start == _MAX_CHAINS_FROM_ONE_MOMENT:
+            attempts = chain.attempts + 1 if position == chain.start else 0
+            if attempts == _MAX_ATTEMPTS or (attempts and self._is_full(chain)):
                 moment = format_moment(chain.start)
                 text = _STUCK.format(moment=moment, rows=self.rows_per_chain)
                 raise CloseApiError(self.name, text)
-            chain = Chain(chain.start, chain.known_ids | chain.ids)
+            known_ids = chain.ids | (chain.known_ids if attempts else set())
+            chain = Chain(position, known_ids, attempts)
+            yield from self._pages(chain, end)
 
+    # The pages of a chain without the rows that an earlier one has returned.
     def _pages(self, chain: Chain, end: datetime) -> Iterator[list[Row]]:
-        """Yield the pages of a chain without the rows that an earlier one has returned."""
         token = None
         while True:
             page = self.paginator.get_request_body_json(next_page_token=token)
@@ -91,29 +88,24 @@ class LeadSearchRetriever(WindowRetriever):
             if token is None or self._is_full(chain):
                 return
 
+    # Whether Close may cut the next page of a chain.
     def _is_full(self, chain: Chain) -> bool:
-        """Return whether Close may cut the next page of a chain."""
         return chain.rows + (self.paginator.get_page_size() or 0) > self.rows_per_chain
 
+    # The response to a search, a 400 if its cursor has expired.
     def _search(self, start: datetime, end: datetime, **body: Any) -> requests.Response | None:
-        """Return the response to a search, a 400 if its cursor has expired."""
         bounds = {"start_time": format_moment(start), "end_time": format_moment(end)}
         stream_slice = StreamSlice(partition={}, cursor_slice=bounds)
         return self.requester.send_request(stream_slice=stream_slice, request_body_json=body)
 
+    # A moment before which a chain has every row, by Close's own count: the newest rows may be
+    # ahead of the index. The first moment of a single page is near its start: take the median.
     def _position(self, chain: Chain) -> datetime:
-        """Return a moment before which a chain has every row, by Close's own count.
-
-        The newest rows may be ahead of the index.
-        """
         moments = [moment_of(row, self.cursor_field) for row in chain.last_page]
         known_moments = sorted(moment for moment in moments if moment is not None)
-        if not known_moments:
-            return chain.start
-        position = known_moments[0]
-        if len(chain.ids) == len(chain.last_page):
-            # The first moment of a single page is at or near the start: hardly any progress.
-            position = known_moments[len(known_moments) // 2]
+        is_single_page = len(chain.ids) == len(chain.last_page)
+        index = len(known_moments) // 2 if is_single_page else 0
+        position = known_moments[index] if known_moments else chain.start
         while position > chain.start:
             response = self._search(chain.start, position, results_limit=0, include_counts=True)
             count = response_json(response).get("count") or {}

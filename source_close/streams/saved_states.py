@@ -64,21 +64,21 @@ class CursorStateMigration(StateMigration):
         if self.name in sync["event_log_positions"]:
             warn_of_gap(self.name, parse_moment(sync["event_log_positions"][self.name]), end)
         try:
-            cursors = list(self._cursors(stream_state))
+            cursor = min(self._cursors(stream_state), default=None)
             keys = {key for key in stream_state if not key.startswith(_AIRBYTE_PREFIX)}
+            if cursor is None and keys - _KEYS_WITHOUT_CURSOR:
+                raise ValueError(f"no {self.cursor_field} in it")  # noqa: TRY301 - one message
         except (AttributeError, TypeError, ValueError) as error:
-            raise self._damaged(str(error)) from error
-        if not cursors and keys - _KEYS_WITHOUT_CURSOR:
-            raise self._damaged(f"no {self.cursor_field} in it")
-        if not cursors:
+            text = _DAMAGED.format(problem=error)
+            raise CloseApiError(self.name, text, FailureType.config_error) from error
+        if cursor is None:
             return {}
-        cursor = min(cursors)
         if cursor > end:
             LOGGER.warning(_FUTURE, self.name, cursor)
         return {self.cursor_field: format_moment(min(max(cursor, EARLIEST), end - MILLISECOND))}
 
+    # The moments in a state or in a part of it.
     def _cursors(self, saved: Any) -> Iterator[datetime]:
-        """Yield the moments in a state or in a part of it."""
         if isinstance(saved, Mapping):
             for key in (self.cursor_field, *_OTHER_CURSORS):
                 if saved.get(key):
@@ -88,7 +88,3 @@ class CursorStateMigration(StateMigration):
         if isinstance(saved, list):
             for part in saved:
                 yield from self._cursors(part)
-
-    def _damaged(self, problem: str) -> CloseApiError:
-        text = _DAMAGED.format(problem=problem)
-        return CloseApiError(self.name, text, FailureType.config_error)

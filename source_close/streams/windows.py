@@ -81,8 +81,8 @@ class WindowRetriever(Retriever):
                 self._open_windows -= 1
                 self._window_closed.notify_all()
 
+    # The records of a page. One that is after its window, as Close's index lags, is of no window.
     def _records(self, page: list[Row], schema: Any, window: StreamSlice) -> Iterator[Record]:
-        """Yield the records of a page; one after its window, as Close's index lags, is of none."""
         end = str(window.get("end_time", ""))
         for record in self.record_selector.filter_and_transform(page, {}, schema, window):
             is_newer = str(record.data.get(self.cursor_field)) > end
