@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -51,9 +52,10 @@ def _read_base_url(value: str) -> str:
     parts = urlsplit(value)
     is_secure = parts.scheme == "https" and bool(parts.hostname)
     is_local = parts.scheme == "http" and parts.hostname in _LOOPBACK_HOSTS
-    if not (is_secure or is_local):
-        raise ValueError(_NO_URL)
-    return value.rstrip("/")
+    with suppress(ValueError):  # of a port that is no number
+        if (is_secure or is_local) and parts.port != 0:
+            return value.rstrip("/")
+    raise ValueError(_NO_URL)
 
 
 def _read_api_key(value: str) -> str:
