@@ -106,6 +106,14 @@ def test_a_flag_that_is_a_number_becomes_a_boolean(api: requests_mock.Mocker) ->
     assert orjson.dumps(flags) == b'[false,true,true,null,"absent"]'  # compared as JSON, because 0 == False in Python
 
 
+def test_a_draft_of_any_form_becomes_text(api: requests_mock.Mocker) -> None:
+    drafts = ["Hello", {"body": "Hello"}, ["Hello"], True, None]
+    rows = [{**activity(n, "2025-06-15T11:00:00+00:00"), "ai_draft": draft} for n, draft in enumerate(drafts)]
+    respond(api, *rows)
+    found = [row["ai_draft"] for row in read("activities", start_date="2025-06-15").records]
+    assert found == ["Hello", '{"body":"Hello"}', '["Hello"]', "true", None]
+
+
 def test_an_error_while_the_ids_of_leads_are_read_names_the_stream(api: requests_mock.Mocker) -> None:
     rows = [{**activity(number, "2025-06-14T10:00:00+00:00"), "lead_id": "lead_1"} for number in range(100)]
 
