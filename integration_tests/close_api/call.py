@@ -21,6 +21,7 @@ _OPTIONAL = {
     "recent_calls",
     "summaries",
     "contacts_summary",
+    "primary_address_full",
     "primary_address_summary",
 }
 
