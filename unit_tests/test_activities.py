@@ -101,3 +101,11 @@ def test_a_flag_that_is_a_number_becomes_a_boolean(api: requests_mock.Mocker) ->
     respond(api, *rows, activity(9, "2025-06-15T11:00:00+00:00"))
     flags = [row.get("need_smtp_credentials", "absent") for row in read("activities", start_date="2025-06-15").records]
     assert orjson.dumps(flags) == b'[false,true,true,null,"absent"]'  # compared as JSON, because 0 == False in Python
+
+
+def test_a_draft_of_any_form_becomes_text(api: requests_mock.Mocker) -> None:
+    drafts = ["Hello", {"body": "Hello"}, ["Hello"], True, None]
+    rows = [{**activity(n, "2025-06-15T11:00:00+00:00"), "ai_draft": draft} for n, draft in enumerate(drafts)]
+    respond(api, *rows)
+    found = [row["ai_draft"] for row in read("activities", start_date="2025-06-15").records]
+    assert found == ["Hello", '{"body":"Hello"}', '["Hello"]', "true", None]

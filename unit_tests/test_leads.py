@@ -14,7 +14,8 @@ FIELDS = [
     "id", "date_created", "date_updated", "organization_id", "created_by", "updated_by", "created_by_name",
     "updated_by_name", "name", "display_name", "status_id", "status_label", "contact_ids", "addresses", "contacts",
     "opportunities", "tasks", "contacts_summary", "description", "html_url", "integration_links", "localtime",
-    "primary_address_summary", "primary_email", "primary_phone", "recent_calls", "source", "summaries", "url", "custom"
+    "primary_address_full", "primary_address_summary", "primary_email", "primary_phone", "recent_calls", "source",
+    "summaries", "url", "custom"
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
 from integration_tests.close_api import LocalCloseApi
 from integration_tests.harness.pyairbyte import (
@@ -27,6 +28,19 @@ TWICE = "SELECT * REPLACE ('0' AS _airbyte_raw_id) FROM leads"
 MARKED = "INSERT INTO {table} SELECT * REPLACE ('{id}' AS id, date_updated AS _ab_cdc_deleted_at) FROM {table}"
 NAMED_LEADS = "create the view `named_leads`"
 NEWEST = "The latest version of each record in a table with all versions"
+COLUMNS = yaml.safe_load((PROJECT / "unit_tests" / "columns.yaml").read_text())
+TYPES = {
+    "array": {"JSON"},
+    "boolean": {"BOOLEAN"},
+    "integer": {"BIGINT"},
+    "number": {"DECIMAL(38,9)"},
+    "object": {"JSON"},
+    "string": {"VARCHAR", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"},
+}
+# Objects that the connector converts to JSON text.
+JSON_TEXT = {("event_log", "data"), ("event_log", "previous_data")}
+# Columns without a value: Close returns them on request, or while a conversion runs.
+EMPTY = {"activities": {"recording_transcript", "voicemail_transcript"}, "custom_fields": {"converting_to_type"}}
 VIEW_IN_USE = "`custom_values`. It has one row for each value"
 
 
@@ -166,6 +180,30 @@ def test_the_tables_have_the_columns_that_the_documentation_names(synced: Synced
     columns = database.query("SELECT table_name, column_name FROM information_schema.columns")
     assert {table for table, _ in wanted} == {"leads", "activities"}
     assert wanted <= {(row["table_name"], row["column_name"]) for row in columns}
+
+
+@pytest.mark.parametrize("stream", COLUMNS)
+def test_a_table_has_every_known_column_with_its_type(synced: Synced, stream: str) -> None:
+    database, _, _ = synced
+    types = f"SELECT column_name, data_type FROM information_schema.columns WHERE table_name = '{stream}'"  # noqa: S608 - ours
+    found = {row["column_name"]: row["data_type"] for row in database.query(types)}
+    wrong = {}
+    for name, known in COLUMNS[stream].items():
+        if "." in name or "[" in name:
+            continue
+        kind = "string" if (stream, name) in JSON_TEXT else known
+        if found.get(name) not in TYPES[kind]:
+            wrong[name] = found.get(name)
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("stream", COLUMNS)
+def test_every_known_column_has_a_value_in_its_table(synced: Synced, stream: str) -> None:
+    database, _, _ = synced
+    names = [name for name in COLUMNS[stream] if "." not in name and "[" not in name]
+    counts = ", ".join(f'count("{name}") AS "{name}"' for name in names)
+    (row,) = database.query(f"SELECT {counts} FROM {stream}")  # noqa: S608 - names of the project
+    assert {name for name, count in row.items() if not count} == EMPTY.get(stream, set())
 
 
 def test_the_view_of_named_leads_has_the_custom_values_under_their_names(synced: Synced) -> None:

@@ -1,5 +1,7 @@
 """The ASGI application: the API below `/api/v1` and the control endpoints below `/control/`."""
 
+import re
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .control import Control
@@ -9,6 +11,7 @@ from .gate import PREFIX, Gate
 from .requestlog import RequestLog
 from .store import Store
 
+_SLASHES = re.compile("/{2,}")
 _LOOPBACK = {"127.0.0.1", "::1"}
 
 
@@ -18,7 +21,9 @@ def make_app(store: Store, faults: FaultPlan, log: RequestLog) -> ASGIApp:
     control = Control(store, faults, log).app()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        path: str = scope["path"]
+        # Close accepts several slashes for one: connectors have sent them for years.
+        path = _SLASHES.sub("/", scope["path"])
+        scope = {**scope, "path": path}
         if path.startswith(f"{PREFIX}/"):
             await gate(scope, receive, send)
         elif path.startswith("/control/") and (scope.get("client") or [None])[0] in _LOOPBACK:

@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from .errors import json_response, not_a_number, plain, too_large
+from .errors import is_digits, json_response, not_a_number, plain, too_large
 from .make_leads import optional_fields
 from .records import Json, Record, Span, Window
 from .settings import Settings
@@ -21,6 +21,7 @@ _OPTIONAL = {
     "recent_calls",
     "summaries",
     "contacts_summary",
+    "primary_address_full",
     "primary_address_summary",
 }
 
@@ -90,7 +91,7 @@ class Call:
         if text is None:
             return default
         wording = self.settings.error_wording
-        if not text.isdigit():
+        if not is_digits(text):
             raise not_a_number(name, text, wording)
         if maximum is not None and int(text) > maximum:
             raise too_large(name, maximum, wording)

@@ -57,16 +57,16 @@ class Control:
         return [object_id for name in names for object_id in store.collections[name].records]
 
     async def change_settings(self, request: Request) -> Response:
-        """Set switches; the rules in `faults` replace the fault rules in force."""
-        changes: dict[str, Any] = await request.json()
-        faults = changes.pop("faults", None)
+        """Set switches; the rules in `faults` replace the fault rules in force. A bad value changes nothing."""
+        try:
+            changes = await request.json()
+            faults = _faults(changes)
+            self._store.settings.change(changes)
+        except (TypeError, ValueError) as error:
+            return json_response({"error": str(error)}, 400)
         if faults is not None:
             self._faults.clear()
-            self._faults.add(*(Fault(**rule) for rule in faults))
-        try:
-            self._store.settings.change(changes)
-        except ValueError as error:
-            return json_response({"error": str(error)}, 400)
+            self._faults.add(*faults)
         return json_response({})
 
     async def requests(self, request: Request) -> Response:
@@ -80,3 +80,13 @@ class Control:
         """Make `count` (default 10) random changes; return the changed ids by the kind of change."""
         count = int(request.query_params.get("count", "10"))
         return json_response(change_something(self._store, count))
+
+
+def _faults(changes: Any) -> list[Fault] | None:
+    """Remove `faults` from the body of a request and return its rules, or None if it has none."""
+    if not isinstance(changes, dict):
+        raise TypeError("The settings are not a JSON object.")
+    rules = changes.pop("faults", None)
+    if rules is None:
+        return None
+    return [Fault(**rule) for rule in rules]

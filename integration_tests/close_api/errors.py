@@ -1,5 +1,6 @@
 """Error responses in Close's two forms."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -7,18 +8,21 @@ from starlette.responses import Response
 
 from .settings import Wording
 
+_MAX_DIGITS = 18
+
 
 class ApiError(Exception):
     """An error response, raised where the server finds that a request is wrong."""
 
-    def __init__(self, status: int, body: object) -> None:
+    def __init__(self, status: int, body: object, headers: dict[str, str] | None = None) -> None:
         super().__init__(f"HTTP {status}")
         self.status = status
         self.body = body
+        self.headers = headers
 
     def response(self) -> Response:
         """Return the HTTP response."""
-        return json_response(self.body, self.status)
+        return json_response(self.body, self.status, self.headers)
 
 
 def json_response(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -30,6 +34,11 @@ def json_response(body: object, status: int = 200, headers: dict[str, str] | Non
 def plain(status: int, text: str) -> ApiError:
     """Return an error in the older form: `{"error": text}`."""
     return ApiError(status, {"error": text})
+
+
+def method_not_allowed(allowed: Iterable[str]) -> ApiError:
+    """Return the error for a method that a path does not have."""
+    return ApiError(405, {"error": "Method not allowed."}, {"allow": ", ".join(allowed)})
 
 
 def field_errors(errors: dict[str, Any], status: int = 400) -> ApiError:
@@ -48,9 +57,14 @@ def too_large(name: str, maximum: int, wording: Wording) -> ApiError:
     )
 
 
+def is_digits(text: str) -> bool:
+    """Return whether a text is a number of at most 18 digits; unlike `str.isdigit`, only 0 to 9 are digits."""
+    return len(text) <= _MAX_DIGITS and text.isascii() and text.isdigit()
+
+
 def not_a_number(name: str, value: str, wording: Wording) -> ApiError:
     """Return the error for a `_skip` or `_limit` that is negative or not an integer."""
-    is_integer = value.removeprefix("-").isdigit()
+    is_integer = is_digits(value.removeprefix("-"))
     if wording == "new":
         return field_errors(
             {

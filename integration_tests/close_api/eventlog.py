@@ -164,7 +164,7 @@ _METHODS = {"created": "POST", "deleted": "DELETE", "merged": "POST"}
 
 
 def event_json(change: Change, *, event_id: str, stamp: str, origin: Json) -> Json:
-    """Return the event of a change; `origin` contains user_id, organization_id, api_key_id and request_id."""
+    """Return the event of a change; `origin` tells who made it, by user, API key, OAuth app and request."""
     return {
         "id": event_id,
         "date_created": stamp,

@@ -30,6 +30,7 @@ def custom_field(maker: Maker, world: World, object_type: str, number: int, crea
     field_type = FIELD_TYPES[number % len(FIELD_TYPES)]
     multiple = field_type in _MULTIPLE_TYPES and (number // len(FIELD_TYPES)) % 2 == 1
     is_shared = object_type == "shared"
+    is_enriched = maker.chance(0.3)
     one: Json = {
         "id": maker.id("lcf" if object_type == "lead" and maker.chance(0.1) else "cf"),
         "name": f"{field_type.capitalize()} {number} – é",
@@ -37,9 +38,12 @@ def custom_field(maker: Maker, world: World, object_type: str, number: int, crea
         "type": field_type,
         "choices": list(_CHOICES) if field_type == "choices" else None,
         "accepts_multiple_values": multiple,
+        "always_visible": maker.chance(0.2),
         "is_shared": is_shared,
         "back_reference_is_visible": field_type == "custom_object",
-        "editable_with_roles": ["admin"] if maker.chance(0.1) else [],
+        "editable_with_roles": ["admin"] if maker.chance(0.2) else [],
+        "enrichment_enabled": is_enriched,
+        "enrichment_options": "web" if is_enriched else None,
         "referenced_custom_type_id": world.object_type_ids[0] if field_type == "custom_object" else None,
         "organization_id": world.organization_id,
         "created_by": world.me.id,
@@ -57,7 +61,7 @@ def custom_field(maker: Maker, world: World, object_type: str, number: int, crea
 
 
 def _associations(world: World, number: int) -> list[Json]:
-    rest: Json = {"required": False, "editable_with_roles": []}
+    rest: Json = {"required": False, "editable_with_roles": ["admin"] if number % 2 else []}
     targets = ("lead", "contact", "opportunity", "custom_activity_type", "custom_object_type")
     links: list[Json] = []
     for target in (targets[number % len(targets)], targets[(number + 1) % len(targets)]):

@@ -1,6 +1,7 @@
 """Tasks of all nine types."""
 
 from .kinds import task_prefix
+from .make_parts import attachments
 from .maker import Maker, formatted_phone
 from .records import Json
 from .times import DAY, iso
@@ -30,6 +31,9 @@ def task(maker: Maker, world: World, task_type: str, created: int, updated: int)
     if task_type == "answered_detached_call":
         lead_id = None
     object_type = _OBJECT_TYPES.get(task_type)
+    contact_id = maker.maybe(maker.id("cont"), 0.3)
+    author = maker.maybe(person, 0.8)
+    editor = maker.maybe(person, 0.6)
     data: Json = {
         "_type": task_type,
         "id": maker.id(task_prefix(task_type)),
@@ -40,22 +44,22 @@ def task(maker: Maker, world: World, task_type: str, created: int, updated: int)
         "is_dateless": is_dateless,
         "assigned_to": person.id,
         "assigned_to_name": person.name,
-        "contact_id": maker.maybe(maker.id("cont"), 0.3),
-        "contact_name": None,
+        "contact_id": contact_id,
+        "contact_name": "Zoë Nováková" if contact_id else None,
         "lead_id": lead_id,
         "lead_name": world.lead_names.get(lead_id or ""),
         "object_type": object_type,
         "object_id": maker.id("oppo" if object_type == "opportunity" else "acti") if object_type else None,
         "organization_id": world.organization_id,
-        "created_by": maker.maybe(person.id, 0.8),
-        "created_by_name": None,
-        "updated_by": maker.maybe(person.id, 0.6),
-        "updated_by_name": None,
+        "created_by": author.id if author else None,
+        "created_by_name": author.name if author else None,
+        "updated_by": editor.id if editor else None,
+        "updated_by_name": editor.name if editor else None,
         "date_created": iso(created),
         "date_updated": iso(updated),
-        "deduplication_key": None,
+        "deduplication_key": maker.maybe(maker.id("dedup"), 0.3),
         "is_primary_lead_notification": maker.maybe(value=True, share=0.2),
-        "resolution": None,
+        "resolution": maker.maybe("done", 0.3),
         "priority": maker.pick((None, None, "high")),
     }
     return data | _extras(maker, task_type)
@@ -71,6 +75,7 @@ def _extras(maker: Maker, task_type: str) -> Json:
             "body_preview": maker.phrase(),
             "emails": [email_id],
             "email_id": email_id,
+            "total_emails_count_in_thread": maker.number(1, 9),
         }
     match task_type:
         case "opportunity_due":
@@ -89,15 +94,31 @@ def _extras(maker: Maker, task_type: str) -> Json:
                 "local_phone": maker.phone(),
                 "remote_phone": phone,
                 "remote_phone_formatted": formatted_phone(phone),
-                "attachments": [],
+                "attachments": attachments(maker, media_id=maker.id("media")),
             }
         case _:
-            return {"text": maker.phrase(), "sequence_id": None, "sequence_subscription_id": None}
+            return {"text": maker.phrase(), **_sequence(maker)}
+
+
+def _sequence(maker: Maker) -> Json:
+    if not maker.chance(0.3):
+        return {"sequence_id": None, "sequence_subscription_id": None}
+    return {"sequence_id": maker.id("seq"), "sequence_subscription_id": maker.id("sub")}
+
+
+def _outgoing_call(maker: Maker) -> Json:
+    """Return the fields that a sequence or an AI agent sets in a call to make."""
+    return {
+        "text": maker.phrase(),
+        "step_id": maker.maybe(maker.id("step"), 0.4),
+        "agent_config_id": maker.maybe(maker.id("agentconf"), 0.4),
+    }
 
 
 def _call_extras(maker: Maker, task_type: str) -> Json:
     phone = maker.phone()
     is_voicemail = task_type == "voicemail"
+    is_recorded = task_type == "answered_detached_call"
     return {
         "phone": phone,
         "phone_formatted": formatted_phone(phone),
@@ -105,9 +126,9 @@ def _call_extras(maker: Maker, task_type: str) -> Json:
         "local_phone": maker.phone(),
         "remote_phone": phone,
         "remote_phone_formatted": formatted_phone(phone),
-        "remote_phone_description": None,
+        "remote_phone_description": maker.maybe("Mobile"),
         "voicemail_duration": maker.number(1, 90) if is_voicemail else 0,
         "voicemail_url": "https://files.example/voicemail.mp3" if is_voicemail else None,
-        "recording_url": None,
-        **({"text": maker.phrase(), "step_id": None, "agent_config_id": None} if task_type == "outgoing_call" else {}),
+        "recording_url": "https://files.example/call.mp3" if is_recorded else None,
+        **(_outgoing_call(maker) if task_type == "outgoing_call" else {}),
     }

@@ -19,7 +19,7 @@ def user(maker: Maker, world: World, number: int, created: int, updated: int) ->
         "last_name": last,
         "email": email,
         "image": maker.maybe("https://images.example/face.png"),
-        "google_profile_image_url": None,
+        "google_profile_image_url": maker.maybe("https://images.example/google-face.png", 0.4),
         "last_used_timezone": maker.pick(("Europe/Madrid", "America/New_York", None)),
         "email_verified_at": maker.maybe(iso(created), 0.8),
         "organizations": [world.organization_id],

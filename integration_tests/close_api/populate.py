@@ -99,10 +99,13 @@ def _events(store: Store, count: int, period: Period) -> list[Json]:
     stamps = sorted(maker.stamp(period.start, period.end) for _ in range(count))
     events = []
     for stamp in stamps:
+        by_app = maker.chance(0.2)
         origin = {
             "user_id": maker.maybe(maker.pick(world.people).id, 0.9),
             "organization_id": world.organization_id,
-            "api_key_id": None,
+            "api_key_id": None if by_app else maker.maybe(maker.id("api")),
+            "oauth_client_id": maker.id("oa2client") if by_app else None,
+            "oauth_scope": "all.full_access offline_access" if by_app else None,
             "request_id": maker.maybe(maker.id("req"), 0.9),
         }
         change = _change(store, maker.pick(sources))
@@ -121,4 +124,5 @@ def _change(store: Store, source: Record) -> Change:
     before = None if action == "created" else data | {"date_updated": data["date_created"]}
     lead_id = object_id if source.kind == "lead" else source.lead_id
     kind = event_type(source.kind, source.type) or ""
-    return Change(kind, object_id, action, lead_id, before, None if action == "deleted" else data)
+    meta = {"bulk_action_id": maker.id("bulkact")} if maker.chance(0.1) else {}
+    return Change(kind, object_id, action, lead_id, before, None if action == "deleted" else data, meta)

@@ -7,7 +7,7 @@ from functools import partial
 from starlette.responses import Response
 
 from .call import Call
-from .errors import plain
+from .errors import method_not_allowed, plain
 from .kinds import ACTIVITY_PATHS
 from .routes_activities import activities
 from .routes_custom_fields import custom_fields, schema
@@ -51,11 +51,11 @@ class Routes:
 
     def answer(self, call: Call) -> Response:
         """Return the response to a call; raise a 404 for an unknown path and a 405 for an unknown method of a path."""
-        known = False
+        allowed: list[str] = []
         for method, pattern, handler in self._table:
             match = pattern.fullmatch(call.path)
             if match is not None:
-                known = True
+                allowed.append(method)
                 if method == call.method:
                     return handler(call, **match.groupdict())
-        raise plain(405, "Method not allowed.") if known else plain(404, "Not found.")
+        raise method_not_allowed(allowed) if allowed else plain(404, "Not found.")

@@ -1,5 +1,6 @@
 """The switches of the server. All of them may be changed while the server runs."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -7,6 +8,7 @@ from typing import Any, Literal
 
 ListOrder = Literal["newest", "oldest", "id", "inserted", "date_updated"]
 Wording = Literal["old", "new"]
+_PAIRS = ([int, int], [int, float])
 EventLag = float | Callable[[dict[str, Any]], float]
 
 
@@ -21,6 +23,16 @@ class RateLimit:
 
     limit: int
     window: float
+
+    @classmethod
+    def from_json(cls, value: Any) -> "RateLimit":
+        """Return the limit of a pair `[limit, window]`; raise ValueError for any other value."""
+        if not isinstance(value, list) or [type(one) for one in value] not in _PAIRS:
+            raise ValueError(f"A rate limit is a pair of requests and seconds, such as [40, 1.0], not {value!r}.")
+        pair = cls(*value)
+        if pair.limit < 0 or not 0 < pair.window < math.inf:
+            raise ValueError(f"A rate limit has at least 0 requests and more than 0 seconds, unlike {value!r}.")
+        return pair
 
 
 def _max_skip() -> dict[str, int | None]:
@@ -102,22 +114,27 @@ class Settings:
     rate_limit_reply_body: Literal["old", "plain", "empty"] = "plain"
 
     def change(self, changes: dict[str, Any]) -> None:
-        """Set switches from JSON values; raise ValueError for an unknown name.
+        """Set switches from JSON values; raise ValueError, and set none, for an unknown name or a bad rate limit.
 
         A list becomes a set where the switch is a set. A pair `[limit, window]` becomes a `RateLimit`. `max_skip` and
         `max_limit` keep the resources that the new value does not name.
         """
+        values: dict[str, Any] = {}
         for name, value in changes.items():
             if name.startswith("_") or name not in self.__dataclass_fields__ or name == "now":
                 message = f"There is no switch called {name!r} that JSON can set."
                 raise ValueError(message)
-            setattr(self, name, self._from_json(name, value))
+            values[name] = self._from_json(name, value)
+        for name, value in values.items():
+            setattr(self, name, value)
 
     def _from_json(self, name: str, value: Any) -> Any:
         if name == "rate_limit":
-            return RateLimit(*value) if value is not None else None
+            return None if value is None else RateLimit.from_json(value)
         if name in {"rate_limits", "hidden_rate_limits"}:
-            return {group: RateLimit(*pair) for group, pair in value.items()}
+            if not isinstance(value, dict):
+                raise ValueError(f"{name} is an object with a rate limit for each group, not {value!r}.")
+            return {group: RateLimit.from_json(pair) for group, pair in value.items()}
         if isinstance(getattr(self, name), set):
             return set(value)
         if name in {"max_skip", "max_limit"}:

@@ -127,6 +127,8 @@ class Store(Catalogue):
                 destination_lead_id=destination_id,
                 source_display_name=source["display_name"],
                 destination_display_name=destination["display_name"],
+                merge_status="completed",
+                error_message=None,
             )
 
     def complete_task(self, task_id: str) -> Json:

@@ -335,6 +335,14 @@ def _moves(api: LocalCloseApi) -> list[Row]:
     return [key | {"times": len(moves)} for key, moves in grouped(rows, "old_status_label", "new_status_label")]
 
 
+def _summaries(api: LocalCloseApi) -> list[Row]:
+    rows = [one for one in activities(api) if one["_type"] == "Meeting" and one["summary"]]
+    return [
+        {"title": one["title"], "starts_at": stamp(one["starts_at"]), "in_short": one["summary"]["text"]}
+        for one in rows
+    ]
+
+
 def _types(api: LocalCloseApi) -> list[Row]:
     return [key | {"number": len(rows)} for key, rows in grouped(activities(api), "_type")]
 
@@ -403,6 +411,7 @@ QUERIES: dict[str, Truth] = {
     "Contacts with their first email address.": _contacts,
     "Custom values of leads, with the type of the field.": _values_as_json,
     "Status changes of leads.": _moves,
+    "Meetings with a summary.": _summaries,
     "Number of activities by type.": _types,
     "New leads by month and source.": _sources,
     "Deletions of the last week, and who made them.": _deleted,

@@ -2,7 +2,9 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import pytest
 import requests
 
 from integration_tests.close_api import LocalCloseApi
@@ -42,7 +44,23 @@ def test_a_path_without_a_final_slash_is_redirected(api: LocalCloseApi, client: 
 def test_an_unknown_path_gets_404_and_a_wrong_method_405(client: Client) -> None:
     assert client.get("/nothing/").status_code == 404
     assert client.get("/lead/lead_none/").status_code == 404
-    assert client.get("/data/search/").status_code == 405
+    wrong = client.get("/data/search/")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+    assert client.post("/lead/", {}).headers["allow"] == "GET"
+    assert "allow" not in client.get("/nothing/").headers
+
+
+@pytest.mark.parametrize("path", ["/api/v1//user/", "//api/v1/user/", "/api//v1/user//", "/api/v1///user////"])
+def test_several_slashes_count_as_one(api: LocalCloseApi, client: Client, path: str) -> None:
+    root = api.url.removesuffix("/api/v1")
+    response = client.session.get(f"{root}{path}?_limit=1", timeout=60)
+    assert response.json()["data"] == client.json("/user/", _limit=1)["data"]
+    assert api.requests[0].path == "/user/"
+
+
+def test_several_slashes_are_redirected_without_the_final_slash(api: LocalCloseApi, client: Client) -> None:
+    response = client.session.get(f"{api.url}//user?_limit=1", allow_redirects=False, timeout=60)
+    assert (response.status_code, response.headers["location"]) == (308, "/api/v1/user/?_limit=1")
 
 
 def test_forbidden_paths_get_their_status(api: LocalCloseApi, client: Client) -> None:
@@ -128,3 +146,40 @@ def test_control_endpoints_show_and_change_the_server(api: LocalCloseApi, client
     done = requests.post(f"{root}/control/change?count=12", timeout=60).json()
     assert done["added"]
     assert done["merged"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rate_limit": 40},
+        {"rate_limit": [40]},
+        {"rate_limit": [40, 1.0, 2]},
+        {"rate_limit": ["40", 1.0]},
+        {"rate_limit": [40, "1.0"]},
+        {"rate_limit": [True, 1.0]},
+        {"rate_limit": [-1, 1.0]},
+        {"rate_limit": [40, 0]},
+        {"rate_limits": [40, 1.0]},
+        {"rate_limits": {"me": 40}},
+        {"hidden_rate_limits": {"me": [40, None]}},
+        {"max_skip": 5},
+        {"faults": [{"kind": "reset", "nonsense": 1}]},
+        {"faults": 5},
+        [],
+    ],
+)
+def test_a_bad_setting_gets_400_and_changes_nothing(api: LocalCloseApi, client: Client, changes: Any) -> None:
+    root = api.url.removesuffix("/api/v1")
+    if isinstance(changes, dict):
+        changes = {"latency": 0.5, "faults": [{"kind": "status"}], **changes}
+    response = requests.post(f"{root}/control/settings", json=changes, timeout=60)
+    assert response.status_code == 400
+    assert response.json()["error"]
+    assert api.settings.latency == 0
+    assert api.settings.rate_limit is None
+    assert client.get("/me/").status_code == 200
+
+
+def test_settings_that_are_not_json_get_400(api: LocalCloseApi) -> None:
+    root = api.url.removesuffix("/api/v1")
+    assert requests.post(f"{root}/control/settings", data="{", timeout=60).status_code == 400

@@ -44,6 +44,10 @@ def test_has_more_is_false_on_a_full_last_page(api: LocalCloseApi, client: Clien
         ("/task/", "_limit", "x", "old", '_limit must be an integer (got \\"x\\" instead).'),
         ("/task/", "_skip", "-1", "old", '_skip must be a non-negative integer (got \\"-1\\" instead).'),
         ("/task/", "_skip", "x", "new", "Input should be a valid integer"),
+        ("/task/", "_limit", "¹", "old", "_limit must be an integer (got"),
+        ("/task/", "_limit", "١", "new", "Input should be a valid integer"),
+        ("/task/", "_skip", "-¹", "new", "Input should be a valid integer"),
+        ("/task/", "_limit", "9" * 5_000, "old", "_limit must be an integer (got"),
     ],
 )
 def test_invalid_paging_gets_400(
