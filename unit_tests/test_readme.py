@@ -59,7 +59,9 @@ def ranges(codes: list[int]) -> str:
     """Return the codes as ranges, e.g. `402, 404-406`."""
     starts = [code for code in codes if code - 1 not in codes]
     ends = [code for code in codes if code + 1 not in codes]
-    return ", ".join(f"{start}-{end}" if start < end else str(start) for start, end in zip(starts, ends, strict=True))
+    named = [f"{start}-{end}" if start < end else str(start) for start, end in zip(starts, ends, strict=True)]
+    # The first of a hundred is also for those that the table does not have.
+    return ", ".join([*named, *(f"other {code // 100}xx" for code in codes if code % 100 == 0)])
 
 
 def by_code(rows: list[dict[str, str]], column: str) -> dict[str, dict[str, str]]:

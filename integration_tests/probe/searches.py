@@ -162,5 +162,5 @@ def _range(object_type: str, name: str, start: datetime, end: datetime | None) -
 
 
 def _lead_fields(account: Account) -> list[str]:
-    fields: list[str] = account.definitions["streams"]["leads"]["$parameters"]["fields"]
+    fields: list[str] = account.definitions["lookups"]["lead_fields"]
     return fields
