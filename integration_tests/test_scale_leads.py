@@ -65,7 +65,8 @@ def test_a_day_with_more_leads_than_a_chain_returns_is_read_completely(
     assert len(set(result.ids("leads"))) == count
     assert len(result.ids("leads")) <= 1.02 * count
     # Counts find where to split windows.
-    assert len(api.requests) <= 1.6 * count / PAGE
+    # Custom values cost a request by ids and four for their definitions.
+    assert len(api.requests) <= 1.6 * count / PAGE + 5
 
 
 @pytest.mark.parametrize("cursor", ["snapshot", "after", "offset"])
@@ -79,7 +80,8 @@ def test_any_number_of_leads_around_the_length_of_a_chain_is_read_completely(
     small.settings.search_cursor = cursor
     for number, count in enumerate((98, 99, 100, 101, 140, 700)):
         start = now() - (number + 2) * 30 * DAY
-        small.store.load_many("lead", count, start, start + period)
+        for lead in range(count):
+            small.store.load_many("lead", 1, start + period * lead / count)
     result = connector(small, tmp_path).read(["leads"])
     assert_complete(result, "leads")
     assert set(result.ids("leads")) == ids(small, "leads")

@@ -126,14 +126,16 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
             window = timedelta(hours=checked.attribution_window_hours)
         positions = sync.setdefault("event_log_positions", {})
         oldest_position = parse_moment(min(positions.values(), default=sync["end"]))
+        oldest_event = end - RETENTION
+        followed_from = max(oldest_position, oldest_event + LATENESS) - LATENESS
         sync.setdefault("retry_seconds", READ_RETRY_SECONDS)
         sync.setdefault("custom_field_columns", True)
         sync |= {
             "start": format_moment(start),
             "activities_start": format_moment(start - window),
             "attribution_window": f"PT{int(window.total_seconds())}S",
-            "events_start": format_moment(end - RETENTION),
-            "followed_from": format_moment(max(oldest_position - LATENESS, end - RETENTION)),
+            "events_start": format_moment(oldest_event),
+            "followed_from": format_moment(followed_from),
             "user_agent": f"source-close/{version('source-close')}",
         }
         completed = checked.completed(config)

@@ -17,6 +17,7 @@ from source_close.api.sync import Sync
 from source_close.config import CloseConfig
 from source_close.dates import format_moment, utc_now
 from source_close.streams.log_positions import LogPositions
+from source_close.streams.records import UndeclaredColumns
 
 # The streams that follow the event log if capture_changes is on: those whose retrievers have
 # ``changes`` in the manifest.
@@ -130,8 +131,11 @@ class SourceClose(Source):
         for name in unknown:
             text = _UNKNOWN_STREAM.format(streams=", ".join(names))
             yield CloseApiError(name, text, models.FailureType.config_error).as_airbyte_message()
+        undeclared = UndeclaredColumns(source.resolved_manifest["schemas"])
         failed = set[str]()
         for message in positions.add_to(source.read(logger, config, catalog), sync):
+            if message.record:
+                undeclared.note(message.record)
             error = message.trace.error if message.trace else None
             if error and error.failure_type != models.FailureType.system_error:
                 error.stack_trace = None  # the code is not the cause
@@ -140,6 +144,7 @@ class SourceClose(Source):
                     continue
                 failed.add(error.stream_descriptor.name)
             yield message
+        undeclared.log()
         if unknown:
             failure_type = models.FailureType.config_error
             raise AirbyteTracedException(internal_message=READ_FAILURE, failure_type=failure_type)

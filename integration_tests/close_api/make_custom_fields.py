@@ -33,7 +33,7 @@ def custom_field(maker: Maker, world: World, object_type: str, number: int, crea
     is_enriched = maker.chance(0.3)
     one: Json = {
         "id": maker.id("lcf" if object_type == "lead" and maker.chance(0.1) else "cf"),
-        "name": f"{field_type.capitalize()} {number} – é",
+        "name": f"{object_type} {field_type} {number} – é",
         "description": maker.maybe("Made for a test", 0.3),
         "type": field_type,
         "choices": list(_CHOICES) if field_type == "choices" else None,

@@ -119,7 +119,22 @@ class _Request:
 
     def shown(self, record: Record) -> bytes:
         """Return a row cut to the requested fields."""
-        return record.trimmed(("__object_type", self._object_type, *self._fields), _row)
+        row = record.trimmed(("__object_type", self._object_type, *self._fields), _row)
+        form = self.call.settings.search_custom_values
+        if self._object_type != "lead" or form == "both":
+            return row
+        return orjson.dumps(_in_form(orjson.loads(row), form, self._field_names()))
+
+    def _field_names(self) -> dict[str, str]:
+        """Return the name of each custom field by the key of its value."""
+        collections = self.call.store.collections
+        definitions = [
+            record.data()
+            for name, collection in collections.items()
+            if name.startswith("custom_field/")
+            for record in collection.records.values()
+        ]
+        return {f"custom.{one['id']}": one["name"] for one in definitions}
 
     def _collection(self) -> Collection:
         store = self.call.store
@@ -221,3 +236,17 @@ def _number(body: Json, name: str, default: int, maximum: int) -> int:
 def _row(data: Json, fields: tuple[str, ...]) -> Json:
     _, object_type, *names = fields
     return {"__object_type": object_type} | trimmed(data, ("id", *names))
+
+
+def _in_form(lead: Json, form: str, names: dict[str, str]) -> Json:
+    """Return a lead whose custom values, and those of its contacts and opportunities, have another form."""
+    parts = [lead, *lead.get("contacts", []), *lead.get("opportunities", [])]
+    for part in parts:
+        values = {name: part[name] for name in part if name.startswith("custom.")}
+        part.pop("custom", None)
+        if form != "by_id":
+            for name in values:
+                del part[name]
+        if form == "by_name":
+            part["custom"] = {names[name]: value for name, value in values.items()}
+    return lead

@@ -88,6 +88,7 @@ class Settings:
     search_max_rows: int = 10_000
     search_past_max_rows: Literal["null", "reject"] = "null"
     search_max_fields: int = 100
+    search_custom_values: Literal["both", "by_id", "by_name", "none"] = "both"
     search_sort_fields: set[str] = field(default_factory=_search_sort_fields)
     search_activity_date_updated: Literal["works", "reject"] = "works"
 

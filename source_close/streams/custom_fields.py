@@ -1,7 +1,8 @@
 """Add the account's custom fields: https://developer.close.com/api/resources/custom-fields."""
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,12 +16,22 @@ from airbyte_cdk.sources.streams.concurrent.abstract_stream import (
 from source_close.api.errors import LOGGER
 from source_close.api.responses import Row
 from source_close.api.sync import Sync
+from source_close.streams.records_by_ids import RecordsByIds
 
 PREFIX = "custom."  # of the key of a value in a record, followed by the field's id
+BY_NAME = "custom"  # the old key of an object with the values by the names of their fields
 _NO_COLUMNS = (
     "Custom fields that can't be read (%s) get no columns. Their values are read all the same. %s"
 )
 _NO_NAMES = "Custom values of leads have no names, because the custom fields can't be read (%s). %s"
+_UNRESOLVED = (
+    "Custom values of the kind %s in lead %s have no column, because their names are those of no "
+    "custom field, or of several: %s. They are in the list custom_fields without an id."
+)
+_SEARCH_LACKS_VALUES = (
+    "Stream %s: Close's search returns no custom values (%s). They are read by the ids of the "
+    "leads, which takes longer."
+)
 _ODD_FIELD = "Custom field %s gets no column: its form is unknown. Its values are read."
 
 
@@ -56,8 +67,7 @@ class CustomFieldsSchemaLoader(SchemaLoader):
 
     # Adds the column of a field where its values are; a shared field has values in several kinds.
     def _add_column(self, schema: dict[str, Any], row: Row) -> None:
-        links = row.get("associations") or [] if row["object_type"] == "shared" else [row]
-        for kind in self.places.keys() & {link.get("object_type") for link in links}:
+        for kind in self.places.keys() & kinds_of(row):
             properties = schema["properties"]
             for column in self.places[kind]:
                 properties = properties[column]["items"]["properties"]
@@ -85,39 +95,172 @@ class CustomFieldsSchemaLoader(SchemaLoader):
 
 @dataclass
 class CustomFieldsTransformation(RecordTransformation):
-    """Adds the list ``custom_fields`` to a record, and removes the fields in ``drop``.
+    """Adds the list ``custom_fields`` to a lead, and removes the fields in ``drop``.
 
     From ``"custom.cf_1": "Web"`` it makes ``"custom_fields": [{"id": "cf_1", "name": "Source",
-    "value": "Web"}]``. ``AddFields`` needs to know the keys. ``RemoveFields`` walks through the
-    record for each field, 1.5 ms a lead. ``kinds`` are the lists of ``fields`` with the names.
+    "value": "Web"}]``. A lead may have its values by name only, as ``"custom": {"Source": "Web"}``,
+    and so may its contacts and opportunities: they get them by id. ``AddFields`` needs to know the
+    keys. ``RemoveFields`` walks through the record for each field, 1.5 ms a lead.
+
+    Attributes:
+        fields: the stream of definitions.
+        places: the path of the values of each kind of field, ``[]`` for the lead.
+        drop: the fields to remove.
     """
 
     config: Config
     fields: DeclarativeStream
-    kinds: Sequence[str]
+    places: Mapping[str, Sequence[str]]
     drop: Sequence[str]
-    _names: dict[str, str | None] | None = field(default=None, init=False)
+    _names: dict[str, dict[str, str | None]] = field(default_factory=dict, init=False)
+    _reported: set[str] = field(default_factory=set, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def transform(self, record: dict[str, Any], *_: Any, **__: Any) -> None:
         """Change ``record`` in place. A deletion has no date_created and gets no list."""
+        unresolved = [
+            {"id": None, "name": name, "value": value}
+            for kind, path in self.places.items()
+            for name, value in self._add_values_by_id(record, kind, path).items()
+        ]
         for name in self.drop:
             record.pop(name, None)
         if "date_created" not in record:
             return
         ids = [key.removeprefix(PREFIX) for key in record if key.startswith(PREFIX)]
-        names = self._field_names() if ids else {}
+        names = self._field_names("lead") if ids else {}
         record["custom_fields"] = [
             {"id": field_id, "name": names.get(field_id), "value": record[f"{PREFIX}{field_id}"]}
             for field_id in ids
         ]
+        record["custom_fields"] += unresolved
 
-    def _field_names(self) -> dict[str, str | None]:
+    # Gives each part of a lead its values by id, and returns those whose name is of no one field.
+    def _add_values_by_id(
+        self, record: dict[str, Any], kind: str, path: Sequence[str]
+    ) -> dict[str, Any]:
+        unresolved = dict[str, Any]()
+        for part in parts_of(record, path):
+            values = part.get(BY_NAME)
+            if not values or not isinstance(values, dict) or has_values_by_id(part):
+                continue
+            names = self._field_names(kind)
+            for name, value in values.items():
+                ids = [field_id for field_id in names if name in (field_id, names[field_id])]
+                if len(ids) == 1:
+                    part[f"{PREFIX}{ids[0]}"] = value
+                else:
+                    unresolved[name] = value
         with self._lock:
-            if self._names is None:
-                rows = read_fields(self.fields, self.kinds, _NO_NAMES, Sync.of(self.config))
-                self._names = {row["id"]: row.get("name") for row in rows}
-            return self._names
+            new_names = unresolved.keys() - self._reported
+            self._reported |= new_names
+        if new_names:
+            LOGGER.warning(_UNRESOLVED, kind, record.get("id"), ", ".join(sorted(new_names)))
+        return unresolved
+
+    # The name of each field of a kind, by id.
+    def _field_names(self, kind: str) -> dict[str, str | None]:
+        with self._lock:
+            if kind not in self._names:
+                rows = read_fields(self.fields, {kind, "shared"}, _NO_NAMES, Sync.of(self.config))
+                # A definition of an unknown form must not fail leads, so its text is searched.
+                shared = [row for row in rows if kind in str(row.get("associations"))]
+                own = [row for row in rows if row["object_type"] == kind] + shared
+                self._names[kind] = {row["id"]: row.get("name") for row in own}
+            return self._names[kind]
+
+
+class SearchForm:
+    """Whether the searches of a sync return custom values, as far as is known."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.is_compared = False
+        self.is_known = False
+        self.lacks_values = False
+
+
+@dataclass
+class SearchedCustomValues:
+    """Completes the leads of a search, if the search does not return their custom values.
+
+    Close documents no form of custom values in a search. The first leads of a sync are also read by
+    ids, and compared. The CDK has no component that compares two responses.
+
+    Attributes:
+        by_ids: reads leads by their ids.
+        fields: the stream of definitions.
+        places: the path of the values of each kind of field, ``[]`` for the lead.
+    """
+
+    name: str
+    config: Config
+    by_ids: RecordsByIds
+    fields: DeclarativeStream
+    places: Mapping[str, Sequence[str]]
+
+    def complete(self, leads: list[Row]) -> list[Row]:
+        """Return the leads of a page with their custom values."""
+        form = Sync.of(self.config).share(SearchForm)
+        with form.lock:
+            # Leads without any value prove nothing, unless the account has no fields.
+            if form.is_compared and not form.is_known:
+                form.is_known = self._has_no_fields()
+            if leads and not form.is_known:
+                self._compare(leads[: self.by_ids.ids_per_request], form)
+        if not form.lacks_values:
+            return leads
+        complete_leads = self.by_ids.read([lead["id"] for lead in leads])
+        return [complete_leads.get(lead["id"], lead) for lead in leads]
+
+    def _compare(self, leads: list[Row], form: SearchForm) -> None:
+        complete_leads = self.by_ids.read([lead["id"] for lead in leads]).values()
+        kinds = self._kinds_with_values(complete_leads)
+        missing = kinds - self._kinds_with_values(leads)
+        form.is_compared = True
+        form.is_known = bool(kinds)
+        form.lacks_values = bool(missing)
+        if missing:
+            LOGGER.info(_SEARCH_LACKS_VALUES, self.name, ", ".join(sorted(missing)))
+
+    def _kinds_with_values(self, leads: Iterable[Row]) -> set[str]:
+        kinds = set[str]()
+        for lead in leads:
+            for kind, path in self.places.items():
+                parts = parts_of(lead, path)
+                if any(part.get(BY_NAME) or has_values_by_id(part) for part in parts):
+                    kinds.add(kind)
+        return kinds
+
+    def _has_no_fields(self) -> bool:
+        try:
+            return not any(
+                next(iter(partition.read()), None)
+                for partition in self.fields.generate_partitions()
+                if (partition.to_slice() or {})["object_type"] in {*self.places, "shared"}
+            )
+        except AirbyteTracedException:
+            return False
+
+
+def kinds_of(row: Row) -> set[str]:
+    """Return the kinds of objects that have values of a field; a shared field has several."""
+    links = row.get("associations") or [] if row["object_type"] == "shared" else [row]
+    return {link.get("object_type", "") for link in links}
+
+
+def parts_of(record: Row, path: Sequence[str]) -> list[Row]:
+    """Return the objects at ``path`` in a record: the record itself, or those in its lists."""
+    parts = [record]
+    for column in path:
+        lists = [part.get(column) or [] for part in parts]
+        parts = [item for items in lists for item in items if isinstance(item, dict)]
+    return parts
+
+
+def has_values_by_id(part: Row) -> bool:
+    """Return whether an object has a custom value under the id of its field."""
+    return any(key.startswith(PREFIX) for key in part)
 
 
 def read_fields(
@@ -133,13 +276,13 @@ def read_fields(
     """
     definitions = list[Row]()
     unreadable = dict[str, AirbyteTracedException]()
-    for partition in fields.generate_partitions():
-        kind = (partition.to_slice() or {})["object_type"]
-        if kind not in kinds:
-            continue
+    lists = {(one.to_slice() or {})["object_type"]: one for one in fields.generate_partitions()}
+    with ThreadPoolExecutor() as pool:
+        results = {kind: pool.submit(list, lists[kind].read()) for kind in lists if kind in kinds}
+    for kind, result in results.items():
         try:
-            definitions += [dict(record.data) for record in partition.read()]
-        except AirbyteTracedException as error:
+            definitions += [dict(record.data) for record in result.result()]
+        except AirbyteTracedException as error:  # noqa: PERF203 - few lists
             is_outage = error.failure_type == FailureType.transient_error
             if sync.key_refused or (is_outage and sync["custom_field_columns"]):
                 raise

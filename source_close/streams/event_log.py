@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
+from urllib.parse import quote
 
-from airbyte_cdk import Config, HttpRequester, RecordFilter, RequestOption
+from airbyte_cdk import Config, HttpRequester, RecordFilter
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import (
     AbstractStream as DeclarativeStream,
 )
@@ -20,6 +21,7 @@ from source_close.api.errors import FORBIDDEN, LOGGER, CloseApiError
 from source_close.api.responses import Row, response_json
 from source_close.api.sync import Sync
 from source_close.dates import format_moment, moment_of, parse_moment
+from source_close.streams.records_by_ids import RecordsByIds
 
 RETENTION = timedelta(days=30)  # how long Close keeps events
 # Close shows events up to five minutes late, and the search index a deleted lead for up to ten.
@@ -163,7 +165,7 @@ class EventLogChanges:
     Attributes:
         object_types: the stream's objects in the log; ``task.*`` are all that begin so.
         events: the stream of events since the oldest saved position.
-        by_ids_requester: reads ``ids_per_request`` records at once.
+        by_ids: reads the records.
         record_requester: checks a deleted record that is still returned, as the index lags.
     """
 
@@ -172,10 +174,7 @@ class EventLogChanges:
     config: Config
     object_types: Sequence[str]
     events: DeclarativeStream
-    by_ids_requester: HttpRequester
-    ids_option: RequestOption
-    page_size_option: RequestOption
-    ids_per_request: int
+    by_ids: RecordsByIds
     record_requester: HttpRequester | None = None
 
     def read_pages(self, emitted: set[str]) -> Iterator[list[Row]]:
@@ -187,12 +186,14 @@ class EventLogChanges:
                 changes |= changes_of_type
         deleted_ids = {record_id for record_id, change in changes.items() if change.deleted_at}
         wanted = sorted(deleted_ids | (changes.keys() - emitted))
-        for first in range(0, len(wanted), self.ids_per_request):
-            ids = wanted[first : first + self.ids_per_request]
-            existing = self._existing(ids)
+        for first in range(0, len(wanted), self.by_ids.ids_per_request):
+            ids = wanted[first : first + self.by_ids.ids_per_request]
+            existing = self.by_ids.read(ids)
             if self.record_requester is not None:
                 for record_id in sorted(deleted_ids & existing.keys()):
-                    response = self.record_requester.send_request(path=f"{record_id}/")
+                    response = self.record_requester.send_request(
+                        path=f"{quote(record_id, safe='')}/"
+                    )
                     # For the source of a merge, Close may return the destination.
                     if response_json(response).get("id") != record_id:
                         del existing[record_id]
@@ -201,21 +202,6 @@ class EventLogChanges:
             yield [
                 row for record_id, row in existing.items() if record_id not in emitted
             ] + deletions
-
-    # The records that exist, by id. What an incomplete response lacks is requested again: only what
-    # a complete one lacks does not exist.
-    def _existing(self, ids: Sequence[str]) -> dict[str, Row]:
-        existing = dict[str, Row]()
-        has_more = True
-        while has_more and len(existing) < len(ids):
-            pending = [record_id for record_id in ids if record_id not in existing]
-            body = dict[str, Any]()
-            self.ids_option.inject_into_request(body, ",".join(pending), self.config)
-            self.page_size_option.inject_into_request(body, self.ids_per_request, self.config)
-            page = response_json(self.by_ids_requester.send_request(request_body_json=body))
-            existing |= {row["id"]: row for row in page["data"] if row["id"] in pending}
-            has_more = bool(page.get("has_more"))
-        return existing
 
     # The row that says that a record is deleted.
     def _deletion(self, record_id: str, change: Change) -> Row:

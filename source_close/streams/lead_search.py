@@ -11,6 +11,7 @@ from airbyte_cdk import StreamSlice
 from source_close.api.errors import CloseApiError
 from source_close.api.responses import Row, response_json
 from source_close.dates import format_moment, moment_of
+from source_close.streams.custom_fields import SearchedCustomValues
 from source_close.streams.windows import WindowRetriever
 
 _MAX_ATTEMPTS = 5
@@ -53,6 +54,7 @@ class LeadSearchRetriever(WindowRetriever):
     by. ``rows_per_chain`` is the number of rows after which Close ends a chain.
     """
 
+    custom_values: SearchedCustomValues | None = None
     rows_per_chain: int = 10_000
 
     def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
@@ -82,7 +84,8 @@ class LeadSearchRetriever(WindowRetriever):
             chain.ids.update(row["id"] for row in rows)
             chain.rows += len(rows)
             chain.last_page = rows
-            yield [row for row in rows if row["id"] not in chain.known_ids]
+            new_rows = [row for row in rows if row["id"] not in chain.known_ids]
+            yield self.custom_values.complete(new_rows) if self.custom_values else new_rows
             token = self.paginator.next_page_token(response, len(rows), None, token)
             chain.is_complete = token is None and chain.rows < self.rows_per_chain
             if token is None or self._is_full(chain):

@@ -1,15 +1,23 @@
 """Extract the records from responses, and bring their columns to one type each."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 import requests
-from airbyte_cdk import RecordExtractor, RecordTransformation
+from airbyte_cdk import AirbyteRecordMessage, RecordExtractor, RecordTransformation
 
+from source_close.api.errors import LOGGER
 from source_close.api.responses import Row, response_json
+from source_close.streams.custom_fields import PREFIX
+
+_UNDECLARED = (
+    "Stream %s: Close returned columns that the schema does not have: %s. They are emitted, but "
+    "destinations with typed columns drop them. Please report them."
+)
 
 
 class DataExtractor(RecordExtractor):
@@ -39,6 +47,30 @@ class ColumnTypeTransformation(RecordTransformation):
             value = record.get(name)
             if value is not None:
                 record[name] = _converted(value, kind)
+
+
+class UndeclaredColumns:
+    """The columns at the top of records that the schema of their stream lacks, custom ones aside.
+
+    Args:
+        schemas: the JSON schema of each stream, by name.
+    """
+
+    def __init__(self, schemas: Mapping[str, Mapping[str, Any]]) -> None:
+        self._schemas = schemas
+        self._found = defaultdict[str, set[str]](set)
+
+    def note(self, record: AirbyteRecordMessage) -> None:
+        """Look at a record."""
+        declared = self._schemas.get(record.stream, {}).get("properties", record.data)
+        self._found[record.stream].update(record.data.keys() - declared.keys())
+
+    def log(self) -> None:
+        """Name the columns, so that somebody can report them."""
+        for stream, names in self._found.items():
+            columns = sorted(name for name in names if not name.startswith(PREFIX))
+            if columns:
+                LOGGER.info(_UNDECLARED, stream, ", ".join(columns))
 
 
 def _converted(value: Any, kind: str) -> Any:

@@ -18,7 +18,7 @@ Json = dict[str, Any]
 Found = dict[str, set[str]]
 
 _VOLUMES = Volumes(activities=1_500, leads=150, tasks=270, events=300, users=20, custom_fields=20)
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 _COLUMNS = yaml.safe_load((_ROOT / "unit_tests" / "columns.yaml").read_text())
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 # Close returns transcripts only on request. The local API has none.

@@ -1,0 +1,105 @@
+"""Custom values of leads arrive in whichever form Close's search returns them, since none is documented."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.close_api.settings import Settings
+from integration_tests.harness.running import Connector, Result
+from integration_tests.harness.truth import assert_complete, ids, requests_of
+
+FORMS = ["both", "by_id", "by_name", "none"]
+VOLUMES = Volumes(users=2, leads=250, custom_fields=12)
+BY_IDS = "/lead/"
+
+MakeApi = Callable[..., LocalCloseApi]
+Connect = Callable[..., Connector]
+Row = dict[str, Any]
+
+
+def values_of(lead: Row) -> dict[str, Row]:
+    """Return the custom values of a lead, and those of its contacts and opportunities, by id."""
+    parts = [lead, *lead.get("contacts", []), *lead.get("opportunities", [])]
+    return {
+        part["id"]: {name: value for name, value in part.items() if name.startswith("custom.") and value is not None}
+        for part in parts
+    }
+
+
+def assert_values_arrive(api: LocalCloseApi, result: Result, lead_ids: set[str]) -> None:
+    """Compare the values of each lead one by one, and the list `custom_fields`, which also has their names."""
+    assert_complete(result, "leads")
+    emitted = {lead["id"]: lead for lead in result.records("leads")}
+    assert set(emitted) >= lead_ids
+    for lead_id, lead in emitted.items():
+        stored = api.store.get(lead_id)
+        assert values_of(lead) == values_of(stored)
+        listed = {
+            f"custom.{entry['id']}": entry["value"] for entry in lead["custom_fields"] if entry["value"] is not None
+        }
+        assert listed == values_of(stored)[lead_id]
+        assert all(entry["name"] for entry in lead["custom_fields"])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_custom_values_arrive_in_a_full_and_in_an_incremental_read(make_api: MakeApi, fork: Connect, form: str) -> None:
+    api = make_api(VOLUMES, settings=Settings(search_custom_values=form))  # type: ignore[arg-type] # one of FORMS
+    lead_ids = ids(api, "leads")
+    with_values = [lead_id for lead_id in lead_ids if len(values_of(api.store.get(lead_id))[lead_id]) > 1]
+    assert with_values
+    connector = fork(api)
+    first = connector.read(["leads"])
+    assert_values_arrive(api, first, lead_ids)
+    [edited, untouched] = sorted(with_values)[:2]
+    name = next(iter(values_of(api.store.get(edited))[edited]))
+    api.store.edit(edited, **{name: None}, description="edited")
+    second = connector.read(["leads"], first.states)
+    assert_values_arrive(api, second, {edited})
+    assert untouched not in second.ids("leads")
+
+
+@pytest.mark.parametrize(("form", "most"), [("both", 1), ("by_id", 1), ("by_name", 1)])
+def test_a_form_that_has_the_values_costs_one_request(make_api: MakeApi, fork: Connect, form: str, most: int) -> None:
+    api = make_api(VOLUMES, settings=Settings(search_custom_values=form))  # type: ignore[arg-type] # one of FORMS
+    assert_complete(fork(api).read(["leads"]), "leads")
+    assert len(requests_of(api, BY_IDS)) == most
+
+
+def test_an_account_without_custom_fields_costs_one_request_and_the_definitions(
+    make_api: MakeApi, fork: Connect
+) -> None:
+    api = make_api(Volumes(users=2, leads=450))
+    assert_complete(fork(api).read(["leads"]), "leads")
+    assert len(requests_of(api, BY_IDS)) == 1
+    assert len(requests_of(api, "/custom_field/")) == 4
+
+
+def test_values_are_read_by_ids_even_if_only_the_last_lead_has_one(make_api: MakeApi, fork: Connect) -> None:
+    """The first leads prove nothing if they have no custom values."""
+    api = make_api(Volumes(users=2), settings=Settings(search_custom_values="none"))
+    definition = api.store.add("custom_field.lead", type="text", name="Source")
+    for number in range(450):
+        api.store.add("lead", name=f"Lead {number}")
+    last = api.store.add("lead", name="Last", **{f"custom.{definition['id']}": "Web"})
+    result = fork(api).read(["leads"])
+    assert_complete(result, "leads")
+    [lead] = [lead for lead in result.records("leads") if lead["id"] == last["id"]]
+    assert lead[f"custom.{definition['id']}"] == "Web"
+    assert [line for line in result.logs("INFO") if "search returns no custom values (lead)" in line]
+
+
+def test_a_name_that_no_field_or_several_fields_have_is_said_aloud(make_api: MakeApi, fork: Connect) -> None:
+    api = make_api(Volumes(users=2), settings=Settings(search_custom_values="by_name"))
+    fields = [api.store.add("custom_field.lead", type="text", name="Same") for _ in range(2)]
+    lead = api.store.add("lead", name="Twins", **{f"custom.{fields[0]['id']}": "first"})
+    result = fork(api).read(["leads"])
+    assert_complete(result, "leads")
+    [emitted] = result.records("leads")
+    assert emitted["id"] == lead["id"]
+    assert emitted["custom_fields"] == [{"id": None, "name": "Same", "value": "first"}]
+    [warning] = [line for line in result.warnings if "Custom values" in line]
+    assert "of several: Same." in warning
