@@ -69,6 +69,11 @@ def tasks_of(warehouse: Warehouse) -> list[str]:
     return sorted(warehouse.api.store.collections["task"].records.keys() - set(ANCHORS.values()))
 
 
+def children_of(warehouse: Warehouse, lead: str) -> list[str]:
+    """Return the ids of the activities and tasks of a lead."""
+    return [child for child in warehouse.api.store.children_of(lead) if child.startswith(("acti", "task", "noti"))]
+
+
 def tombstones(result: Result, stream: str) -> dict[str, dict[str, Any]]:
     return {row["id"]: row for row in result.records(stream) if row.get(DELETED_AT)}
 
@@ -87,8 +92,7 @@ def test_late_changes_of_every_type_are_emitted_once_and_equal_the_server(make: 
     old = {kind: store.load_many(kind, 2, since, until, lead_id=keeper) for kind in LOGGED}
     store.load_many("Created", 2, since, until, lead_id=keeper)
     [lonely] = store.load_many("task", 1, clock() - 100 * DAY, clock() - 99 * DAY, lead_id=None)
-    moved = [one for one in store.children_of(source) if one.startswith(("acti", "task"))]
-    orphans = [one for one in store.children_of(doomed) if one.startswith(("acti", "task"))]
+    moved, orphans = children_of(warehouse, source), children_of(warehouse, doomed)
     created = {record.id: record.data()["date_created"] for record in store.objects.values()}
     warehouse.sync()
     assert warehouse.event_pages() == 0, "a first sync reads no events"
@@ -147,7 +151,7 @@ def test_a_merge_deletes_the_source_and_emits_the_moved_records(
     warehouse.sync()
     warehouse.assert_is_current()
     source, destination, *_ = leads_of(warehouse)
-    moved = [child for child in warehouse.api.store.children_of(source) if child.startswith(("acti", "task", "noti"))]
+    moved = children_of(warehouse, source)
     warehouse.clock.advance(hours=3)
     merge = warehouse.api.store.merge(source, destination)["id"]
     warehouse.clock.advance(hours=3)

@@ -13,7 +13,8 @@ import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.close_api.kinds import ACTIVITY_PATHS, CUSTOM_FIELD_OBJECTS, TASK_TYPES
-from integration_tests.harness.running import KEY, STREAMS, Connector, Result
+from integration_tests.harness.forked import ForkedConnector
+from integration_tests.harness.running import KEY, STREAMS, Result
 from integration_tests.harness.schemas import schema_errors
 from integration_tests.harness.truth import (
     DAY,
@@ -69,7 +70,7 @@ def reads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reads]:
     with LocalCloseApi(VOLUMES, end=began - HOUR) as api:
         _add_records_for_the_changes(api, began)
         folder: Path = tmp_path_factory.mktemp("reads")
-        connector = Connector({"api_key": KEY, "base_url": api.url, "start_date": text(start)}, folder)
+        connector = ForkedConnector({"api_key": KEY, "base_url": api.url, "start_date": text(start)}, folder)
         schemas = {one["name"]: one["json_schema"] for one in connector.discover().of("CATALOG")[0]["streams"]}
         lower = dict.fromkeys(STREAMS, start) | {"activities": start - DAY, "event_log": began - 30 * DAY}
         present = {
