@@ -194,7 +194,7 @@ def test_records_of_all_types_are_emitted(reads: Reads) -> None:
 
 
 def test_the_records_are_of_many_kinds(reads: Reads) -> None:
-    """The comparison with the server covers other scripts, emoji, nulls, dates without a time, and children of leads."""
+    """The comparison with the server covers scripts, emoji, nulls, dates without a time, and children of leads."""
     activities, tasks, leads = (reads.first.records(stream) for stream in ("activities", "tasks", "leads"))
     notes = {one.get("note") for one in activities}
     assert {"Sends greetings 👋🏽", "多言語対応について質問", "Très intéressé, à rappeler"} <= notes
