@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +12,9 @@ import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.close_api.faults import Fault
-from integration_tests.harness.running import KEY, Connector, Result
+from integration_tests.harness.running import Result
 from integration_tests.harness.schemas import schema_errors
-from integration_tests.harness.truth import CURSOR_FIELD, DAY, HOUR, MILLISECOND, assert_complete, moment, now, text
+from integration_tests.harness.truth import CURSOR_FIELD, DAY, HOUR, MILLISECOND, moment, text
 from integration_tests.harness.warehouse import DELETED_AT, FOLLOWING, Clock, Warehouse
 
 # The types of activities that the event log reports; it does not report `Created` and `ImportUpdate`.
@@ -70,6 +69,11 @@ def tasks_of(warehouse: Warehouse) -> list[str]:
     return sorted(warehouse.api.store.collections["task"].records.keys() - set(ANCHORS.values()))
 
 
+def children_of(warehouse: Warehouse, lead: str) -> list[str]:
+    """Return the ids of the activities and tasks of a lead."""
+    return [child for child in warehouse.api.store.children_of(lead) if child.startswith(("acti", "task", "noti"))]
+
+
 def tombstones(result: Result, stream: str) -> dict[str, dict[str, Any]]:
     return {row["id"]: row for row in result.records(stream) if row.get(DELETED_AT)}
 
@@ -79,137 +83,60 @@ def present(result: Result, stream: str) -> dict[str, dict[str, Any]]:
     return {record_id: row for record_id, row in rows.items() if record_id not in ANCHORS.values()}
 
 
-@dataclass
-class TwoSyncs:
-    """Two syncs with the installed command, and the changes between them."""
+def test_late_changes_of_every_type_are_emitted_once_and_equal_the_server(make: Callable[..., Warehouse]) -> None:
+    """Changes are late edits of every type, back-dated records, deletions, children of a deleted lead, and a merge."""
+    warehouse = make()
+    store, clock = warehouse.api.store, warehouse.clock
+    keeper, destination, source, doomed = leads_of(warehouse)
+    since, until = clock() - 250 * DAY, clock() - 200 * DAY
+    old = {kind: store.load_many(kind, 2, since, until, lead_id=keeper) for kind in LOGGED}
+    store.load_many("Created", 2, since, until, lead_id=keeper)
+    [lonely] = store.load_many("task", 1, clock() - 100 * DAY, clock() - 99 * DAY, lead_id=None)
+    moved, orphans = children_of(warehouse, source), children_of(warehouse, doomed)
+    created = {record.id: record.data()["date_created"] for record in store.objects.values()}
+    warehouse.sync()
+    assert warehouse.event_pages() == 0, "a first sync reads no events"
 
-    api: LocalCloseApi
-    began: datetime
-    schemas: dict[str, dict[str, Any]]
-    first: Result
-    requests_of_first: list[str]
-    second: Result
-    requests_of_second: list[str]
-    created: dict[str, str]
-    present: dict[str, set[str]]
-    deleted: dict[str, set[str]]
-    moved: set[str]
-    destination: str
+    clock.advance(hours=1)
+    began = clock()
+    for edited, deleted in old.values():
+        store.edit(edited)
+        store.delete(deleted)
+    back_dated = store.add("Note", lead_id=keeper, date_created=text(began - 150 * DAY))["id"]
+    merge = store.merge(source, destination)["id"]
+    store.delete(doomed)
+    store.delete(lonely)
+    clock.advance(hours=1)
+    result = warehouse.sync()
 
+    rows = {stream: present(result, stream) for stream in FOLLOWING}
+    dead = {stream: tombstones(result, stream) for stream in FOLLOWING}
+    of_activities = {one for one in moved if one.startswith("acti")} | {edited for edited, _ in old.values()}
+    assert set(rows["activities"]) == {*of_activities, back_dated, merge}
+    assert set(rows["tasks"]) == set(moved) - of_activities
+    assert set(rows["leads"]) == {keeper, destination}
+    gone = {*orphans, lonely, *(deleted for _, deleted in old.values())}
+    assert {*dead["activities"], *dead["tasks"]} == gone
+    assert set(dead["leads"]) == {source, doomed}
+    assert {row["lead_id"] for one, row in (rows["activities"] | rows["tasks"]).items() if one in moved} == {
+        destination
+    }
+    warehouse.assert_is_current()
+    assert sum(len(result.repeated(stream)) for stream in FOLLOWING) == 0
+    # A page of events, the windows of three streams, and the records by id.
+    assert warehouse.event_pages() == 1
+    assert len(warehouse.api.requests) <= 12
 
-@pytest.fixture(scope="module")
-def two_syncs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoSyncs]:
-    """Sync, edit and delete old activities of every type that the log reports, and sync again."""
-    began = now()
-    with LocalCloseApi(Volumes(users=1), end=began - 365 * DAY) as api:
-        store, (long_ago, since) = api.store, (began - 250 * DAY, began - 200 * DAY)
-        keeper, destination, source, doomed = store.load_many("lead", 4, long_ago, since)
-        old = {kind: store.load_many(kind, 2, long_ago, since, lead_id=keeper) for kind in LOGGED}
-        store.load_many("Created", 2, long_ago, since, lead_id=keeper)
-        moved = store.load_many("Call", 2, long_ago, since, lead_id=source)
-        moved_tasks = store.load_many("task", 2, long_ago, since, lead_id=source)
-        emails = store.load_many("Email", 2, long_ago, since, lead_id=doomed)
-        tasks = store.load_many("task", 2, long_ago, since, lead_id=doomed)
-        lonely = store.load_many("task", 1, began - 100 * DAY, began - 99 * DAY, lead_id=None)[0]
-        recent = store.load_many("Note", 1, began - 6 * HOUR, began - 5 * HOUR, lead_id=keeper)[0]
-        created = {record.id: record.data()["date_created"] for record in store.objects.values()}
-        config = {"api_key": KEY, "base_url": api.url, "start_date": text(began - 365 * DAY)}
-        connector = Connector(config, tmp_path_factory.mktemp("two_syncs"))
-        schemas = {one["name"]: one["json_schema"] for one in connector.discover().of("CATALOG")[0]["streams"]}
-        api.clear_requests()
-        first = connector.read(FOLLOWING)
-        requests_of_first = [entry.path for entry in api.requests]
-
-        for edited, deleted in old.values():
-            store.edit(edited)
-            store.delete(deleted)
-        store.edit(recent, note="edited within the attribution window")
-        back_dated = store.add("Note", lead_id=keeper, date_created=text(began - 150 * DAY))["id"]
-        merge = store.merge(source, destination)["id"]
-        store.delete(doomed)
-        store.delete(lonely)
-        api.clear_requests()
-        second = connector.read(FOLLOWING, state=first.states)
-        yield TwoSyncs(
-            api=api,
-            began=began,
-            schemas=schemas,
-            first=first,
-            requests_of_first=requests_of_first,
-            second=second,
-            requests_of_second=[entry.path for entry in api.requests],
-            created=created,
-            present={
-                "activities": {edited for edited, _ in old.values()} | {recent, back_dated, merge, *moved},
-                "tasks": set(moved_tasks),
-                "leads": {keeper, destination},
-            },
-            deleted={
-                "activities": {deleted for _, deleted in old.values()} | set(emails),
-                "tasks": {*tasks, lonely},
-                "leads": {source, doomed},
-            },
-            moved={*moved, *moved_tasks},
-            destination=destination,
-        )
-
-
-def test_a_first_sync_reads_no_events_and_saves_a_position_in_the_log(two_syncs: TwoSyncs) -> None:
-    assert_complete(two_syncs.first, *FOLLOWING)
-    assert not any(path.startswith("/event/") for path in two_syncs.requests_of_first)
+    schemas = {one["name"]: one["json_schema"] for one in warehouse.connector().discover().of("CATALOG")[0]["streams"]}
+    assert {name for name, schema in schemas.items() if DELETED_AT in schema["properties"]} == set(FOLLOWING)
     for stream in FOLLOWING:
-        assert tombstones(two_syncs.first, stream) == {}
-        position = moment(two_syncs.first.state(stream)["event_log_position"])
-        assert timedelta(seconds=-2) <= position - two_syncs.began <= HOUR
-
-
-@pytest.mark.parametrize("stream", FOLLOWING)
-def test_the_next_sync_emits_every_change_once(two_syncs: TwoSyncs, stream: str) -> None:
-    """Changes are late edits of every type, back-dated records, deletions, children of a deleted lead, and merges."""
-    assert_complete(two_syncs.second, *FOLLOWING)
-    emitted = present(two_syncs.second, stream)
-    assert set(emitted) == two_syncs.present[stream]
-    assert set(tombstones(two_syncs.second, stream)) == two_syncs.deleted[stream]
-    # The attribution window, the lookback and the log have some records in common.
-    assert two_syncs.second.repeated(stream) == []
-    for record_id, row in emitted.items():
-        source = two_syncs.api.store.get(record_id)
-        assert {name: row.get(name) for name in source.keys() - {"custom"}} == {
-            name: value for name, value in source.items() if name != "custom"
-        }
-        if record_id in two_syncs.moved:
-            assert row["lead_id"] == two_syncs.destination
-
-
-@pytest.mark.parametrize("stream", FOLLOWING)
-def test_a_deletion_is_emitted_with_the_id_the_cursor_and_the_time_of_the_deletion(
-    two_syncs: TwoSyncs, stream: str
-) -> None:
-    """The cursor value is new enough that a destination that deduplicates keeps this row."""
-    for record_id, row in tombstones(two_syncs.second, stream).items():
-        assert row.keys() == {"id", CURSOR_FIELD[stream], DELETED_AT}
-        assert two_syncs.began <= moment(row[DELETED_AT]) < now()
-        if stream == "activities":
-            assert moment(row["date_created"]) == moment(two_syncs.created[record_id])
-        else:
-            assert row["date_updated"] == row[DELETED_AT]
-
-
-def test_the_discovered_schemas_have_the_column_for_the_time_of_a_deletion(two_syncs: TwoSyncs) -> None:
-    for stream, schema in two_syncs.schemas.items():
-        if stream not in FOLLOWING:
-            assert DELETED_AT not in schema["properties"]
-            continue
-        column = schema["properties"][DELETED_AT]
-        assert (set(column["type"]), column["format"]) == ({"string", "null"}, "date-time")
-        assert not schema_errors(schema, (*two_syncs.first.records(stream), *two_syncs.second.records(stream)))
-
-
-def test_a_sync_with_few_changes_sends_few_requests(two_syncs: TwoSyncs) -> None:
-    paths = two_syncs.requests_of_second
-    assert sum(path.startswith("/event/") for path in paths) <= 2
-    # There is a window per 30 days since the newest lead and the newest task, which are 200 and 100 days old.
-    assert len(paths) <= 9 + 200 // 30 + 100 // 30
+        assert not schema_errors(schemas[stream], result.records(stream))
+        for record_id, row in dead[stream].items():
+            assert row.keys() == {"id", CURSOR_FIELD[stream], DELETED_AT}
+            assert began <= moment(row[DELETED_AT]) < clock()
+            # The cursor value is new enough that a destination that deduplicates keeps this row.
+            expected = created[record_id] if stream == "activities" else row[DELETED_AT]
+            assert moment(row[CURSOR_FIELD[stream]]) == moment(expected)
 
 
 @pytest.mark.parametrize(("merge_activity_on", "moves_date_updated"), [("destination", True), ("source", False)])
@@ -224,7 +151,7 @@ def test_a_merge_deletes_the_source_and_emits_the_moved_records(
     warehouse.sync()
     warehouse.assert_is_current()
     source, destination, *_ = leads_of(warehouse)
-    moved = [child for child in warehouse.api.store.children_of(source) if child.startswith(("acti", "task", "noti"))]
+    moved = children_of(warehouse, source)
     warehouse.clock.advance(hours=3)
     merge = warehouse.api.store.merge(source, destination)["id"]
     warehouse.clock.advance(hours=3)

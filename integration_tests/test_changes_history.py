@@ -19,7 +19,7 @@ from integration_tests.harness.warehouse import DELETED_AT, FOLLOWING, Clock, Wa
 
 # The event log does not report these types: the connector does not learn that one was deleted or moved with its lead.
 UNLOGGED = {"Created", "ImportUpdate"}
-SYNCS = 26
+SYNCS = 20
 EDITED = ("Note", "Call", "Email", "SMS", "Meeting", "CustomActivity", "FormSubmission", "WhatsAppMessage")
 
 

@@ -23,7 +23,6 @@ from integration_tests.harness.truth import (
     now,
     requests_of,
     saved_cursor,
-    state_of,
     text,
 )
 
@@ -89,30 +88,6 @@ def test_an_event_on_the_bound_of_two_windows_is_emitted_once(
     assert_complete(result, "event_log")
     assert set(result.ids("event_log")) == ids(api, "event_log")
     assert len(result.ids("event_log")) == 15
-
-
-def test_the_read_requests_at_most_30_days_and_warns_of_a_gap(
-    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
-) -> None:
-    api = make_api(Volumes(leads=5, activities=30, events=300))
-    api.settings.event_retention_days = 100
-    old = now() - 40 * DAY
-    for days in (31, 35, 39):
-        with clock_at(api, now() - days * DAY):
-            api.store.add("Note", lead_id=None)
-    result = fork(api, start_date=text(old)).read(["event_log"], state_of(event_log=text(old)))
-    finished = now()
-    assert_complete(result, "event_log")
-    bounds = [moment(page["date_updated__gte"]) for page in requests_of(api, "/event/") if not page.get("_cursor")]
-    assert bounds
-    assert min(bounds) >= finished - 30 * DAY - 60 * SECOND
-    everything, kept = ids(api, "event_log"), ids(api, "event_log", finished - 30 * DAY)
-    assert kept <= set(result.ids("event_log")) <= ids(api, "event_log", finished - 30 * DAY - 60 * SECOND)
-    assert len(everything - kept) >= 3
-    warnings = [line for line in result.logs("WARN") if "event_log" in line]
-    assert len(warnings) == 1
-    assert "30 days" in warnings[0]
-    assert text(old)[:19] in warnings[0]
 
 
 def test_the_next_sync_emits_late_reordered_and_consolidated_events(

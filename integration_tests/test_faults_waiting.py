@@ -1,4 +1,4 @@
-"""How long a sync waits, what it logs before it waits, and how it uses proxies, redirects and certificates."""
+"""How long a sync waits, what it logs before it waits, and how it uses clocks, proxies, redirects and certificates."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from integration_tests.close_api import Fault, LocalCloseApi, Volumes
 from integration_tests.harness.clock import SharedClock
 from integration_tests.harness.forked import ForkedConnector
 from integration_tests.harness.running import KEY, Result
-from integration_tests.harness.truth import assert_complete, ids
+from integration_tests.harness.truth import DAY, assert_complete, ids, now
 
 MakeApi = Callable[..., LocalCloseApi]
 Fork = Callable[..., ForkedConnector]
@@ -191,3 +192,20 @@ def test_the_certificate_bundle_from_the_environment_is_used(tmp_path: Path) -> 
     connector.environment = {"REQUESTS_CA_BUNDLE": "/nowhere/bundle.pem"}
     [error] = connector.read(["users"]).errors
     assert "/nowhere/bundle.pem" in error["internal_message"]
+
+
+@pytest.mark.parametrize("minutes", [-30, 4, 6])
+def test_a_clock_more_than_five_minutes_ahead_of_closes_fails_the_sync(
+    minutes: int, make_api: MakeApi, fork: Fork
+) -> None:
+    """The lookbacks cover up to five minutes. A clock that is behind reads less, and the next sync the rest."""
+    api = make_api(Volumes(tasks=9, users=3), end=now() - DAY)
+    connector = fork(api)
+    connector.now = lambda: now() + timedelta(minutes=minutes)
+    result = connector.read(["tasks", "users"])
+    if minutes > 5:
+        assert result.exit_code == 1
+        assert any("clock" in error["message"] for error in result.errors)
+        return
+    assert_complete(result, "tasks", "users")
+    assert set(result.ids("tasks")) == ids(api, "tasks")

@@ -37,7 +37,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("header", [True, False])
 def test_requests_are_sent_close_to_the_rate_limit_with_few_refusals(
-    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector], header: bool
+    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector], header: bool
 ) -> None:
     """At 20 requests a second, at most 1 in 50 gets a 429, and the read takes at most 1.35 times the shortest time.
 
@@ -51,7 +51,7 @@ def test_requests_are_sent_close_to_the_rate_limit_with_few_refusals(
         api.settings.rate_limit_reply_header = header
         api.settings.latency = 0.05
         api.store.load_many("Created", 15_000, now() - 300 * DAY, now() - DAY, lead_id=None)
-        result = connect(api).read(["activities"])
+        result = fork(api).read(["activities"])
         assert_complete(result, "activities")
         assert set(result.ids("activities")) == ids(api, "activities")
         refusals = [entry.started for entry in api.requests if entry.status == 429]

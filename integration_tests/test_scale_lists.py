@@ -149,26 +149,6 @@ def test_each_row_of_a_list_with_bursts_is_read_once(
         assert sorted(result.ids(stream)) == sorted(ids(api, stream))
 
 
-def test_sparse_years_take_one_request_per_30_days(
-    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
-) -> None:
-    end = now()
-    start = end - 3_650 * DAY
-    api = make_api(Volumes(users=1, leads=30, activities=42, tasks=27, events=20), start=start, end=end)
-    expected = {
-        "activities": ids(api, "activities", start - DAY, end),
-        "tasks": ids(api, "tasks", start, end),
-        "leads": ids(api, "leads", start, end),
-    }
-    result = fork(api, start_date=text(start)).read(["activities", "tasks", "leads", "event_log"])
-    assert_complete(result, *expected)
-    for stream, wanted in expected.items():
-        assert set(result.ids(stream)) == wanted
-        assert len(wanted) > 20
-    windows = (end - start).days // 30 + 2
-    assert len(api.requests) <= 3 * windows + 31, "the event log takes one request for each of its 30 days"
-
-
 def test_a_full_read_stays_within_its_request_budget(
     make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
 ) -> None:

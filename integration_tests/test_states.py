@@ -7,7 +7,7 @@ from typing import Any
 
 from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.harness.forked import ForkedConnector
-from integration_tests.harness.running import STREAMS, Connector
+from integration_tests.harness.running import STREAMS
 from integration_tests.harness.truth import (
     CURSOR_FIELD,
     DAY,
@@ -26,7 +26,7 @@ VOLUMES = Volumes(activities=300, leads=60, tasks=180, events=100, users=20, cus
 
 
 def test_states_of_other_connectors_are_accepted(
-    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
+    make_api: Callable[..., LocalCloseApi], fork: Callable[..., ForkedConnector]
 ) -> None:
     """The states are those of the public Airbyte connector and of the CDK's cursors, and one of an unknown stream."""
     began = now()
@@ -52,7 +52,7 @@ def test_states_of_other_connectors_are_accepted(
         "activities": {"date_created": value},
         "opportunities": {"date_updated": value},
     }
-    result = connect(api, start_date=text(began - 300 * DAY)).read(state=state_of(**forms))
+    result = fork(api, start_date=text(began - 300 * DAY)).read(state=state_of(**forms))
     assert_complete(result, *STREAMS)
     logged = {facts["object_id"] for facts in api.store.events.index.values()}
     whole_second = cursor.replace(microsecond=0)
@@ -68,12 +68,12 @@ def test_states_of_other_connectors_are_accepted(
 
 
 def test_a_state_in_the_future_does_not_stop_later_syncs_from_reading(
-    make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
+    make_api: Callable[..., LocalCloseApi], fork: Callable[..., ForkedConnector]
 ) -> None:
     began = now()
     api = make_api(VOLUMES, end=began - 60 * DAY)
     ahead = state_of(**{stream: text(began + 400 * DAY) for stream in CURSOR_FIELD})
-    connector = connect(api)
+    connector = fork(api)
     first = connector.read(state=ahead)
     assert_complete(first, *STREAMS)
     for stream in STREAMS:
@@ -94,7 +94,7 @@ def test_a_state_in_the_future_does_not_stop_later_syncs_from_reading(
 
 
 def test_a_read_with_a_state_of_the_year_1_starts_at_the_start_date(
-    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
+    make_api: Callable[..., LocalCloseApi], fork: Callable[..., ForkedConnector]
 ) -> None:
     api = make_api(Volumes(activities=9, leads=9, tasks=9, users=3, custom_fields=3, events=9), end=now())
     year_one = "0001-01-01T00:00:00+00:00"
@@ -106,7 +106,7 @@ def test_a_read_with_a_state_of_the_year_1_starts_at_the_start_date(
 
 
 def test_a_global_state_is_used_for_each_stream_without_its_shared_state(
-    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
+    make_api: Callable[..., LocalCloseApi], fork: Callable[..., ForkedConnector]
 ) -> None:
     api = make_api(Volumes(tasks=30, users=1), end=now())
     cursor = now() - 50 * DAY

@@ -48,21 +48,24 @@ class Warehouse:
     tables: dict[str, dict[str, Row]] = field(default_factory=dict)
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def sync(
-        self, streams: Sequence[str] | None = None, *, kill_after: int | None = None, complete: bool = True
-    ) -> Result:
-        """Sync a second later; with `kill_after`, kill the sync after that many lines and keep what it printed."""
-        connector = ForkedConnector(
+    def connector(self) -> ForkedConnector:
+        """Return the connector of the account, with the clock of the server."""
+        return ForkedConnector(
             {"api_key": KEY, "base_url": self.api.url, "start_date": "2024-03-01", **self.config},
             self.folder,
             now=self.clock,
             retry_seconds=self.retry_seconds,
             faster=20,
         )
+
+    def sync(
+        self, streams: Sequence[str] | None = None, *, kill_after: int | None = None, complete: bool = True
+    ) -> Result:
+        """Sync a second later; with `kill_after`, kill the sync after that many lines and keep what it printed."""
         self.api.clear_requests()
         self.clock.advance(seconds=1)
         streams = streams or self.streams
-        result = connector.read(streams, list(self.states.values()), kill_after=kill_after)
+        result = self.connector().read(streams, list(self.states.values()), kill_after=kill_after)
         if complete and kill_after is None:
             assert_complete(result, *streams)
         for record in result.of("RECORD"):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests
 
-from integration_tests.close_api import LocalCloseApi
+from integration_tests.close_api import Fault, LocalCloseApi
 
 from .conftest import Client
 
@@ -106,6 +106,12 @@ def test_the_request_log_has_every_request(api: LocalCloseApi, client: Client) -
     assert first.started < second.started <= time.monotonic()
     api.clear_requests()
     assert api.requests == []
+
+
+def test_every_response_has_the_date_of_the_servers_clock(api: LocalCloseApi, client: Client) -> None:
+    api.faults.add(Fault("status", "/user/"))
+    for path in ("/me/", "/user/", "/nothing/"):
+        assert client.get(path).headers["date"] == "Thu, 15 Jan 2026 12:00:00 GMT"
 
 
 def test_latency_delays_responses_and_requests_in_flight_are_counted(api: LocalCloseApi, client: Client) -> None:
