@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import requests_mock
 
-from unit_tests.syncs import API, Clock
+from unit_tests.syncs import API, KINDS, Clock
 
 
 @pytest.fixture(autouse=True)
@@ -23,8 +23,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def api() -> Iterator[requests_mock.Mocker]:
     """Yield a mock of Close; a request fails unless a test has registered its address.
 
-    The first leads of a sync are also read by ids, to compare their custom values: here they have none.
+    The first leads of a sync are also read by ids, to compare their custom values: here the account has none.
     """
     with requests_mock.Mocker() as api:
         api.post(f"{API}/lead/", json={"data": [], "has_more": False})
+        for kind in KINDS:
+            api.get(f"{API}/custom_field/{kind}/", json={"data": []})
         yield api

@@ -33,7 +33,7 @@ def field(name: str) -> Row:
 
 
 def bodies(api: requests_mock.Mocker) -> list[Any]:
-    return [orjson.loads(request.body) for request in api.request_history]
+    return [orjson.loads(request.body) for request in api.request_history if request.path.endswith("/data/search/")]
 
 
 def ranges(api: requests_mock.Mocker) -> list[tuple[str, str]]:
@@ -71,7 +71,6 @@ def test_the_search_request_has_the_range_sort_fields_and_limit(api: requests_mo
         "_limit": 200,
     }
     assert bodies(api) == [body, {**body, "cursor": "next"}]
-    assert {request.method for request in api.request_history} == {"POST"}
 
 
 def test_a_first_sync_reads_windows_of_thirty_days_from_the_start_date(api: requests_mock.Mocker) -> None:
@@ -110,13 +109,14 @@ def test_an_expired_cursor_repeats_only_the_previous_page(api: requests_mock.Moc
 def test_records_are_emitted_as_close_sends_them_except_for_custom_fields(api: requests_mock.Mocker) -> None:
     row = {**lead(1, "2025-06-14T00:00:00+00:00"), "contacts": [{"custom": {"b": 2}, "custom.cf_3": 1}], "url": None}
     api.post(SEARCH, **page({**row, "custom": {"Source": "Web"}, "__object_type": "lead"}))
-    assert read("leads", start_date="2025-06-01").records == [{**row, "custom_fields": []}]
+    listed = [{"id": None, "name": "Source", "value": "Web"}]  # the account has no field of this name
+    assert read("leads", start_date="2025-06-01").records == [{**row, "custom_fields": listed}]
 
 
 def test_a_response_without_a_cursor_ends_the_window(api: requests_mock.Mocker) -> None:
     api.post(SEARCH, json={"data": [lead(1, "2025-06-14T00:00:00+00:00")]})
     assert read("leads", start_date="2025-06-01").ids == ["lead_1"]
-    assert api.call_count == 1
+    assert len(bodies(api)) == 1
 
 
 def test_a_lead_that_is_newer_than_in_the_index_does_not_move_the_cursor_past_unread_windows(

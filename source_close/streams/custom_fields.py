@@ -25,8 +25,8 @@ _NO_COLUMNS = (
 )
 _NO_NAMES = "Custom values of leads have no names, because the custom fields can't be read (%s). %s"
 _UNRESOLVED = (
-    "Custom values of the kind %s in lead %s have no column, because their names are those of no "
-    "custom field, or of several: %s. They are in the list custom_fields without an id."
+    "Custom values of the kind %s are not in columns, because their names are those of no custom "
+    "field, or of several: %s. Those of leads are in the list custom_fields, without an id."
 )
 _SEARCH_LACKS_VALUES = (
     "Stream %s: Close's search returns no custom values (%s). They are read by the ids of the "
@@ -112,62 +112,62 @@ class CustomFieldsTransformation(RecordTransformation):
     fields: DeclarativeStream
     places: Mapping[str, Sequence[str]]
     drop: Sequence[str]
-    _names: dict[str, dict[str, str | None]] = field(default_factory=dict, init=False)
+    _definitions: dict[str, list[Row]] = field(default_factory=dict, init=False)
     _reported: set[str] = field(default_factory=set, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def transform(self, record: dict[str, Any], *_: Any, **__: Any) -> None:
         """Change ``record`` in place. A deletion has no date_created and gets no list."""
-        unresolved = [
-            {"id": None, "name": name, "value": value}
-            for kind, path in self.places.items()
-            for name, value in self._add_values_by_id(record, kind, path).items()
-        ]
+        unresolved = dict[str, Any]()
+        for kind, path in self.places.items():
+            for part in parts_of(record, path):
+                names_left = self._resolve(part, kind)
+                unresolved |= names_left if part is record else {}
         for name in self.drop:
             record.pop(name, None)
         if "date_created" not in record:
             return
         ids = [key.removeprefix(PREFIX) for key in record if key.startswith(PREFIX)]
-        names = self._field_names("lead") if ids else {}
+        definitions = self._definitions_of("lead") if ids else []
+        names = {row["id"]: row.get("name") for row in definitions}
         record["custom_fields"] = [
-            {"id": field_id, "name": names.get(field_id), "value": record[f"{PREFIX}{field_id}"]}
+            {"id": field_id, "name": names.get(field_id), "value": record[PREFIX + field_id]}
             for field_id in ids
-        ]
-        record["custom_fields"] += unresolved
+        ] + [{"id": None, "name": name, "value": value} for name, value in unresolved.items()]
 
-    # Gives each part of a lead its values by id, and returns those whose name is of no one field.
-    def _add_values_by_id(
-        self, record: dict[str, Any], kind: str, path: Sequence[str]
-    ) -> dict[str, Any]:
+    # Gives an object that has values by name only also those by id, and returns the values whose
+    # name is of no field, or of several.
+    def _resolve(self, part: Row, kind: str) -> dict[str, Any]:
+        values = part.get(BY_NAME)
         unresolved = dict[str, Any]()
-        for part in parts_of(record, path):
-            values = part.get(BY_NAME)
-            if not values or not isinstance(values, dict) or has_values_by_id(part):
-                continue
-            names = self._field_names(kind)
-            for name, value in values.items():
-                ids = [field_id for field_id in names if name in (field_id, names[field_id])]
-                if len(ids) == 1:
-                    part[f"{PREFIX}{ids[0]}"] = value
-                else:
-                    unresolved[name] = value
+        if not values or not isinstance(values, dict) or has_values_by_id(part):
+            return unresolved
+        definitions = self._definitions_of(kind)
+        for name, value in values.items():
+            named = [row for row in definitions if row.get("name") == name]
+            # A field of another kind may have the same name. Its definition may have any form.
+            own = [
+                row for row in named if kind in f"{row['object_type']} {row.get('associations')}"
+            ]
+            if len(own) == 1:
+                part[PREFIX + own[0]["id"]] = value
+            else:
+                unresolved[name] = value
         with self._lock:
             new_names = unresolved.keys() - self._reported
             self._reported |= new_names
         if new_names:
-            LOGGER.warning(_UNRESOLVED, kind, record.get("id"), ", ".join(sorted(new_names)))
+            LOGGER.warning(_UNRESOLVED, kind, ", ".join(sorted(new_names)))
         return unresolved
 
-    # The name of each field of a kind, by id.
-    def _field_names(self, kind: str) -> dict[str, str | None]:
+    # The definitions of the fields of a kind, and of all shared fields.
+    def _definitions_of(self, kind: str) -> list[Row]:
         with self._lock:
-            if kind not in self._names:
-                rows = read_fields(self.fields, {kind, "shared"}, _NO_NAMES, Sync.of(self.config))
-                # A definition of an unknown form must not fail leads, so its text is searched.
-                shared = [row for row in rows if kind in str(row.get("associations"))]
-                own = [row for row in rows if row["object_type"] == kind] + shared
-                self._names[kind] = {row["id"]: row.get("name") for row in own}
-            return self._names[kind]
+            if kind not in self._definitions:
+                sync = Sync.of(self.config)
+                rows = read_fields(self.fields, {kind, "shared"}, _NO_NAMES, sync)
+                self._definitions[kind] = rows
+            return self._definitions[kind]
 
 
 class SearchForm:
