@@ -355,7 +355,8 @@ def test_800_events_take_their_pages_and_one_request_for_each_100_records(
     assert len(result.records("event_log")) == 800 * own
     # One pass for all streams that follow the log, and one for the stream event_log, day by day from the last event.
     assert 16 <= warehouse.event_pages() <= 17 + own * (17 + 31)
-    changed = {"/activity/": ("activities", 350), "/task/": ("tasks", 250), "/lead/": ("leads", 0)}
+    # Leads are read by search. The custom values of the first hundred are compared with a read by ids.
+    changed = {"/activity/": ("activities", 350), "/task/": ("tasks", 250), "/lead/": ("leads", 100)}
     for path, (stream, count) in changed.items():
         refetches = warehouse.refetches(path)
         assert sum(map(len, refetches)) == (count if stream in streams else 0)
@@ -365,7 +366,7 @@ def test_800_events_take_their_pages_and_one_request_for_each_100_records(
     warehouse.clock.advance(hours=1)
     warehouse.sync()
     assert 1 <= warehouse.event_pages() <= (8 if own else 1)
-    assert warehouse.refetches() == []
+    assert warehouse.refetches("/activity/") + warehouse.refetches("/task/") == []
 
 
 @pytest.mark.parametrize("event_log", ["none", "newer", "interrupted"])

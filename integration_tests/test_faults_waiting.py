@@ -183,7 +183,7 @@ def test_a_proxy_that_requires_a_password_fails_without_retries(make_api: MakeAp
         proxy.shutdown()
     assert error["failure_type"] == "config_error"
     for message in (error["message"], status["message"]):
-        assert "answered 407" in message
+        assert "failed: Tunnel connection failed: 407" in message
         assert "The proxy between the connector and Close requires a user name and a password" in message
 
 

@@ -1,6 +1,6 @@
 """The source: the CDK reads the manifest's streams; this adds what a manifest can't express."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from logging import Logger
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,22 @@ def states_to_use(
         for stream in streams
         if stream and stream.stream_state and stream.stream_descriptor.name in names
     ]
+
+
+def with_one_error_per_stream(
+    messages: Iterable[models.AirbyteMessage],
+) -> Iterator[models.AirbyteMessage]:
+    """Yield the messages, but only the first error of each stream that fails."""
+    failed = set[str]()
+    for message in messages:
+        error = message.trace.error if message.trace else None
+        descriptor = error.stream_descriptor if error else None
+        if error and error.failure_type != models.FailureType.system_error:
+            error.stack_trace = None  # the code is not the cause
+        if descriptor is None or descriptor.name not in failed:
+            yield message
+        if descriptor is not None:
+            failed.add(descriptor.name)
 
 
 class SourceClose(Source):
@@ -118,7 +134,7 @@ class SourceClose(Source):
             AirbyteTracedException: at the end, if a stream failed or does not exist.
         """
         states = states_to_use(state or [], catalog)
-        follows_log = FOLLOWS_LOG if config.get("capture_changes", True) else ()
+        follows_log = FOLLOWS_LOG if config.get("capture_changes") is not False else ()
         positions = LogPositions(("event_log", *follows_log), states)
         sync = Sync(
             end=format_moment(utc_now()),
@@ -132,17 +148,10 @@ class SourceClose(Source):
             text = _UNKNOWN_STREAM.format(streams=", ".join(names))
             yield CloseApiError(name, text, models.FailureType.config_error).as_airbyte_message()
         undeclared = UndeclaredColumns(source.resolved_manifest["schemas"])
-        failed = set[str]()
-        for message in positions.add_to(source.read(logger, config, catalog), sync):
+        messages = positions.add_to(source.read(logger, config, catalog), sync)
+        for message in with_one_error_per_stream(messages):
             if message.record:
                 undeclared.note(message.record)
-            error = message.trace.error if message.trace else None
-            if error and error.failure_type != models.FailureType.system_error:
-                error.stack_trace = None  # the code is not the cause
-            if error and error.stream_descriptor:
-                if error.stream_descriptor.name in failed:
-                    continue
-                failed.add(error.stream_descriptor.name)
             yield message
         undeclared.log()
         if unknown:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from integration_tests.harness.forked import send_output_to
 from integration_tests.harness.sizes import Sizes, replace_sizes
 from source_close import config as _config  # noqa: F401 - its clock is replaced below
 from source_close import run
-from source_close.api import sync
 
 _FASTER = 100
 
@@ -66,13 +65,4 @@ def _adapt(reading: Reading) -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith("source_close") and hasattr(module, "utc_now"):
             setattr(module, "utc_now", lambda: clock.now() + skew)  # noqa: B010 - mypy does not know this attribute
-
-    class SkewedDatetime(datetime):
-        """The clock that is compared with the `Date` header of a response."""
-
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
-            return (clock.now() + skew).astimezone(tz)
-
-    vars(sync)["datetime"] = SkewedDatetime
     replace_sizes(reading.sizes)

@@ -108,22 +108,15 @@ class AppendOnlyListRetriever(WindowRetriever):
         steps_back = 0
         while True:
             response = self._request(window, part, offset)
-            body = response_json(response)
-            if response is None or "data" not in body:  # Close refused the offset
-                raise OffsetsExhaustedError
-            rows = body["data"]
+            rows = response_json(response)["data"]
             known_ids = window.seen if steps_back else {last_id}  # an edit may move the last row
-            overlaps = bool(rows) and rows[0]["id"] in known_ids
+            overlaps = any(row["id"] in known_ids for row in rows[:1])
             if offset and not overlaps:
                 steps_back += 1
-                if steps_back > _MAX_STEPS_BACK:
-                    raise OffsetsExhaustedError
-                step = (self.paginator.get_page_size() or 1) * 2 ** (steps_back - 1)
-                offset = max(offset - step, 0)
+                offset = self._step_back(offset, steps_back)
                 continue
             new_rows = [row for row in rows if row["id"] not in window.seen]
-            for row in new_rows:
-                window.seen[row["id"]] = moment_of(row, self.cursor_field)
+            window.seen |= {row["id"]: moment_of(row, self.cursor_field) for row in new_rows}
             if new_rows:
                 yield new_rows
                 # Offset 0 always fits, so it proves no order.
@@ -134,15 +127,23 @@ class AppendOnlyListRetriever(WindowRetriever):
             offset = token["next_page_token"]
             last_id = rows[-1]["id"] if rows else None
 
-    def _request(
-        self, window: Window, part: Mapping[str, Any], offset: int
-    ) -> requests.Response | None:
+    def _step_back(self, offset: int, steps_back: int) -> int:
+        if steps_back > _MAX_STEPS_BACK:
+            raise OffsetsExhaustedError
+        page_size = self.paginator.get_page_size() or 1
+        step: int = page_size * 2 ** (steps_back - 1)
+        return max(offset - step, 0)
+
+    def _request(self, window: Window, part: Mapping[str, Any], offset: int) -> requests.Response:
         bounds = {"start_time": format_moment(window.start), "end_time": format_moment(window.end)}
         window_slice = StreamSlice(partition={}, cursor_slice=bounds)
         options = self.request_options_provider.get_request_params(stream_slice=window_slice)
         parameters = {**options, **part.get("parameters", {})}
         parameters |= self.paginator.get_request_params(next_page_token={"next_page_token": offset})
-        return self.requester.send_request(path=part.get("path"), request_params=parameters)
+        response = self.requester.send_request(path=part.get("path"), request_params=parameters)
+        if response is None or "data" not in response_json(response):  # Close refused the offset
+            raise OffsetsExhaustedError
+        return response
 
     # Reads a second with more rows than the offsets of the whole list reach.
     def _pages_by_type(self, window: Window) -> Iterator[list[Row]]:

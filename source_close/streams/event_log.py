@@ -139,20 +139,28 @@ def add_event(changes: ChangesByType, event: Mapping[str, Any]) -> bool:
     if moment is None or not all(isinstance(text, str) and text for text in texts):
         return False
     of_type = changes[event["object_type"]]
-    action = event["action"]
-    gone_id = event["object_id"]
-    if action == "merged":
+    record_id = event["object_id"]
+    if event["action"] == "deleted":
+        _add_deletion(of_type, record_id, moment, event.get("previous_data"))
+        return True
+    of_type.setdefault(record_id, Change())
+    if event["action"] == "merged":
         meta = event.get("meta")
-        gone_id = meta.get("merge_source_lead_id") if isinstance(meta, dict) else None
-    if action != "deleted":
-        of_type.setdefault(event["object_id"], Change())
-    if action in {"deleted", "merged"} and isinstance(gone_id, str):
-        change = of_type.setdefault(gone_id, Change())
-        change.deleted_at = max(moment, change.deleted_at or moment)
-        previous = event.get("previous_data") if action == "deleted" else None
-        if isinstance(previous, dict) and moment_of(previous, "date_created"):
-            change.date_created = previous["date_created"]
-    return isinstance(gone_id, str)
+        source_id = meta.get("merge_source_lead_id") if isinstance(meta, dict) else None
+        if not isinstance(source_id, str):
+            return False
+        _add_deletion(of_type, source_id, moment, None)
+    return True
+
+
+# The latest of several deletions counts.
+def _add_deletion(
+    of_type: dict[str, Change], record_id: str, moment: datetime, previous_data: Any
+) -> None:
+    change = of_type.setdefault(record_id, Change())
+    change.deleted_at = max(moment, change.deleted_at or moment)
+    if isinstance(previous_data, dict) and moment_of(previous_data, "date_created"):
+        change.date_created = previous_data["date_created"]
 
 
 @dataclass
@@ -189,19 +197,21 @@ class EventLogChanges:
         for first in range(0, len(wanted), self.by_ids.ids_per_request):
             ids = wanted[first : first + self.by_ids.ids_per_request]
             existing = self.by_ids.read(ids)
-            if self.record_requester is not None:
-                for record_id in sorted(deleted_ids & existing.keys()):
-                    response = self.record_requester.send_request(
-                        path=f"{quote(record_id, safe='')}/"
-                    )
-                    # For the source of a merge, Close may return the destination.
-                    if response_json(response).get("id") != record_id:
-                        del existing[record_id]
+            for record_id in sorted(deleted_ids & existing.keys()):
+                if not self._still_exists(record_id):
+                    del existing[record_id]
             gone_ids = [one for one in ids if one in deleted_ids and one not in existing]
             deletions = [self._deletion(record_id, changes[record_id]) for record_id in gone_ids]
-            yield [
-                row for record_id, row in existing.items() if record_id not in emitted
-            ] + deletions
+            edited = [row for record_id, row in existing.items() if record_id not in emitted]
+            yield edited + deletions
+
+    # Asks for a single record. For the source of a merge, Close may return the destination.
+    def _still_exists(self, record_id: str) -> bool:
+        if self.record_requester is None:
+            return True
+        path = f"{quote(record_id, safe='')}/"
+        response = self.record_requester.send_request(path=path)
+        return bool(response_json(response).get("id") == record_id)
 
     # The row that says that a record is deleted.
     def _deletion(self, record_id: str, change: Change) -> Row:

@@ -72,14 +72,17 @@ class WindowRetriever(Retriever):
                 with self._sync.emit_lock:
                     yield from records
             if changes and window["end_time"] == self._sync["end"]:
-                with self._window_closed:  # else a deletion could be emitted before its record
-                    self._window_closed.wait_for(lambda: self._open_windows == 1)
-                for page in changes.read_pages(self._emitted):
-                    yield from self._records(page, records_schema, _NO_WINDOW)
+                yield from self._changed_records(changes, records_schema)
         finally:
             with self._window_closed:
                 self._open_windows -= 1
                 self._window_closed.notify_all()
+
+    def _changed_records(self, changes: EventLogChanges, schema: Any) -> Iterator[Record]:
+        with self._window_closed:  # else a deletion could be emitted before its record
+            self._window_closed.wait_for(lambda: self._open_windows == 1)
+        for page in changes.read_pages(self._emitted):
+            yield from self._records(page, schema, _NO_WINDOW)
 
     # The records of a page. One that is after its window, as Close's index lags, is of no window.
     def _records(self, page: list[Row], schema: Any, window: StreamSlice) -> Iterator[Record]:
