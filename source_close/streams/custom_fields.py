@@ -135,14 +135,15 @@ class CustomFieldsTransformation(RecordTransformation):
             for field_id in ids
         ] + [{"id": None, "name": name, "value": value} for name, value in unresolved.items()]
 
-    # Gives an object that has values by name only also those by id, and returns the values whose
-    # name is of no field, or of several.
+    # Replaces the values that an object has by name only by those by id. Those whose name is of no
+    # field, or of several, stay in it and are returned.
     def _resolve(self, part: Row, kind: str) -> dict[str, Any]:
         values = part.get(BY_NAME)
         unresolved = dict[str, Any]()
-        if not values or not isinstance(values, dict) or has_values_by_id(part):
+        if not isinstance(values, dict) or has_values_by_id(part):
             return unresolved
-        definitions = self._definitions_of(kind)
+        del part[BY_NAME]
+        definitions = self._definitions_of(kind) if values else []
         for name, value in values.items():
             named = [row for row in definitions if row.get("name") == name]
             # A field of another kind may have the same name. Its definition may have any form.
@@ -153,12 +154,18 @@ class CustomFieldsTransformation(RecordTransformation):
                 part[PREFIX + own[0]["id"]] = value
             else:
                 unresolved[name] = value
+        if unresolved:
+            part[BY_NAME] = unresolved
+            self._report(unresolved.keys(), kind)
+        return unresolved
+
+    # Each name is reported once.
+    def _report(self, names: Collection[str], kind: str) -> None:
         with self._lock:
-            new_names = unresolved.keys() - self._reported
+            new_names = set(names) - self._reported
             self._reported |= new_names
         if new_names:
             LOGGER.warning(_UNRESOLVED, kind, ", ".join(sorted(new_names)))
-        return unresolved
 
     # The definitions of the fields of a kind, and of all shared fields.
     def _definitions_of(self, kind: str) -> list[Row]:
