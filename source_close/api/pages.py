@@ -48,7 +48,7 @@ class RepeatedPages(threading.local):
             self._known.clear()
             self._repetitions = 0
         if has_more:
-            ids = [row["id"] for row in body.get("data") or []]
+            ids = [row["id"] for row in body.get("data", [])]
             page = hash((stream, _POSITION.sub("", response.url or ""), *ids))
             self._repetitions = self._repetitions + 1 if page in self._known else 0
             if not cursor:  # cursors may go in circles, but offsets may step back

@@ -178,12 +178,21 @@ class CustomFieldsTransformation(RecordTransformation):
 
 
 class SearchForm:
-    """Whether the searches of a sync return custom values, as far as is known."""
+    """Whether the searches of a sync return the custom values of leads, as far as is known.
+
+    Attributes:
+        lock: for the other attributes.
+        settled: the kinds whose values searches return, or that have no fields.
+        is_compared: whether some leads were also read by ids.
+        are_fields_known: whether the kinds that have no fields are settled.
+        lacks_values: whether searches lack the values of a kind.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
+        self.settled = set[str]()
         self.is_compared = False
-        self.is_known = False
+        self.are_fields_known = False
         self.lacks_values = False
 
 
@@ -191,8 +200,8 @@ class SearchForm:
 class SearchedCustomValues:
     """Completes the leads of a search, if the search does not return their custom values.
 
-    Close documents no form of custom values in a search. The first leads of a sync are also read by
-    ids, and compared. The CDK has no component that compares two responses.
+    Close documents no form of custom values in a search. Leads are compared with a read by ids
+    until each kind of custom field is settled. The CDK has no component that compares responses.
 
     Attributes:
         by_ids: reads leads by their ids.
@@ -210,22 +219,25 @@ class SearchedCustomValues:
         """Return the leads of a page with their custom values."""
         form = Sync.of(self.config).share(SearchForm)
         with form.lock:
-            # Leads without any value prove nothing, unless the account has no fields.
-            if form.is_compared and not form.is_known:
-                form.is_known = self._has_no_fields()
-            if leads and not form.is_known:
-                self._compare(leads[: self.by_ids.ids_per_request], form)
+            if leads and not form.lacks_values and form.settled < self.places.keys():
+                self._settle(leads, form)
         if not form.lacks_values:
             return leads
         complete_leads = self.by_ids.read([lead["id"] for lead in leads])
         return [complete_leads.get(lead["id"], lead) for lead in leads]
 
-    def _compare(self, leads: list[Row], form: SearchForm) -> None:
-        complete_leads = self.by_ids.read([lead["id"] for lead in leads]).values()
-        kinds = self._kinds_with_values(complete_leads)
-        missing = kinds - self._kinds_with_values(leads)
+    def _settle(self, leads: list[Row], form: SearchForm) -> None:
+        form.settled |= self._kinds_with_values(leads)
+        if form.is_compared and not form.are_fields_known:
+            # Leads without any value prove nothing, unless there are no fields.
+            form.settled |= self.places.keys() - self._kinds_with_fields()
+            form.are_fields_known = True
+        if form.settled >= self.places.keys():
+            return
+        sample = leads[: self.by_ids.ids_per_request]
+        complete_leads = self.by_ids.read([lead["id"] for lead in sample])
+        missing = self._kinds_with_values(complete_leads.values()) - form.settled
         form.is_compared = True
-        form.is_known = bool(kinds)
         form.lacks_values = bool(missing)
         if missing:
             LOGGER.info(_SEARCH_LACKS_VALUES, self.name, ", ".join(sorted(missing)))
@@ -239,15 +251,17 @@ class SearchedCustomValues:
                     kinds.add(kind)
         return kinds
 
-    def _has_no_fields(self) -> bool:
+    # All kinds, if the definitions can't be read.
+    def _kinds_with_fields(self) -> set[str]:
+        kinds = set[str]()
         try:
-            return not any(
-                next(iter(partition.read()), None)
-                for partition in self.fields.generate_partitions()
-                if (partition.to_slice() or {})["object_type"] in {*self.places, "shared"}
-            )
-        except AirbyteTracedException:
-            return False
+            for partition in self.fields.generate_partitions():
+                if (partition.to_slice() or {})["object_type"] in {*self.places, "shared"}:
+                    for record in partition.read():
+                        kinds |= kinds_of(dict(record.data))
+        except (AirbyteTracedException, AttributeError, TypeError):
+            return set(self.places)
+        return kinds
 
 
 def kinds_of(row: Row) -> set[str]:
