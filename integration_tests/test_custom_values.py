@@ -82,9 +82,9 @@ def test_an_account_without_custom_fields_costs_one_request_and_the_definitions(
 def test_values_are_read_by_ids_even_if_only_the_last_lead_has_one(make_api: MakeApi, fork: Connect, kind: str) -> None:
     """The first leads prove nothing about a kind of field of which they have no values."""
     api = make_api(Volumes(users=2), settings=Settings(search_custom_values="none"))
-    definition = api.store.add(f"custom_field.{kind}", type="text", name="Source")
-    for number in range(450):
+    for number in range(450):  # before there are fields, of which leads would get values
         api.store.add("lead", name=f"Lead {number}")
+    definition = api.store.add(f"custom_field.{kind}", type="text", name="Source")
     value = {f"custom.{definition['id']}": "Web"}
     last = api.store.add("lead", name="Last", **(value if kind == "lead" else {}))
     if kind == "contact":
