@@ -193,6 +193,15 @@ def test_a_deleted_lead_that_is_still_in_the_index_is_requested_singly(api: requ
     assert requested(api, "/lead/lead") == [f"/lead/lead_{number}/?_fields=id" for number in (1, 2, 3)]
 
 
+def test_an_id_from_the_log_can_not_lead_to_another_address(api: requests_mock.Mocker) -> None:
+    odd = "../../me/?x="
+    Close(api, event(odd, "deleted", "lead"), indexed=odd)
+    api.get(f"{API}/lead/..%2F..%2Fme%2F%3Fx%3D/", status_code=404, json={"error": "Not found"})
+    assert [row["id"] for row in changes("leads").records] == [odd]
+    [single] = [request.url for request in api.request_history if "/lead/.." in request.url]
+    assert single == f"{API}/lead/..%2F..%2Fme%2F%3Fx%3D/?_fields=id"
+
+
 def test_an_error_other_than_404_does_not_prove_a_deletion(api: requests_mock.Mocker) -> None:
     Close(api, event("lead_1", "deleted", "lead"), indexed="lead_1")
     api.get(f"{API}/lead/lead_1/", status_code=403)

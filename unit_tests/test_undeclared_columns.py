@@ -1,0 +1,44 @@
+"""Columns that Close returns and that the schema does not have: a sync names them once for each stream."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import requests_mock
+
+from unit_tests.syncs import API, read_with_positions
+
+STAMPS = {"date_created": "2025-06-15T09:00:00+00:00", "date_updated": "2025-06-15T10:00:00+00:00"}
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [message for message in caplog.messages if "columns that the schema does not have" in message]
+
+
+def test_undeclared_columns_are_named_in_one_line_for_each_stream_and_are_emitted(
+    api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    users = [{"id": f"user_{number}", **STAMPS, "email": "x", "shoe_size": 42} for number in range(3)]
+    users[1] |= {"badge": {"a": 1}, "custom.cf_1": "x"}
+    api.get(f"{API}/user/", json={"data": users, "has_more": False})
+    api.get(f"{API}/task/", json={"data": [{"id": "task_1", **STAMPS, "mood": "good"}], "has_more": False})
+    reading = read_with_positions("users", "tasks", start_date="2025-06-15")
+    assert reading.statuses == {"users": "COMPLETE", "tasks": "COMPLETE"}
+    assert [row for row in reading.records if row["id"].startswith("user")] == users
+    assert sorted(line.partition(" They are")[0] for line in lines(caplog)) == [
+        "Stream tasks: Close returned columns that the schema does not have: mood.",
+        "Stream users: Close returned columns that the schema does not have: badge, shoe_size.",
+    ]
+
+
+def test_nothing_is_said_if_every_column_is_declared(
+    api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    lead = {"id": "lead_1", **STAMPS, "name": "Acme", "custom.cf_1": "Web", "custom": {"Source": "Web"}}
+    api.post(f"{API}/data/search/", json={"data": [lead], "cursor": None})
+    reading = read_with_positions("leads", start_date="2025-06-15")
+    assert reading.ids == ["lead_1"]
+    assert lines(caplog) == []
