@@ -41,7 +41,7 @@ class RepeatedPages(threading.local):
 
     def is_endless(self, stream: str, response: requests.Response, body: Mapping[str, Any]) -> bool:
         """Note a page, and return whether the list has repeated pages three times in a row."""
-        cursor = body.get("cursor_next") or body.get("cursor")
+        cursor = body.get("cursor_next", body.get("cursor"))
         has_more = bool(cursor or body.get("has_more")) and "count" not in body
         sent = f"{response.url} {getattr(response.request, 'body', None)!r}"
         if not has_more or (cursor and "cursor" not in sent):  # the last or first page of a list
