@@ -110,8 +110,8 @@ class EventLog:
         """
         with self._lock:
             if not self._is_read:
-                self._is_read = True
                 self._read(events)
+                self._is_read = True  # not if an error of another kind ends the stream
         if self._error is not None:
             raise CloseApiError(stream, self._error.text, self._error.failure_type)
         return self._changes
