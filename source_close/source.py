@@ -32,10 +32,10 @@ _REFUSED_STREAM = "This key can't read every stream. %s"
 
 def load_manifest() -> dict[str, Any]:
     """Load manifest.yaml, which is in the package in a wheel, and beside it in a checkout."""
-    folders = Path(__file__).resolve().parents
-    path = next(
-        folder / "manifest.yaml" for folder in folders if (folder / "manifest.yaml").is_file()
-    )
+    package = Path(__file__).resolve().parent
+    path = package / "manifest.yaml"
+    if not path.is_file():
+        path = package.parent / "manifest.yaml"
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C version takes a fifth as long
     manifest: dict[str, Any] = yaml.load(path.read_bytes(), loader)  # noqa: S506 - both are safe
     return manifest
@@ -149,11 +149,13 @@ class SourceClose(Source):
             yield CloseApiError(name, text, models.FailureType.config_error).as_airbyte_message()
         undeclared = UndeclaredColumns(source.resolved_manifest["schemas"])
         messages = positions.add_to(source.read(logger, config, catalog), sync)
-        for message in with_one_error_per_stream(messages):
-            if message.record:
-                undeclared.note(message.record)
-            yield message
-        undeclared.log()
+        try:
+            for message in with_one_error_per_stream(messages):
+                if message.record:
+                    undeclared.note(message.record)
+                yield message
+        finally:  # also if a stream failed, at which the CDK raises
+            undeclared.log()
         if unknown:
             failure_type = models.FailureType.config_error
             raise AirbyteTracedException(internal_message=READ_FAILURE, failure_type=failure_type)

@@ -33,6 +33,17 @@ def test_undeclared_columns_are_named_in_one_line_for_each_stream_and_are_emitte
     ]
 
 
+def test_undeclared_columns_are_named_even_if_another_stream_fails(
+    api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    api.get(f"{API}/user/", json={"data": [{"id": "user_1", **STAMPS, "shoe_size": 42}], "has_more": False})
+    api.get(f"{API}/task/", status_code=403, json={"error": "Forbidden"})
+    reading = read_with_positions("users", "tasks", start_date="2025-06-15")
+    assert reading.statuses == {"users": "COMPLETE", "tasks": "INCOMPLETE"}
+    assert len(lines(caplog)) == 1
+
+
 def test_nothing_is_said_if_every_column_is_declared(
     api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,6 +1,7 @@
 """Add the account's custom fields: https://developer.close.com/api/resources/custom-fields."""
 
 import threading
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
@@ -113,7 +114,9 @@ class CustomFieldsTransformation(RecordTransformation):
     places: Mapping[str, Sequence[str]]
     drop: Sequence[str]
     _definitions: dict[str, list[Row]] = field(default_factory=dict, init=False)
-    _reported: set[str] = field(default_factory=set, init=False)
+    _reported: defaultdict[str, set[str]] = field(
+        default_factory=lambda: defaultdict(set), init=False
+    )
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def transform(self, record: dict[str, Any], *_: Any, **__: Any) -> None:
@@ -159,11 +162,11 @@ class CustomFieldsTransformation(RecordTransformation):
             self._report(unresolved.keys(), kind)
         return unresolved
 
-    # Each name is reported once.
+    # Each name of a kind is reported once.
     def _report(self, names: Collection[str], kind: str) -> None:
         with self._lock:
-            new_names = set(names) - self._reported
-            self._reported |= new_names
+            new_names = set(names) - self._reported[kind]
+            self._reported[kind] |= new_names
         if new_names:
             LOGGER.warning(_UNRESOLVED, kind, ", ".join(sorted(new_names)))
 
