@@ -12,7 +12,7 @@ import yaml
 
 from source_close.source import load_manifest
 from unit_tests.syncs import stock_source
-from unit_tests.test_readme import PROPERTIES, STREAMS, by_code, prepared, table
+from unit_tests.test_readme import PROPERTIES, STREAMS, prepared, table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "close.md").read_text()
@@ -87,7 +87,7 @@ def test_the_page_has_the_fields_in_the_order_of_the_form() -> None:
 def test_a_field_has_the_title_default_and_bounds_of_the_spec(name: str) -> None:
     field, text = SHOWN[name], " ".join(anchored()[name].split())
     required = load_manifest()["spec"]["connection_specification"]["required"]
-    assert text.startswith(f"**{field['title']}**" + (":" if name in required else " (optional):"))
+    assert text.startswith(f"**{field['title']}** (`{name}`" + ("):" if name in required else ", optional):"))
     assert ("default" in field) == ("by default " in text)
     if "default" in field:
         assert f"by default {str(field['default']).lower()}." in text
@@ -101,26 +101,22 @@ def test_the_prerequisites_contain_the_required_fields() -> None:
 
 
 def test_the_example_start_dates_are_accepted() -> None:
-    examples = re.findall(r"`(.+?)`", anchored()["start_date"])
+    examples = re.findall(r"`(\d.+?)`", anchored()["start_date"])
     assert len(examples) == 3
     assert all(prepared(start_date=example)["sync"]["start"].startswith("2024-01-31") for example in examples)
 
 
-def test_the_stream_table_agrees_with_the_manifest() -> None:
-    source = stock_source()
+def test_the_list_of_streams_agrees_with_the_manifest() -> None:
     modes = {
-        one.name: ", ".join(mode.value.replace("_", " ") for mode in one.as_airbyte_stream().supported_sync_modes)
-        for one in source.streams({})
+        stream.name: {mode.value for mode in stream.as_airbyte_stream().supported_sync_modes}
+        for stream in stock_source().streams({})
     }
-    rows = by_code(table(PAGE, "Supported Streams"), "stream")
-    assert list(rows) == [stream["name"] for stream in STREAMS]
-    for stream in STREAMS:
-        row, resource = rows[stream["name"]], stream["$parameters"].get("resource", "custom_field/…")
-        cursor = stream.get("incremental_sync")
-        assert row["endpoint"].startswith(f"[`{stream['retriever']['requester']['http_method']} /{resource}/`](")
-        assert row["primary key"] == f"`{stream['primary_key']}`"
-        assert row["cursor"] == (f"`{cursor['cursor_field']}`" if cursor else "none")
-        assert row["sync modes"] == modes[stream["name"]]
+    notes = {"full_refresh": " (full refresh only)", "full_refresh incremental": ""}
+    listed = re.findall(
+        r"^- \[`(\w+)`\]\(https://developer\.close\.com/\S+\)(.*)$", section("Supported Streams"), re.MULTILINE
+    )
+    assert listed == [(stream["name"], notes[" ".join(sorted(modes[stream["name"]]))]) for stream in STREAMS]
+    assert all(stream["primary_key"] == "id" for stream in STREAMS)
 
 
 def test_the_type_table_has_exactly_the_types_of_the_schemas() -> None:

@@ -196,7 +196,9 @@ def main() -> int:
     except KeyboardInterrupt:
         console.print("Stopped.")
         return 130
-    console.print("The second read contains what changed between the reads, and each stream's lookback: see README.md.")
+    console.print(
+        "The second read has what changed between the reads, and each stream's lookback: see docs/streams.md."
+    )
     console.print(f"All messages: {OUTPUT}/*.jsonl. The state that the second read started from: {OUTPUT}/state.json.")
     return 0
 

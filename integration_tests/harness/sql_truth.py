@@ -304,13 +304,6 @@ def _overdue(api: LocalCloseApi) -> list[Row]:
     ]
 
 
-def _contacts(api: LocalCloseApi) -> list[Row]:
-    return [
-        {"lead": one["lead"], "contact": one["name"], "title": one["title"], "email": one["email"]}
-        for one in contacts_view(api)
-    ]
-
-
 def _lead_values(api: LocalCloseApi) -> Iterator[Row]:
     known = fields(api)
     for lead in leads(api):
@@ -324,10 +317,6 @@ def _values_as_json(api: LocalCloseApi) -> list[Row]:
         row | {"value": json.dumps(row["value"], ensure_ascii=False, separators=(",", ":"))}
         for row in _lead_values(api)
     ]
-
-
-def _budget(api: LocalCloseApi) -> list[Row]:
-    return [{"lead": row["lead"], "value": row["value"]} for row in _lead_values(api) if row["field"] == "Budget"]
 
 
 def _moves(api: LocalCloseApi) -> list[Row]:
@@ -408,8 +397,6 @@ QUERIES: dict[str, Truth] = {
     "Calls, emails and meetings of the last 30 days by user.": _recent,
     "Leads without a call, message or meeting in the last 60 days.": _silent,
     "Overdue tasks by assignee.": _overdue,
-    "Contacts with their first email address.": _contacts,
-    "Custom values of leads, with the type of the field.": _values_as_json,
     "Status changes of leads.": _moves,
     "Meetings with a summary.": _summaries,
     "Number of activities by type.": _types,
@@ -417,5 +404,4 @@ QUERIES: dict[str, Truth] = {
     "Deletions of the last week, and who made them.": _deleted,
     "The name and meaning of each column.": _columns,
     "Values of leads with the current names of the fields.": _values_as_json,
-    "The values of one lead field, by its name.": _budget,
 }
