@@ -304,34 +304,6 @@ def _overdue(api: LocalCloseApi) -> list[Row]:
     ]
 
 
-def _lead_values(api: LocalCloseApi) -> Iterator[Row]:
-    known = fields(api)
-    for lead in leads(api):
-        for field_id, value in values_of(lead).items():
-            field = known[field_id]
-            yield {"lead": lead["display_name"], "field": field["name"], "type": field["type"], "value": value}
-
-
-def _values_as_json(api: LocalCloseApi) -> list[Row]:
-    return [
-        row | {"value": json.dumps(row["value"], ensure_ascii=False, separators=(",", ":"))}
-        for row in _lead_values(api)
-    ]
-
-
-def _moves(api: LocalCloseApi) -> list[Row]:
-    rows = [one for one in activities(api) if one["_type"] == "LeadStatusChange"]
-    return [key | {"times": len(moves)} for key, moves in grouped(rows, "old_status_label", "new_status_label")]
-
-
-def _summaries(api: LocalCloseApi) -> list[Row]:
-    rows = [one for one in activities(api) if one["_type"] == "Meeting" and one["summary"]]
-    return [
-        {"title": one["title"], "starts_at": stamp(one["starts_at"]), "in_short": one["summary"]["text"]}
-        for one in rows
-    ]
-
-
 def _types(api: LocalCloseApi) -> list[Row]:
     return [key | {"number": len(rows)} for key, rows in grouped(activities(api), "_type")]
 
@@ -397,11 +369,8 @@ QUERIES: dict[str, Truth] = {
     "Calls, emails and meetings of the last 30 days by user.": _recent,
     "Leads without a call, message or meeting in the last 60 days.": _silent,
     "Overdue tasks by assignee.": _overdue,
-    "Status changes of leads.": _moves,
-    "Meetings with a summary.": _summaries,
     "Number of activities by type.": _types,
     "New leads by month and source.": _sources,
     "Deletions of the last week, and who made them.": _deleted,
     "The name and meaning of each column.": _columns,
-    "Values of leads with the current names of the fields.": _values_as_json,
 }
