@@ -104,8 +104,7 @@ def test_a_stream_is_described_as_the_manifest_defines_it(stream: dict[str, Any]
 
 def test_the_error_table_agrees_with_the_manifest() -> None:
     expected = [
-        (ranges(one["http_codes"]), one["error_message"], RETRIED[one["action"]])
-        for one in HANDLER["response_filters"]
+        (ranges(one["http_codes"]), one["error_message"], RETRIED[one["action"]]) for one in HANDLER["response_filters"]
     ]
     expected += [(status, HANDLER[name], RETRIED["RETRY"]) for status, name in WITHOUT_STATUS.items()]
     found = [
