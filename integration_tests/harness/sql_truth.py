@@ -242,14 +242,6 @@ VIEWS: dict[str, Truth] = {
 # The queries of docs/, keyed by the sentence before each query.
 
 
-def _pipeline(api: LocalCloseApi) -> list[Row]:
-    rows = (one for one in opportunities_view(api) if one["status_type"] == "active")
-    return [
-        key | {"deals": len(deals), "value": total(one["value"] for one in deals)}
-        for key, deals in grouped(rows, "owner", "period", "currency")
-    ]
-
-
 def _won(api: LocalCloseApi) -> list[Row]:
     won = (one for one in opportunities_view(api) if one["status_type"] == "won")
     rows = [one | {"month": f"{one['date_won'][:7]}-01"} for one in won]
@@ -364,7 +356,6 @@ def named_leads(api: LocalCloseApi) -> list[Row]:
 
 
 QUERIES: dict[str, Truth] = {
-    "Open opportunities by owner.": _pipeline,
     "Won opportunities by month.": _won,
     "Calls, emails and meetings of the last 30 days by user.": _recent,
     "Leads without a call, message or meeting in the last 60 days.": _silent,
