@@ -11,6 +11,7 @@ from airbyte_cdk.models import AirbyteStateMessage, ConfiguredAirbyteCatalog
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import (
     ConcurrentDeclarativeSource,
 )
+from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
 
 from source_close.api.errors import FORBIDDEN, LOGGER, CloseApiError
 from source_close.api.sync import Sync
@@ -18,6 +19,7 @@ from source_close.config import CloseConfig
 from source_close.dates import format_moment, utc_now
 from source_close.streams.log_positions import LogPositions
 from source_close.streams.records import UndeclaredColumns
+from source_close.streams.turns import StreamInTurn, Turns
 
 # The streams that follow the event log if capture_changes is on: those whose retrievers have
 # ``changes`` in the manifest.
@@ -71,6 +73,24 @@ def with_one_error_per_stream(
             yield message
         if descriptor is not None:
             failed.add(descriptor.name)
+
+
+class SideBySideSource(ConcurrentDeclarativeSource):
+    """Reads the streams side by side: they take turns in handing out their windows."""
+
+    def __init__(
+        self,
+        catalog: ConfiguredAirbyteCatalog,
+        config: Mapping[str, Any],
+        states: list[AirbyteStateMessage],
+        manifest: dict[str, Any],
+    ) -> None:
+        super().__init__(catalog, config, states, source_config=manifest)
+        self._turns = Turns(len(catalog.streams))
+
+    def streams(self, config: Mapping[str, Any]) -> list[AbstractStream]:
+        """Return the manifest's streams."""
+        return [StreamInTurn(stream, self._turns) for stream in super().streams(config)]
 
 
 class SourceClose(Source):
@@ -141,7 +161,8 @@ class SourceClose(Source):
             event_log_positions=positions.saved,
             custom_field_columns=False,
         )
-        source = self._stock_source(config, sync, catalog, states)
+        given = {**config, "sync": sync}
+        source = SideBySideSource(catalog, given, states, self._manifest)
         names = [stream["name"] for stream in source.resolved_manifest["streams"]]
         unknown = [one.stream.name for one in catalog.streams if one.stream.name not in names]
         for name in unknown:
@@ -160,12 +181,6 @@ class SourceClose(Source):
             failure_type = models.FailureType.config_error
             raise AirbyteTracedException(internal_message=READ_FAILURE, failure_type=failure_type)
 
-    def _stock_source(
-        self,
-        config: Mapping[str, Any],
-        sync: Sync,
-        catalog: ConfiguredAirbyteCatalog | None = None,
-        states: list[AirbyteStateMessage] | None = None,
-    ) -> ConcurrentDeclarativeSource:
+    def _stock_source(self, config: Mapping[str, Any], sync: Sync) -> ConcurrentDeclarativeSource:
         given = {**config, "sync": sync}
-        return ConcurrentDeclarativeSource(catalog, given, states, source_config=self._manifest)
+        return ConcurrentDeclarativeSource(None, given, None, source_config=self._manifest)

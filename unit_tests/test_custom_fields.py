@@ -47,7 +47,7 @@ def test_a_first_sync_emits_the_fields_of_all_six_lists_regardless_of_the_start_
     assert [(row["id"], row["object_type"]) for row in reading.records] == [
         (f"cf_{kind}_{number}", kind) for kind in KINDS for number in (1, 2)
     ]
-    assert requested(api) == [f"/custom_field/{kind}/?_limit=1000" for kind in KINDS]
+    assert requested(api) == [f"/custom_field/{kind}/?_limit=1000&_skip=0" for kind in KINDS]
 
 
 def test_a_later_sync_emits_fields_changed_since_ten_minutes_before_the_state(api: requests_mock.Mocker) -> None:
@@ -286,7 +286,10 @@ def test_leads_list_their_custom_values_with_the_names_of_the_fields(api: reques
             {"id": "lcf_old.1", "name": None, "value": "x"},
         ],
     }
-    assert sorted(requested(api, "/custom")) == ["/custom_field/lead/?_limit=1000", "/custom_field/shared/?_limit=1000"]
+    assert sorted(requested(api, "/custom")) == [
+        "/custom_field/lead/?_limit=1000&_skip=0",
+        "/custom_field/shared/?_limit=1000&_skip=0",
+    ]
 
 
 def test_names_are_requested_once_and_only_if_leads_have_custom_values(api: requests_mock.Mocker) -> None:

@@ -48,7 +48,7 @@ def test_a_sync_after_an_interrupted_first_sync_reads_all_records_and_the_log_fr
 ) -> None:
     read_with_positions("tasks", state={"tasks": {"event_log_position": POSITION}}, start_date="2025-06-15")
     assert requested(api, "/task") == [
-        f"/task/?_limit=100&_skip=0&_type=all&date_updated__gte=2025-06-15T00:00:00.000000+00:00&date_updated__lt={END}"
+        f"/task/?_limit=1000&_skip=0&_type=all&date_updated__gte=2025-06-15T00:00:00.000000+00:00&date_updated__lt={END}"
     ]
     assert requested(api, "/event") == [
         f"/event/?_limit=50&date_updated__gte=2025-06-15T05:50:00.000000+00:00&date_updated__lt={END}"

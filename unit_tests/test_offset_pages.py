@@ -143,8 +143,6 @@ def test_an_offset_that_close_refuses_splits_the_window(api: requests_mock.Mocke
     "text",
     [
         "<html>400</html>",
-        '{"error": "The limit you set is larger than the maximum limit for this resource (max_limit = 100)."}',
-        '{"errors": [], "field-errors": {"_limit": "Input should be less than or equal to 200"}}',
         '{"errors": [], "field-errors": {"cursor": "Expired cursor"}}',
         '{"error": "_skip must be a non-negative integer (got \\"-1\\" instead)."}',
     ],

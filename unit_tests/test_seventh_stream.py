@@ -72,7 +72,7 @@ def test_the_stream_is_checked_and_discovered_as_full_refresh_with_its_key_and_c
     monkeypatch: Any, api: requests_mock.Mocker
 ) -> None:
     assert source_of(monkeypatch).check(LOGGER, CONFIG).status == Status.SUCCEEDED
-    assert [url for url in requested(api) if "status" in url] == ["/status/lead/?_limit=1000"]
+    assert [url for url in requested(api) if "status" in url] == ["/status/lead/?_limit=1000&_skip=0"]
     found = source_of(monkeypatch).discover(LOGGER, CONFIG).streams
     assert [stream.name for stream in found] == [*DEFINED, NAME]
     assert found[-1].supported_sync_modes == [SyncMode.full_refresh]
@@ -85,7 +85,7 @@ def test_every_sync_reads_the_whole_stream(monkeypatch: Any, api: requests_mock.
     assert (first.error, first.records, first.statuses) == ("", STATUSES, {NAME: "COMPLETE"})
     again = read(monkeypatch, NAME, state=saved(**{NAME: first.states(NAME)[-1]}))
     assert (again.error, again.records, again.statuses) == ("", STATUSES, {NAME: "COMPLETE"})
-    assert requested(api) == ["/status/lead/?_limit=1000"] * 2
+    assert requested(api) == ["/status/lead/?_limit=1000&_skip=0"] * 2
 
 
 def test_the_stream_is_read_together_with_all_others(monkeypatch: Any) -> None:

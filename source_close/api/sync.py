@@ -35,8 +35,6 @@ class Sync(dict[str, Any]):
         key_refused: why no request is sent any more, if Close refuses the key.
         given_up: why a request is not sent any more, by stream and request.
         failing_since: when a request first failed after its last success (``time.monotonic``).
-        emit_lock: for emitting a page; twenty threads that contend for the CDK's queue are slower.
-            A check leaves the first page of each stream half emitted, in one thread.
     """
 
     def __init__(self, **values: Any) -> None:
@@ -47,7 +45,6 @@ class Sync(dict[str, Any]):
         self.key_refused: CloseApiError | None = None
         self.given_up: dict[tuple[str, str], CloseApiError] = {}
         self.failing_since: dict[tuple[str, str], float] = {}
-        self.emit_lock = threading.RLock()
         self._shared: dict[type[Any], Any] = {}
         self._lock = threading.Lock()
 

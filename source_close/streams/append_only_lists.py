@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-import requests
 from airbyte_cdk import StreamSlice
 
 from source_close.api.errors import LOGGER, CloseApiError
-from source_close.api.responses import Row, response_json
-from source_close.dates import format_moment, moment_of
+from source_close.api.responses import Row
+from source_close.dates import format_moment
+from source_close.streams.offset_pages import OffsetPages, OffsetsExhaustedError
 from source_close.streams.windows import WindowRetriever
 
-_MAX_STEPS_BACK = 25
 _SECOND = timedelta(seconds=1)
 _READING_BY_TYPE = (
     "Stream %s: too many records at %s for one list; reading that second type by type."
@@ -26,13 +25,6 @@ _OUT_OF_REACH = (
     "The stream stops here, so that none is skipped. Ask Close's support for a higher limit, or "
     "set start_date to a later moment."
 )
-
-
-class OffsetsExhaustedError(Exception):
-    """The rest of a window can't be read by offset.
-
-    Close refuses so large a ``_skip``, or the order of the list keeps changing.
-    """
 
 
 @dataclass
@@ -69,9 +61,8 @@ class Window:
 
 @dataclass
 class AppendOnlyListRetriever(WindowRetriever):
-    """Reads a window in pages that overlap by one row, and splits it where offsets end.
+    """Reads a window by offset, and splits it where offsets end.
 
-    ``OffsetIncrement`` loses a row for each row that is removed from an earlier page.
     ``SPLIT_REQUEST_WINDOW`` reads each half from its start (2.6 times the rows at a maximum offset
     of 2,000) and splits ten times at most.
 
@@ -97,53 +88,12 @@ class AppendOnlyListRetriever(WindowRetriever):
                     yield from self._pages_by_type(window)
 
     def _pages(self, window: Window, part: Mapping[str, Any]) -> Iterator[list[Row]]:
-        """Yield the new rows of each page, and add them to ``window.seen``.
-
-        A page begins at the last row of the one before. If another row comes first, rows were
-        removed or edited meanwhile: step back until a page begins with a known row. This needs most
-        rows to keep their order.
-        """
-        offset = max(len(window.seen) - 1, 0)
-        last_id = next(reversed(window.seen), None)
-        steps_back = 0
-        while True:
-            response = self._request(window, part, offset)
-            rows = response_json(response)["data"]
-            known_ids = window.seen if steps_back else {last_id}  # an edit may move the last row
-            overlaps = any(row["id"] in known_ids for row in rows[:1])
-            if offset and not overlaps:
-                steps_back += 1
-                offset = self._step_back(offset, steps_back)
-                continue
-            new_rows = [row for row in rows if row["id"] not in window.seen]
-            window.seen |= {row["id"]: moment_of(row, self.cursor_field) for row in new_rows}
-            if new_rows:
-                yield new_rows
-                # Offset 0 always fits, so it proves no order.
-                steps_back = 0 if offset else steps_back
-            token = self.paginator.next_page_token(response, len(rows), None, offset)
-            if token is None:
-                return
-            offset = token["next_page_token"]
-            last_id = rows[-1]["id"] if rows else None
-
-    def _step_back(self, offset: int, steps_back: int) -> int:
-        if steps_back > _MAX_STEPS_BACK:
-            raise OffsetsExhaustedError
-        page_size = self.paginator.get_page_size() or 1
-        step: int = page_size * 2 ** (steps_back - 1)
-        return max(offset - step, 0)
-
-    def _request(self, window: Window, part: Mapping[str, Any], offset: int) -> requests.Response:
         bounds = {"start_time": format_moment(window.start), "end_time": format_moment(window.end)}
         window_slice = StreamSlice(partition={}, cursor_slice=bounds)
-        options = self.request_options_provider.get_request_params(stream_slice=window_slice)
-        parameters = {**options, **part.get("parameters", {})}
-        parameters |= self.paginator.get_request_params(next_page_token={"next_page_token": offset})
-        response = self.requester.send_request(path=part.get("path"), request_params=parameters)
-        if response is None or "data" not in response_json(response):  # Close refused the offset
-            raise OffsetsExhaustedError
-        return response
+        dates = self.request_options_provider.get_request_params(stream_slice=window_slice)
+        parameters = {**dates, **part.get("parameters", {})}
+        pages = OffsetPages(self.name, self.cursor_field, self.requester, self.paginator)
+        return pages.read(window.seen, window_slice, parameters, part.get("path"))
 
     # Reads a second with more rows than the offsets of the whole list reach.
     def _pages_by_type(self, window: Window) -> Iterator[list[Row]]:

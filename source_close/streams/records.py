@@ -57,13 +57,15 @@ class UndeclaredColumns:
     """
 
     def __init__(self, schemas: Mapping[str, Mapping[str, Any]]) -> None:
-        self._schemas = schemas
+        self._known = {name: set(schema.get("properties", ())) for name, schema in schemas.items()}
         self._found = defaultdict[str, set[str]](set)
 
     def note(self, record: AirbyteRecordMessage) -> None:
         """Look at a record."""
-        declared = self._schemas.get(record.stream, {}).get("properties", record.data)
-        self._found[record.stream].update(record.data.keys() - declared.keys())
+        known = self._known[record.stream]
+        if not known.issuperset(record.data):
+            self._found[record.stream].update(record.data.keys() - known)
+            known.update(record.data)
 
     def log(self) -> None:
         """Name the columns, so that somebody can report them."""

@@ -68,9 +68,7 @@ class WindowRetriever(Retriever):
             for page in self.read_window(start, end):
                 if changes:
                     self._emitted.update(row["id"] for row in page)  # atomic by row in CPython
-                records = list(self._records(page, records_schema, window))
-                with self._sync.emit_lock:
-                    yield from records
+                yield from self._records(page, records_schema, window)
             if changes and window["end_time"] == self._sync["end"]:
                 yield from self._changed_records(changes, records_schema)
         finally:

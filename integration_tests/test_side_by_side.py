@@ -1,0 +1,62 @@
+"""Streams are read side by side: their requests alternate from the start, whatever the number of workers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from itertools import islice
+
+import pytest
+
+from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.close_api.faults import Fault
+from integration_tests.harness.running import Connector
+from integration_tests.harness.truth import DAY, assert_complete, ids, now, text
+
+GROUPS = {"activities": "activity", "event_log": "event", "leads": "data", "tasks": "task"}
+WINDOWS = 25
+
+
+@pytest.fixture
+def api(make_api: Callable[..., LocalCloseApi]) -> LocalCloseApi:
+    start = now() - WINDOWS * 30 * DAY
+    return make_api(Volumes(activities=500, events=100, leads=100, tasks=100, users=1), start=start)
+
+
+def groups_of(api: LocalCloseApi, number: int) -> Counter[str]:
+    """Return how many of the first requests for windows went to each group of endpoints."""
+    groups = (entry.path.strip("/").split("/")[0] for entry in api.requests)
+    return Counter(islice((group for group in groups if group in GROUPS.values()), number))
+
+
+def test_the_first_requests_go_to_all_groups_of_endpoints(api: LocalCloseApi, fork: Callable[..., Connector]) -> None:
+    api.settings.latency = 0.02
+    began = now()
+    result = fork(api, start_date=text(began - WINDOWS * 30 * DAY)).read(list(GROUPS))
+    assert_complete(result, *GROUPS)
+    # Each stream has at least 25 windows. One after the other, all of these would be of activities.
+    assert min(groups_of(api, 20)[group] for group in GROUPS.values()) >= 2
+
+
+@pytest.mark.parametrize("num_workers", [1, 2, 3, 4, 11, 40])
+def test_any_number_of_workers_reads_everything(
+    api: LocalCloseApi, fork: Callable[..., Connector], num_workers: int
+) -> None:
+    began = now()
+    start = text(began - WINDOWS * 30 * DAY)
+    result = fork(api, start_date=start, num_workers=num_workers).read([*GROUPS, "users", "custom_fields"])
+    assert_complete(result, *GROUPS, "users", "custom_fields")
+    for stream in ("leads", "tasks"):
+        assert set(result.ids(stream)) == ids(api, stream, None, began)
+        assert result.repeated(stream) == []
+
+
+def test_a_stream_that_fails_holds_up_no_other(api: LocalCloseApi, fork: Callable[..., Connector]) -> None:
+    api.faults.add(Fault("status", "/activity/", status=403))
+    result = fork(api, start_date=text(now() - WINDOWS * 30 * DAY)).read(list(GROUPS))
+    assert {stream: result.status(stream) for stream in GROUPS} == {
+        "activities": "INCOMPLETE",
+        "event_log": "COMPLETE",
+        "leads": "COMPLETE",
+        "tasks": "COMPLETE",
+    }

@@ -1,0 +1,104 @@
+"""Let streams take turns in handing out their windows, so that they are read side by side.
+
+Close limits the requests of each group of endpoints, and each stream has a group of its own.
+"""
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from airbyte_cdk.models import AirbyteStream
+from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
+from airbyte_cdk.sources.streams.concurrent.availability_strategy import StreamAvailability
+from airbyte_cdk.sources.streams.concurrent.cursor import Cursor
+from airbyte_cdk.sources.streams.concurrent.partitions.partition import Partition
+
+# Waits end, so that no change of the CDK can make a read hang. A turn takes milliseconds.
+_MAX_WAIT_SECONDS = 1.0
+_MAX_WAIT_AT_START_SECONDS = 0.2
+
+
+class Turns:
+    """The number of windows that each stream has handed out. Thread-safe.
+
+    A stream waits for those that hand out windows and have handed out fewer. It waits only a
+    moment for streams to begin, since with few workers the CDK begins one after the other.
+
+    Args:
+        streams: how many streams are read.
+    """
+
+    def __init__(self, streams: int) -> None:
+        self._not_begun = streams
+        self._windows_of = dict[str, int]()
+        self._changed = threading.Condition()
+
+    def take(self, name: str, windows: Iterable[Partition]) -> Iterator[Partition]:
+        """Yield the windows of a stream, each when it is the stream's turn."""
+        with self._changed:
+            self._windows_of[name] = 0
+            self._not_begun -= 1
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._not_begun <= 0, _MAX_WAIT_AT_START_SECONDS)
+        try:
+            for window in windows:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._is_turn_of(name), _MAX_WAIT_SECONDS)
+                yield window
+                with self._changed:
+                    self._windows_of[name] += 1
+                    self._changed.notify_all()
+        finally:
+            with self._changed:
+                del self._windows_of[name]
+                self._changed.notify_all()
+
+    def _is_turn_of(self, name: str) -> bool:
+        return self._windows_of[name] <= min(self._windows_of.values())
+
+
+class StreamInTurn(AbstractStream):
+    """A stream that hands out its windows in turn with the others, and is otherwise ``stream``.
+
+    ``ConcurrentSource``, the built-in, queues all windows of the first stream before those of the
+    next: they take all workers, which then wait for the rate limit of one group.
+    """
+
+    def __init__(self, stream: AbstractStream, turns: Turns) -> None:
+        self._stream = stream
+        self._turns = turns
+
+    def generate_partitions(self) -> Iterable[Partition]:
+        """Yield the windows of the stream, each in its turn."""
+        return self._turns.take(self.name, self._stream.generate_partitions())
+
+    @property
+    def name(self) -> str:
+        """The stream's name."""
+        return self._stream.name
+
+    @property
+    def cursor_field(self) -> str | None:
+        """The stream's cursor field."""
+        return self._stream.cursor_field
+
+    @property
+    def cursor(self) -> Cursor:
+        """The stream's cursor."""
+        return self._stream.cursor
+
+    def get_json_schema(self) -> Mapping[str, Any]:
+        """Return the stream's JSON schema."""
+        return self._stream.get_json_schema()
+
+    def as_airbyte_stream(self) -> AirbyteStream:
+        """Return the stream as discover shows it."""
+        return self._stream.as_airbyte_stream()
+
+    def log_stream_sync_configuration(self) -> None:
+        """Log how the stream is read."""
+        self._stream.log_stream_sync_configuration()
+
+    def check_availability(self) -> StreamAvailability:
+        """Return whether the stream can be read."""
+        return self._stream.check_availability()

@@ -1,0 +1,58 @@
+"""Read lists that Close returns as a whole: users and custom fields."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from airbyte_cdk import (
+    Config,
+    DefaultPaginator,
+    HttpRequester,
+    Record,
+    RecordSelector,
+    StreamSlice,
+)
+from airbyte_cdk.sources.declarative.retrievers import Retriever
+
+from source_close.api.errors import CloseApiError
+from source_close.streams.offset_pages import OffsetPages, OffsetsExhaustedError
+
+_KEEPS_CHANGING = (
+    "the list changed each time that it was read, so records could be missing. Sync again when "
+    "fewer changes are made in Close."
+)
+
+
+@dataclass
+class WholeListRetriever(Retriever):
+    """Reads a list that has no date filter, each row once.
+
+    ``SimpleRetriever``, the built-in, can't read pages that overlap: ``OffsetPages`` says why.
+    """
+
+    name: str
+    config: Config
+    requester: HttpRequester
+    paginator: DefaultPaginator
+    record_selector: RecordSelector
+    cursor_field: str = ""
+
+    def read_records(
+        self, records_schema: Any, stream_slice: StreamSlice | None = None
+    ) -> Iterable[Record]:
+        """Yield the records of a slice that the selector's filter keeps.
+
+        Raises:
+            CloseApiError: if the list keeps changing.
+        """
+        list_slice = stream_slice or StreamSlice(partition={}, cursor_slice={})
+        pages = OffsetPages(self.name, self.cursor_field, self.requester, self.paginator)
+        seen = dict[str, datetime | None]()
+        try:
+            for page in pages.read(seen, list_slice, {}):
+                yield from self.record_selector.filter_and_transform(
+                    page, {}, records_schema, list_slice
+                )
+        except OffsetsExhaustedError:
+            raise CloseApiError(self.name, _KEEPS_CHANGING) from None

@@ -1,0 +1,107 @@
+"""Tasks, users and custom fields are read in pages of 1,000, or of 100 where Close refuses that."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import requests_mock
+
+from source_close.source import SourceClose
+from unit_tests.syncs import API, KEY, KINDS, LOGGER, Row, read, requested
+
+NEW_WORDING = {"errors": [], "field-errors": {"_limit": "Input should be less than or equal to 100"}}
+OLD_WORDING = {"error": "The limit you set is larger than the maximum limit for this resource (max_limit = 100)."}
+
+
+class List:
+    """A list of Close that refuses pages of more than ``largest`` rows, and may change while it is read."""
+
+    def __init__(self, count: int, refusal: Row, largest: int = 100) -> None:
+        self.rows = [{"id": f"id_{number}", "date_updated": "2025-06-01T00:00:00+00:00"} for number in range(count)]
+        self.changes: list[Any] = []
+        self._refusal = refusal
+        self._largest = largest
+
+    def __call__(self, request: Any, context: Any) -> Row:
+        limit, offset = int(request.qs["_limit"][0]), int(request.qs["_skip"][0])
+        if limit > self._largest:
+            context.status_code = 400
+            return self._refusal
+        body = {"data": self.rows[offset : offset + limit], "has_more": offset + limit < len(self.rows)}
+        if self.changes:
+            self.changes.pop(0)(self.rows)
+        return body
+
+
+def sizes(api: requests_mock.Mocker, path: str) -> list[tuple[int, int]]:
+    """Return the limit and the offset of each request."""
+    found = [request.qs for request in api.request_history if request.path.startswith(f"/api/v1{path}")]
+    return [(int(one["_limit"][0]), int(one["_skip"][0])) for one in found]
+
+
+@pytest.mark.parametrize("refusal", [NEW_WORDING, OLD_WORDING], ids=["new", "old"])
+@pytest.mark.parametrize(("stream", "path"), [("users", "/user/"), ("tasks", "/task/")])
+def test_smaller_pages_are_read_where_close_refuses_large_ones(
+    api: requests_mock.Mocker, stream: str, path: str, refusal: Row
+) -> None:
+    api.get(f"{API}{path}", json=List(250, refusal))
+    reading = read(stream, start_date="2025-05-20")
+    assert reading.failures == []
+    assert sizes(api, path) == [(1000, 0), (100, 0), (100, 99), (100, 198)]
+    assert reading.ids == [f"id_{number}" for number in range(250)]
+
+
+def test_a_large_page_is_refused_once_for_all_windows_of_a_stream(api: requests_mock.Mocker) -> None:
+    api.get(f"{API}/task/", json=List(0, NEW_WORDING))
+    read("tasks", start_date="2025-01-01")
+    assert [limit for limit, _ in sizes(api, "/task/")] == [1000] + [100] * 6
+
+
+def test_custom_fields_of_all_lists_are_read_in_smaller_pages(api: requests_mock.Mocker) -> None:
+    for kind in KINDS:
+        api.get(f"{API}/custom_field/{kind}/", json=List(120, NEW_WORDING))
+    assert len(read("custom_fields").ids) == 6 * 120
+    assert [limit for limit, _ in sizes(api, "/custom_field/")] == [1000] + [100] * 12
+
+
+@pytest.mark.parametrize("change", ["removed", "moved"])
+def test_no_user_is_lost_while_the_list_changes(api: requests_mock.Mocker, change: str) -> None:
+    users = List(300, NEW_WORDING)
+    users.changes = [
+        lambda rows: rows.pop(0) if change == "removed" else rows.append(rows.pop(0)),
+        lambda rows: rows.pop(50) if change == "removed" else rows.append(rows.pop(50)),
+    ]
+    api.get(f"{API}/user/", json=users)
+    reading = read("users")
+    assert reading.failures == []
+    assert sorted(reading.ids) == sorted(f"id_{number}" for number in range(300))
+
+
+def test_a_check_and_a_discover_find_the_smaller_page_size(api: requests_mock.Mocker) -> None:
+    for path in ("user", "task", *(f"custom_field/{kind}" for kind in KINDS)):
+        api.get(f"{API}/{path}/", json=List(1, NEW_WORDING))
+    for path in ("activity", "event"):
+        api.get(f"{API}/{path}/", json={"data": [], "has_more": False})
+    api.post(f"{API}/data/search/", json={"data": [], "cursor": None})
+    status = SourceClose().check(LOGGER, {"api_key": KEY})
+    assert (status.status.value, status.message) == ("SUCCEEDED", None)
+    assert SourceClose().discover(LOGGER, {"api_key": KEY}).streams
+
+
+def test_a_refusal_of_the_smaller_pages_is_an_error_that_quotes_close(api: requests_mock.Mocker) -> None:
+    api.get(f"{API}/user/", json=List(1, {"field-errors": {"_limit": "Input should be less than or equal to 50"}}, 50))
+    [(stream, _, message)] = read("users").failures
+    assert stream == "users"
+    assert message == (
+        "Stream users: a request for a page of 100 records answered 400: «_limit: Input should be less than or equal "
+        "to 50». The connector knows no smaller page. Please report this message."
+    )
+    assert len(requested(api, "/user/")) == 2
+
+
+def test_the_page_size_of_activities_is_fixed(api: requests_mock.Mocker) -> None:
+    api.get(f"{API}/activity/", json=List(1, OLD_WORDING, 50))
+    [(stream, _, message)] = read("activities", start_date="2025-06-14").failures
+    assert stream == "activities"
+    assert "max_limit = 100" in message

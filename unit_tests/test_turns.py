@@ -1,0 +1,83 @@
+"""Streams take turns in handing out their windows."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+from airbyte_cdk.sources.streams.concurrent.partitions.partition import Partition
+
+from source_close.streams import turns
+from source_close.streams.turns import Turns
+
+
+def windows(count: int) -> Iterator[Partition]:
+    return (cast("Partition", number) for number in range(count))
+
+
+def hand_out(**counts: int) -> list[str]:
+    """Start a thread for each stream, and return the streams in the order in which they handed out windows."""
+    handed_out: list[str] = []
+    given = Turns(len(counts))
+
+    def run(name: str) -> None:
+        handed_out.extend(name for _ in given.take(name, windows(counts[name])))
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in counts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return handed_out
+
+
+def test_no_stream_hands_out_more_than_one_window_before_the_others() -> None:
+    order = hand_out(activities=40, leads=40, tasks=40)
+    for end in range(1, len(order)):
+        counts = [order[:end].count(name) for name in ("activities", "leads", "tasks")]
+        assert max(counts) - min(counts) <= 1
+
+
+def test_a_stream_without_further_windows_is_not_waited_for() -> None:
+    order = hand_out(activities=40, users=1)
+    assert order.count("activities") == 40
+    assert len(order) == 41
+
+
+def test_a_stream_that_has_not_begun_is_not_waited_for() -> None:
+    given = Turns(2)
+    began = time.perf_counter()
+    assert len(list(given.take("activities", windows(1_000)))) == 1_000
+    assert len(list(given.take("leads", windows(1_000)))) == 1_000
+    assert time.perf_counter() - began < turns._MAX_WAIT_SECONDS  # noqa: SLF001 - no turn was waited for
+
+
+@pytest.mark.parametrize("end", ["closed", "failed"])
+def test_a_stream_that_ends_early_is_not_waited_for(end: str) -> None:
+    given = Turns(1)
+    leads = cast("Any", given.take("leads", failing()))
+    next(leads)
+    if end == "closed":
+        leads.close()
+    else:
+        with pytest.raises(OSError, match="broken"):
+            next(leads)
+    began = time.perf_counter()
+    assert len(list(given.take("activities", windows(1_000)))) == 1_000
+    assert time.perf_counter() - began < turns._MAX_WAIT_SECONDS  # noqa: SLF001 - no turn was waited for
+
+
+def failing() -> Iterator[Partition]:
+    yield from windows(1)
+    raise OSError("broken")
+
+
+def test_a_stream_that_is_stuck_delays_the_others_but_does_not_stop_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "_MAX_WAIT_SECONDS", 0.01)
+    given = Turns(1)
+    stuck = given.take("leads", windows(2))
+    next(stuck)
+    assert len(list(given.take("activities", windows(20)))) == 20
