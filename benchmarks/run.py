@@ -18,6 +18,7 @@ from .memory import LARGEST_MEGABYTES, measure_memory
 from .paths import BUILD, RESULTS
 from .second_read import measure_second_read
 from .server import Sizes
+from .side_by_side import measure_side_by_side
 
 _NARROWEST = 118  # the width of the widest table; a pipe or a small window would truncate its cells
 _CONSOLE = Console(highlight=False, width=max(Console().width, _NARROWEST))
@@ -33,13 +34,15 @@ def main() -> None:
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     _say(described(facts))
     benchmark = _Benchmark(given, results, facts)
-    alone = given.incremental or given.memory
+    alone = given.incremental or given.memory or given.side_by_side
     if given.all or not alone:
         benchmark.compare()
     if given.all or given.incremental:
         benchmark.second_read()
     if given.all or given.memory:
         benchmark.memory()
+    if given.all or given.side_by_side:
+        benchmark.side_by_side()
     RESULTS.write_text(json.dumps(results, indent=1))
     _say(f"Wrote build/bench/{RESULTS.name}" + ("" if given.no_docs else ", docs/performance.md"))
     sys.exit(benchmark.problems != [] and f"make bench: {'; '.join(benchmark.problems)}")
@@ -87,6 +90,14 @@ class _Benchmark:
                 f"the read of a large account used {figures.peak_megabytes:.0f} MB, missed {figures.missing} records"
             )
 
+    def side_by_side(self) -> None:
+        """Measure four large streams with rate limits."""
+        figures = measure_side_by_side(_say)
+        self._results["side_by_side"] = {**self._about, **asdict(figures)}
+        self._publish("side by side", self._described, [tables.side_by_side(figures)])
+        if figures.missing or figures.exit_code:
+            self.problems.append(f"the read of four large streams missed {figures.missing} records")
+
     def _publish(self, part: str, intro: str, built: list[tables.Table]) -> None:
         for table in built:
             _print(table)
@@ -104,6 +115,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--incremental", action="store_true", help="measure only a second read without new records")
     parser.add_argument("--memory", action="store_true", help="measure only the peak memory with 400 MB of activities")
+    parser.add_argument("--side-by-side", action="store_true", help="measure only four large streams with rate limits")
     parser.add_argument("--all", action="store_true", help="measure all parts")
     parser.add_argument("--no-docs", action="store_true", help="do not update docs/")
     return parser.parse_args()

@@ -71,7 +71,11 @@ class Server:
 
     def set_latency(self, seconds: float) -> None:
         """Delay each response from now on."""
-        self._control("POST", "settings", json={"latency": seconds})
+        self.change(latency=seconds)
+
+    def change(self, **settings: Any) -> None:
+        """Change switches of the server."""
+        self._control("POST", "settings", json=settings)
 
     def take_requests(self) -> dict[str, Any]:
         """Return the counts of the requests since the last call."""

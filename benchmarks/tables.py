@@ -7,6 +7,7 @@ from .figures import RunFigures
 from .memory import LARGEST_MEGABYTES
 from .second_read import SecondRead
 from .server import STREAMS
+from .side_by_side import REQUESTS_PER_SECOND, seconds_of_the_limit
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,23 @@ def memory(run: RunFigures) -> Table:
         f"{run.wall_seconds:.0f} s",
     ]
     return Table("A large account", ["activities", "output", "peak memory", "at most", "wall time"], [cells])
+
+
+def side_by_side(run: RunFigures) -> Table:
+    """Return the time of a read of four large streams next to the time that the rate limit makes the largest take."""
+    limit = seconds_of_the_limit(run)
+    cells = [
+        f"{REQUESTS_PER_SECOND} requests/s",
+        f"{run.requests['total']:,}",
+        str(run.refused),
+        f"{limit:.1f} s",
+        f"{run.wall_seconds:.1f} s",
+        f"{run.cpu_seconds:.1f} s",
+        f"{run.peak_megabytes:.0f} MB",
+        _share(run.expected - run.missing, run.expected),
+    ]
+    head = ["each group", "requests", "429s", "largest stream alone", "wall time", "CPU", "peak memory", "complete"]
+    return Table("Four large streams with rate limits", head, [cells])
 
 
 def _latency(run: RunFigures) -> str:
