@@ -151,7 +151,6 @@ release-dry-run: ## run all steps of a release except publishing (TAG=v1.2.3, IM
 	@$(RELEASE)/environment/bin/source-close spec | grep '"type":"SPEC"' >$(RELEASE)/wheel-spec.json
 	$(call say,The image)
 	$(call test_image)
-	$(call say,$(TAG) can be released)
 
 # The spec of the image must be the wheel's.
 define test_image
@@ -162,8 +161,9 @@ else for engine in docker podman; do if $$engine info >/dev/null 2>&1; then \
 if [ -z "$$run" ]; then \
 	echo "Skipped: neither Docker nor Podman runs here, so the image was not built and its spec was not tested."; \
 	echo "Start one of them, or name a command that builds and runs the image: make release-dry-run IMAGE_CHECK=…"; \
+	echo "All other steps of $(TAG) passed."; \
 else $$run spec | grep '"type":"SPEC"' >$(RELEASE)/image-spec.json; \
-	cmp $(RELEASE)/wheel-spec.json $(RELEASE)/image-spec.json && echo "The image has the spec of the wheel."; fi
+	cmp $(RELEASE)/wheel-spec.json $(RELEASE)/image-spec.json && echo "The image has the wheel's spec. All steps of $(TAG) passed."; fi
 endef
 
 clean: ## remove the environment and all generated files
