@@ -26,10 +26,10 @@ export PYTHONUNBUFFERED := 1
 
 say = @printf '\033[1m== %s\033[0m\n' "$(1)"
 
-.PHONY: help demo test lint types unit integration bench soak probe test-cdk test-pythons test-tools test-duckdb test-postgres format lock wheel clean
+.PHONY: help demo test lint types unit integration bench soak probe test-cdk test-pythons test-tools test-duckdb test-postgres format lock wheel release-dry-run clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## start a local Close API and read all six streams twice (CONFIG=path: use a real account, read only)
 	@$(PY) -m integration_tests.demo $(if $(CONFIG),--config "$(CONFIG)")
@@ -130,6 +130,41 @@ wheel: $(READY) ## build dist/*.whl
 	@rm -rf dist
 	@$(PY) -m build --wheel --no-isolation --outdir dist . >/dev/null
 	$(call say,Wrote $$(ls dist/*.whl))
+
+# All that the release workflow does before it publishes. Airbyte's command wants a folder with the connector's name; that
+# folder has no source code, so the tests run on the wheel.
+RELEASE := build/release
+VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
+TAG ?= v$(VERSION)
+# A command to use instead of Docker or Podman: `$(IMAGE_CHECK) build` builds the image, `$(IMAGE_CHECK) run spec` runs it.
+IMAGE_CHECK ?=
+release-dry-run: ## run all steps of a release except publishing (TAG=v1.2.3, IMAGE_CHECK=command: without Docker)
+	@test "$(TAG)" = "v$(VERSION)" || \
+		{ echo "The tag is $(TAG), but the version in pyproject.toml is $(VERSION)." >&2; exit 1; }
+	@$(MAKE) wheel
+	$(call say,Airbyte's standard tests on the wheel)
+	@rm -rf $(RELEASE) && mkdir -p $(RELEASE)/source-close && $(PY) -m venv $(RELEASE)/environment
+	@$(RELEASE)/environment/bin/python -m pip install --quiet --requirement requirements-dev.lock
+	@$(RELEASE)/environment/bin/python -m pip install --quiet --no-deps dist/*.whl
+	@cp -R acceptance-test-config.yml conftest.py integration_tests metadata.yaml pyproject.toml $(RELEASE)/source-close
+	@cd $(RELEASE)/source-close && ../environment/bin/airbyte-cdk connector test
+	@$(RELEASE)/environment/bin/source-close spec | grep '"type":"SPEC"' >$(RELEASE)/wheel-spec.json
+	$(call say,The image)
+	$(call test_image)
+
+# The spec of the image must be the wheel's.
+define test_image
+@run=; \
+if [ -n "$(IMAGE_CHECK)" ]; then $(IMAGE_CHECK) build || exit 1; run="$(IMAGE_CHECK) run"; \
+else for engine in docker podman; do if $$engine info >/dev/null 2>&1; then \
+	$$engine build --tag source-close:release . || exit 1; run="$$engine run --rm source-close:release"; break; fi; done; fi; \
+if [ -z "$$run" ]; then \
+	echo "Skipped: neither Docker nor Podman runs here, so the image was not built and its spec was not tested."; \
+	echo "Start one of them, or name a command that builds and runs the image: make release-dry-run IMAGE_CHECK=…"; \
+	echo "All other steps of $(TAG) passed."; \
+else $$run spec | grep '"type":"SPEC"' >$(RELEASE)/image-spec.json; \
+	cmp $(RELEASE)/wheel-spec.json $(RELEASE)/image-spec.json && echo "The image has the wheel's spec. All steps of $(TAG) passed."; fi
+endef
 
 clean: ## remove the environment and all generated files
 	@rm -rf $(VENV) build dist demo-output .tmp .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import version
 from typing import Any
 
@@ -12,6 +13,7 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_close.api.sync import Sync
 from source_close.config import CloseConfigTransformation
+from source_close.source import load_manifest
 from unit_tests.syncs import KEY, NOW, Row
 
 FORMS = "YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ (any ISO date-time; without a zone it is UTC) or MM/DD/YYYY"
@@ -34,29 +36,48 @@ def message_for(config: Row) -> str:
     return str(error.value.message)
 
 
-@pytest.mark.parametrize(
-    ("given", "start"),
-    [
-        ("2024-01-31", "2024-01-31T00:00:00.000000+00:00"),
-        ("2024-01-31T10:20:30Z", "2024-01-31T10:20:30.000000+00:00"),
-        ("2024-01-31T10:20:30z", "2024-01-31T10:20:30.000000+00:00"),
-        ("2024-01-31T10:20:30", "2024-01-31T10:20:30.000000+00:00"),
-        ("2024-01-31T10:20", "2024-01-31T10:20:00.000000+00:00"),
-        ("2024-01-31T10:20:30.123Z", "2024-01-31T10:20:30.123000+00:00"),
-        ("2024-01-31T10:20:30.123456", "2024-01-31T10:20:30.123456+00:00"),
-        ("2024-01-31T10:20:30+02:00", "2024-01-31T08:20:30.000000+00:00"),
-        ("2024-01-31T23:20:30-05:30", "2024-02-01T04:50:30.000000+00:00"),
-        ("2024-01-31 10:20:30", "2024-01-31T10:20:30.000000+00:00"),
-        ("01/31/2024", "2024-01-31T00:00:00.000000+00:00"),
-        ("1/5/2024", "2024-01-05T00:00:00.000000+00:00"),
-        ("02/29/2024", "2024-02-29T00:00:00.000000+00:00"),
-        ("  2024-01-31 ", "2024-01-31T00:00:00.000000+00:00"),
-        ("2025-06-15", "2025-06-15T00:00:00.000000+00:00"),
-        ("2025-06-15T12:00:00Z", "2025-06-15T12:00:00.000000+00:00"),
-    ],
-)
+ACCEPTED = [
+    ("2024-01-31", "2024-01-31T00:00:00.000000+00:00"),
+    ("2024-01-31T10:20:30Z", "2024-01-31T10:20:30.000000+00:00"),
+    ("2024-01-31T10:20:30z", "2024-01-31T10:20:30.000000+00:00"),
+    ("2024-01-31T10:20:30", "2024-01-31T10:20:30.000000+00:00"),
+    ("2024-01-31T10:20", "2024-01-31T10:20:00.000000+00:00"),
+    ("2024-01-31T10:20:30.123Z", "2024-01-31T10:20:30.123000+00:00"),
+    ("2024-01-31T10:20:30.123456", "2024-01-31T10:20:30.123456+00:00"),
+    ("2024-01-31T10:20:30+02:00", "2024-01-31T08:20:30.000000+00:00"),
+    ("2024-01-31T23:20:30-05:30", "2024-02-01T04:50:30.000000+00:00"),
+    ("2024-01-31 10:20:30", "2024-01-31T10:20:30.000000+00:00"),
+    ("01/31/2024", "2024-01-31T00:00:00.000000+00:00"),
+    ("1/5/2024", "2024-01-05T00:00:00.000000+00:00"),
+    ("02/29/2024", "2024-02-29T00:00:00.000000+00:00"),
+    ("  2024-01-31 ", "2024-01-31T00:00:00.000000+00:00"),
+    ("2025-06-15", "2025-06-15T00:00:00.000000+00:00"),
+    ("2025-06-15T12:00:00Z", "2025-06-15T12:00:00.000000+00:00"),
+]
+# What the form refuses as well; the connector also refuses dates and times that do not exist.
+NOT_LIKE_A_DATE = ["yesterday", "2024", "20240131", "31.01.2024", "2024-1-31", "1/5/24"]
+
+
+def matches_the_pattern(given: str) -> bool:
+    pattern = load_manifest()["spec"]["connection_specification"]["properties"]["start_date"]["pattern"]
+    return re.search(pattern, given) is not None
+
+
+@pytest.mark.parametrize(("given", "start"), ACCEPTED)
 def test_start_date_is_read_in_every_accepted_form(given: str, start: str) -> None:
     assert transform(start_date=given)["sync"]["start"] == start
+    assert matches_the_pattern(given)
+
+
+@pytest.mark.parametrize("given", ["", " ", "01/ 1/2024", "2024-01-31Z", "2024-01-31_10:20"])
+def test_the_form_accepts_an_empty_start_date_and_unusual_forms(given: str) -> None:
+    assert transform(start_date=given)["sync"]["start"]
+    assert matches_the_pattern(given)
+
+
+@pytest.mark.parametrize("given", [*NOT_LIKE_A_DATE, "x 2024-01-31", "01/31/2024 at noon"])
+def test_the_form_refuses_what_does_not_look_like_a_date(given: str) -> None:
+    assert not matches_the_pattern(given)
 
 
 @pytest.mark.parametrize(
@@ -74,11 +95,7 @@ def test_start_date_is_365_days_before_the_first_sync_by_default(given: Row, now
 @pytest.mark.parametrize(
     "given",
     [
-        "yesterday",
-        "2024",
-        "20240131",
-        "31.01.2024",
-        "2024-1-31",
+        *NOT_LIKE_A_DATE,
         "2024-02-30",
         "2023-02-29",
         "02/30/2024",

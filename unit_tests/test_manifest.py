@@ -251,6 +251,12 @@ def test_the_spec_has_the_expected_fields_defaults_and_limits() -> None:
     assert [properties[name]["order"] for name in properties] == list(range(len(properties)))
     assert properties["api_key"]["airbyte_secret"] is True
     assert properties["base_url"]["airbyte_hidden"] is True
+    # Airbyte folds away optional fields, except these: they decide what the tables have.
+    always_shown = {name for name, field in properties.items() if field.get("always_show")}
+    assert always_shown == {"start_date", "capture_changes", "attribution_window_hours"}
+    assert properties["start_date"]["pattern_descriptor"]
+    for name, field in properties.items():
+        assert len(field["description"]) <= 200, name
     window, workers = properties["attribution_window_hours"], properties["num_workers"]
     assert (window["type"], window["minimum"], window["maximum"], window["default"]) == ("integer", 0, 720, 24)
     assert (workers["type"], workers["minimum"], workers["maximum"], workers["default"]) == ("integer", 1, 40, 20)

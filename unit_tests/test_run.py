@@ -118,8 +118,9 @@ def test_an_invalid_config_exits_with_one_sentence_and_code_1(
         ({"api_key": KEY, "num_workers": 99}, "num_workers: Input should be less than or equal to 40"),
         ({}, "api_key is missing"),
         ({"api_key": ""}, "api_key is empty."),
+        ({"api_key": KEY, "start_date": "yesterday"}, "start_date is not a valid date. Write it as YYYY-MM-DD, "),
     ],
-    ids=["a number too large", "an empty config", "an empty key"],
+    ids=["a number too large", "an empty config", "an empty key", "no date"],
 )
 def test_check_with_an_invalid_config_returns_failed(
     files: Files, capsys: pytest.CaptureFixture[str], config: dict[str, Any], sentence: str

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from importlib.metadata import version
+from importlib.metadata import metadata, version
 from pathlib import Path
 from typing import Any
 
 import yaml
 from airbyte_cdk.models.connector_metadata import ConnectorLanguage, MetadataFile
 
+from source_close.config import READ_RETRY_SECONDS
 from source_close.source import load_manifest
 from unit_tests.syncs import STREAMS
 
 PROJECT = Path(__file__).resolve().parent.parent
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
+RELEASE: dict[Any, Any] = yaml.safe_load((PROJECT / ".github" / "workflows" / "release.yml").read_text())
 METADATA: dict[str, Any] = yaml.safe_load((PROJECT / "metadata.yaml").read_text())["data"]
 IMAGE = r"[a-z0-9./-]+:[\w.-]+@sha256:[0-9a-f]{64}"
 
@@ -44,3 +46,49 @@ def test_the_only_allowed_host_is_that_of_the_default_url() -> None:
     """The platform would block every request if the host of the default URL were missing."""
     base_url = load_manifest()["spec"]["connection_specification"]["properties"]["base_url"]["default"]
     assert [f"https://{host}/api/v1" for host in METADATA["allowedHosts"]["hosts"]] == [base_url]
+
+
+def test_every_link_to_the_documentation_leads_to_the_connectors_own_page() -> None:
+    urls = dict(line.split(", ", 1) for line in metadata("source-close").get_all("Project-URL", []))
+    page = urls["Documentation"]
+    assert page == f"{urls['Repository']}/blob/main/docs/close.md"
+    assert METADATA["documentationUrl"] == page
+    assert load_manifest()["spec"]["documentation_url"] == page
+    assert (PROJECT / "docs" / "close.md").is_file()
+
+
+def test_the_registry_knows_the_package() -> None:
+    assert METADATA["remoteRegistries"]["pypi"] == {"enabled": True, "packageName": metadata("source-close")["Name"]}
+
+
+def test_the_registry_allows_for_the_longest_time_that_one_request_takes() -> None:
+    """It waits for the rate limit, times out, is retried; and may start the last retry just before these end."""
+    requester = load_manifest()["definitions"]["base_requester"]
+    attempt = requester["connect_timeout_in_seconds"] + requester["read_timeout_in_seconds"]
+    paced_attempt = requester["authenticator"]["max_wait_seconds"] + attempt
+    last_wait = READ_RETRY_SECONDS
+    longest = paced_attempt + READ_RETRY_SECONDS + last_wait + paced_attempt
+    assert METADATA["maxSecondsBetweenMessages"] > 2 * longest
+
+
+def test_a_release_needs_a_tag_and_all_checks() -> None:
+    assert RELEASE[True] == {"push": {"tags": ["v*"]}}, "YAML reads the key `on` as true"
+    jobs = RELEASE["jobs"]
+    assert 'make release-dry-run TAG="$GITHUB_REF_NAME"' in [step.get("run") for step in jobs["test"]["steps"]]
+    assert {name for name, job in jobs.items() if "needs" not in job} == {"ci", "test"}
+    assert jobs["pypi"]["needs"] == jobs["image"]["needs"] == ["ci", "test"]
+    assert jobs["release"]["needs"] == ["pypi", "image"]
+
+
+def test_a_job_of_the_release_may_write_only_what_it_publishes() -> None:
+    assert RELEASE["permissions"] == {"contents": "read"}
+    jobs = RELEASE["jobs"]
+    granted = {name: job["permissions"] for name, job in jobs.items() if "permissions" in job}
+    assert granted == {
+        "pypi": {"id-token": "write"},
+        "image": {"contents": "read", "packages": "write"},
+        "release": {"contents": "write"},
+    }
+    assert jobs["pypi"]["environment"]["name"] == "pypi"
+    [build] = [step["with"] for step in jobs["image"]["steps"] if "build-push-action" in step.get("uses", "")]
+    assert build["platforms"] == "linux/amd64,linux/arm64"

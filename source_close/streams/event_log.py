@@ -40,6 +40,8 @@ _UNCLEAR_EVENTS = (
     "action, object_id or date_updated is not as Close documents it. Refresh the streams to get "
     "the changes that are missing."
 )
+_PROGRESS = "Read %d events of the event log, to follow the changes since the last sync."
+_LOG_EVERY_EVENTS = 5_000
 _DELETED_AT = "_ab_cdc_deleted_at"  # destinations that deduplicate remove the record if it is set
 
 
@@ -120,8 +122,11 @@ class EventLog:
         unclear = list[str]()
         try:
             for partition in events.generate_partitions():
-                found = [event.data for event in partition.read()]
-                unclear += [event["id"] for event in found if not add_event(self._changes, event)]
+                for number, event in enumerate(partition.read(), start=1):
+                    if not add_event(self._changes, event.data):
+                        unclear.append(event.data["id"])
+                    if number % _LOG_EVERY_EVENTS == 0:
+                        LOGGER.info(_PROGRESS, number)
         except CloseApiError as error:
             self.is_forbidden = error.status in FORBIDDEN
             if not self.is_forbidden:
