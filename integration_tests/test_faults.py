@@ -57,6 +57,7 @@ WRONG: dict[str, dict[str, Any]] = {
 def api(make_api: MakeApi) -> LocalCloseApi:
     """Return an API with several weeks of data, and a day with more events than fit on a page."""
     api = make_api(VOLUMES, start=now() - PERIOD)
+    api.settings.max_limit |= {"task": 100}  # so that tasks have several pages
     for number in range(60):
         with clock_at(api, now() - 3 * DAY - HOUR + number * SECOND):
             api.store.add("Note", lead_id=None)

@@ -216,6 +216,7 @@ class TestPagesWithoutProgress:
     @pytest.fixture
     def api(self, make_api: MakeApi) -> LocalCloseApi:
         api = make_api(Volumes(activities=350, leads=450, tasks=350, users=1), start=now() - 15 * DAY)
+        api.settings.max_limit |= {"task": 100}  # so that tasks have several pages
         for _ in range(120):
             api.store.log_event()
         return api

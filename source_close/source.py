@@ -90,7 +90,11 @@ class SideBySideSource(ConcurrentDeclarativeSource):
 
     def streams(self, config: Mapping[str, Any]) -> list[AbstractStream]:
         """Return the manifest's streams."""
-        return [StreamInTurn(stream, self._turns) for stream in super().streams(config)]
+        followed = Sync.of(config)["event_log_positions"]
+        return [
+            StreamInTurn(stream, self._turns, newest_early=stream.name not in followed)
+            for stream in super().streams(config)
+        ]
 
 
 class SourceClose(Source):

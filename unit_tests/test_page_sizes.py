@@ -105,3 +105,15 @@ def test_the_page_size_of_activities_is_fixed(api: requests_mock.Mocker) -> None
     [(stream, _, message)] = read("activities", start_date="2025-06-14").failures
     assert stream == "activities"
     assert "max_limit = 100" in message
+
+
+@pytest.mark.parametrize(("count", "is_read"), [(999, True), (1_000, False), (1_001, True)])
+def test_only_a_page_that_is_exactly_full_must_say_whether_more_rows_follow(
+    api: requests_mock.Mocker, count: int, is_read: bool
+) -> None:
+    """A list that is not paged may have more rows than were asked for."""
+    api.get(f"{API}/custom_field/shared/", json={"data": [{"id": f"cf_{number}"} for number in range(count)]})
+    reading = read("custom_fields")
+    assert (len(reading.ids) == count) == is_read
+    failures = [message for _, _, message in reading.failures]
+    assert failures == [] if is_read else "does not say whether more records follow" in failures[0]

@@ -34,7 +34,7 @@ def questions(account: Account) -> Iterator[Question]:
         yield Question(
             f"/{path}: does the filter by {name} have millisecond precision?", partial(_precision, path=path, name=name)
         )
-    for path in ("user/", "custom_field/lead/"):
+    for path in ("user/", "task/", "custom_field/lead/"):
         yield Question(f"/{path}: may a page have 1,000 rows?", partial(_whole_list, path=path))
     for path in ("activity/", "task/", "lead/"):
         yield Question(f"/{path}: does id__in work in a POST that overrides GET?", partial(_ids_by_post, path=path))
@@ -53,8 +53,7 @@ def _skip_cap(account: Account, path: str) -> Finding:
     answer = account.get(path, may_refuse=True, _skip=_FAR, _limit=1, **_more(path))
     if not answer.is_refusal:
         return Finding(f"_skip={_FAR:,} is accepted")
-    requester = account.definitions["append_only_list_retriever"]["requester"]
-    predicate = InterpolatedBoolean(requester["error_handler"]["expected_error"]["predicate"], parameters={})
+    predicate = InterpolatedBoolean(account.definitions["refused_page"]["predicate"], parameters={})
     if not predicate.eval({}, response=answer.raw):
         return Finding(answer.quote, "no: it does not recognize this wording and would stop at the cap")
     number = re.search(r"(?:max_skip\D*|equal to )(\d+)", answer.raw)
@@ -109,11 +108,9 @@ def _precision(account: Account, path: str, name: str) -> Finding:
 def _whole_list(account: Account, path: str) -> Finding:
     answer = account.get(path, may_refuse=True, _limit=_WHOLE_LIST)
     if answer.is_refusal:
-        return Finding(answer.quote, "no: the stream fails")
+        return Finding(answer.quote, "yes: it reads pages of 100")
     if answer.body.get("has_more") and len(answer.rows) < _WHOLE_LIST:
-        return Finding(
-            f"{len(answer.rows)} rows, and has_more is true", "only in part: a record can be lost between pages"
-        )
+        return Finding(f"{len(answer.rows)} rows, and has_more is true", "yes: its pages overlap by a row")
     return Finding(f"yes: {len(answer.rows)} rows in one page")
 
 

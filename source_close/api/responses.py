@@ -19,8 +19,7 @@ _NO_ID = "the response has a record whose id is missing or not a text"
 _IS_MORE_UNKNOWN = "the response is a full page and does not say whether more records follow"
 _PARSED = "close_json"  # the attribute of a response that keeps its parsed body
 _SAYS_WHETHER_MORE_FOLLOWS = {"has_more", "cursor", "cursor_next"}
-# Up to 100: lists that are read with a limit of 1,000 may have no has_more.
-_LIMIT = re.compile(r"\b_limit=(\d\d?|100)\b")
+_LIMIT = re.compile(r"\b_limit=(\d+)\b")
 
 
 def response_json(response: requests.Response | None) -> dict[str, Any]:
@@ -71,6 +70,7 @@ def _check_records(parsed: Mapping[str, Any], url: str) -> None:
     if not all(isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows):
         raise UnreadableResponseError(_NO_ID)
     limit = _LIMIT.search(url)
-    is_full = limit is not None and len(rows) >= int(limit[1])
+    # A list that is not paged has no has_more; it may have more rows than the limit.
+    is_full = limit is not None and len(rows) == int(limit[1])
     if is_full and not _SAYS_WHETHER_MORE_FOLLOWS & parsed.keys():
         raise UnreadableResponseError(_IS_MORE_UNKNOWN)

@@ -62,15 +62,26 @@ class StreamInTurn(AbstractStream):
 
     ``ConcurrentSource``, the built-in, queues all windows of the first stream before those of the
     next: they take all workers, which then wait for the rate limit of one group.
+
+    Args:
+        stream: the stream.
+        turns: what the streams of a read share.
+        newest_early: whether the newest window comes second. It is often the largest, so it should
+            not begin last; but if it leads to the event log, all others should have begun.
     """
 
-    def __init__(self, stream: AbstractStream, turns: Turns) -> None:
+    def __init__(self, stream: AbstractStream, turns: Turns, *, newest_early: bool) -> None:
         self._stream = stream
         self._turns = turns
+        self._newest_early = newest_early
 
     def generate_partitions(self) -> Iterable[Partition]:
         """Yield the windows of the stream, each in its turn."""
-        return self._turns.take(self.name, self._stream.generate_partitions())
+        windows = list(self._stream.generate_partitions())
+        if self._newest_early and len(windows) > 1:
+            newest = windows.pop()
+            windows.insert(1, newest)
+        return self._turns.take(self.name, windows)
 
     @property
     def name(self) -> str:
