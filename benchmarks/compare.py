@@ -53,7 +53,7 @@ def run(program: str, command: list[str], latency: float, server: Server, say: S
     used = measure(command, output, variables=tap.variables(server) if program == tap.NAME else None)
     server_cpu = server.cpu_seconds() - cpu
     requests = server.take_requests()
-    server.set_latency(0)
+    server.change(latency=0.0, rate_limit=None)  # for what follows
     if used.exit_code:
         say(f"{program} exited with code {used.exit_code}:\n{last_lines(output)}")
     written = read_output(output)

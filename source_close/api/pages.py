@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import requests
-from airbyte_cdk import OffsetIncrement
+from airbyte_cdk import CursorPaginationStrategy, Decoder, OffsetIncrement
+from airbyte_cdk.sources.declarative.decoders.decoder import DECODER_OUTPUT_TYPE
 
 from source_close.api.errors import LOGGER
 from source_close.api.responses import response_json
@@ -52,6 +53,31 @@ class OffsetPaginationStrategy(OffsetIncrement):
         body = response_json(response)
         last: int = options.get("last_page_token_value") or 0
         return last + max(len(body["data"]) - self.overlap, 1) if body.get("has_more") else None
+
+
+class ParsedBodyDecoder(Decoder):
+    """Returns the body of a response as it was parsed for the records."""
+
+    def is_stream_response(self) -> bool:
+        """Return that a response is received as a whole."""
+        return False
+
+    def decode(self, response: requests.Response) -> DECODER_OUTPUT_TYPE:
+        """Yield the body."""
+        yield response_json(response)
+
+
+@dataclass
+class ParsedCursorPaginationStrategy(CursorPaginationStrategy):
+    """Follows cursors in parsed bodies.
+
+    ``CursorPagination``, the built-in, parses each response again, a tenth of the CPU time of a
+    read of leads.
+    """
+
+    def __post_init__(self, parameters: Mapping[str, Any]) -> None:
+        super().__post_init__(parameters)
+        self.decoder = ParsedBodyDecoder()
 
 
 class RepeatedPages(threading.local):

@@ -23,6 +23,18 @@ from source_close.api.sync import Sync
 from source_close.dates import parse_moment
 from source_close.streams.event_log import EventLogChanges
 
+
+class HashedSlice(StreamSlice):
+    """A slice that computes its hash once; ``StreamSlice`` does it for each record, as JSON."""
+
+    def __init__(self, stream_slice: StreamSlice) -> None:
+        super().__init__(partition=stream_slice.partition, cursor_slice=stream_slice.cursor_slice)
+        self._hash = super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
 # Records with this slice don't move the stream's cursor.
 _NO_WINDOW = StreamSlice(partition={}, cursor_slice={})
 
@@ -58,7 +70,7 @@ class WindowRetriever(Retriever):
         self, records_schema: Any, stream_slice: StreamSlice | None = None
     ) -> Iterable[Record]:
         """Yield the records of a slice, and after the last window also the changes."""
-        window = stream_slice or _NO_WINDOW
+        window = HashedSlice(stream_slice or _NO_WINDOW)
         start = parse_moment(window["start_time"])
         end = parse_moment(window["end_time"])
         changes = self.changes if self.name in self._sync["event_log_positions"] else None
