@@ -18,7 +18,7 @@ RUN python3 -m pip wheel --quiet --no-deps --wheel-dir /wheel . \
 
 FROM ${BASE_IMAGE}
 LABEL io.airbyte.name="source-close/source-close" \
-      io.airbyte.version="0.1.0"
+      io.airbyte.version="0.2.0"
 # Some base images, such as Airbyte's, already have this user.
 RUN id airbyte >/dev/null 2>&1 || useradd --create-home --uid 1000 airbyte
 COPY --from=build /opt/source-close /opt/source-close

@@ -1,7 +1,7 @@
 """Sync all six streams to a local DuckDB file: the first run reads everything, each later run reads the changes.
 
 pip install airbyte
-pip install source_close-0.1.0-py3-none-any.whl
+pip install source_close-0.2.0-py3-none-any.whl
 python duckdb_sync.py config.json close.duckdb
 """
 

@@ -27,7 +27,11 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert f'\nversion = "{declared}"\n' in (PROJECT / "pyproject.toml").read_text()
     assert METADATA["dockerImageTag"] == declared
     assert f'io.airbyte.version="{declared}"' in DOCKERFILE
-    assert f"## [{declared}]" in (PROJECT / "CHANGELOG.md").read_text()
+    released = METADATA["releaseDate"]
+    assert f"## [{declared}] - {released}\n" in (PROJECT / "CHANGELOG.md").read_text()
+    assert f"\n| {declared} | {released} |" in (PROJECT / "docs" / "close.md").read_text()
+    for example in ("duckdb_sync.py", "postgres_sync.py"):
+        assert f"source_close-{declared}-py3" in (PROJECT / "examples" / example).read_text()
 
 
 def test_the_image_has_the_name_in_the_metadata_and_base_images_are_pinned_by_digest() -> None:
