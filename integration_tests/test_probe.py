@@ -27,7 +27,6 @@ STRICT: dict[str, Any] = {
     "user_order": "oldest",
     "lead_order": "oldest",
     "filter_precision": "second",
-    "filter_needs_lead": "reject",
     "custom_field_lists_have_shared": True,
     "meeting_date_created_is_start": False,
     "search_past_max_rows": "reject",

@@ -13,6 +13,7 @@ from .times import DAY, HOUR, MILLISECOND, SECOND, iso_naive, parse
 from .world import World
 
 _MINUTE = 60 * SECOND
+_KEPT = 30 * DAY
 FILTERS = ("object_type", "object_id", "action", "lead_id", "user_id", "request_id")
 _STAMP_DELAY = 3 * MILLISECOND
 
@@ -78,7 +79,7 @@ class EventLog:
 
     def oldest_kept(self, now: int) -> int:
         """Return the stamp, cut to a whole minute, from which on (inclusive) events are kept."""
-        floor = now - int(self._settings.event_retention_days * DAY)
+        floor = now - _KEPT
         return floor - floor % _MINUTE
 
     def load(self, events: Iterable[Json]) -> None:

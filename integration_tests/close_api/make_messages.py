@@ -104,12 +104,6 @@ def _agent(maker: Maker) -> Json:
     return {"agent_config_id": maker.id("agentconf"), "agent_action_reason": "No answer for a week"}
 
 
-def slim_email(email: Json) -> Json:
-    """Return the reduced form of an email, which lists with threads contain."""
-    names = ("_type", "id", "lead_id", "user_id", "subject", "sender", "to", "status", "direction")
-    return {name: email[name] for name in (*names, "date_created", "date_updated", "thread_id")}
-
-
 def _email_thread(maker: Maker, world: World, base: Json) -> Json:
     slim = {
         "_type": "Email",

@@ -64,7 +64,6 @@ def settings(rng: Random, clock: SharedClock) -> Settings:
     made.rows_by_id = rng.choice((None, 3, 20))
     made.error_wording = rng.choice(("old", "new"))
     made.filter_precision = rng.choice(("millisecond", "second"))
-    made.filter_needs_lead = rng.choice(("ignore", "reject"))
     made.custom_field_lists_have_shared = rng.random() < 0.5
     made.meeting_date_created_is_start = rng.random() < 0.7
     made.search_lag = rng.choice((0.0, 5.0, 60.0, 300.0))
@@ -78,7 +77,6 @@ def settings(rng: Random, clock: SharedClock) -> Settings:
     made.event_consolidation = rng.choice((0.0, 60.0))
     made.event_date_filter_with_cursor = rng.choice(("honour", "ignore", "reject"))
     made.event_cursor_keeps_bounds = rng.random() < 0.5
-    made.event_unlisted_filters = rng.choice(("works", "ignore", "reject"))
     made.lead_merge_activity_on = rng.choice(("destination", "source"))
     made.rate_limit_header = rng.random() < 0.5
     made.rate_limit_reply_header = rng.random() < 0.5
