@@ -415,8 +415,8 @@ def test_a_deleted_lead_that_search_still_returns_stays_deleted(make: Callable[.
     clock.advance(minutes=1)
     warehouse.api.settings.search_lag = 8 * 60
     store.delete(doomed)
-    for _ in range(6):
-        clock.advance(seconds=110)
+    for _ in range(4):
+        clock.advance(seconds=115)
         store.edit(other, description=text(clock()))
         warehouse.sync()
         assert doomed not in warehouse.tables["leads"]

@@ -8,6 +8,7 @@ from typing import Any
 
 from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.close_api.faults import Fault
+from integration_tests.harness.forked import ForkedConnector
 from integration_tests.harness.running import Connector, Result
 from integration_tests.harness.schemas import schema_errors
 from integration_tests.harness.truth import (
@@ -273,11 +274,15 @@ def test_other_streams_do_not_wait_for_the_names_of_lead_fields(make_api: MakeAp
     assert emitted[last_activity + 1 :].count("leads") >= len(with_names) > 0
 
 
-def test_temporary_errors_of_the_definitions_are_retried_without_a_warning(make_api: MakeApi, fork: Connect) -> None:
+def test_temporary_errors_of_the_definitions_are_retried_without_a_warning(
+    make_api: MakeApi, fork: Callable[..., ForkedConnector]
+) -> None:
     api = make_api(Volumes(users=2, leads=5, custom_fields=4))
     for path in ("lead", "shared"):
         api.faults.add(Fault("reset", f"/custom_field/{path}/", times=2))
-    result = fork(api).read(["leads", "custom_fields"])
+    connector = fork(api)
+    connector.faster = 20
+    result = connector.read(["leads", "custom_fields"])
     assert_complete(result, "leads", "custom_fields")
     assert None not in names_on_leads(result).values()
     assert warnings_about_fields(result) == []

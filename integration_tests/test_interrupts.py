@@ -92,9 +92,9 @@ def test_a_command_that_cannot_print_exits_and_names_the_cause(
     assert (b"Broken pipe" if output == "broken pipe" else b"No space left on device") in errors
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+@pytest.mark.parametrize(("command", "encoding"), [("read", "cp1252"), ("discover", "ascii")])
 def test_the_output_is_utf_8_in_any_terminal_encoding(
-    encoding: str, make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
+    command: str, encoding: str, make_api: Callable[..., LocalCloseApi], connect: Callable[..., Connector]
 ) -> None:
     api = make_api(Volumes(users=1))
     name = "Zo\N{LATIN SMALL LETTER E WITH DIAERESIS} \N{GRINNING FACE} \N{CJK UNIFIED IDEOGRAPH-6F22}"
@@ -102,7 +102,6 @@ def test_the_output_is_utf_8_in_any_terminal_encoding(
     api.store.add("custom_field.lead", name=name)
     connector = connect(api)
     connector.environment = {"PYTHONIOENCODING": encoding}
-    read, discovered = connector.read(["users"]), connector.discover()
-    assert (read.exit_code, discovered.exit_code) == (0, 0)
-    assert name in [row["first_name"] for row in read.records("users")]
-    assert name in discovered.output
+    result = connector.read(["users"]) if command == "read" else connector.discover()
+    assert result.exit_code == 0
+    assert name in result.output
