@@ -7,6 +7,7 @@ from starlette.routing import Route
 
 from .errors import json_response
 from .requestlog import RequestLog
+from .settings import RateLimit
 from .store import Store
 
 _COLLECTIONS = {"activities": ("activity", "activity/emailthread"), "tasks": ("task",), "users": ("user",)}
@@ -48,8 +49,17 @@ class Control:
         return [object_id for name in names for object_id in store.collections[name].records]
 
     async def change_settings(self, request: Request) -> Response:
-        """Set the latency of each response."""
-        self._store.settings.latency = (await request.json())["latency"]
+        """Set switches. A `rate_limit` is a pair of requests and seconds; `max_limit` keeps what it does not name."""
+        settings = self._store.settings
+        changes = await request.json()
+        unknown = changes.keys() - vars(settings).keys()
+        if unknown:
+            return json_response({"error": f"There are no such switches: {sorted(unknown)}"}, 400)
+        if "rate_limit" in changes:
+            changes["rate_limit"] = RateLimit(*changes["rate_limit"])
+        changes["max_limit"] = settings.max_limit | changes.get("max_limit", {})
+        for name, value in changes.items():
+            setattr(settings, name, value)
         return json_response({})
 
     async def requests(self, request: Request) -> Response:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import tempfile
-import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from multiprocessing import get_context
+from functools import partial
+from io import StringIO
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,20 +21,16 @@ from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.close_api.records import Record
 from integration_tests.close_api.times import to_micros
 from integration_tests.harness.clock import SharedClock
-from integration_tests.harness.running import PROJECT, STREAMS, catalog_of
+from integration_tests.harness.forked import ForkedConnector
+from integration_tests.harness.running import STREAMS, Result
 from integration_tests.soak.destination import Destination
-from integration_tests.soak.reader import Reading, read
+from integration_tests.soak.reader import FASTER, follow
 from integration_tests.soak.world import NO_EVENTS, Changes, faults, settings
 
-os.environ["PYTHONPATH"] = str(PROJECT)  # where the fork server finds these modules
-CONTEXT = get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    ["integration_tests.harness.forked_warm", "integration_tests.soak.reader", "integration_tests.close_api"]
-)
 _MOST_KILLS = 3
 # About the number of lines that a first read prints.
 _LINES = 400
-_EARLY_SHARE, _EARLY_SECONDS, _NEVER = 0.3, 1.0, 3_600.0
+_EARLY_SHARE, _EARLY_SECONDS = 0.3, 1.0
 # Longer than every lag of the API and every difference between the clocks.
 _UNTIL_ALL_IS_VISIBLE = 900.0
 _DELETED_AT = "_ab_cdc_deleted_at"
@@ -83,14 +78,11 @@ class Run:
         self.start = now - timedelta(days=rng.choice((10, 25, 60)))
         self.attribution = timedelta(hours=rng.choice((0, 24, 24)))
         skew = rng.choice((0.0, 0.0, 0.0, -240.0, -20.0, 20.0, 240.0))
-        self.reading: dict[str, Any] = {
-            "clock": self.folder / "clock",
-            "skew": skew,
-            "sizes": {
-                "page_size": {100: rng.choice((4, 9, 25, 100)), 50: rng.choice((5, 50)), 200: rng.choice((4, 20, 200))},
-                "rows_per_chain": {10_000: switches.search_max_rows},
-            },
+        self.sizes = {
+            "page_size": {100: rng.choice((4, 9, 25, 100)), 50: rng.choice((5, 50)), 200: rng.choice((4, 20, 200))},
+            "rows_per_chain": {10_000: switches.search_max_rows},
         }
+        self.follow = partial(follow, self.folder / "clock", skew)
         self.config = {
             "start_date": self.start.isoformat(),
             "num_workers": rng.choice((1, 3, 8)),
@@ -98,7 +90,7 @@ class Run:
             "capture_changes": self.capture,
         }
         self.note(capture=self.capture, streams=self.streams, volumes=volumes, settings=switches)
-        self.note(**self.config, **self.reading)
+        self.note(**self.config, skew=skew, sizes=self.sizes)
         self.destination = Destination()
         with LocalCloseApi(
             volumes, settings=switches, seed=self.seed, start=now - timedelta(days=40), end=now
@@ -131,44 +123,33 @@ class Run:
             ends.insert(0, (None, rng.uniform(0, _EARLY_SECONDS)))
         for end in [*ends, (None, None)]:
             self.began = self.clock.now()
-            lines, killed = self.read(streams, *end)
-            messages = self.destination.take(lines)
+            result, killed = self.read(streams, *end)
+            self.destination.take(result.messages)
             if not killed:
                 break
-        statuses = [one["trace"]["stream_status"] for one in messages if one.get("trace", {}).get("stream_status")]
-        ended = {one["stream_descriptor"]["name"]: one["status"] for one in statuses}
+        ended = {stream: result.status(stream) for stream in streams}
         if ended != dict.fromkeys(streams, "COMPLETE"):
-            errors = [str(one["trace"]["error"]) for one in messages if one.get("trace", {}).get("error")]
-            others = [line.decode() for line in lines if not line.startswith(b"{")]
-            raise LostError("\n".join([f"A read ended with {ended}", *errors, *others]))
+            raise LostError(f"A read ended with {ended}\n{result.errors}\n{result.output[-2_000:]}")
 
-    def read(
-        self, streams: list[str], kill_after: int | None, interrupt_after: float | None
-    ) -> tuple[list[bytes], bool]:
-        """Run one read; return its lines, and whether it was killed (after lines) or interrupted (after seconds)."""
-        config = {"api_key": "api_local", "base_url": self.api.url, **self.config}
-        reading = Reading(config, catalog_of(streams), self.destination.state, **self.reading)
-        receiver, sender = CONTEXT.Pipe(duplex=False)
-        process = CONTEXT.Process(target=read, args=(reading, sender))
-        process.start()
-        sender.close()
-        interrupt = threading.Timer(interrupt_after or _NEVER, _interrupt, (process.pid,))
-        interrupt.start()
-        lines, is_killed = list[bytes](), False
-        with os.fdopen(os.dup(receiver.fileno()), "rb") as output:
-            receiver.close()
-            for line in output:
-                lines.append(line)
-                if kill_after is not None and len(lines) >= kill_after:
-                    process.kill()
-                    is_killed = True  # what follows in the output is lost, even if the process had just ended
-                    break
-        process.join()
-        interrupt.cancel()
+    def read(self, streams: list[str], kill_after: int | None, interrupt_after: float | None) -> tuple[Result, bool]:
+        """Run one read; return its result, and whether it was killed (after lines) or interrupted (after seconds)."""
+        connector = ForkedConnector(
+            {"api_key": "api_local", "base_url": self.api.url, **self.config},
+            self.folder,
+            faster=FASTER,
+            sizes=self.sizes,
+            adapt=self.follow,
+            interrupt_after=interrupt_after,
+        )
+        with redirect_stderr(StringIO()):  # an interrupted process prints a traceback
+            result = connector.read(streams, self.destination.state, kill_after=kill_after)
+        lines = result.output.count("\n")
         now = self.clock.now().isoformat(timespec="milliseconds")
-        self.note(read=f"{self.began.isoformat()} to {now}, {len(lines)} lines, exit code {process.exitcode}")
+        self.note(read=f"{self.began.isoformat()} to {now}, {lines} lines, exit code {result.exit_code}")
+        # What follows in the output of a killed process is lost, even if it had just ended.
+        is_killed = kill_after is not None and lines >= kill_after
         early = {-signal.SIGTERM, 1} if interrupt_after else set[int]()
-        return lines, is_killed or process.exitcode in early
+        return result, is_killed or result.exit_code in early
 
     def verify(self) -> None:
         """Compare the emitted records with those of the server."""
@@ -258,11 +239,6 @@ def _stamps(record: Record) -> str:
 
 def _row_stamps(row: dict[str, Any]) -> str:
     return f"created {row.get('date_created')}, updated {row.get('date_updated')}"
-
-
-def _interrupt(pid: int) -> None:
-    with suppress(ProcessLookupError):  # it may have just ended
-        os.kill(pid, signal.SIGINT)
 
 
 def run(seed: int) -> str | None:
