@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,10 @@ from typing import Any
 import pytest
 
 from integration_tests.close_api import Fault, LocalCloseApi, Volumes
+from integration_tests.harness.fixtures import MakeApi
 from integration_tests.harness.forked import ForkedConnector
 from integration_tests.harness.running import Result
 from integration_tests.harness.truth import DAY, now, text
-
-MakeApi = Callable[..., LocalCloseApi]
 
 KEY = "api_S3cr3tS3cr3t.K3yK3yK3y"
 ENCODED = base64.b64encode(f"{KEY}:".encode()).decode()

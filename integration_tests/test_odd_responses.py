@@ -11,11 +11,11 @@ import orjson
 import pytest
 
 from integration_tests.close_api import Fault, LocalCloseApi, Volumes
+from integration_tests.harness.fixtures import MakeApi
 from integration_tests.harness.forked import ForkedConnector
 from integration_tests.harness.running import KEY, Result
 from integration_tests.harness.truth import DAY, HOUR, assert_complete, ids, now, requests_of, state_of, text
 
-MakeApi = Callable[..., LocalCloseApi]
 DELETED_AT = "_ab_cdc_deleted_at"
 FOLLOWING = ("activities", "leads", "tasks")
 VOLUMES = Volumes(activities=40, leads=30, tasks=40, users=3)
