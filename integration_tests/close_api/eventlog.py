@@ -14,7 +14,6 @@ from .world import World
 
 _MINUTE = 60 * SECOND
 _KEPT = 30 * DAY
-FILTERS = ("object_type", "object_id", "action", "lead_id", "user_id", "request_id")
 _STAMP_DELAY = 3 * MILLISECOND
 
 
@@ -52,10 +51,7 @@ class Change:
 
 
 class EventLog:
-    """The events as records of kind `event`, in the order of the changes, also within one millisecond.
-
-    `index` maps the id of an event to the values that the event can be filtered by.
-    """
+    """The events as records of kind `event`, in the order of the changes, also within one millisecond."""
 
     def __init__(self, settings: Settings, make_id: Callable[[str], str], world: World) -> None:
         """Start empty; `make_id` returns a new id for a prefix, and the owner of `world` makes the changes."""
@@ -64,7 +60,6 @@ class EventLog:
         self._log = DelayedCollection()
         self._count = 0
         self._last: dict[str, Json] = {}
-        self.index: dict[str, dict[str, str | None]] = {}
         self._world = world
         self._api_key_id = make_id("api")
 
@@ -137,7 +132,6 @@ class EventLog:
 
     def _record(self, event: Json) -> Record:
         self._count += 1
-        self.index[event["id"]] = {name: event.get(name) for name in FILTERS}
         return Record("event", event, tie=self._count)
 
     def is_data_hidden(self, record: Record, now: int) -> bool:

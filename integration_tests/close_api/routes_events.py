@@ -9,8 +9,8 @@ from starlette.responses import Response
 
 from .call import Call
 from .errors import json_response, plain
-from .eventlog import FILTERS
-from .records import Key, Query, Record, Window
+from .records import Key, Query, Window
+from .selecting import visible
 
 _PAGE = 50
 
@@ -42,7 +42,9 @@ def events(call: Call) -> Response:
     cursor = Cursor.read(text) if (text := call.value("_cursor")) else None
     bounds = _bounds(call, cursor)
     log = call.store.events
-    rows = log.visible.select(_query(call, bounds.meet(start=log.oldest_kept(call.now))))
+    hidden, where = visible(call)
+    window = bounds.meet(start=log.oldest_kept(call.now))
+    rows = log.visible.select(Query(order="-updated", updated=window, name=hidden, where=where))
     skip = 0 if cursor is None else len(rows) - rows.rank(cursor.key)
     found = rows.page(skip, limit)
     older = None
@@ -66,25 +68,3 @@ def _bounds(call: Call, cursor: Cursor | None) -> Window:
             case "honour":
                 pass
     return bounds.meet(*cursor.bounds) if call.settings.event_cursor_keeps_bounds else bounds
-
-
-def _query(call: Call, bounds: Window) -> Query:
-    filters = {name: value for name in FILTERS if (value := call.value(name))}
-    if filters:
-        match call.settings.event_unlisted_filters:
-            case "reject":
-                raise plain(400, f"Unsupported combination of filters: {', '.join(sorted(filters))}.")
-            case "ignore":
-                filters = {}
-            case "works":
-                pass
-    hidden = frozenset(call.settings.hidden_lead_ids)
-    if not filters and not hidden:
-        return Query(order="-updated", updated=bounds)
-    index = call.store.events.index
-
-    def where(record: Record) -> bool:
-        facts = index[record.id]
-        return facts["lead_id"] not in hidden and all(facts[name] == value for name, value in filters.items())
-
-    return Query(order="-updated", updated=bounds, name=(frozenset(filters.items()), hidden), where=where)

@@ -1,4 +1,4 @@
-"""`POST /data/search/`."""
+"""`POST /data/search/` of leads."""
 
 from dataclasses import dataclass
 from itertools import count
@@ -9,13 +9,11 @@ from starlette.responses import Response
 
 from .call import DEFAULT_LIMIT, Call, trimmed
 from .errors import ApiError, field_errors, json_response, plain
-from .kinds import ACTIVITY_PATHS, KINDS
-from .records import Collection, Json, Query, Record
-from .search_query import object_type_of, required_windows
+from .records import Json, Query, Record
+from .search_query import required_windows
 from .selecting import visible
 from .times import SECOND
 
-_BY_EVENT_TYPE = {KINDS[name].event_type: path for name, path in ACTIVITY_PATHS.items()}
 _MANY_CHAINS = 1_000
 _MOST_FIELDS = 100
 # Close also sorts by other fields, which the connector does not use.
@@ -96,9 +94,8 @@ class _Request:
         self.call = call
         settings = call.settings
         self._query: Json = body.get("query") or {"type": "match_all"}
-        self._object_type = object_type_of(self._query) or "lead"
         self._sort = [_sort_stamp(one) for one in body.get("sort") or []]
-        self._fields = _field_names(body.get("_fields"), self._object_type)
+        self._fields = _field_names(body.get("_fields"))
         self.limit = _limit(body, settings.max_limit["search"])
         wanted = body.get("results_limit")
         self.most_rows = min(settings.search_max_rows, wanted if isinstance(wanted, int) else settings.search_max_rows)
@@ -122,9 +119,9 @@ class _Request:
 
     def shown(self, record: Record) -> bytes:
         """Return a row cut to the requested fields."""
-        row = record.trimmed(("__object_type", self._object_type, *self._fields), _row)
+        row = record.trimmed(("__object_type", *self._fields), _row)
         form = self.call.settings.search_custom_values
-        if self._object_type != "lead" or form == "both":
+        if form == "both":
             return row
         return orjson.dumps(_in_form(orjson.loads(row), form, self._field_names()))
 
@@ -139,20 +136,9 @@ class _Request:
         ]
         return {f"custom.{one['id']}": one["name"] for one in definitions}
 
-    def _collection(self) -> Collection:
-        store = self.call.store
-        if self._object_type == "lead":
-            return store.leads.visible
-        path = _BY_EVENT_TYPE.get(self._object_type)
-        if path is None:
-            raise field_errors({"query": f"Unsupported object type: {self._object_type}"})
-        return store.collections[f"activity/{path}"]
-
     def _selected(self) -> list[Record]:
         call = self.call
         windows = required_windows(self._query)
-        if self._object_type != "lead" and not windows["updated"].is_open:
-            _check_activity_stamp(call)
         hidden, where = visible(call)
         query = Query(
             created=windows["created"],
@@ -161,16 +147,11 @@ class _Request:
             where=where,
             arrange=self._arranged,
         )
-        rows = self._collection().select(query)
+        rows = call.store.leads.visible.select(query)
         return rows.page(0, len(rows))
 
     def _arranged(self, records: list[Record]) -> list[Record]:
         return sorted(records, key=lambda record: _order_key(record, self._sort))
-
-
-def _check_activity_stamp(call: Call) -> None:
-    if call.settings.search_activity_date_updated == "reject":
-        raise field_errors({"query": "Unsupported field: date_updated"})
 
 
 def _order_key(record: Record, sort: list[str]) -> tuple[Any, ...]:
@@ -184,10 +165,10 @@ def _sort_stamp(entry: Json) -> str:
     return _STAMPS[name]
 
 
-def _field_names(fields: Any, object_type: str) -> tuple[str, ...]:
-    names = (fields or {}).get(object_type, [])
+def _field_names(fields: Any) -> tuple[str, ...]:
+    names = (fields or {}).get("lead", [])
     if len(names) > _MOST_FIELDS:
-        raise field_errors({"_fields": {object_type: "List is too long."}})
+        raise field_errors({"_fields": {"lead": "List is too long."}})
     return tuple(names)
 
 
@@ -201,8 +182,7 @@ def _limit(body: Json, maximum: int) -> int:
 
 
 def _row(data: Json, fields: tuple[str, ...]) -> Json:
-    _, object_type, *names = fields
-    return {"__object_type": object_type} | trimmed(data, ("id", *names))
+    return {"__object_type": "lead"} | trimmed(data, ("id", *fields))
 
 
 def _in_form(lead: Json, form: str, names: dict[str, str]) -> Json:

@@ -12,17 +12,6 @@ def bad_query(text: str) -> Exception:
     return field_errors({"query": text})
 
 
-def object_type_of(node: Json) -> str | None:
-    """Return the object type that the tree selects, or None."""
-    if node.get("type") == "object_type":
-        return str(node.get("object_type"))
-    for child in node.get("queries", []):
-        found = object_type_of(child)
-        if found is not None:
-            return found
-    return None
-
-
 def required_windows(node: Json) -> dict[str, Window]:
     """Return the windows of `created` and `updated` that the tree demands; raise a 400 for any other condition."""
     windows = {"created": Window(), "updated": Window()}
@@ -33,11 +22,12 @@ def required_windows(node: Json) -> dict[str, Window]:
                     windows[stamp] = windows[stamp].meet(*window)
         case "field_condition":
             windows[_stamp(node)] = _moment_range(node.get("condition", {}))
-        # The searched collection contains records of one object type only.
-        case "object_type" | "match_all":
+        case "match_all":
+            pass
+        case "object_type" if node.get("object_type") == "lead":
             pass
         case other:
-            raise bad_query(f"Unsupported query type: {other}")
+            raise bad_query(f"Unsupported query: {other} {node.get('object_type', '')}")
     return windows
 
 

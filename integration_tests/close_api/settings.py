@@ -68,14 +68,12 @@ class Settings:
     search_max_rows: int = 10_000
     search_past_max_rows: Literal["null", "reject"] = "null"
     search_custom_values: Literal["both", "by_id", "by_name", "none"] = "both"
-    search_activity_date_updated: Literal["works", "reject"] = "works"
 
     # Event log
     event_lag: EventLag = 0.0
     event_consolidation: float = 60.0
     event_date_filter_with_cursor: Literal["honour", "ignore", "reject"] = "honour"
     event_cursor_keeps_bounds: bool = True
-    event_unlisted_filters: Literal["works", "ignore", "reject"] = "works"
     event_data_for_non_admin: Literal["missing", "null"] = "missing"
     merge_moves_date_updated: bool = True
     lead_merge_activity_on: Literal["destination", "source"] = "destination"

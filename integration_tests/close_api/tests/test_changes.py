@@ -36,7 +36,7 @@ def test_a_change_of_a_child_updates_date_updated_of_its_lead(
     api.store.delete(child)
     assert client.json(f"/lead/{lead}/")["date_updated"] == clock.now.isoformat()
     expected = {"contact": 3}.get(kind, 0)
-    updates = client.json("/event/", object_id=lead, action="updated")["data"]
+    updates = client.updates_of(lead)
     assert (len(updates) > 0) is (expected > 0)
 
 
@@ -133,7 +133,7 @@ def test_rescheduling_a_meeting_moves_its_dates(api: LocalCloseApi, client: Clie
     api.store.reschedule_meeting(meeting["id"], NOON + timedelta(days=40))
     moved = client.json(f"/activity/{meeting['id']}/")
     assert moved["date_created"] == moved["starts_at"] == "2026-02-24T12:00:00+00:00"
-    event = client.json("/event/", object_id=meeting["id"], action="updated")["data"][0]
+    event = client.updates_of(meeting["id"])[0]
     assert "date_created" in event["changed_fields"]
 
 

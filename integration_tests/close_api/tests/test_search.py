@@ -116,17 +116,3 @@ def test_results_show_changes_after_the_search_lag(
     assert ids(client.search(recent)) == []
     clock.forward(seconds=60)
     assert ids(client.search(recent)) == [leads[0]]
-
-
-def test_activities_can_be_searched(api: LocalCloseApi, client: Client) -> None:
-    note = api.store.add("Note")["id"]
-    query = {
-        "type": "and",
-        "queries": [
-            {"type": "object_type", "object_type": "activity.note"},
-            between("date_updated", "2026-01-01T00:00:00Z"),
-        ],
-    }
-    assert ids(client.post("/data/search/", {"query": query}).json()) == [note]
-    api.settings.search_activity_date_updated = "reject"
-    assert client.post("/data/search/", {"query": query}).status_code == 400
