@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.harness.fixtures import Connect, Fork, MakeApi
 from integration_tests.harness.forked import ForkedConnector
 from integration_tests.harness.running import KEY, Connector
 
 
 @pytest.fixture
-def make_api() -> Iterator[Callable[..., LocalCloseApi]]:
+def make_api() -> Iterator[MakeApi]:
     """Return a function that starts a local API: `make_api(Volumes(activities=100), …)`; stop them after the test."""
     started: list[LocalCloseApi] = []
 
@@ -30,7 +31,7 @@ def make_api() -> Iterator[Callable[..., LocalCloseApi]]:
 
 
 @pytest.fixture
-def connect(tmp_path: Path) -> Callable[..., Connector]:
+def connect(tmp_path: Path) -> Connect:
     """Return a function that makes the connector for an API: `connect(api, start_date="2024-01-01")`."""
 
     def make(api: LocalCloseApi, **config: Any) -> Connector:
@@ -40,7 +41,7 @@ def connect(tmp_path: Path) -> Callable[..., Connector]:
 
 
 @pytest.fixture
-def fork(tmp_path: Path) -> Callable[..., ForkedConnector]:
+def fork(tmp_path: Path) -> Fork:
     """Return a function like `connect`, without the two seconds that an interpreter takes to start."""
 
     def make(api: LocalCloseApi, **config: Any) -> ForkedConnector:

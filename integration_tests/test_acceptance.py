@@ -12,7 +12,8 @@ from airbyte_cdk.test.models import ConnectorTestScenario
 from airbyte_cdk.test.standard_tests import SourceTestSuiteBase
 
 from integration_tests.close_api import LocalCloseApi
-from integration_tests.harness.running import PROJECT, STREAMS, Connector, Result
+from integration_tests.harness.forked import ForkedConnector
+from integration_tests.harness.running import PROJECT, STREAMS, Result
 from integration_tests.harness.truth import CURSOR_FIELD, LOOKBACK, assert_complete, moment, now, saved_cursor
 from source_close import SourceClose
 
@@ -41,8 +42,8 @@ def incremental_scenarios() -> list[ParameterSet]:
     ]
 
 
-def connector_of(scenario: ConnectorTestScenario, folder: Path) -> Connector:
-    return Connector(scenario.get_config_dict(connector_root=PROJECT, empty_if_missing=False), folder)
+def connector_of(scenario: ConnectorTestScenario, folder: Path) -> ForkedConnector:
+    return ForkedConnector(scenario.get_config_dict(connector_root=PROJECT, empty_if_missing=False), folder)
 
 
 @pytest.fixture

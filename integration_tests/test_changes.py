@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import pytest
 
-from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.close_api import Volumes
 from integration_tests.close_api.faults import Fault
+from integration_tests.harness.fixtures import MakeApi
 from integration_tests.harness.running import Result
 from integration_tests.harness.schemas import schema_errors
 from integration_tests.harness.truth import CURSOR_FIELD, DAY, HOUR, MILLISECOND, moment, text
@@ -36,7 +37,7 @@ ANCHORS = {"lead": "lead_anchor", "Note": "acti_anchor", "task": "task_anchor"}
 
 
 @pytest.fixture
-def make(make_api: Callable[..., LocalCloseApi], tmp_path: Path) -> Callable[..., Warehouse]:
+def make(make_api: MakeApi, tmp_path: Path) -> Callable[..., Warehouse]:
     """Return a function that makes an account of old leads with notes and tasks: `make(leads=3, num_workers=1)`."""
 
     def make_warehouse(leads: int = 4, streams: tuple[str, ...] = FOLLOWING, **config: Any) -> Warehouse:
@@ -141,9 +142,7 @@ def test_late_changes_of_every_type_are_emitted_once_and_equal_the_server(make: 
 
 @pytest.mark.parametrize(("merge_activity_on", "moves_date_updated"), [("destination", True), ("source", False)])
 def test_a_merge_deletes_the_source_and_emits_the_moved_records(
-    make: Callable[..., Warehouse],
-    merge_activity_on: Literal["destination", "source"],
-    moves_date_updated: bool,
+    make: Callable[..., Warehouse], merge_activity_on: Literal["destination", "source"], moves_date_updated: bool
 ) -> None:
     warehouse = make()
     warehouse.api.settings.lead_merge_activity_on = merge_activity_on
@@ -415,8 +414,8 @@ def test_a_deleted_lead_that_search_still_returns_stays_deleted(make: Callable[.
     clock.advance(minutes=1)
     warehouse.api.settings.search_lag = 8 * 60
     store.delete(doomed)
-    for _ in range(6):
-        clock.advance(seconds=110)
+    for _ in range(4):
+        clock.advance(seconds=115)
         store.edit(other, description=text(clock()))
         warehouse.sync()
         assert doomed not in warehouse.tables["leads"]

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from integration_tests.close_api import LocalCloseApi, Volumes
-from integration_tests.harness.truth import DAY, moment
+from integration_tests.close_api import Volumes
+from integration_tests.harness.fixtures import MakeApi
+from integration_tests.harness.truth import DAY, moment, text
 from integration_tests.harness.warehouse import DELETED_AT, FOLLOWING, Clock, Warehouse
 
 
 @pytest.fixture
-def warehouse(make_api: Callable[..., LocalCloseApi], tmp_path: Path) -> Warehouse:
+def warehouse(make_api: MakeApi, tmp_path: Path) -> Warehouse:
     clock = Clock()
     api = make_api(
-        Volumes(activities=90, leads=20, tasks=40, users=1), start=clock() - 300 * DAY, end=clock() - 40 * DAY
+        Volumes(activities=90, leads=20, tasks=40, users=1), start=clock() - 100 * DAY, end=clock() - 40 * DAY
     )
     api.settings.now = clock
-    return Warehouse(api, clock, tmp_path, {"attribution_window_hours": 0}, (*FOLLOWING, "event_log"))
+    config = {"attribution_window_hours": 0, "start_date": text(clock() - 120 * DAY)}
+    return Warehouse(api, clock, tmp_path, config, (*FOLLOWING, "event_log"))
 
 
 def pick(warehouse: Warehouse, collection: str) -> str:

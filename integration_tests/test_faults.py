@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -11,12 +10,10 @@ from typing import Any
 import pytest
 
 from integration_tests.close_api import Fault, LocalCloseApi, Volumes
+from integration_tests.harness.fixtures import MakeApi
 from integration_tests.harness.forked import ForkedConnector
-from integration_tests.harness.running import DEFINED, KEY, STREAMS, Connector, Result
+from integration_tests.harness.running import DEFINED, KEY, STREAMS, Result
 from integration_tests.harness.truth import DAY, HOUR, SECOND, assert_complete, clock_at, ids, now, saved_cursor, text
-
-MakeApi = Callable[..., LocalCloseApi]
-Connect = Callable[..., Connector]
 
 # Two windows of 30 days with several pages; each list of users and custom fields fits on one page.
 VOLUMES = Volumes(activities=250, leads=450, tasks=450, events=120, users=130, custom_fields=12)

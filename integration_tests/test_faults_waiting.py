@@ -6,7 +6,6 @@ import http.server
 import re
 import socket
 import threading
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,11 @@ import requests
 
 from integration_tests.close_api import Fault, LocalCloseApi, Volumes
 from integration_tests.harness.clock import SharedClock
+from integration_tests.harness.fixtures import Fork, MakeApi
 from integration_tests.harness.forked import ForkedConnector
 from integration_tests.harness.running import KEY, Result
 from integration_tests.harness.truth import DAY, assert_complete, ids, now
 
-MakeApi = Callable[..., LocalCloseApi]
-Fork = Callable[..., ForkedConnector]
 FIVE_MINUTES = 300.0
 TEN_MINUTES = 600.0
 READ_TIMEOUT = 45.0
@@ -37,7 +35,7 @@ def api(make_api: MakeApi, tmp_path: Path) -> LocalCloseApi:
 
 
 @pytest.fixture
-def without_waits(tmp_path: Path) -> Callable[..., ForkedConnector]:
+def without_waits(tmp_path: Path) -> Fork:
     """Return a function that makes a connector whose waits take no time; its clocks advance as if they did."""
 
     def make(url: str) -> ForkedConnector:
@@ -68,7 +66,7 @@ def longest_wait(result: Result) -> float:
 
 @pytest.mark.parametrize("fault", [Fault("status", status=500), Fault("reset")], ids=["500", "reset"])
 def test_a_stream_fails_within_ten_minutes_if_its_endpoint_is_down(
-    fault: Fault, api: LocalCloseApi, without_waits: Callable[..., ForkedConnector]
+    fault: Fault, api: LocalCloseApi, without_waits: Fork
 ) -> None:
     api.faults.add(fault)
     result = without_waits(api.url).read(["users"])
@@ -79,7 +77,7 @@ def test_a_stream_fails_within_ten_minutes_if_its_endpoint_is_down(
     assert 8 <= len(api.requests) <= 40, "the backoff grows"
 
 
-def test_a_refused_connection_is_given_up_within_ten_minutes(without_waits: Callable[..., ForkedConnector]) -> None:
+def test_a_refused_connection_is_given_up_within_ten_minutes(without_waits: Fork) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         result = without_waits(f"http://127.0.0.1:{unused.getsockname()[1]}").read(["users"])
@@ -91,7 +89,7 @@ def test_a_refused_connection_is_given_up_within_ten_minutes(without_waits: Call
 
 @pytest.mark.parametrize("seconds", [20.0, 10_000.0])
 def test_rate_limits_are_waited_out_for_at_most_five_minutes(
-    seconds: float, api: LocalCloseApi, without_waits: Callable[..., ForkedConnector]
+    seconds: float, api: LocalCloseApi, without_waits: Fork
 ) -> None:
     api.faults.add(Fault("rate_limit", seconds=seconds))
     result = without_waits(api.url).read(["users"])

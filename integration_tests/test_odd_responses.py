@@ -11,11 +11,11 @@ import orjson
 import pytest
 
 from integration_tests.close_api import Fault, LocalCloseApi, Volumes
+from integration_tests.harness.fixtures import MakeApi
 from integration_tests.harness.forked import ForkedConnector
 from integration_tests.harness.running import KEY, Result
 from integration_tests.harness.truth import DAY, HOUR, assert_complete, ids, now, requests_of, state_of, text
 
-MakeApi = Callable[..., LocalCloseApi]
 DELETED_AT = "_ab_cdc_deleted_at"
 FOLLOWING = ("activities", "leads", "tasks")
 VOLUMES = Volumes(activities=40, leads=30, tasks=40, users=3)
@@ -44,6 +44,11 @@ def replace_members(**changes: Any) -> Callable[[bytes], bytes]:
         return orjson.dumps({name: value for name, value in response.items() if value is not None})
 
     return edit
+
+
+def always(body: bytes) -> Callable[[bytes], bytes]:
+    """Return a function that replaces every response."""
+    return lambda _: body
 
 
 def failures(result: Result) -> dict[str, str]:
@@ -154,54 +159,54 @@ class TestOddEvents:
 class TestUnusualAndInvalidJson:
     """Unusual JSON, and text that is not JSON."""
 
-    @pytest.mark.parametrize(
-        ("before", "after", "expected"),
-        [
-            (b'"Odd"', rb'"Half a pair: \ud83d"', "Half a pair: \N{REPLACEMENT CHARACTER}"),
-            (b'"Odd"', rb'"A pair: \ud83d\ude00"', "A pair: \N{GRINNING FACE}"),
-            (b'"Odd"', b"NaN", None),
-            (b'"Odd"', b"-Infinity", None),
-            (b'{"data"', b'\xef\xbb\xbf{"data"', "Odd"),
-            (b'"Odd"', b"1" * 40, float("1" * 40)),
-        ],
-        ids=["half a surrogate pair", "a surrogate pair", "NaN", "Infinity", "byte order mark", "a long number"],
-    )
-    def test_unusual_json_is_emitted_as_valid_json(
-        self, before: bytes, after: bytes, expected: Any, make_api: MakeApi, tmp_path: Path
-    ) -> None:
-        api = make_api(Volumes(users=2))
-        user = next(iter(ids(api, "users")))
-        api.store.edit(user, first_name="Odd")
-        api.faults.add(Fault("edit", "/user/", edit=lambda body: body.replace(before, after)))
+    def test_unusual_json_is_emitted_as_valid_json(self, make_api: MakeApi, tmp_path: Path) -> None:
+        """Each user has one odd first name, and the response begins with a byte order mark."""
+        api = make_api(Volumes(users=1))
+        unusual = {
+            rb'"Half a pair: \ud83d"': "Half a pair: \N{REPLACEMENT CHARACTER}",
+            rb'"A pair: \ud83d\ude00"': "A pair: \N{GRINNING FACE}",
+            b"NaN": None,
+            b"-Infinity": None,
+            b"1" * 40: float("1" * 40),
+        }
+        names = {api.store.add("user", first_name=f"Odd {number}")["id"]: number for number in range(len(unusual))}
+
+        def edit(body: bytes) -> bytes:
+            for number, odd in enumerate(unusual):
+                body = body.replace(b'"Odd %d"' % number, odd)
+            return b"\xef\xbb\xbf" + body
+
+        api.faults.add(Fault("edit", "/user/", edit=edit))
         result = connector(api, tmp_path).read(["users"])
         assert_complete(result, "users")
         assert set(result.ids("users")) == ids(api, "users")
-        assert [row.get("first_name") for row in result.records("users") if row["id"] == user] == [expected]
+        emitted = {row["id"]: row.get("first_name") for row in result.records("users")}
+        assert [emitted[one] for one in names] == list(unusual.values())
 
-    @pytest.mark.parametrize(
-        ("before", "after"),
-        [(b'"Odd"', b'"\xff\xfe"'), (b'"Odd"', b"Odd"), (b'"Odd"', b'{"in":' * 5_000 + b"1" + b"}" * 5_000)],
-        ids=["not UTF-8", "not JSON", "nested 5000 deep"],
-    )
-    def test_text_that_is_not_json_is_an_unreadable_response(
-        self, before: bytes, after: bytes, make_api: MakeApi, tmp_path: Path
-    ) -> None:
-        api = make_api(Volumes(users=1))
-        api.store.edit(next(iter(ids(api, "users"))), first_name="Odd")
-        api.faults.add(Fault("edit", "/user/", edit=lambda body: body.replace(before, after)))
-        message = failures(connector(api, tmp_path).read(["users"]))["users"]
-        assert "GET /api/v1/user/ failed: the response (200) is not complete JSON" in message
-        assert "The response is not what the connector requested." in message
+    def test_text_that_is_not_json_is_an_unreadable_response(self, make_api: MakeApi, tmp_path: Path) -> None:
+        api = make_api(VOLUMES)
+        texts = {"users": b'"\xff\xfe"', "tasks": b"Odd", "activities": b'{"in":' * 5_000 + b"1" + b"}" * 5_000}
+        paths = {"users": "/user/", **PAGED}
+        for stream, text_in_data in texts.items():
+            body = b'{"data":[' + text_in_data + b'],"has_more":false}'
+            api.faults.add(Fault("edit", paths[stream], edit=always(body)))
+        found = failures(connector(api, tmp_path).read([*texts, "leads"]))
+        assert found.keys() == texts.keys()
+        for stream, message in found.items():
+            assert f"GET /api/v1{paths[stream]} failed: the response (200) is not complete JSON" in message
+            assert "The response is not what the connector requested." in message
 
-    @pytest.mark.parametrize("record_id", [None, 7, ["a"], {}], ids=str)
-    def test_an_id_that_is_not_a_string_fails_the_stream(
-        self, record_id: Any, make_api: MakeApi, tmp_path: Path
-    ) -> None:
-        api = make_api(Volumes(users=1, tasks=3))
-        api.faults.add(Fault("status", "/user/", status=200, body={"data": [{"id": record_id}], "has_more": False}))
-        result = connector(api, tmp_path).read(["users", "tasks"])
-        assert "a record whose id is missing or not a text" in failures(result)["users"]
-        assert result.status("tasks") == "COMPLETE"
+    def test_an_id_that_is_not_a_string_fails_the_stream(self, make_api: MakeApi, tmp_path: Path) -> None:
+        api = make_api(VOLUMES)
+        odd_ids: dict[str, Any] = {"users": None, "tasks": 7, "activities": ["a"], "event_log": {}}
+        for stream, odd in odd_ids.items():
+            body = {"data": [{"id": odd}], "has_more": False}
+            api.faults.add(Fault("status", {"users": "/user/", **PAGED}[stream], status=200, body=body))
+        result = connector(api, tmp_path, capture_changes=False).read([*odd_ids, "leads"])
+        assert failures(result).keys() == odd_ids.keys()
+        for message in failures(result).values():
+            assert "a record whose id is missing or not a text" in message
+        assert result.status("leads") == "COMPLETE"
 
     def test_a_deeply_nested_error_is_quoted(self, make_api: MakeApi, tmp_path: Path) -> None:
         api = make_api(Volumes(users=1))
@@ -221,57 +226,56 @@ class TestPagesWithoutProgress:
             api.store.log_event()
         return api
 
-    @pytest.mark.parametrize("stream", ["event_log", "leads"])
     def test_an_empty_page_that_always_leads_to_itself_fails_the_stream(
-        self, stream: str, api: LocalCloseApi, tmp_path: Path
+        self, api: LocalCloseApi, tmp_path: Path
     ) -> None:
-        api.faults.add(Fault("stall", PAGED[stream]))
-        result = connector(api, tmp_path, num_workers=1).read([stream, "users"])
-        assert "the list repeats the same page" in failures(result)[stream]
-        assert failures(result).keys() == {stream}
+        stalled = ("event_log", "leads")
+        for stream in stalled:
+            api.faults.add(Fault("stall", PAGED[stream]))
+        result = connector(api, tmp_path, num_workers=1).read([*stalled, "users"])
+        assert failures(result).keys() == set(stalled)
+        for stream in stalled:
+            assert "the list repeats the same page" in failures(result)[stream]
+            pages = [entry for entry in api.requests if entry.path == PAGED[stream]]
+            assert len([entry for entry in pages if "cursor" in f"{entry.query} {entry.json}"]) < 10
         assert result.status("users") == "COMPLETE"
-        assert len([entry for entry in api.requests if "cursor" in f"{entry.query} {entry.json}"]) < 10
 
-    @pytest.mark.parametrize("stream", ["activities", "tasks"])
-    def test_a_list_that_is_read_by_windows_needs_no_later_pages(
-        self, stream: str, api: LocalCloseApi, tmp_path: Path
-    ) -> None:
-        api.faults.add(Fault("stall", PAGED[stream]))
-        result = connector(api, tmp_path).read([stream])
-        assert_complete(result, stream)
-        assert set(result.ids(stream)) == ids(api, stream, end=now())
-        assert result.repeated(stream) == []
+    def test_a_list_that_is_read_by_windows_needs_no_later_pages(self, api: LocalCloseApi, tmp_path: Path) -> None:
+        streams = ("activities", "tasks")
+        for stream in streams:
+            api.faults.add(Fault("stall", PAGED[stream]))
+        result = connector(api, tmp_path).read(streams)
+        assert_complete(result, *streams)
+        for stream in streams:
+            assert set(result.ids(stream)) == ids(api, stream, end=now())
+            assert result.repeated(stream) == []
 
-    @pytest.mark.parametrize("stream", PAGED)
-    def test_a_list_that_progresses_again_is_read_completely(
-        self, stream: str, api: LocalCloseApi, tmp_path: Path
-    ) -> None:
-        api.faults.add(Fault("stall", PAGED[stream], times=3))
-        result = connector(api, tmp_path, num_workers=1).read([stream])
-        assert_complete(result, stream)
-        assert set(result.ids(stream)) == ids(api, stream, end=now())
+    def test_a_list_that_progresses_again_is_read_completely(self, api: LocalCloseApi, tmp_path: Path) -> None:
+        for path in PAGED.values():
+            api.faults.add(Fault("stall", path, times=3))
+        result = connector(api, tmp_path, num_workers=1).read(tuple(PAGED))
+        assert_complete(result, *PAGED)
+        for stream in PAGED:
+            assert set(result.ids(stream)) == ids(api, stream, end=now())
+        assert [fault.struck for fault in api.faults.rules] == [3] * len(PAGED)
 
-    @pytest.mark.parametrize(
-        ("stream", "more"),
-        [
-            ("activities", {"has_more": True}),
-            ("users", {"has_more": True}),
-            ("event_log", {"cursor_next": "again"}),
-            ("leads", {"cursor": "again"}),
-        ],
-    )
     @pytest.mark.parametrize("rows", ["the same rows", "no rows"])
-    def test_a_page_that_repeats_fails_the_stream(
-        self, stream: str, more: dict[str, Any], rows: str, api: LocalCloseApi, tmp_path: Path
-    ) -> None:
-        path = {**PAGED, "users": "/user/"}[stream]
+    def test_a_page_that_repeats_fails_the_stream(self, rows: str, api: LocalCloseApi, tmp_path: Path) -> None:
+        more: dict[str, dict[str, Any]] = {
+            "activities": {"has_more": True},
+            "users": {"has_more": True},
+            "event_log": {"cursor_next": "again"},
+            "leads": {"cursor": "again"},
+        }
+        paths = {**PAGED, "users": "/user/"}
         at = text(now() - HOUR / 2)
-        data = [{"id": "x_1", "date_created": at, "date_updated": at}]
-        body = {"data": data if rows == "the same rows" else [], **more}
-        api.faults.add(Fault("status", path, status=200, body=body))
-        result = connector(api, tmp_path, num_workers=1, start_date=text(now() - HOUR)).read([stream])
-        assert "the list repeats the same page" in failures(result)[stream]
-        assert len(requests_of(api, path)) < 10
+        data = [{"id": "x_1", "date_created": at, "date_updated": at}] if rows == "the same rows" else []
+        for stream, members in more.items():
+            api.faults.add(Fault("status", paths[stream], status=200, body={"data": data, **members}))
+        result = connector(api, tmp_path, num_workers=1, start_date=text(now() - HOUR)).read(tuple(more))
+        for stream in more:
+            assert "the list repeats the same page" in failures(result)[stream]
+            assert len(requests_of(api, paths[stream])) < 10
 
     def test_cursors_that_form_a_cycle_fail_the_stream(self, api: LocalCloseApi, tmp_path: Path) -> None:
         for name, following in (("a", "b"), ("b", "a"), (None, "a")):
@@ -282,18 +286,19 @@ class TestPagesWithoutProgress:
         assert "the list repeats the same page" in failures(result)["event_log"]
         assert len(requests_of(api, "/event/")) < 10
 
-    @pytest.mark.parametrize(("stream", "cursor"), [("event_log", "cursor_next"), ("leads", "cursor")])
-    def test_an_empty_cursor_ends_the_list(self, stream: str, cursor: str, make_api: MakeApi, tmp_path: Path) -> None:
+    def test_an_empty_cursor_ends_the_list(self, make_api: MakeApi, tmp_path: Path) -> None:
         api = make_api(Volumes(leads=5, events=5, users=1), start=now() - 10 * DAY)
-        api.faults.add(Fault("edit", PAGED[stream], edit=replace_members(**{cursor: ""})))
-        result = connector(api, tmp_path).read([stream])
-        assert_complete(result, stream)
-        assert set(result.ids(stream)) == ids(api, stream)
+        for stream, cursor in (("event_log", "cursor_next"), ("leads", "cursor")):
+            api.faults.add(Fault("edit", PAGED[stream], edit=replace_members(**{cursor: ""})))
+        result = connector(api, tmp_path).read(["event_log", "leads"])
+        assert_complete(result, "event_log", "leads")
+        for stream in ("event_log", "leads"):
+            assert set(result.ids(stream)) == ids(api, stream)
 
-    @pytest.mark.parametrize("stream", ["activities", "tasks"])
-    def test_a_full_page_without_has_more_is_an_unreadable_response(
-        self, stream: str, api: LocalCloseApi, tmp_path: Path
-    ) -> None:
-        api.faults.add(Fault("edit", PAGED[stream], edit=replace_members(has_more=None)))
-        result = connector(api, tmp_path).read([stream])
-        assert "a full page and does not say whether more records follow" in failures(result)[stream]
+    def test_a_full_page_without_has_more_is_an_unreadable_response(self, api: LocalCloseApi, tmp_path: Path) -> None:
+        streams = ("activities", "tasks")
+        for stream in streams:
+            api.faults.add(Fault("edit", PAGED[stream], edit=replace_members(has_more=None)))
+        result = connector(api, tmp_path).read(streams)
+        for stream in streams:
+            assert "a full page and does not say whether more records follow" in failures(result)[stream]

@@ -27,14 +27,11 @@ STRICT: dict[str, Any] = {
     "user_order": "oldest",
     "lead_order": "oldest",
     "filter_precision": "second",
-    "filter_needs_lead": "reject",
     "custom_field_lists_have_shared": True,
     "meeting_date_created_is_start": False,
     "search_past_max_rows": "reject",
-    "search_activity_date_updated": "reject",
     "event_date_filter_with_cursor": "reject",
     "event_cursor_keeps_bounds": False,
-    "event_unlisted_filters": "reject",
     "event_data_for_non_admin": "null",
     "rate_limit_header": False,
 }
@@ -88,11 +85,9 @@ def strict() -> dict[str, tuple[str, str]]:
         ("/lead/: does id__in", "99 ids return exactly", "99 ids return exactly"),
         ("/activity/meeting/: is date_created", r"of (\d+): \1 yes", r"of 20: 19 yes"),
         ("search: what is returned after 100 rows", "no cursor after 100 rows", "a cursor; with it: 400"),
-        ("search: can activities be searched", r"yes: \d+ notes", "400"),
         ("search: does `custom`", r"(\d+) with custom.cf_… keys, \1 with", r"(\d+) with custom.cf_… keys, \1 with"),
         ("/event/: does a cursor keep", "yes", "no: older events are returned"),
         ("/event/: is a date filter honoured", "honoured", "400"),
-        ("/event/: is the undocumented filter by action", "honoured", "400"),
         ("/event/: do events older than an hour", r"(\d+) of \1 do", "0 of"),
         ("/custom_field/…/: do the lists", "no", "in lead"),
         ("all: is there a ratelimit header", "limit=500", "on none of"),
@@ -112,7 +107,7 @@ def test_the_findings_match_the_settings_of_the_api(
 
 
 def test_every_question_has_a_finding_that_the_connector_copes_with(lenient: dict[str, tuple[str, str]]) -> None:
-    assert len(lenient) > 40
+    assert len(lenient) > 35
     assert [text for text, (_, copes) in lenient.items() if not copes.startswith("yes")] == []
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from integration_tests.close_api import LocalCloseApi, Volumes
-from integration_tests.harness.forked import ForkedConnector
+from integration_tests.close_api import Volumes
+from integration_tests.harness.fixtures import Fork, MakeApi
 from integration_tests.harness.running import STREAMS
 from integration_tests.harness.truth import (
     CURSOR_FIELD,
@@ -25,9 +24,7 @@ WITHOUT_LATE_CHANGES = {"custom_fields", "event_log", "users"}
 VOLUMES = Volumes(activities=300, leads=60, tasks=180, events=100, users=20, custom_fields=10)
 
 
-def test_states_of_other_connectors_are_accepted(
-    make_api: Callable[..., LocalCloseApi], fork: Callable[..., ForkedConnector]
-) -> None:
+def test_states_of_other_connectors_are_accepted(make_api: MakeApi, fork: Fork) -> None:
     """The states are those of the public Airbyte connector and of the CDK's cursors, and one of an unknown stream."""
     began = now()
     api = make_api(VOLUMES, end=began)
@@ -54,7 +51,7 @@ def test_states_of_other_connectors_are_accepted(
     }
     result = fork(api, start_date=text(began - 300 * DAY)).read(state=state_of(**forms))
     assert_complete(result, *STREAMS)
-    logged = {facts["object_id"] for facts in api.store.events.index.values()}
+    logged = {event.data()["object_id"] for event in api.store.events.visible.records.values()}
     whole_second = cursor.replace(microsecond=0)
     for stream in STREAMS:
         start = whole_second if stream == "tasks" else cursor
@@ -67,9 +64,7 @@ def test_states_of_other_connectors_are_accepted(
     assert not [error for error in result.errors if "opportunities" in str(error)]
 
 
-def test_a_state_in_the_future_does_not_stop_later_syncs_from_reading(
-    make_api: Callable[..., LocalCloseApi], fork: Callable[..., ForkedConnector]
-) -> None:
+def test_a_state_in_the_future_does_not_stop_later_syncs_from_reading(make_api: MakeApi, fork: Fork) -> None:
     began = now()
     api = make_api(VOLUMES, end=began - 60 * DAY)
     ahead = state_of(**{stream: text(began + 400 * DAY) for stream in CURSOR_FIELD})
@@ -93,9 +88,7 @@ def test_a_state_in_the_future_does_not_stop_later_syncs_from_reading(
     assert set(second.ids("event_log")) == ids(api, "event_log", began - MILLISECOND)
 
 
-def test_a_read_with_a_state_of_the_year_1_starts_at_the_start_date(
-    make_api: Callable[..., LocalCloseApi], fork: Callable[..., ForkedConnector]
-) -> None:
+def test_a_read_with_a_state_of_the_year_1_starts_at_the_start_date(make_api: MakeApi, fork: Fork) -> None:
     api = make_api(Volumes(activities=9, leads=9, tasks=9, users=3, custom_fields=3, events=9), end=now())
     year_one = "0001-01-01T00:00:00+00:00"
     states = {name: {CURSOR_FIELD[name]: year_one, "event_log_position": year_one} for name in STREAMS}
@@ -105,9 +98,7 @@ def test_a_read_with_a_state_of_the_year_1_starts_at_the_start_date(
         assert set(result.ids(stream)) >= ids(api, stream, now() - 29 * DAY, now()), stream
 
 
-def test_a_global_state_is_used_for_each_stream_without_its_shared_state(
-    make_api: Callable[..., LocalCloseApi], fork: Callable[..., ForkedConnector]
-) -> None:
+def test_a_global_state_is_used_for_each_stream_without_its_shared_state(make_api: MakeApi, fork: Fork) -> None:
     api = make_api(Volumes(tasks=30, users=1), end=now())
     cursor = now() - 50 * DAY
     streams = [state["stream"] for state in state_of(tasks=text(cursor))]
@@ -117,9 +108,7 @@ def test_a_global_state_is_used_for_each_stream_without_its_shared_state(
     assert set(result.ids("tasks")) == ids(api, "tasks", cursor - LOOKBACK["tasks"])
 
 
-def test_a_full_refresh_reads_the_whole_stream_and_ignores_its_state(
-    make_api: Callable[..., LocalCloseApi], fork: Callable[..., ForkedConnector]
-) -> None:
+def test_a_full_refresh_reads_the_whole_stream_and_ignores_its_state(make_api: MakeApi, fork: Fork) -> None:
     api = make_api(Volumes(tasks=30, leads=9, users=3), end=now() - DAY)
     connector = fork(api)
     connector.sync_modes = {"tasks": "full_refresh", "users": "full_refresh"}

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
-from integration_tests.harness.forked import ForkedConnector
-from integration_tests.harness.running import Connector
+from integration_tests.harness.fixtures import Fork, MakeApi
 from integration_tests.harness.truth import (
     DAY,
     HOUR,
@@ -45,9 +43,7 @@ def around(api: LocalCloseApi, stream: str, at: datetime) -> list[str]:
 
 
 @pytest.mark.parametrize("precision", ["millisecond", "second"])
-def test_records_at_the_lower_bounds_are_emitted(
-    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector], precision: str
-) -> None:
+def test_records_at_the_lower_bounds_are_emitted(make_api: MakeApi, fork: Fork, precision: str) -> None:
     """A first sync starts at start_date minus the attribution window, the next at the cursor minus the lookback."""
     api = make_api(Volumes(users=1))
     api.settings.filter_precision = precision  # type: ignore[assignment]
@@ -81,9 +77,7 @@ def test_records_at_the_lower_bounds_are_emitted(
 
 
 @pytest.mark.parametrize("precision", ["millisecond", "second"])
-def test_the_upper_bound_is_the_start_of_the_sync(
-    make_api: Callable[..., LocalCloseApi], fork: Callable[..., ForkedConnector], precision: str
-) -> None:
+def test_the_upper_bound_is_the_start_of_the_sync(make_api: MakeApi, fork: Fork, precision: str) -> None:
     """The next sync emits records at the bound or after it, and no record moves the cursor past the bound."""
     api = make_api(Volumes(users=1))
     api.settings.filter_precision = precision  # type: ignore[assignment]
@@ -144,9 +138,7 @@ def _search_bound(body: dict[str, object]) -> str:
     raise AssertionError("the search has no upper bound")
 
 
-def test_a_future_meeting_is_emitted_once_it_has_started(
-    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector]
-) -> None:
+def test_a_future_meeting_is_emitted_once_it_has_started(make_api: MakeApi, fork: Fork) -> None:
     """The date_created of a meeting is its start: if it is in the future, it must not move the cursor."""
     api = make_api(Volumes(users=1))
     soon: list[str] = []

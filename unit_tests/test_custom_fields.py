@@ -29,8 +29,9 @@ def lists(api: requests_mock.Mocker, **fields: list[Row]) -> None:
 
 def properties(stream: str) -> Row:
     """Return the columns of a stream in the discovered catalog."""
-    source = ConcurrentDeclarativeSource(None, {"api_key": KEY}, None, source_config=load_manifest())
-    (found,) = [one for one in source.streams({}) if one.name == stream]
+    only_this = {**load_manifest(), "streams": [{"$ref": f"#/definitions/streams/{stream}"}]}
+    source = ConcurrentDeclarativeSource(None, {"api_key": KEY}, None, source_config=only_this)
+    (found,) = source.streams({})
     columns: Row = found.as_airbyte_stream().json_schema["properties"]
     return columns
 
@@ -70,95 +71,42 @@ def test_a_shared_field_is_emitted_once_from_the_list_of_shared_fields(api: requ
     assert [(row["id"], row["object_type"]) for row in read("custom_fields").records] == [("cf_1", "shared")]
 
 
+TEXT: Row = {"type": ["string", "null"]}
+NUMBER: Row = {"type": ["number", "null"]}
+DATE: Row = {**TEXT, "format": "date"}
+DATE_TIME: Row = {**TEXT, "format": "date-time", "airbyte_type": "timestamp_with_timezone"}
+LIST: Row = {"type": ["array", "null"], "items": TEXT}
+SIZES: Row = {"type": "choices", "accepts_multiple_values": True, "choices": ["S", "", "L, XL", 3]}
+SEVERAL_TO_NUMBER: Row = {"type": "text", "converting_to_type": "number", "accepts_multiple_values": True}
+
+
 @pytest.mark.parametrize(
-    ("definition", "schema"),
+    ("definition", "schema", "described"),
     [
-        (
-            {"name": "Budget", "type": "number"},
-            {"type": ["number", "null"], "title": "Budget", "description": "Custom field «Budget» (number)."},
-        ),
-        (
-            {"name": "Sizes", "type": "choices", "accepts_multiple_values": True, "choices": ["S", "", "L, XL", 3]},
-            {
-                "type": ["array", "null"],
-                "items": {"type": ["string", "null"]},
-                "title": "Sizes",
-                "description": "Custom field «Sizes» (choices, several values). Choices: S, , L, XL, 3.",
-            },
-        ),
-        (
-            {"name": "Day", "type": "date", "description": "Ask Ana."},
-            {
-                "type": ["string", "null"],
-                "format": "date",
-                "title": "Day",
-                "description": "Custom field «Day» (date). Ask Ana.",
-            },
-        ),
-        (
-            {"name": "At", "type": "datetime"},
-            {
-                "type": ["string", "null"],
-                "format": "date-time",
-                "airbyte_type": "timestamp_with_timezone",
-                "title": "At",
-                "description": "Custom field «At» (datetime).",
-            },
-        ),
-        (
-            {"name": "N", "type": "text", "converting_to_type": "number", "accepts_multiple_values": True},
-            {
-                "type": ["array", "null"],
-                "items": {"type": ["string", "null"]},
-                "title": "N",
-                "description": "Custom field «N» (text, being converted to number, several values).",
-            },
-        ),
+        ({"type": "number"}, NUMBER, "(number)."),
+        (SIZES, LIST, "(choices, several values). Choices: S, , L, XL, 3."),
+        ({"type": "date", "description": "Ask Ana."}, DATE, "(date). Ask Ana."),
+        ({"type": "datetime"}, DATE_TIME, "(datetime)."),
+        (SEVERAL_TO_NUMBER, LIST, "(text, being converted to number, several values)."),
         # A destination would lose a text in a column that is declared as a date-time.
-        (
-            {"name": "T", "type": "datetime", "converting_to_type": "text"},
-            {
-                "type": ["string", "null"],
-                "title": "T",
-                "description": "Custom field «T» (datetime, being converted to text).",
-            },
-        ),
+        ({"type": "datetime", "converting_to_type": "text"}, TEXT, "(datetime, being converted to text)."),
         # A destination can store the values of an unknown type as text.
-        (
-            {"name": "Where", "type": "map"},
-            {
-                "type": ["string", "null"],
-                "title": "Where",
-                "description": "Custom field «Where» (map).",
-            },
-        ),
-        # It is not known whether Close sends such a definition.
-        (
-            {"name": None, "choices": None, "description": None},
-            {
-                "type": ["string", "null"],
-                "title": "cf_1",
-                "description": "Custom field «cf_1» (of no known type).",
-            },
-        ),
+        ({"type": "map"}, TEXT, "(map)."),
     ],
-    ids=[
-        "number",
-        "choices",
-        "date",
-        "datetime",
-        "converting to number",
-        "converting to text",
-        "unknown type",
-        "nulls",
-    ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_column_has_the_type_and_the_description_of_its_custom_field(
-    api: requests_mock.Mocker, definition: Row, schema: Row
+    api: requests_mock.Mocker, definition: Row, schema: Row, described: str
 ) -> None:
-    found = column(api, **definition)
-    assert found == schema
+    found = column(api, name="Budget", **definition)
+    assert found == {**schema, "title": "Budget", "description": f"Custom field «Budget» {described}"}
     Draft7Validator.check_schema(found)
+
+
+def test_the_column_of_a_field_with_nulls_has_its_id_as_the_title(api: requests_mock.Mocker) -> None:
+    """It is not known whether Close sends such a definition."""
+    found = column(api, name=None, choices=None, description=None)
+    assert found == {**TEXT, "title": "cf_1", "description": "Custom field «cf_1» (of no known type)."}
 
 
 def test_every_column_of_every_stream_has_one_type(api: requests_mock.Mocker) -> None:

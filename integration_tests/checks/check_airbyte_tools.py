@@ -10,7 +10,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pytest
 import requests
 
 from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.harness.fixtures import MakeApi
 from integration_tests.harness.running import KEY, PROJECT, STREAMS, Connector, Result
 from integration_tests.harness.truth import DAY, assert_complete, ids, now, requests_of, text
 from source_close.source import load_manifest
@@ -28,7 +29,7 @@ VOLUMES = Volumes(activities=250, leads=60, tasks=120, events=80, users=9, custo
 
 
 @pytest.fixture
-def api(make_api: Callable[..., LocalCloseApi]) -> LocalCloseApi:
+def api(make_api: MakeApi) -> LocalCloseApi:
     return make_api(VOLUMES, end=now())
 
 

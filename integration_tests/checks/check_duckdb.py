@@ -13,19 +13,18 @@ from integration_tests.close_api import LocalCloseApi
 from integration_tests.harness.pyairbyte import (
     TIME_ZONE,
     VOLUMES,
-    Changes,
     Database,
+    Synced,
+    ViewTests,
     assert_tables_match,
     sync_twice,
     value_of,
 )
 from integration_tests.harness.running import PROJECT, STREAMS
-from integration_tests.harness.sql_truth import QUERIES, VIEWS, canonical, custom_values_view, named_leads
+from integration_tests.harness.sql_truth import QUERIES, canonical, custom_values_view, named_leads
 from integration_tests.harness.truth import DAY, ids, now
 
 TWICE = "SELECT * REPLACE ('0' AS _airbyte_raw_id) FROM leads"
-# Insert copies of all rows, with another id and marked as deleted. Without a COMMIT they disappear with the connection.
-MARKED = "INSERT INTO {table} SELECT * REPLACE ('{id}' AS id, date_updated AS _ab_cdc_deleted_at) FROM {table}"
 NAMED_LEADS = "create the view `named_leads`"
 NEWEST = "The latest version of each record in a table with all versions"
 COLUMNS = yaml.safe_load((PROJECT / "unit_tests" / "columns.yaml").read_text())
@@ -61,9 +60,6 @@ def run(sql):
 
     def _address(self) -> list[str]:
         return ["close.duckdb"]
-
-
-Synced = tuple[DuckDB, LocalCloseApi, Changes]
 
 
 @pytest.fixture(scope="module")
@@ -108,22 +104,8 @@ def test_unlogged_activities_of_a_deleted_lead_stay_in_the_table(synced: Synced)
     assert changes.its_unlogged_activities <= set(database.ids("activities"))
 
 
-@pytest.mark.parametrize("view", VIEWS)
-def test_a_view_returns_the_rows_that_the_api_has(synced: Synced, view: str) -> None:
-    database, api, _ = synced
-    expected = canonical(VIEWS[view](api))
-    assert expected
-    assert canonical(database.query(f"FROM {view}")) == expected
-
-
-@pytest.mark.parametrize("view", VIEWS)
-def test_a_view_leaves_out_records_marked_as_deleted(synced: Synced, view: str) -> None:
-    database, api, changes = synced
-    # Without the example's cleanup, the table would contain the deleted lead as a marked row, as inserted here.
-    leads = MARKED.format(table="leads", id=changes.deleted_lead)
-    marked = MARKED.format(table="activities", id="acti_gone")
-    rows = database.query(f"BEGIN; {leads}; {marked}; FROM {view}")
-    assert canonical(rows) == canonical(VIEWS[view](api))
+class TestViews(ViewTests):
+    marked = "INSERT INTO {table} SELECT * REPLACE ('{id}' AS id, date_updated AS _ab_cdc_deleted_at) FROM {table}"
 
 
 def queries() -> dict[str, str]:

@@ -12,19 +12,17 @@ from integration_tests.harness.postgres_server import NoPostgresError, Server, p
 from integration_tests.harness.pyairbyte import (
     TIME_ZONE,
     VOLUMES,
-    Changes,
     Database,
+    Synced,
+    ViewTests,
     assert_tables_match,
     sync_twice,
     value_of,
 )
-from integration_tests.harness.sql_truth import VIEWS, activities, canonical, tasks
+from integration_tests.harness.sql_truth import activities, canonical, tasks
 from integration_tests.harness.truth import DAY, now
 
 TWICE = "SELECT * FROM leads"
-# Insert copies of all rows, with another id and marked as deleted. Without a COMMIT they disappear with the connection.
-MARKED = """INSERT INTO {table} SELECT (jsonb_populate_record(one, jsonb_build_object(
-    'id', '{id}', '_ab_cdc_deleted_at', one.date_updated))).* FROM {table} AS one"""
 
 
 class Postgres(Database):
@@ -54,9 +52,6 @@ def run(sql):
 
     def _environment(self) -> dict[str, str]:
         return {**super()._environment(), "PGPASSWORD": self._server.password}
-
-
-Synced = tuple[Postgres, LocalCloseApi, Changes]
 
 
 @pytest.fixture(scope="module")
@@ -91,19 +86,6 @@ def test_text_columns_keep_the_values_that_close_sends(synced: Synced) -> None:
     assert value_of(database.query(number)) == "0012"
 
 
-@pytest.mark.parametrize("view", VIEWS)
-def test_a_view_returns_the_rows_that_the_api_has(synced: Synced, view: str) -> None:
-    database, api, _ = synced
-    expected = canonical(VIEWS[view](api))
-    assert expected
-    assert canonical(database.query(f"SELECT * FROM {view}")) == expected  # noqa: S608 - a name of ours
-
-
-@pytest.mark.parametrize("view", VIEWS)
-def test_a_view_leaves_out_records_marked_as_deleted(synced: Synced, view: str) -> None:
-    database, api, changes = synced
-    # Without the example's cleanup, the table would contain the deleted lead as a marked row, as inserted here.
-    leads = MARKED.format(table="leads", id=changes.deleted_lead)
-    marked = MARKED.format(table="activities", id="acti_gone")
-    rows = database.query(f"BEGIN; {leads}; {marked}; SELECT * FROM {view}")  # noqa: S608 - names of ours
-    assert canonical(rows) == canonical(VIEWS[view](api))
+class TestViews(ViewTests):
+    marked = """INSERT INTO {table} SELECT (jsonb_populate_record(one, jsonb_build_object(
+        'id', '{id}', '_ab_cdc_deleted_at', one.date_updated))).* FROM {table} AS one"""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.close_api import Volumes
+from integration_tests.harness.fixtures import MakeApi
 from integration_tests.harness.running import KEY, PROJECT, STREAMS, Connector
 from integration_tests.harness.truth import DAY, assert_complete, ids, now, text
 
@@ -51,9 +52,7 @@ def command(request: pytest.FixtureRequest) -> Path:
     return environment / "bin" / "source-close"
 
 
-def test_spec_check_discover_and_two_reads_succeed(
-    command: Path, make_api: Callable[..., LocalCloseApi], tmp_path: Path
-) -> None:
+def test_spec_check_discover_and_two_reads_succeed(command: Path, make_api: MakeApi, tmp_path: Path) -> None:
     api = make_api(Volumes(activities=250, leads=60, tasks=120, events=80, users=9, custom_fields=6), end=now())
     config = {"api_key": KEY, "base_url": api.url, "start_date": text(now() - 400 * DAY)}
     connector = Connector(config, tmp_path, command=command)

@@ -24,12 +24,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--custom-fields", type=int, default=0, help="the number of custom fields in each of the six lists"
     )
-    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--start", type=_moment, help="the earliest creation date; the default is one year before --end"
     )
     parser.add_argument("--end", type=_moment, help="objects are created before this; the default is now")
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds added to each response")
     parser.add_argument("--api-key", default=Settings.api_key)
     return parser.parse_args()
 
@@ -38,11 +36,11 @@ def main() -> None:
     """Print the base URL as the first line and serve until a signal stops the server."""
     given = _arguments()
     volumes = Volumes(given.activities, given.leads, given.tasks, given.events, given.users, given.custom_fields)
-    settings = Settings(api_key=given.api_key, latency=given.latency)
+    settings = Settings(api_key=given.api_key)
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    api = LocalCloseApi(volumes, settings=settings, seed=given.seed, start=given.start, end=given.end, port=given.port)
+    api = LocalCloseApi(volumes, settings=settings, start=given.start, end=given.end, port=given.port)
     with api:
         sys.stdout.write(f"{api.url}\n")
         sys.stdout.flush()

@@ -18,7 +18,7 @@ _LOOPBACK = {"127.0.0.1", "::1"}
 def make_app(store: Store, faults: FaultPlan, log: RequestLog) -> ASGIApp:
     """Return the application of one server."""
     gate = Gate(store, faults, log)
-    control = Control(store, faults, log).app()
+    control = Control(store, log).app()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         # Close accepts several slashes for one: connectors have sent them for years.

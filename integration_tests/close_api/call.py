@@ -6,13 +6,14 @@ from typing import Any
 
 from starlette.responses import Response
 
-from .errors import is_digits, json_response, not_a_number, plain, too_large
+from .errors import json_response, plain, too_large
 from .make_leads import optional_fields
 from .records import Json, Record, Span, Window
 from .settings import Settings
 from .store import Store
 from .times import SECOND, parse
 
+DEFAULT_LIMIT = 100
 _OPTIONAL = {
     "primary_email",
     "primary_phone",
@@ -38,7 +39,6 @@ class Call:
     path: str
     query: dict[str, str]
     body: Any
-    tz_offset_hours: float
     store: Store
     now: int
 
@@ -78,10 +78,8 @@ class Call:
         if text is None:
             return None
         try:
-            micros = parse(text, self.tz_offset_hours)
+            micros = parse(text)
         except ValueError:
-            if self.settings.bad_date_filter == "ignore":
-                return None
             raise plain(400, f'{name} must be a date or date-time (got "{text}" instead).') from None
         return micros - micros % SECOND if self.settings.filter_precision == "second" else micros
 
@@ -90,16 +88,15 @@ class Call:
         text = self.value(name)
         if text is None:
             return default
-        wording = self.settings.error_wording
-        if not is_digits(text):
-            raise not_a_number(name, text, wording)
+        if not text.isdecimal():
+            raise plain(400, f'{name} must be a non-negative integer (got "{text}" instead).')
         if maximum is not None and int(text) > maximum:
-            raise too_large(name, maximum, wording)
+            raise too_large(name, maximum, self.settings.error_wording)
         return int(text)
 
     def page(self, rows: Span, resource: str, *, with_total: bool = False) -> Response:
         """Return the list response with the page that `_skip` and `_limit` select."""
-        limit = self.count("_limit", self.settings.default_limit, self.settings.max_limit.get(resource))
+        limit = self.count("_limit", DEFAULT_LIMIT, self.settings.max_limit.get(resource))
         if self.value("id__in"):
             limit = min(limit, self.settings.rows_by_id or limit)
         skip = self.count("_skip", 0, self.settings.max_skip.get(resource))
@@ -127,12 +124,10 @@ class Call:
 def trimmed(data: Json, fields: tuple[str, ...]) -> Json:
     """Return an object cut to the named fields; names that it does not have are left out.
 
-    `custom` keeps all custom values. `_all` keeps everything and adds the optional fields of a lead.
+    `custom` keeps all custom values.
     """
-    if "contacts" in data and ("_all" in fields or _OPTIONAL.intersection(fields)):
+    if "contacts" in data and _OPTIONAL.intersection(fields):
         data = data | optional_fields(data)
-    if "_all" in fields:
-        return data
     wanted = set(fields)
     all_custom = "custom" in wanted
     return {

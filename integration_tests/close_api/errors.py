@@ -8,8 +8,6 @@ from starlette.responses import Response
 
 from .settings import Wording
 
-_MAX_DIGITS = 18
-
 
 class ApiError(Exception):
     """An error response, raised where the server finds that a request is wrong."""
@@ -55,23 +53,3 @@ def too_large(name: str, maximum: int, wording: Wording) -> ApiError:
     return plain(
         400, f"The {word} you set is larger than the maximum {word} for this resource (max_{word} = {maximum}).{advice}"
     )
-
-
-def is_digits(text: str) -> bool:
-    """Return whether a text is a number of at most 18 digits; unlike `str.isdigit`, only 0 to 9 are digits."""
-    return len(text) <= _MAX_DIGITS and text.isascii() and text.isdigit()
-
-
-def not_a_number(name: str, value: str, wording: Wording) -> ApiError:
-    """Return the error for a `_skip` or `_limit` that is negative or not an integer."""
-    is_integer = is_digits(value.removeprefix("-"))
-    if wording == "new":
-        return field_errors(
-            {
-                name: "Input should be greater than or equal to 0"
-                if is_integer
-                else "Input should be a valid integer, unable to parse string as an integer"
-            }
-        )
-    sort = "a non-negative integer" if is_integer or name == "_skip" else "an integer"
-    return plain(400, f'{name} must be {sort} (got "{value}" instead).')

@@ -13,7 +13,7 @@ from .times import DAY, HOUR, MILLISECOND, SECOND, iso_naive, parse
 from .world import World
 
 _MINUTE = 60 * SECOND
-FILTERS = ("object_type", "object_id", "action", "lead_id", "user_id", "request_id")
+_KEPT = 30 * DAY
 _STAMP_DELAY = 3 * MILLISECOND
 
 
@@ -51,10 +51,7 @@ class Change:
 
 
 class EventLog:
-    """The events as records of kind `event`, in the order of the changes, also within one millisecond.
-
-    `index` maps the id of an event to the values that the event can be filtered by.
-    """
+    """The events as records of kind `event`, in the order of the changes, also within one millisecond."""
 
     def __init__(self, settings: Settings, make_id: Callable[[str], str], world: World) -> None:
         """Start empty; `make_id` returns a new id for a prefix, and the owner of `world` makes the changes."""
@@ -63,7 +60,6 @@ class EventLog:
         self._log = DelayedCollection()
         self._count = 0
         self._last: dict[str, Json] = {}
-        self.index: dict[str, dict[str, str | None]] = {}
         self._world = world
         self._api_key_id = make_id("api")
 
@@ -78,7 +74,7 @@ class EventLog:
 
     def oldest_kept(self, now: int) -> int:
         """Return the stamp, cut to a whole minute, from which on (inclusive) events are kept."""
-        floor = now - int(self._settings.event_retention_days * DAY)
+        floor = now - _KEPT
         return floor - floor % _MINUTE
 
     def load(self, events: Iterable[Json]) -> None:
@@ -136,7 +132,6 @@ class EventLog:
 
     def _record(self, event: Json) -> Record:
         self._count += 1
-        self.index[event["id"]] = {name: event.get(name) for name in FILTERS}
         return Record("event", event, tie=self._count)
 
     def is_data_hidden(self, record: Record, now: int) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from .kinds import TASK_TYPES
-from .make_activities import ACTIVITY_MAKERS, activity_base
+from .make_activities import activity, activity_base
 from .make_custom_fields import custom_field
 from .make_leads import contact, lead, opportunity
 from .make_tasks import task
@@ -60,7 +60,7 @@ class Factory:
             case _:
                 base = activity_base(maker, world, kind, created, updated)
                 base |= {name: fields[name] for name in ("lead_id", "contact_id", "starts_at") if name in fields}
-                data = base | ACTIVITY_MAKERS[kind](maker, world, base)
+                data = activity(maker, world, base)
         data |= fields
         if kind == "task" and "lead_id" in fields and "lead_name" not in fields:
             data["lead_name"] = world.lead_names.get(fields["lead_id"] or "")

@@ -48,7 +48,6 @@ class Fault:
 
     kind: FaultKind
     path: str = "/"
-    method: str | None = None
     probability: float = 1.0
     times: int | None = None
     after: int = 0
@@ -80,19 +79,19 @@ class FaultPlan:
         with self._lock:
             self.rules.clear()
 
-    def next(self, method: str, path: str, query: dict[str, str]) -> Fault | None:
+    def next(self, path: str, query: dict[str, str]) -> Fault | None:
         """Return the rule that strikes this request, or None."""
         with self._lock:
             for rule in self.rules:
-                if self._strikes(rule, method, path, query):
+                if self._strikes(rule, path, query):
                     rule.struck += 1
                     return rule
             return None
 
-    def _strikes(self, rule: Fault, method: str, path: str, query: dict[str, str]) -> bool:
+    def _strikes(self, rule: Fault, path: str, query: dict[str, str]) -> bool:
         if rule.times is not None and rule.struck >= rule.times:
             return False
-        if rule.method not in {None, method} or re.match(rule.path, path) is None:
+        if re.match(rule.path, path) is None:
             return False
         if rule.when is not None and not rule.when(query):
             return False

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from . import protocol
@@ -62,7 +62,7 @@ class Gate:
             self._log.in_flight,
         )
         self._store.request_started(self._log.append(entry))
-        fault = self._faults.next(asked.method, asked.path, asked.query)
+        fault = self._faults.next(asked.path, asked.query)
         if fault is not None and fault.kind in {"hang", "slow"}:
             await asyncio.sleep(fault.seconds)
         if fault is not None and fault.kind in {"hang", "reset"}:
@@ -107,8 +107,6 @@ class Gate:
 
     def _answer(self, asked: "_Asked") -> Response:
         try:
-            if not asked.path.endswith("/"):
-                return RedirectResponse(asked.with_slash, 308)
             self._check_key(asked.headers.get("authorization", ""))
             standing, refusal = self._limiter.admit(asked.path, asked.method)
             if refusal is not None:
@@ -128,14 +126,12 @@ class Gate:
             raise plain(400, "The request contains invalid JSON.")
         with self._store.lock:
             now = self._store.advance()
-            call = Call(asked.method, asked.path, asked.query, asked.body, asked.tz_offset_hours, self._store, now)
+            call = Call(asked.method, asked.path, asked.query, asked.body, self._store, now)
             return self._routes.answer(call)
 
     def _check_key(self, authorization: str) -> None:
         settings = self._store.settings
         scheme, _, value = authorization.partition(" ")
-        if scheme.lower() == "bearer" and settings.access_token is not None and value == settings.access_token:
-            return
         if scheme.lower() == "basic":
             try:
                 pair = base64.b64decode(value).decode()
@@ -153,7 +149,6 @@ class _Asked:
         self.http_method = request.method
         self.headers = dict(request.headers)
         self.path = request.url.path.removeprefix(PREFIX)
-        self.with_slash = request.url.path + "/" + (f"?{request.url.query}" if request.url.query else "")
         self.query = dict(parse_qsl(request.url.query, keep_blank_values=True))
         self.is_invalid = False
         self.body = self._parsed(raw)
@@ -161,10 +156,6 @@ class _Asked:
         self.method = override if request.method == "POST" and override == "GET" else request.method
         if self.method != request.method and isinstance(self.body, dict):
             self.query |= {name: _as_text(value) for name, value in self.body.get("_params", {}).items()}
-        try:
-            self.tz_offset_hours = float(self.headers.get("x-tz-offset", "0"))
-        except ValueError:
-            self.tz_offset_hours = 0.0
 
     def _parsed(self, raw: bytes) -> Any:
         if not raw:

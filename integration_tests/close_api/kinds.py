@@ -78,7 +78,7 @@ KINDS: dict[str, Kind] = {
     "opportunity": Kind("oppo", (), "opportunity"),
     "task": Kind("task", ("task",), "task"),
     "user": Kind("user", ("user",)),
-    # The list of all activities contains threads only if `thread_emails` requests them.
+    # The list of all activities contains emails, but not their threads.
     **{
         name: _activity(path, _ACTIVITY_EVENT_TYPES[name], general=name != "EmailThread")
         for name, path in ACTIVITY_PATHS.items()

@@ -1,17 +1,66 @@
-"""Activities of every type except calls, meetings and messages."""
+"""Activities of every type: what their type is known by; the other columns are optional."""
 
 from collections.abc import Callable
 
-from .make_conversations import CONVERSATION_MAKERS
 from .make_custom_fields import custom_values
-from .make_messages import MESSAGE_MAKERS
-from .make_parts import attachments, comment_summary, paused_subscriptions, sequence
 from .maker import Maker
+from .optional_columns import optional
 from .records import Json
-from .times import DAY, iso, parse
+from .times import DAY, SECOND, iso, parse
 from .world import World
 
 ActivityMaker = Callable[[Maker, World, Json], Json]
+
+_SEQUENCE = "sequence_id sequence_name sequence_subscription_id"
+_FINDINGS = """
+    comment_summary conversation_type_id conversation_type_reason notetaker_id outcome_autofill_confidence
+    outcome_autofill_reasoning outcome_id outcome_reason playbook_id playbook_reason
+"""
+_PHONES = """
+    local_country_iso local_phone local_phone_formatted remote_country_iso remote_phone remote_phone_formatted cost
+"""
+# The columns of each type that a maker below does not set.
+_OPTIONAL = {
+    "Note": "attachments comment_summary note_mentions pinned pinned_at title",
+    "Call": f"""
+        {_FINDINGS} {_PHONES} {_SEQUENCE} agent_config_id call_method coach_legs date_answered dialer_id
+        dialer_saved_search_id forwarded_to has_recording is_forwarded is_joinable is_to_group_number
+        note_date_updated note_html note_mentions parent_meeting_id recording_duration recording_expires_at
+        recording_history recording_url transferred_from transferred_from_user_id transferred_to
+        transferred_to_user_id users voicemail_duration voicemail_url
+    """,
+    "Email": f"""
+        attachments {_SEQUENCE} agent_action_reason agent_config_id ai_draft bcc body_html body_html_quoted
+        body_preview body_text_quoted bulk_email_action_id cc date_scheduled date_sent email_account_id envelope
+        followup_sequence_add_cc_bcc followup_sequence_delay followup_sequence_id has_reply in_reply_to_id
+        message_ids need_smtp_credentials opens opens_summary references send_as_id send_attempts template_id
+        template_name
+    """,
+    "SMS": f"""
+        attachments {_SEQUENCE} {_PHONES} agent_action_reason agent_config_id date_scheduled date_sent error_message
+        source template_id
+    """,
+    "WhatsAppMessage": f"""
+        attachments {_SEQUENCE} integration_link integration_name local_phone local_phone_formatted message_html
+        message_markdown remote_phone remote_phone_formatted response_to_id source
+    """,
+    "Meeting": f"""
+        {_FINDINGS} _paused_subscriptions actual_duration attached_call_ids attendees calendar_event_link
+        calendar_event_uids conference_links connected_account_id integrations is_recurring location
+        provider_calendar_event_id provider_calendar_ids provider_calendar_type summary user_note
+        user_note_date_updated user_note_html user_note_mentions
+    """,
+    "CustomActivity": "comment_summary last_published_at mentions mentions_updated_at pinned pinned_at",
+    "Created": "import_id",
+    "FormSubmission": """
+        form_configuration_id form_id form_name ip_address origin source_url source_url_normalized values
+        values_by_name
+    """,
+    "LeadStatusChange": "_paused_subscriptions",
+    "OpportunityStatusChange": "opportunity_confidence opportunity_value opportunity_value_formatted",
+    "TaskCompleted": f"comment_summary {_SEQUENCE}",
+    "ImportUpdate": "import_id reverted",
+}
 
 
 def activity_base(maker: Maker, world: World, kind: str, created: int, updated: int) -> Json:
@@ -38,26 +87,90 @@ def activity_base(maker: Maker, world: World, kind: str, created: int, updated: 
     }
 
 
-def _note(maker: Maker, world: World, base: Json) -> Json:
+def activity(maker: Maker, world: World, base: Json) -> Json:
+    """Return an activity with the fields of `base`, whose `_type` decides the others."""
+    kind = base["_type"]
+    own = _MAKERS[kind](maker, world, base) if kind in _MAKERS else {}
+    return base | optional(maker, "activities", _OPTIONAL.get(kind, "")) | own
+
+
+def _note(maker: Maker, _: World, base: Json) -> Json:
     text = maker.phrase()
-    pinned = maker.chance(0.1)
+    html = f"<body><p>{text}</p></body>"
+    return {"note": text, "note_date_updated": base["date_updated"], "note_html": html, "source": None}
+
+
+def _call(maker: Maker, _: World, __: Json) -> Json:
     return {
-        "comment_summary": comment_summary(maker),
-        "note": text,
-        "note_date_updated": base["date_updated"],
-        "note_html": f"<body><p>{text}</p></body>",
-        "note_mentions": [world.me.id] if maker.chance(0.2) else [],
-        "attachments": attachments(maker, 0.2),
-        "pinned": pinned,
-        "pinned_at": base["date_updated"] if pinned else None,
-        "title": maker.maybe("Résumé", 0.3),
-        "source": None,
+        "direction": maker.pick(("inbound", "outbound")),
+        "status": maker.pick(("completed", "no-answer", "busy", "failed")),
+        "disposition": maker.pick(("answered", "no-answer", None)),
+        "duration": maker.number(0, 1_800),
+        "source": maker.pick(("Close.io", "External")),
+        "phone": maker.phone(),
+        "note": maker.maybe(maker.phrase()),
     }
 
 
-def _custom_activity(maker: Maker, world: World, base: Json) -> Json:
+def _email(maker: Maker, world: World, _: Json) -> Json:
+    incoming = maker.chance(0.5)
+    return {
+        "direction": "incoming" if incoming else "outgoing",
+        "status": "inbox" if incoming else maker.pick(("sent", "sent", "draft", "scheduled", "error")),
+        "subject": maker.pick(("pricing", "Angebot für Müller", "re: contract ✍️", "", None)),
+        "sender": f'"{world.me.name}" <{world.me.email}>',
+        "to": [f"contact{maker.number(1, 999)}@client.example"],
+        "body_text": " ".join(maker.phrase() for _ in range(8)),
+        "thread_id": maker.id("acti"),
+    }
+
+
+def _email_thread(maker: Maker, world: World, base: Json) -> Json:
+    names = ("lead_id", "date_created", "date_updated")
+    email = {"_type": "Email", "id": maker.id("acti"), "subject": "pricing", **{name: base[name] for name in names}}
+    return {
+        "latest_normalized_subject": "pricing",
+        "n_emails": 1,
+        "participants": [{"name": world.me.name, "email": world.me.email}],
+        "emails": [email],
+        "latest_emails": [email],
+    }
+
+
+def _sms(maker: Maker, _: World, __: Json) -> Json:
+    inbound = maker.chance(0.5)
+    return {
+        "direction": "inbound" if inbound else "outbound",
+        "status": "inbox" if inbound else maker.pick(("sent", "draft", "scheduled", "error")),
+        "text": maker.maybe(maker.phrase(), 0.95),
+    }
+
+
+def _whatsapp_message(maker: Maker, _: World, base: Json) -> Json:
+    return {
+        "external_whatsapp_message_id": f"wamid.{base['id']}",
+        "direction": maker.pick(("incoming", "outgoing")),
+        "text": maker.phrase(),
+    }
+
+
+def _meeting(maker: Maker, _: World, base: Json) -> Json:
+    start = parse(base.get("starts_at") or base["date_created"])
+    duration = maker.pick((900, 1_800, 3_600))
+    return {
+        "title": maker.pick(("Demo", "Dégustation ☕", "Quarterly review")),
+        "status": "completed" if start < parse(base["date_updated"]) else "upcoming",
+        "activity_at": iso(start),
+        "starts_at": iso(start),
+        "ends_at": iso(start + duration * SECOND),
+        "duration": duration,
+        "note": maker.phrase(),
+        "source": "calendar",
+    }
+
+
+def _custom_activity(maker: Maker, world: World, _: Json) -> Json:
     type_id = maker.pick(world.activity_type_ids)
-    published = maker.chance(0.8)
     fields = [
         one
         for one in world.fields_for("activity")
@@ -66,47 +179,21 @@ def _custom_activity(maker: Maker, world: World, base: Json) -> Json:
             not one["is_shared"] or any(link.get("custom_activity_type_id") == type_id for link in one["associations"])
         )
     ]
-    pinned = maker.chance(0.3)
-    has_mention = maker.chance(0.3)
     return {
-        "comment_summary": comment_summary(maker),
         "custom_activity_type_id": type_id,
-        "status": "published" if published else "draft",
-        "last_published_at": base["date_updated"] if published else None,
-        "pinned": pinned,
-        "pinned_at": base["date_updated"] if pinned else None,
+        "status": maker.pick(("published", "published", "draft")),
         "source": None,
-        "mentions": [world.me.id] if has_mention else [],
-        "mentions_updated_at": base["date_updated"] if has_mention else None,
         **custom_values(maker, world, fields),
     }
 
 
 def _created(maker: Maker, _: World, __: Json) -> Json:
-    source = maker.pick(("ui", "api", "import", None))
-    return {"source": source, "import_id": maker.id("impo") if source == "import" else None}
+    return {"source": maker.pick(("ui", "api", "import", None))}
 
 
-def _form_submission(maker: Maker, _: World, __: Json) -> Json:
-    first, last = maker.person()
-    field_id = maker.id("formfield")
-    return {
-        "form_id": maker.id("form"),
-        "form_name": maker.maybe("Démo request", 0.8),
-        "form_configuration_id": maker.id("formconf"),
-        "origin": maker.maybe("https://shop.example", 0.5),
-        "source_url": maker.maybe("https://shop.example/contact?utm=é", 0.5),
-        "source_url_normalized": maker.maybe("https://shop.example/contact", 0.5),
-        "ip_address": maker.maybe("192.0.2.7", 0.5),
-        "values": {field_id: f"{first} {last}", maker.id("formfield"): maker.chance(0.5)},
-        "values_by_name": {"Name": f"{first} {last}", "Newsletter": maker.chance(0.5)},
-    }
-
-
-def _lead_status_change(maker: Maker, world: World, __: Json) -> Json:
+def _lead_status_change(maker: Maker, world: World, _: Json) -> Json:
     old, new = maker.pick(world.lead_statuses), maker.pick(world.lead_statuses)
     return {
-        "_paused_subscriptions": paused_subscriptions(maker),
         "old_status_id": old.id,
         "old_status_label": old.label,
         "new_status_id": new.id,
@@ -116,7 +203,6 @@ def _lead_status_change(maker: Maker, world: World, __: Json) -> Json:
 
 def _opportunity_status_change(maker: Maker, world: World, base: Json) -> Json:
     old, new = maker.pick(world.opportunity_statuses), maker.pick(world.opportunity_statuses)
-    value = maker.maybe(maker.number(0, 900_000), 0.8)
     return {
         "old_status_id": old.id,
         "old_status_label": old.label,
@@ -129,11 +215,8 @@ def _opportunity_status_change(maker: Maker, world: World, base: Json) -> Json:
         "new_pipeline_id": world.pipeline_id,
         "new_pipeline_name": "Sales",
         "opportunity_id": maker.id("oppo"),
-        "opportunity_value": value,
-        "opportunity_value_formatted": None if value is None else f"${value // 100:,}",
         "opportunity_value_currency": "USD",
         "opportunity_value_period": maker.pick(("one_time", "monthly", "annual")),
-        "opportunity_confidence": maker.number(0, 100),
         "opportunity_date_won": iso(parse(base["date_created"]) // DAY * DAY) if new.type == "won" else None,
     }
 
@@ -150,31 +233,27 @@ def _lead_merge(maker: Maker, _: World, base: Json) -> Json:
     }
 
 
-def _task_completed(maker: Maker, world: World, __: Json) -> Json:
+def _task_completed(maker: Maker, world: World, _: Json) -> Json:
     return {
-        "comment_summary": comment_summary(maker),
         "task_id": maker.id("task"),
         "task_text": maker.phrase(),
         "task_assigned_to": world.me.id,
         "task_assigned_to_name": world.me.name,
-        **sequence(maker),
     }
 
 
-def _import_update(maker: Maker, _: World, __: Json) -> Json:
-    return {"import_id": maker.id("impo"), "reverted": maker.chance(0.1)}
-
-
-ACTIVITY_MAKERS: dict[str, ActivityMaker] = {
+_MAKERS: dict[str, ActivityMaker] = {
     "Note": _note,
-    **CONVERSATION_MAKERS,
-    **MESSAGE_MAKERS,
+    "Call": _call,
+    "Email": _email,
+    "EmailThread": _email_thread,
+    "SMS": _sms,
+    "WhatsAppMessage": _whatsapp_message,
+    "Meeting": _meeting,
     "CustomActivity": _custom_activity,
     "Created": _created,
-    "FormSubmission": _form_submission,
     "LeadStatusChange": _lead_status_change,
     "OpportunityStatusChange": _opportunity_status_change,
     "LeadMerge": _lead_merge,
     "TaskCompleted": _task_completed,
-    "ImportUpdate": _import_update,
 }

@@ -1,14 +1,33 @@
 """Tasks of all nine types."""
 
 from .kinds import task_prefix
-from .make_parts import attachments
-from .maker import Maker, formatted_phone
+from .maker import Maker
+from .optional_columns import optional
 from .records import Json
 from .times import DAY, iso
 from .world import World
 
-_CALL_TYPES = {"missed_call", "answered_detached_call", "voicemail", "outgoing_call"}
-_EMAIL_TYPES = {"incoming_email", "email_followup"}
+_CALL = """
+    phone phone_formatted phone_number_description local_phone remote_phone remote_phone_formatted
+    remote_phone_description voicemail_duration voicemail_url recording_url
+"""
+_EMAIL = "subject body_preview emails email_id total_emails_count_in_thread"
+# The columns of each type, besides those of all tasks.
+_OPTIONAL = {
+    "lead": "text sequence_id sequence_subscription_id",
+    "incoming_email": _EMAIL,
+    "email_followup": _EMAIL,
+    "missed_call": _CALL,
+    "answered_detached_call": _CALL,
+    "voicemail": _CALL,
+    "outgoing_call": f"{_CALL} text step_id agent_config_id",
+    "opportunity_due": """
+        opportunity_note opportunity_value opportunity_value_currency opportunity_value_formatted
+        opportunity_value_period
+    """,
+    "incoming_sms": "text local_phone remote_phone remote_phone_formatted attachments",
+}
+_OF_ALL = "deduplication_key is_primary_lead_notification resolution priority"
 _OBJECT_TYPES = {
     "incoming_email": "emailthread",
     "email_followup": "emailthread",
@@ -34,7 +53,7 @@ def task(maker: Maker, world: World, task_type: str, created: int, updated: int)
     contact_id = maker.maybe(maker.id("cont"), 0.3)
     author = maker.maybe(person, 0.8)
     editor = maker.maybe(person, 0.6)
-    data: Json = {
+    return {
         "_type": task_type,
         "id": maker.id(task_prefix(task_type)),
         "date": date,
@@ -57,78 +76,6 @@ def task(maker: Maker, world: World, task_type: str, created: int, updated: int)
         "updated_by_name": editor.name if editor else None,
         "date_created": iso(created),
         "date_updated": iso(updated),
-        "deduplication_key": maker.maybe(maker.id("dedup"), 0.3),
-        "is_primary_lead_notification": maker.maybe(value=True, share=0.2),
-        "resolution": maker.maybe("done", 0.3),
-        "priority": maker.pick((None, None, "high")),
-    }
-    return data | _extras(maker, task_type)
-
-
-def _extras(maker: Maker, task_type: str) -> Json:
-    if task_type in _CALL_TYPES:
-        return _call_extras(maker, task_type)
-    if task_type in _EMAIL_TYPES:
-        email_id = maker.id("acti")
-        return {
-            "subject": maker.pick(("Tarif", "offer 📄", "")),
-            "body_preview": maker.phrase(),
-            "emails": [email_id],
-            "email_id": email_id,
-            "total_emails_count_in_thread": maker.number(1, 9),
-        }
-    match task_type:
-        case "opportunity_due":
-            value = maker.number(0, 5_000) * 100
-            return {
-                "opportunity_note": maker.maybe(maker.phrase()),
-                "opportunity_value": value,
-                "opportunity_value_currency": "USD",
-                "opportunity_value_formatted": f"${value // 100:,}",
-                "opportunity_value_period": "one_time",
-            }
-        case "incoming_sms":
-            phone = maker.phone()
-            return {
-                "text": maker.phrase(),
-                "local_phone": maker.phone(),
-                "remote_phone": phone,
-                "remote_phone_formatted": formatted_phone(phone),
-                "attachments": attachments(maker, media_id=maker.id("media")),
-            }
-        case _:
-            return {"text": maker.phrase(), **_sequence(maker)}
-
-
-def _sequence(maker: Maker) -> Json:
-    if not maker.chance(0.3):
-        return {"sequence_id": None, "sequence_subscription_id": None}
-    return {"sequence_id": maker.id("seq"), "sequence_subscription_id": maker.id("sub")}
-
-
-def _outgoing_call(maker: Maker) -> Json:
-    """Return the fields that a sequence or an AI agent sets in a call to make."""
-    return {
-        "text": maker.phrase(),
-        "step_id": maker.maybe(maker.id("step"), 0.4),
-        "agent_config_id": maker.maybe(maker.id("agentconf"), 0.4),
-    }
-
-
-def _call_extras(maker: Maker, task_type: str) -> Json:
-    phone = maker.phone()
-    is_voicemail = task_type == "voicemail"
-    is_recorded = task_type == "answered_detached_call"
-    return {
-        "phone": phone,
-        "phone_formatted": formatted_phone(phone),
-        "phone_number_description": maker.maybe("Office"),
-        "local_phone": maker.phone(),
-        "remote_phone": phone,
-        "remote_phone_formatted": formatted_phone(phone),
-        "remote_phone_description": maker.maybe("Mobile"),
-        "voicemail_duration": maker.number(1, 90) if is_voicemail else 0,
-        "voicemail_url": "https://files.example/voicemail.mp3" if is_voicemail else None,
-        "recording_url": "https://files.example/call.mp3" if is_recorded else None,
-        **(_outgoing_call(maker) if task_type == "outgoing_call" else {}),
+        **optional(maker, "tasks", _OF_ALL),
+        **optional(maker, "tasks", _OPTIONAL[task_type], share=0.7),
     }

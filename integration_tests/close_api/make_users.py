@@ -28,27 +28,6 @@ def user(maker: Maker, world: World, number: int, created: int, updated: int) ->
     }
 
 
-def profile(world: World, data: Json, role_id: str) -> Json:
-    """Return the `/me/` form of a user, with its organization and membership as objects."""
-    organization = {
-        "id": world.organization_id,
-        "name": "Pays d'Été Sales",
-        "lead_statuses": [{"id": one.id, "label": one.label} for one in world.lead_statuses],
-        "opportunity_statuses": [
-            {"id": one.id, "label": one.label, "type": one.type} for one in world.opportunity_statuses
-        ],
-        "pipelines": [{"id": world.pipeline_id, "name": "Sales", "organization_id": world.organization_id}],
-    }
-    membership = {
-        "id": f"memb_{data['id'][5:]}",
-        "organization_id": world.organization_id,
-        "organization_name": organization["name"],
-        "user_id": data["id"],
-        "role_id": role_id,
-    }
-    return data | {
-        "organizations": [organization],
-        "memberships": [membership],
-        "email_accounts": [],
-        "phone_numbers": [],
-    }
+def profile(data: Json, role_id: str) -> Json:
+    """Return the `/me/` form of a user, with its membership."""
+    return data | {"memberships": [{"user_id": data["id"], "role_id": role_id}]}

@@ -90,8 +90,3 @@ class Maker:
     def date(self, micros: int) -> str:
         """Return the day of a stamp, such as `2024-05-06`."""
         return iso(micros)[:10]
-
-
-def formatted_phone(phone: str) -> str:
-    """Return `+1 202-555-0142` for `+12025550142`."""
-    return f"{phone[:2]} {phone[2:5]}-{phone[5:8]}-{phone[8:]}"

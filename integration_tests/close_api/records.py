@@ -22,7 +22,7 @@ class Record:
     `raw` is its JSON, `created` and `updated` are microseconds since 1970, and `tie` orders records with equal stamps.
     """
 
-    __slots__ = ("_trimmed", "created", "id", "kind", "lead_id", "raw", "tie", "type", "updated", "user_id")
+    __slots__ = ("_trimmed", "created", "id", "kind", "lead_id", "raw", "tie", "type", "updated")
 
     def __init__(self, kind: str, data: Json, tie: int | None = None) -> None:
         """Store `data` as the object's JSON; `kind` is a name of `kinds.py`."""
@@ -30,7 +30,6 @@ class Record:
         self.id: str = data["id"]
         self.type: str | None = data.get("_type")
         self.lead_id: str | None = data.get("lead_id")
-        self.user_id: str | None = data.get("user_id") or data.get("assigned_to")
         self.created = parse(data["date_created"])
         self.updated = parse(data["date_updated"])
         # Records with equal stamps get a stable order that follows neither their ids nor their order of insertion.

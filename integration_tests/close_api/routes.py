@@ -10,8 +10,8 @@ from .call import Call
 from .errors import method_not_allowed, plain
 from .kinds import ACTIVITY_PATHS
 from .routes_activities import activities
-from .routes_custom_fields import custom_fields, schema
-from .routes_events import event, events
+from .routes_custom_fields import custom_fields
+from .routes_events import events
 from .routes_lists import leads, me, single, users
 from .routes_tasks import tasks
 from .search import Search
@@ -25,7 +25,7 @@ class Routes:
 
     def __init__(self) -> None:
         """Build the table; its `Search` object keeps the cursors of all searches."""
-        task, lead, user = frozenset({"task"}), frozenset({"lead"}), frozenset({"user"})
+        task, lead = frozenset({"task"}), frozenset({"lead"})
         one_type = "|".join(ACTIVITY_PATHS.values())
         self._table: list[tuple[str, re.Pattern[str], Handler]] = [
             (method, re.compile(pattern), handler)
@@ -38,13 +38,10 @@ class Routes:
                 ("GET", r"/task/", tasks),
                 ("GET", r"/task/(?P<object_id>\w+)/", partial(single, task)),
                 ("GET", r"/user/", users),
-                ("GET", r"/user/(?P<object_id>\w+)/", partial(single, user)),
                 ("GET", r"/me/", me),
                 ("GET", r"/event/", events),
-                ("GET", r"/event/(?P<event_id>\w+)/", event),
                 # Close's path had the plural until 2020, and Close still accepts it.
                 ("GET", r"/custom_fields?/(?P<object_type>\w+)/", custom_fields),
-                ("GET", r"/custom_field_schema/(?P<object_type>\w+(?:/\w+)?)/", schema),
                 ("POST", r"/data/search/", Search().answer),
             )
         ]

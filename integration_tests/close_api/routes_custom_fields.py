@@ -1,11 +1,11 @@
-"""The lists and schemas of custom fields."""
+"""The lists of custom fields."""
 
 from starlette.responses import Response
 
 from .call import Call
 from .errors import json_response, plain
 from .kinds import CUSTOM_FIELD_OBJECTS
-from .records import Collection, Json, Query, Record
+from .records import Collection, Json, Query
 
 _UNPAGED = {"custom_object_type", "shared"}
 
@@ -36,36 +36,3 @@ def custom_fields(call: Call, object_type: str) -> Response:
     if object_type in _UNPAGED:
         return json_response(call.joined(rows.page(0, len(rows))))
     return call.page(rows, "custom_field")
-
-
-def schema(call: Call, object_type: str) -> Response:
-    """Handle `GET /custom_field_schema/{object_type}/`: own and shared fields in display order."""
-    world = call.store.factory.world
-    kind, _, type_id = object_type.partition("/")
-    known = {"lead": [""], "contact": [""], "opportunity": [""]}
-    known |= {"activity": world.activity_type_ids, "custom_object": world.object_type_ids}
-    if type_id not in known.get(kind, []):
-        raise plain(404, "Not found.")
-    fields = [record.data() for record in _listed(call, kind) if _belongs(record.data(), kind, type_id)]
-    answer: Json = {"object_type": object_type, "organization_id": world.organization_id, "fields": fields}
-    if kind == "activity":
-        answer["name"] = world.activity_type_names[type_id]
-    return json_response(answer)
-
-
-def _listed(call: Call, kind: str) -> list[Record]:
-    own = "custom_object_type" if kind == "custom_object" else kind
-    collections = call.store.collections
-    return [
-        *collections[f"custom_field/{own}"].records.values(),
-        *collections["custom_field/shared"].records.values(),
-    ]
-
-
-def _belongs(field: Json, kind: str, type_id: str) -> bool:
-    name = {"activity": "custom_activity_type", "custom_object": "custom_object_type"}.get(kind)
-    places = _links(field) if field["is_shared"] else [{**field, "object_type": name or kind}]
-    return any(
-        place["object_type"] == (name or kind) and (name is None or place.get(f"{name}_id") == type_id)
-        for place in places
-    )

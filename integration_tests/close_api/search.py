@@ -1,4 +1,4 @@
-"""`POST /data/search/`."""
+"""`POST /data/search/` of leads."""
 
 from dataclasses import dataclass
 from itertools import count
@@ -7,15 +7,16 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from .call import Call, trimmed
+from .call import DEFAULT_LIMIT, Call, trimmed
 from .errors import ApiError, field_errors, json_response, plain
-from .kinds import ACTIVITY_PATHS, KINDS
-from .records import Collection, Json, Query, Record
-from .search_query import Place, matcher, object_type_of, required_windows
+from .records import Json, Query, Record
+from .search_query import required_windows
+from .selecting import visible
 from .times import SECOND
 
-_BY_EVENT_TYPE = {KINDS[name].event_type: path for name, path in ACTIVITY_PATHS.items()}
 _MANY_CHAINS = 1_000
+_MOST_FIELDS = 100
+# Close also sorts by other fields, which the connector does not use.
 _STAMPS = {"date_created": "created", "date_updated": "updated"}
 
 
@@ -93,10 +94,9 @@ class _Request:
         self.call = call
         settings = call.settings
         self._query: Json = body.get("query") or {"type": "match_all"}
-        self._object_type = object_type_of(self._query) or "lead"
-        self._sort = [_sort_key(one, settings.search_sort_fields) for one in body.get("sort") or []]
-        self._fields = _field_names(body.get("_fields"), self._object_type, settings.search_max_fields)
-        self.limit = _number(body, "_limit", settings.default_limit, settings.max_limit["search"])
+        self._sort = [_sort_stamp(one) for one in body.get("sort") or []]
+        self._fields = _field_names(body.get("_fields"))
+        self.limit = _limit(body, settings.max_limit["search"])
         wanted = body.get("results_limit")
         self.most_rows = min(settings.search_max_rows, wanted if isinstance(wanted, int) else settings.search_max_rows)
         self.goes_past = settings.search_past_max_rows == "reject" and self.most_rows == settings.search_max_rows
@@ -119,9 +119,9 @@ class _Request:
 
     def shown(self, record: Record) -> bytes:
         """Return a row cut to the requested fields."""
-        row = record.trimmed(("__object_type", self._object_type, *self._fields), _row)
+        row = record.trimmed(("__object_type", *self._fields), _row)
         form = self.call.settings.search_custom_values
-        if self._object_type != "lead" or form == "both":
+        if form == "both":
             return row
         return orjson.dumps(_in_form(orjson.loads(row), form, self._field_names()))
 
@@ -136,106 +136,53 @@ class _Request:
         ]
         return {f"custom.{one['id']}": one["name"] for one in definitions}
 
-    def _collection(self) -> Collection:
-        store = self.call.store
-        if self._object_type == "lead":
-            return store.leads.visible
-        path = _BY_EVENT_TYPE.get(self._object_type)
-        if path is None:
-            raise field_errors({"query": f"Unsupported object type: {self._object_type}"})
-        return store.collections[f"activity/{path}"]
-
     def _selected(self) -> list[Record]:
         call = self.call
-        place = Place(call.tz_offset_hours, call.store.factory.world.me.id)
-        windows = required_windows(self._query, place)
-        if self._object_type != "lead" and not windows["updated"].is_open:
-            _check_activity_stamp(call)
-        test = matcher(self._query, place)
-        hidden = frozenset(call.settings.hidden_lead_ids)
-        name = (orjson.dumps(self._query), tuple(self._sort), call.tz_offset_hours, hidden)
+        windows = required_windows(self._query)
+        hidden, where = visible(call)
         query = Query(
             created=windows["created"],
             updated=windows["updated"],
-            name=name,
-            where=lambda record: not call.store.is_hidden(record) and test(record),
+            name=(tuple(self._sort), hidden),
+            where=where,
             arrange=self._arranged,
         )
-        rows = self._collection().select(query)
+        rows = call.store.leads.visible.select(query)
         return rows.page(0, len(rows))
 
     def _arranged(self, records: list[Record]) -> list[Record]:
         return sorted(records, key=lambda record: _order_key(record, self._sort))
 
 
-def _check_activity_stamp(call: Call) -> None:
-    if call.settings.search_activity_date_updated == "reject":
-        raise field_errors({"query": "Unsupported field: date_updated"})
+def _order_key(record: Record, sort: list[str]) -> tuple[Any, ...]:
+    return (*(getattr(record, stamp) for stamp in sort), record.tie, record.id)
 
 
-class _Descending:
-    """A value that sorts in descending order."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __lt__(self, other: "_Descending") -> bool:
-        return bool(other.value < self.value)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Descending) and bool(other.value == self.value)
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-def _order_key(record: Record, sort: list[tuple[str, bool]]) -> tuple[Any, ...]:
-    keys: list[Any] = []
-    for name, descending in sort:
-        value = _sort_value(record, name)
-        keys.append(_Descending(value) if descending else value)
-    return (*keys, record.tie, record.id)
-
-
-def _sort_value(record: Record, name: str) -> Any:
-    stamp = _STAMPS.get(name)
-    if stamp is not None:
-        return getattr(record, stamp)
-    data = record.data()
-    if name.endswith("_count"):
-        return len(data.get(name.removesuffix("_count"), []))
-    return str(data.get(name) or "")
-
-
-def _sort_key(entry: Json, allowed: set[str]) -> tuple[str, bool]:
+def _sort_stamp(entry: Json) -> str:
     name = entry.get("field", {}).get("field_name")
-    if name not in allowed:
-        raise field_errors({"sort": f"Unsupported sort field: {name}"})
-    return name, entry.get("direction") == "desc"
+    if name not in _STAMPS or entry.get("direction") != "asc":
+        raise field_errors({"sort": f"Unsupported sort: {entry}"})
+    return _STAMPS[name]
 
 
-def _field_names(fields: Any, object_type: str, most: int) -> tuple[str, ...]:
-    names = (fields or {}).get(object_type, [])
-    if len(names) > most:
-        raise field_errors({"_fields": {object_type: "List is too long."}})
+def _field_names(fields: Any) -> tuple[str, ...]:
+    names = (fields or {}).get("lead", [])
+    if len(names) > _MOST_FIELDS:
+        raise field_errors({"_fields": {"lead": "List is too long."}})
     return tuple(names)
 
 
-def _number(body: Json, name: str, default: int, maximum: int) -> int:
-    value = body.get(name)
-    if value is None:
-        return default
+def _limit(body: Json, maximum: int) -> int:
+    value = body.get("_limit", DEFAULT_LIMIT)
     if not isinstance(value, int) or value < 0:
-        raise field_errors({name: "Input should be a valid integer"})
+        raise field_errors({"_limit": "Input should be a valid integer"})
     if value > maximum:
-        raise field_errors({name: f"Input should be less than or equal to {maximum}"})
+        raise field_errors({"_limit": f"Input should be less than or equal to {maximum}"})
     return value
 
 
 def _row(data: Json, fields: tuple[str, ...]) -> Json:
-    _, object_type, *names = fields
-    return {"__object_type": object_type} | trimmed(data, ("id", *names))
+    return {"__object_type": "lead"} | trimmed(data, ("id", *fields))
 
 
 def _in_form(lead: Json, form: str, names: dict[str, str]) -> Json:

@@ -1,4 +1,4 @@
-"""Helpers that the lists share to select their rows."""
+"""What the lists share to select their rows."""
 
 from collections.abc import Callable
 
@@ -17,33 +17,9 @@ ORDERS: dict[ListOrder, str] = {
 Test = Callable[[Record], bool]
 
 
-def all_of(tests: list[Test]) -> Test | None:
-    """Combine several tests into one; return None if there are no tests."""
-    if not tests:
-        return None
-    return lambda record: all(test(record) for test in tests)
-
-
-def visible(call: Call, tests: list[Test]) -> frozenset[str]:
-    """Add a test that excludes the leads that the role may not see; return the ids of these leads."""
+def visible(call: Call) -> tuple[frozenset[str], Test | None]:
+    """Return the ids of the leads that the role may not see, and a test that excludes what belongs to them."""
     hidden = frozenset(call.settings.hidden_lead_ids)
-    if hidden:
-        tests.append(lambda record: not call.store.is_hidden(record))
-    return hidden
-
-
-def query_name(call: Call, hidden: frozenset[str]) -> object:
-    """Return a name that identifies the selection of this call: everything except paging and `_fields`."""
-    paging = {"_skip", "_limit", "_fields"}
-    return (
-        call.path,
-        call.tz_offset_hours,
-        hidden,
-        frozenset((k, v) for k, v in call.query.items() if k not in paging),
-    )
-
-
-def field_test(name: str, wanted: tuple[str, ...]) -> Test:
-    """Return a test of whether a field has one of these values."""
-    values = frozenset(wanted)
-    return lambda record: record.data().get(name) in values
+    if not hidden:
+        return hidden, None
+    return hidden, lambda record: not call.store.is_hidden(record)

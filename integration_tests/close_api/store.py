@@ -198,7 +198,6 @@ class Store(Catalogue):
         for fields in self.factory.world.custom_fields.values():
             fields[:] = [one for one in fields if one["id"] != field_id]
         key = f"custom.{field_id}"
-        stamp = {"date_updated": iso(now)} if self.settings.custom_field_deletion_moves_date_updated else {}
         holders = [one for one in self.objects.values() if key.encode() in one.raw]
         # Leads are last because they embed their contacts and opportunities, which must have changed before.
         for record in sorted(holders, key=lambda one: one.kind == "lead"):
@@ -206,7 +205,7 @@ class Store(Catalogue):
             data.pop(key, None)
             if record.kind == "lead":
                 data = self._with_children(data)
-            self._put(Record(record.kind, data | stamp), now)
+            self._put(Record(record.kind, data), now)
 
     def _move(self, child: Record, destination: Json, meta: Json, now: int) -> None:
         before = child.data()

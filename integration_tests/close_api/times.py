@@ -31,13 +31,7 @@ def iso_naive(micros: int) -> str:
     return to_datetime(micros).replace(tzinfo=None).isoformat()
 
 
-def parse(text: str, tz_offset_hours: float = 0.0) -> int:
-    """Return the microseconds since 1970 of an ISO date or date-time; raise ValueError for any other text.
-
-    A value without an offset is local to `tz_offset_hours`.
-    """
+def parse(text: str) -> int:
+    """Return the microseconds since 1970 of an ISO date or date-time; raise ValueError for any other text."""
     # Python 3.10 does not accept `Z`.
-    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    if moment.tzinfo is None:
-        return to_micros(moment) - int(tz_offset_hours * HOUR)
-    return to_micros(moment)
+    return to_micros(datetime.fromisoformat(text.replace("Z", "+00:00")))

@@ -7,7 +7,7 @@ from .records import Json
 
 _LEAD_STATUSES = ("Potential", "Qualified", "Bad Fit", "Customer")
 _OPPORTUNITY_STATUSES = (("Active", "active"), ("Won", "won"), ("Lost", "lost"), ("Négociation", "active"))
-_ACTIVITY_TYPES = ("Site visit", "Onboarding", "Kick-off 🚀")
+_ACTIVITY_TYPES = 3
 
 
 @dataclass(frozen=True)
@@ -42,21 +42,18 @@ class World:
     lead_names: dict[str, str] = field(default_factory=dict)
     lead_ids: list[str] = field(default_factory=list)
     custom_fields: dict[str, list[Json]] = field(default_factory=dict)
-    activity_type_names: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def made_by(cls, maker: Maker) -> "World":
         """Return an organization with one person, the owner of the API key."""
-        activity_types = [maker.id("actitype") for _ in _ACTIVITY_TYPES]
         return cls(
             organization_id=maker.id("orga"),
             pipeline_id=maker.id("pipe"),
             lead_statuses=[Status(maker.id("stat"), label) for label in _LEAD_STATUSES],
             opportunity_statuses=[Status(maker.id("stat"), label, kind) for label, kind in _OPPORTUNITY_STATUSES],
-            activity_type_ids=activity_types,
+            activity_type_ids=[maker.id("actitype") for _ in range(_ACTIVITY_TYPES)],
             object_type_ids=[maker.id("cotype") for _ in range(2)],
             people=[Person(maker.id("user"), "Ana Ruiz", "ana@sales.example")],
-            activity_type_names=dict(zip(activity_types, _ACTIVITY_TYPES, strict=True)),
         )
 
     @property

@@ -17,7 +17,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from integration_tests.close_api import LocalCloseApi, Settings, Volumes
-from integration_tests.close_api.random_changes import change_something
+from integration_tests.demo.changes import change_something
 from integration_tests.demo.command import COMMAND, CommandOutput, DemoError, run
 
 OUTPUT = Path("demo-output")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -36,7 +38,8 @@ class ForkedConnector(Connector):
     `now` returns the time at which the process starts; None is the real time. `retry_seconds` is how long the connector
     retries a request; None is its default. `faster` is the factor by which waits are shorter. With `skips_waits`, waits
     take no time, and this clock and the connector's clocks advance by the skipped seconds. `sizes` are the sizes of the
-    manifest to replace, such as `{"page_size": {100: 10}}`, for tests that would need more data otherwise.
+    manifest to replace, such as `{"page_size": {100: 10}}`, for tests that would need more data otherwise. `adapt` is
+    called in the process before the command. With `interrupt_after`, the process gets SIGINT after that many seconds.
     """
 
     now: Callable[[], datetime] | None = None
@@ -44,6 +47,8 @@ class ForkedConnector(Connector):
     faster: float = 1.0
     skips_waits: SharedClock | None = None
     sizes: Sizes = field(default_factory=dict)
+    adapt: Callable[[], None] | None = None
+    interrupt_after: float | None = None
 
     def run(self, *arguments: str, kill_after: int | None = None) -> Result:
         """Run the command with these arguments."""
@@ -56,12 +61,15 @@ class ForkedConnector(Connector):
             clock=self.skips_waits.path if self.skips_waits else None,
             sizes=self.sizes,
             retry_seconds=self.retry_seconds,
+            adapt=self.adapt,
         )
         process = context.Process(target=_run, args=(arguments, writer, conditions), daemon=True)
         process.start()
         writer.close()
         guard = Timer(_TIMEOUT_SECONDS, process.kill)
         guard.start()
+        interrupt = Timer(self.interrupt_after or _TIMEOUT_SECONDS, _interrupt, (process.pid,))
+        interrupt.start()
         lines: list[bytes] = []
         with os.fdopen(os.dup(reader.fileno()), "rb") as output:
             for line in output:
@@ -72,8 +80,14 @@ class ForkedConnector(Connector):
         reader.close()
         process.join()
         guard.cancel()
+        interrupt.cancel()
         assert process.exitcode is not None
         return Result(process.exitcode, list(parse_messages(lines)), b"".join(lines).decode())
+
+
+def _interrupt(pid: int) -> None:
+    with suppress(ProcessLookupError):  # it may have just ended
+        os.kill(pid, signal.SIGINT)
 
 
 @cache
@@ -86,7 +100,7 @@ def _context() -> ForkServerContext:
     return context
 
 
-def send_output_to(output: Connection) -> None:
+def _send_output_to(output: Connection) -> None:
     """Redirect standard output and standard error of this process to `output`."""
     os.dup2(output.fileno(), 1)
     os.dup2(output.fileno(), 2)
@@ -104,10 +118,11 @@ class _Conditions:
     clock: Path | None
     sizes: Sizes
     retry_seconds: float | None
+    adapt: Callable[[], None] | None
 
 
 def _run(arguments: tuple[str, ...], output: Connection, conditions: _Conditions) -> None:
-    send_output_to(output)
+    _send_output_to(output)
     os.environ.update(conditions.environment)
     replace_sizes(conditions.sizes)
     if conditions.retry_seconds is not None:
@@ -124,6 +139,8 @@ def _run(arguments: tuple[str, ...], output: Connection, conditions: _Conditions
         time.sleep = sleep_less
         if conditions.now is not None:
             time_machine.travel(conditions.now, tick=True).start()
+    if conditions.adapt is not None:
+        conditions.adapt()
     run.main(arguments)
 
 

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.close_api.kinds import event_type
 from integration_tests.harness.running import PROJECT, STREAMS
-from integration_tests.harness.sql_truth import Row
+from integration_tests.harness.sql_truth import VIEWS, Row, canonical
 from integration_tests.harness.truth import DAY, HOUR, clock_at, ids, now
 
 EXAMPLES = PROJECT / "examples"
@@ -181,6 +183,9 @@ def change(api: LocalCloseApi) -> Changes:
     )
 
 
+Synced = tuple[Database, LocalCloseApi, Changes]
+
+
 def sync_twice(database: Database, api: LocalCloseApi, twice: str) -> Changes:
     """Sync, create the views, change data and sync again; return the changes.
 
@@ -196,6 +201,32 @@ def sync_twice(database: Database, api: LocalCloseApi, twice: str) -> Changes:
     database.query(f"INSERT INTO leads {twice} WHERE id = '{changes.edited_lead}'")
     database.sync()
     return changes
+
+
+class ViewTests:
+    """The tests of the views, for a fixture `synced` with the database, the API and the changes."""
+
+    # Inserts copies of all rows of `table`, with the id `id` and marked as deleted.
+    marked: str
+
+    @pytest.mark.parametrize("view", VIEWS)
+    def test_a_view_returns_the_rows_that_the_api_has(self, synced: Synced, view: str) -> None:
+        database, api, _ = synced
+        expected = canonical(VIEWS[view](api))
+        assert expected
+        assert canonical(database.query(f"SELECT * FROM {view}")) == expected  # noqa: S608 - a name of ours
+
+    @pytest.mark.parametrize("view", VIEWS)
+    def test_a_view_leaves_out_records_marked_as_deleted(self, synced: Synced, view: str) -> None:
+        """Without the example's cleanup, the table would contain the deleted lead as a marked row, as inserted here.
+
+        Without a COMMIT, the rows disappear with the connection.
+        """
+        database, api, changes = synced
+        leads = self.marked.format(table="leads", id=changes.deleted_lead)
+        notes = self.marked.format(table="activities", id="acti_gone")
+        rows = database.query(f"BEGIN; {leads}; {notes}; SELECT * FROM {view}")  # noqa: S608 - names of ours
+        assert canonical(rows) == canonical(VIEWS[view](api))
 
 
 def value_of(rows: list[Row]) -> Any:

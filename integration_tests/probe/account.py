@@ -105,9 +105,9 @@ class Account:
         headers = {"x-http-method-override": "GET"}
         return self._ask("POST", path, may_refuse=may_refuse, json={"_params": params}, headers=headers)
 
-    def search(self, object_type: str, *conditions: Row, may_refuse: bool = False, **body: Any) -> Answer:
-        """Search the objects of a type that meet all conditions: `POST /data/search/`."""
-        query = {"type": "and", "queries": [{"type": "object_type", "object_type": object_type}, *conditions]}
+    def search(self, *conditions: Row, may_refuse: bool = False, **body: Any) -> Answer:
+        """Search the leads that meet all conditions: `POST /data/search/`."""
+        query = {"type": "and", "queries": [{"type": "object_type", "object_type": "lead"}, *conditions]}
         return self._ask("POST", "data/search/", may_refuse=may_refuse, json={"query": query, **body})
 
     def _ask(self, method: str, path: str, *, may_refuse: bool, **content: Any) -> Answer:

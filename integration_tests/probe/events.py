@@ -13,7 +13,6 @@ from integration_tests.probe.question import Finding, Question, ids, moment_of, 
 
 _STAMP = "date_updated"
 _FEW = 5
-_UNLISTED = ("object_type", "action", "object_id")
 
 
 def questions(account: Account) -> Iterator[Question]:
@@ -24,8 +23,6 @@ def questions(account: Account) -> Iterator[Question]:
     yield Question("/event/: does a cursor keep the bounds of the first page?", partial(_cursor, repeated=False))
     yield Question("/event/: is a date filter honoured together with a cursor?", partial(_cursor, repeated=True))
     yield Question("/event/: how is an invalid cursor rejected?", _bad_cursor)
-    for name in _UNLISTED:
-        yield Question(f"/event/: is the undocumented filter by {name} alone honoured?", partial(_unlisted, name=name))
     yield Question("/event/: does it contain events older than 30 days?", _retention)
     yield Question("/event/: do events older than an hour contain `data`?", _data)
 
@@ -95,20 +92,6 @@ def _bad_cursor(account: Account) -> Finding:
     if not answer.is_refusal:
         return Finding("not at all: it is ignored", "yes, unless a cursor expires while it reads a day")
     return Finding(answer.quote, "yes, unless a cursor expires while it reads a day")
-
-
-def _unlisted(account: Account, name: str) -> Finding:
-    rows = _rows(account, 50)
-    values = {str(row.get(name)) for row in rows if row.get(name)}
-    if not values or (name != "object_id" and len(values) < 2):
-        return unseen("the latest events have too few different values")
-    value = min(values)
-    answer = account.get("event/", may_refuse=True, _limit=50, **{name: value})
-    unused = "yes: it does not use this"
-    if answer.is_refusal:
-        return Finding(answer.quote, unused)
-    is_honoured = all(str(row.get(name)) == value for row in answer.rows)
-    return Finding("honoured" if is_honoured else "ignored: other events are returned as well", unused)
 
 
 def _retention(account: Account) -> Finding:

@@ -12,6 +12,7 @@ from integration_tests.probe.question import Finding, Question, ids, moment_of, 
 
 _PAGE = 200
 _CUSTOM_PREFIX = "custom."
+_FIELD = {"type": "regular_field", "object_type": "lead", "field_name": "date_updated"}
 _STAMPS = {"lead": ["id", "date_created", "date_updated"]}
 
 
@@ -25,7 +26,6 @@ def questions(account: Account) -> Iterator[Question]:
     yield Question(f"search: what is returned after {account.rows_per_chain:,} rows?", _past_the_end)
     yield Question("search: are all the columns returned that the connector requests?", _columns)
     yield Question("search: does `custom` in _fields return keys custom.cf_…?", _custom_values)
-    yield Question("search: can activities be searched by date_updated?", _activities)
 
 
 def _page(account: Account) -> Finding:
@@ -57,8 +57,8 @@ def _bounds(account: Account) -> Finding:
 
 
 def _counts(account: Account) -> Finding:
-    with_rows = account.search("lead", include_counts=True, _limit=1).body.get("count")
-    alone = account.search("lead", include_counts=True, results_limit=0)
+    with_rows = account.search(include_counts=True, _limit=1).body.get("count")
+    alone = account.search(include_counts=True, results_limit=0)
     count = alone.body.get("count")
     if not isinstance(count, dict) or "total" not in count:
         return Finding("no counts", "yes, unless rows are out of order at the end of a chain")
@@ -70,19 +70,19 @@ def _counts(account: Account) -> Finding:
 
 def _next_page(account: Account) -> Finding:
     size = 2
-    first = account.search("lead", **_sorted(), _fields=_STAMPS, _limit=size)
+    first = account.search(**_sorted(), _fields=_STAMPS, _limit=size)
     cursor = first.body.get("cursor")
     if not cursor:
         return unseen(f"no more than {size} leads")
-    second = account.search("lead", **_sorted(), _fields=_STAMPS, _limit=size, cursor=cursor)
-    whole = account.search("lead", **_sorted(), _fields=_STAMPS, _limit=2 * size)
+    second = account.search(**_sorted(), _fields=_STAMPS, _limit=size, cursor=cursor)
+    whole = account.search(**_sorted(), _fields=_STAMPS, _limit=2 * size)
     if ids(first.rows) + ids(second.rows) == ids(whole.rows):
         return Finding("yes, without gaps or duplicates")
     return Finding("not exactly; leads may have changed in between", "yes: it deduplicates leads by their ids")
 
 
 def _bad_cursor(account: Account) -> Finding:
-    answer = account.search("lead", may_refuse=True, _limit=1, cursor="none")
+    answer = account.search(may_refuse=True, _limit=1, cursor="none")
     if not answer.is_refusal:
         return Finding("not at all: it is ignored", "no: an expired cursor would restart the search from the first row")
     is_known = answer.status == 400 and "cursor" in answer.raw
@@ -94,7 +94,7 @@ def _past_the_end(account: Account) -> Finding:
     given, limit = 0, min(_PAGE, account.rows_per_chain)
     while given < account.rows_per_chain:
         body = {**_sorted(), "_fields": {"lead": ["id"]}, "_limit": limit, **({"cursor": cursor} if cursor else {})}
-        answer = account.search("lead", may_refuse=True, **body)
+        answer = account.search(may_refuse=True, **body)
         if answer.is_refusal:
             return Finding(f"after {given:,} rows: {answer.quote}", "yes: it starts a new chain before that")
         given += len(answer.rows)
@@ -105,14 +105,14 @@ def _past_the_end(account: Account) -> Finding:
         return unseen(f"the account has only {given:,} leads")
     if not cursor:
         return Finding(f"no cursor after {given:,} rows", "yes: it starts a new chain before that")
-    answer = account.search("lead", may_refuse=True, **_sorted(), _fields={"lead": ["id"]}, _limit=1, cursor=cursor)
+    answer = account.search(may_refuse=True, **_sorted(), _fields={"lead": ["id"]}, _limit=1, cursor=cursor)
     what = answer.quote if answer.is_refusal else f"{len(answer.rows)} more rows"
     return Finding(f"a cursor; with it: {what}", "yes: it starts a new chain before that")
 
 
 def _columns(account: Account) -> Finding:
     wanted = _lead_fields(account)
-    answer = account.search("lead", may_refuse=True, _fields={"lead": wanted}, _limit=_PAGE)
+    answer = account.search(may_refuse=True, _fields={"lead": wanted}, _limit=_PAGE)
     if answer.is_refusal:
         return Finding(answer.quote, "no: leads could not be read")
     if not answer.rows:
@@ -122,7 +122,7 @@ def _columns(account: Account) -> Finding:
 
 
 def _custom_values(account: Account) -> Finding:
-    rows = account.search("lead", _fields={"lead": ["id", "custom"]}, _limit=_PAGE).rows
+    rows = account.search(_fields={"lead": ["id", "custom"]}, _limit=_PAGE).rows
     flat = sum(any(name.startswith(_CUSTOM_PREFIX) for name in row) for row in rows)
     nested = sum(bool(row.get("custom")) for row in rows)
     if not flat and not nested:
@@ -131,34 +131,23 @@ def _custom_values(account: Account) -> Finding:
     return Finding(saw, "yes" if flat >= nested else "yes: it finds the fields by their names")
 
 
-def _activities(account: Account) -> Finding:
-    condition = _range("activity.note", "date_updated", datetime.fromisoformat("2000-01-01T00:00:00+00:00"), None)
-    answer = account.search("activity.note", condition, may_refuse=True, include_counts=True, _limit=1)
-    if answer.is_refusal:
-        return Finding(answer.quote, "yes: it does not use this; the event log reports edits")
-    count = (answer.body.get("count") or {}).get("total")
-    return Finding(f"yes: {'?' if count is None else format(count, ',')} notes", "yes: it does not need this")
-
-
 def _leads(account: Account) -> list[Row]:
-    return account.search("lead", **_sorted(), _fields=_STAMPS, _limit=_PAGE).rows
+    return account.search(**_sorted(), _fields=_STAMPS, _limit=_PAGE).rows
 
 
 def _ids_between(account: Account, start: datetime, end: datetime) -> set[str]:
-    condition = _range("lead", "date_updated", start, end)
-    return set(ids(account.search("lead", condition, **_sorted(), _fields=_STAMPS, _limit=_PAGE).rows))
+    condition = _range(start, end)
+    return set(ids(account.search(condition, **_sorted(), _fields=_STAMPS, _limit=_PAGE).rows))
 
 
 def _sorted() -> dict[str, Any]:
-    field = {"type": "regular_field", "object_type": "lead", "field_name": "date_updated"}
-    return {"sort": [{"direction": "asc", "field": field}]}
+    return {"sort": [{"direction": "asc", "field": _FIELD}]}
 
 
-def _range(object_type: str, name: str, start: datetime, end: datetime | None) -> Row:
+def _range(start: datetime, end: datetime) -> Row:
     bounds = {"on_or_after": start, "before": end}
-    moments = {bound: {"type": "fixed_utc", "value": text(moment)} for bound, moment in bounds.items() if moment}
-    field = {"type": "regular_field", "object_type": object_type, "field_name": name}
-    return {"type": "field_condition", "field": field, "condition": {"type": "moment_range", **moments}}
+    moments = {bound: {"type": "fixed_utc", "value": text(moment)} for bound, moment in bounds.items()}
+    return {"type": "field_condition", "field": _FIELD, "condition": {"type": "moment_range", **moments}}
 
 
 def _lead_fields(account: Account) -> list[str]:

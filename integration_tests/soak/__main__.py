@@ -13,14 +13,15 @@ import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 
-from integration_tests.soak.runs import CONTEXT, run
+from integration_tests.soak.runs import run
 
 
 def soak(seeds: list[int], processes: int) -> list[str]:
     """Run all seeds; return the failure reports. Print the progress on standard error."""
     began, failures = time.monotonic(), []
-    with ProcessPoolExecutor(processes, mp_context=CONTEXT) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         for number, future in enumerate(as_completed([pool.submit(run, seed) for seed in seeds]), 1):
             if (failure := future.result()) is not None:
                 failures.append(failure)

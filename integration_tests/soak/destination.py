@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
-from integration_tests.harness.running import STREAMS
+from integration_tests.harness.running import STREAMS, Message
 
 
 @dataclass
@@ -18,9 +16,8 @@ class Destination:
     committed: dict[str, set[str]] = field(default_factory=lambda: {name: set() for name in STREAMS})
     states: dict[str, Any] = field(default_factory=dict)
 
-    def take(self, lines: list[bytes]) -> list[dict[str, Any]]:
-        """Add the output of a read, complete or cut off; return its messages."""
-        messages = [orjson.loads(line) for line in lines if line.startswith(b"{") and line.endswith(b"}\n")]
+    def take(self, messages: list[Message]) -> None:
+        """Add the messages of a read, complete or cut off."""
         since_state: dict[str, set[str]] = {name: set() for name in STREAMS}
         for message in messages:
             if message["type"] == "RECORD":
@@ -33,7 +30,6 @@ class Destination:
                 stream = message["state"]["stream"]["stream_descriptor"]["name"]
                 self.states[stream] = message["state"]["stream"]
                 self.committed[stream] |= since_state[stream]
-        return messages
 
     @property
     def state(self) -> list[dict[str, Any]] | None:

@@ -64,7 +64,6 @@ def settings(rng: Random, clock: SharedClock) -> Settings:
     made.rows_by_id = rng.choice((None, 3, 20))
     made.error_wording = rng.choice(("old", "new"))
     made.filter_precision = rng.choice(("millisecond", "second"))
-    made.filter_needs_lead = rng.choice(("ignore", "reject"))
     made.custom_field_lists_have_shared = rng.random() < 0.5
     made.meeting_date_created_is_start = rng.random() < 0.7
     made.search_lag = rng.choice((0.0, 5.0, 60.0, 300.0))
@@ -78,8 +77,10 @@ def settings(rng: Random, clock: SharedClock) -> Settings:
     made.event_consolidation = rng.choice((0.0, 60.0))
     made.event_date_filter_with_cursor = rng.choice(("honour", "ignore", "reject"))
     made.event_cursor_keeps_bounds = rng.random() < 0.5
-    made.event_unlisted_filters = rng.choice(("works", "ignore", "reject"))
+    made.admin = rng.random() < 0.7
+    made.event_data_for_non_admin = rng.choice(("missing", "null"))
     made.lead_merge_activity_on = rng.choice(("destination", "source"))
+    made.merge_moves_date_updated = rng.choice((True, False))
     made.rate_limit_header = rng.random() < 0.5
     made.rate_limit_reply_header = rng.random() < 0.5
     made.rate_limit_reply_retry_after = rng.random() < 0.5
@@ -112,13 +113,17 @@ class Changes:
         leads = sorted(store.leads.visible.records.keys() & store.objects.keys())
         tasks = list(store.collections["task"].records)
         activities = [one.id for one in store.collections["activity"].records.values() if one.kind not in NO_EVENTS]
-        others = [one.id for one in store.objects.values() if one.kind.startswith(("user", "custom_field"))]
+        # Contacts and opportunities are part of their lead.
+        kinds = ("user", "custom_field", "contact", "opportunity")
+        others = [one.id for one in store.objects.values() if one.kind.startswith(kinds)]
         action = rng.choice(_ACTIONS)
         match action:
             case "add":
                 self.add()
             case "lead" if leads:
-                store.edit(rng.choice(leads), description=f"Edit {rng.random()}")
+                status = rng.choice(store.factory.world.lead_statuses).id
+                edits = ({"description": f"Edit {rng.random()}"}, {"status_id": status})
+                store.edit(rng.choice(leads), **rng.choice(edits))
             case "task" if tasks:
                 store.edit(rng.choice(tasks), text=f"Edit {rng.random()}")
             case "task done" if tasks:

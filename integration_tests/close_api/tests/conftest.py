@@ -44,6 +44,11 @@ class Client:
     def ids(self, path: str, **params: Any) -> list[str]:
         return [row["id"] for row in self.json(path, **params)["data"]]
 
+    def updates_of(self, object_id: str) -> list[Any]:
+        """Return the events that report a change of an object, newest first."""
+        events = self.json("/event/")["data"]
+        return [one for one in events if (one["object_id"], one["action"]) == (object_id, "updated")]
+
     def post(self, path: str, body: Any, **headers: str) -> requests.Response:
         return self.session.post(self._api.url + path, json=body, headers=headers, timeout=60)
 

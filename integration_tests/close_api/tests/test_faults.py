@@ -12,41 +12,6 @@ from integration_tests.close_api import Fault, LocalCloseApi, RateLimit
 from .conftest import NOON, Client
 
 
-@pytest.mark.parametrize(
-    ("body", "content", "media_type"),
-    [
-        ({"error": "down"}, b'{"error":"down"}', "application/json"),
-        ("<p>down", b"<p>down", "text/html"),
-        (None, b"", ""),
-    ],
-)
-def test_a_status_fault_can_have_any_body(
-    api: LocalCloseApi, client: Client, body: Any, content: bytes, media_type: str
-) -> None:
-    api.faults.add(Fault("status", "/user/", status=503, body=body, headers={"retry-after": "7"}, times=1))
-    response = client.get("/user/")
-    assert (response.status_code, response.content) == (503, content)
-    assert response.headers.get("content-type", "").startswith(media_type)
-    assert response.headers["retry-after"] == "7"
-    assert client.get("/user/").status_code == 200
-
-
-def test_a_fault_can_depend_on_path_method_count_and_parameters(api: LocalCloseApi, client: Client) -> None:
-    api.faults.add(Fault("status", r"/activity/(note|call)/", after=1, times=1, when=lambda query: "_skip" in query))
-    statuses = [client.get("/activity/note/", _skip=0).status_code for _ in range(3)]
-    assert statuses == [200, 500, 200]
-    api.faults.clear()
-    api.faults.add(Fault("status", "/", method="POST"))
-    assert client.get("/activity/").status_code == 200
-    assert client.try_search().status_code == 500
-
-
-def test_a_fault_with_a_probability_hits_some_of_the_requests(api: LocalCloseApi, client: Client) -> None:
-    api.faults.add(Fault("status", "/me/", probability=0.5))
-    failed = [client.get("/me/").status_code for _ in range(40)].count(500)
-    assert 8 < failed < 32
-
-
 def test_a_reset_fault_resets_the_connection(api: LocalCloseApi, client: Client) -> None:
     api.faults.add(Fault("reset", "/me/", times=1))
     with pytest.raises(requests.ConnectionError, match="reset by peer"):
@@ -81,15 +46,6 @@ def test_hang_and_slow_faults_delay_the_response(api: LocalCloseApi, client: Cli
     assert time.monotonic() - begin >= 0.2
 
 
-def test_a_hanging_request_does_not_delay_the_stop_of_the_server(api: LocalCloseApi, client: Client) -> None:
-    api.faults.add(Fault("hang", "/me/", seconds=60))
-    with pytest.raises(requests.ReadTimeout):
-        client.session.get(f"{api.url}/me/", timeout=0.1)
-    begin = time.monotonic()
-    api.stop()
-    assert time.monotonic() - begin < 30
-
-
 def test_each_endpoint_group_has_its_own_rate_limit(
     api: LocalCloseApi, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,12 +58,6 @@ def test_each_endpoint_group_has_its_own_rate_limit(
     assert "ratelimit" not in client.get("/me/").headers
     clock.monotonic = lambda: 0.3
     assert client.get("/user/").status_code == 200
-
-
-def test_the_rate_limit_header_can_be_turned_off(api: LocalCloseApi, client: Client) -> None:
-    api.settings.rate_limit = RateLimit(1, 60)
-    api.settings.rate_limit_header = False
-    assert "ratelimit" not in client.get("/user/").headers
 
 
 @pytest.mark.parametrize(
@@ -148,12 +98,6 @@ def test_a_hidden_rate_limit_is_not_in_the_header(api: LocalCloseApi, client: Cl
     response = client.get("/me/")
     assert response.status_code == 429
     assert "remaining=98" in response.headers["ratelimit"]
-
-
-def test_a_rate_limit_fault_sends_a_429(api: LocalCloseApi, client: Client) -> None:
-    api.faults.add(Fault("rate_limit", "/activity/", seconds=1.2, times=1))
-    response = client.get("/activity/")
-    assert (response.status_code, response.headers["retry-after"]) == (429, "2")
 
 
 def test_faults_can_hit_searches(api: LocalCloseApi, client: Client) -> None:

@@ -10,19 +10,19 @@ from integration_tests.close_api import LocalCloseApi
 from .conftest import NOON, Client, Clock
 
 
-def between(field: str, start: str | None = None, before: str | None = None, **more: Any) -> dict[str, Any]:
+def between(field: str, start: str | None = None, before: str | None = None) -> dict[str, Any]:
     condition: dict[str, Any] = {"type": "moment_range"}
     for name, value in (("on_or_after", start), ("before", before)):
         condition[name] = None if value is None else {"type": "fixed_utc", "value": value}
-    return {"type": "field_condition", "field": regular(field), "condition": condition, **more}
+    return {"type": "field_condition", "field": regular(field), "condition": condition}
 
 
 def regular(field: str) -> dict[str, str]:
     return {"type": "regular_field", "object_type": "lead", "field_name": field}
 
 
-def by(field: str, direction: str = "asc") -> list[dict[str, Any]]:
-    return [{"direction": direction, "field": regular(field)}]
+def by(field: str) -> list[dict[str, Any]]:
+    return [{"direction": "asc", "field": regular(field)}]
 
 
 def ids(response: Any) -> list[str]:
@@ -34,48 +34,11 @@ def leads(api: LocalCloseApi) -> list[str]:
     return [api.store.load_many("lead", 1, NOON - timedelta(days=10 - number))[0] for number in range(10)]
 
 
-def test_rows_without_requested_fields_have_only_their_id_and_type(client: Client, leads: list[str]) -> None:
-    response = client.search()
-    assert response["cursor"] is None
-    assert all(set(row) == {"id", "__object_type"} for row in response["data"])
-    assert set(ids(response)) == set(leads)
-
-
-def test_rows_have_the_requested_fields(client: Client, leads: list[str]) -> None:
-    row = client.search(_fields={"lead": ["name", "contacts", "nothing"]})["data"][0]
-    assert set(row) == {"id", "__object_type", "name", "contacts"}
-    assert row["id"] in leads
-
-
 @pytest.mark.parametrize("field", ["date_created", "date_updated"])
 def test_a_moment_range_is_half_open(client: Client, leads: list[str], field: str) -> None:
     found = client.search(between(field, "2026-01-06T12:00:00Z", "2026-01-08T12:00:00Z"), sort=by(field))
     assert ids(found) == leads[1:3]
     assert ids(client.search(between(field, before="2026-01-06T12:00:00Z"))) == leads[:1]
-
-
-def test_conditions_can_be_nested_and_negated(client: Client, leads: list[str]) -> None:
-    one, other = ({"type": "id", "value": lead} for lead in leads[:2])
-    assert set(ids(client.search({"type": "or", "queries": [one, other]}))) == set(leads[:2])
-    assert leads[0] not in ids(client.search({**one, "negate": True}))
-    late = between("date_created", "2026-01-06T12:00:00Z", negate=True)
-    assert ids(client.search(late)) == leads[:1]
-    assert len(ids(client.search({"type": "match_all"}))) == 10
-    nothing = {"type": "field_condition", "field": regular("status_id"), "condition": {"type": "term", "values": ["x"]}}
-    assert ids(client.search(nothing)) == []
-
-
-def test_an_unknown_condition_gets_400(client: Client) -> None:
-    assert client.try_search({"type": "guess"}).status_code == 400
-
-
-def test_results_can_be_sorted_by_several_keys(api: LocalCloseApi, client: Client) -> None:
-    for name in ("b", "a"):
-        api.store.load_many("lead", 2, NOON, display_name=name)
-    api.store.load_many("lead", 1, NOON - timedelta(days=1), display_name="c")
-    rows = client.search(sort=by("date_updated", "desc") + by("display_name"), _fields={"lead": ["display_name"]})
-    assert [row["display_name"] for row in rows["data"]] == ["a", "a", "b", "b", "c"]
-    assert client.try_search(sort=by("id")).status_code == 400
 
 
 @pytest.mark.parametrize("kind", ["snapshot", "after", "offset"])
@@ -102,10 +65,6 @@ def test_each_kind_of_cursor_returns_moved_rows_in_its_own_way(
         cursor = client.search(sort=by("date_updated"), _limit=5)["cursor"]
         api.store.edit(leads[0])
         assert ids(client.search(sort=by("date_updated"), _limit=10, cursor=cursor)) == rest, kind
-
-
-def test_skip_is_ignored(client: Client, leads: list[str]) -> None:
-    assert ids(client.search(sort=by("date_updated"), _limit=1, _skip=5)) == leads[:1]
 
 
 def test_a_cursor_expires_after_30_seconds(client: Client, clock: Clock, leads: list[str]) -> None:
@@ -143,7 +102,7 @@ def test_counts_and_the_results_limit_are_honoured(client: Client, leads: list[s
 
 def test_exceeded_limits_get_400(api: LocalCloseApi, client: Client) -> None:
     assert "less than or equal to 200" in client.try_search(_limit=201).text
-    names = [f"custom.cf_{number}" for number in range(api.settings.search_max_fields + 1)]
+    names = [f"custom.cf_{number}" for number in range(101)]
     response = client.try_search(_fields={"lead": names})
     assert (response.status_code, "List is too long." in response.text) == (400, True)
 
@@ -157,17 +116,3 @@ def test_results_show_changes_after_the_search_lag(
     assert ids(client.search(recent)) == []
     clock.forward(seconds=60)
     assert ids(client.search(recent)) == [leads[0]]
-
-
-def test_activities_can_be_searched(api: LocalCloseApi, client: Client) -> None:
-    note = api.store.add("Note")["id"]
-    query = {
-        "type": "and",
-        "queries": [
-            {"type": "object_type", "object_type": "activity.note"},
-            between("date_updated", "2026-01-01T00:00:00Z"),
-        ],
-    }
-    assert ids(client.post("/data/search/", {"query": query}).json()) == [note]
-    api.settings.search_activity_date_updated = "reject"
-    assert client.post("/data/search/", {"query": query}).status_code == 400

@@ -1,6 +1,6 @@
-"""Random changes of all kinds, for the demo and for `/control/change`."""
+"""Random changes of all kinds."""
 
-from .store import Store
+from integration_tests.close_api import Store
 
 _LATE_NOTE = "Edited later ✏️"
 

@@ -1,0 +1,13 @@
+"""The types of the fixtures that the tests share; see integration_tests/conftest.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from integration_tests.close_api import LocalCloseApi
+from integration_tests.harness.forked import ForkedConnector
+from integration_tests.harness.running import Connector
+
+MakeApi = Callable[..., LocalCloseApi]
+Connect = Callable[..., Connector]
+Fork = Callable[..., ForkedConnector]
