@@ -45,6 +45,7 @@ def test_lists_in_any_order_are_read_completely(
     settings = api.settings
     settings.activity_order = settings.task_order = settings.user_order = order
     settings.max_skip |= {"activity": 600, "task": 400}
+    settings.max_limit["task"] = 100
     start = now() - 300 * DAY
     streams = ("activities", "tasks", "users")
     expected = {
@@ -131,6 +132,7 @@ def test_each_row_of_a_list_with_bursts_is_read_once(
     api.settings.filter_precision = chance.choice(("millisecond", "second"))
     api.settings.error_wording = chance.choice(("old", "new"))
     page_size, began = chance.choice((2, 3, 10, 25)), (now() - DAY).replace(microsecond=0)
+    api.settings.max_limit["task"] = page_size
     for kind, resource in (("Note", "activity"), ("task", "task")):
         rows: list[str] = []
         for count, spread in ((50, 9 * DAY), (60, 20 * SECOND), (40, 30 * SECOND)):
@@ -141,7 +143,9 @@ def test_each_row_of_a_list_with_bursts_is_read_once(
         api.settings.max_skip[resource] = seconds.most_common(1)[0][1] + 2 * page_size
     forbid_after(api, 20_000)
     config = {"api_key": KEY, "base_url": api.url, "start_date": text(began - 12 * DAY), "capture_changes": False}
-    connector = ForkedConnector(config, tmp_path, sizes={"page_size": {100: page_size}})
+    connector = ForkedConnector(
+        config, tmp_path, sizes={"page_size": {100: page_size}, "smaller_page_size": {100: page_size}}
+    )
     streams = ("activities", "tasks")
     result = connector.read(streams)
     assert_complete(result, *streams)
@@ -173,6 +177,7 @@ def test_no_record_is_lost_while_data_changes(
     """Rows are edited, deleted and added before every second request, so that rows move between pages."""
     api = make_api(Volumes(users=1, leads=400, activities=3_000, tasks=2_000))
     api.settings.max_skip |= {"activity": 1_200, "task": 700}
+    api.settings.max_limit["task"] = 100
     chance = random.Random(5)
     began, start = now(), now() - 300 * DAY
     streams = ("activities", "tasks", "leads")

@@ -38,6 +38,7 @@ _DELETED_AT = "_ab_cdc_deleted_at"
 _BY_NAME = {"custom"}
 _JSON_TEXT = {"data", "previous_data"}
 _PARTIAL_SHARE = 0.7
+_SMALL_PAGE_SHARE = 0.7  # of the runs in which Close refuses large pages of tasks, and of users
 
 
 class LostError(Exception):
@@ -78,8 +79,11 @@ class Run:
         self.start = now - timedelta(days=rng.choice((10, 25, 60)))
         self.attribution = timedelta(hours=rng.choice((0, 24, 24)))
         skew = rng.choice((0.0, 0.0, 0.0, -240.0, -20.0, 20.0, 240.0))
+        pages = rng.choice((4, 9, 25, 100))
         self.sizes = {
-            "page_size": {100: rng.choice((4, 9, 25, 100)), 50: rng.choice((5, 50)), 200: rng.choice((4, 20, 200))},
+            "page_size": {100: pages, 50: rng.choice((5, 50)), 200: rng.choice((4, 20, 200))},
+            "smaller_page_size": {100: pages},
+            "ids_per_request": {100: pages},
             "rows_per_chain": {10_000: switches.search_max_rows},
         }
         self.follow = partial(follow, self.folder / "clock", skew)
@@ -89,6 +93,9 @@ class Run:
             "attribution_window_hours": self.attribution // timedelta(hours=1),
             "capture_changes": self.capture,
         }
+        for resource in ("task", "user"):
+            if rng.random() < _SMALL_PAGE_SHARE:
+                switches.max_limit[resource] = pages
         self.note(capture=self.capture, streams=self.streams, volumes=volumes, settings=switches)
         self.note(**self.config, skew=skew, sizes=self.sizes)
         self.destination = Destination()
