@@ -62,3 +62,23 @@ def test_more_users_than_one_page_are_read_page_by_page(api: requests_mock.Mocke
     api.get(f"{API}/user/?_limit=1000&_skip=999", json={"data": rows[999:], "has_more": False})
     assert len(read("users").ids) == 1_003
     assert requested(api) == ["/user/?_limit=1000&_skip=0", "/user/?_limit=1000&_skip=999"]
+
+
+@pytest.mark.parametrize(
+    ("updated", "is_emitted"),
+    [
+        ("2025-06-01T00:00:00.000000+00:00", True),
+        ("2025-05-31T23:59:59.999000+00:00", False),
+        ("2025-05-31T22:30:00-02:00", True),
+        ("2025-06-01T01:30:00+02:00", False),
+        ("2025-06-01T00:00:00Z", True),
+        ("yesterday", True),
+        (None, True),
+    ],
+)
+def test_a_date_in_any_form_is_compared_with_the_state(
+    api: requests_mock.Mocker, updated: str | None, *, is_emitted: bool
+) -> None:
+    api.get(f"{API}/user/", json={"data": [{"id": "user_1", "date_updated": updated}], "has_more": False})
+    reading = read("users", state={"users": {"date_updated": "2025-06-01T00:10:00.000000+00:00"}})
+    assert reading.ids == (["user_1"] if is_emitted else [])

@@ -16,6 +16,7 @@ from airbyte_cdk import (
 from airbyte_cdk.sources.declarative.retrievers import Retriever
 
 from source_close.api.errors import CloseApiError
+from source_close.dates import parse_moment
 from source_close.streams.offset_pages import OffsetPages, OffsetsExhaustedError
 
 _KEEPS_CHANGING = (
@@ -28,7 +29,8 @@ _KEEPS_CHANGING = (
 class WholeListRetriever(Retriever):
     """Reads a list that has no date filter, each row once.
 
-    ``SimpleRetriever``, the built-in, can't read pages that overlap: ``OffsetPages`` says why.
+    ``SimpleRetriever``, the built-in, can't read pages that overlap: ``OffsetPages`` says why. So
+    this also does what ``is_client_side_incremental`` does there.
     """
 
     name: str
@@ -41,18 +43,25 @@ class WholeListRetriever(Retriever):
     def read_records(
         self, records_schema: Any, stream_slice: StreamSlice | None = None
     ) -> Iterable[Record]:
-        """Yield the records of a slice that the selector's filter keeps.
+        """Yield the records of a slice whose cursor is in it or missing.
 
         Raises:
             CloseApiError: if the list keeps changing.
         """
-        list_slice = stream_slice or StreamSlice(partition={}, cursor_slice={})
+        window = stream_slice or StreamSlice(partition={}, cursor_slice={})
         pages = OffsetPages(self.name, self.cursor_field, self.requester, self.paginator)
-        seen = dict[str, datetime | None]()
+        moments = dict[str, datetime | None]()
         try:
-            for page in pages.read(seen, list_slice, {}):
+            for page in pages.read(moments, window, {}):
+                rows = [row for row in page if _is_in_window(moments[row["id"]], window)]
                 yield from self.record_selector.filter_and_transform(
-                    page, {}, records_schema, list_slice
+                    rows, {}, records_schema, window
                 )
         except OffsetsExhaustedError:
             raise CloseApiError(self.name, _KEEPS_CHANGING) from None
+
+
+def _is_in_window(moment: datetime | None, window: StreamSlice) -> bool:
+    if moment is None or "start_time" not in window:
+        return True
+    return parse_moment(window["start_time"]) <= moment < parse_moment(window["end_time"])
