@@ -109,10 +109,11 @@ def _prepare_process() -> None:
     # The workers' threads often wait for each other: with the default of 0.005 s, changing between
     # them takes a quarter of the time.
     sys.setswitchinterval(0.02)
-    # The C library of Linux gives threads memory of their own, which costs a third more. Others
-    # lack the function or ignore the option.
-    with suppress(AttributeError, OSError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+    # The C library of Linux gives threads memory of their own, which costs a third more. Musl does
+    # not, and lacks the function.
+    if sys.platform == "linux":
+        with suppress(AttributeError):
+            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
     signal.signal(signal.SIGINT, lambda *_: _end("interrupted"))
     os.environ["NETRC"] = os.devnull  # requests would use its login when it follows a redirect
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr] # a text stream

@@ -6,9 +6,25 @@ from typing import Any
 
 import pytest
 import requests_mock
+from airbyte_cdk.sources.declarative.concurrent_declarative_source import (
+    ConcurrentDeclarativeSource,
+    TestLimits,
+)
 
 from source_close.source import SourceClose
-from unit_tests.syncs import API, KEY, KINDS, LOGGER, Row, read, requested
+from unit_tests.syncs import (
+    API,
+    KEY,
+    KINDS,
+    LOGGER,
+    Row,
+    catalog,
+    manifest_of,
+    plain_config,
+    read,
+    requested,
+    run,
+)
 
 NEW_WORDING = {"errors": [], "field-errors": {"_limit": "Input should be less than or equal to 100"}}
 OLD_WORDING = {"error": "The limit you set is larger than the maximum limit for this resource (max_limit = 100)."}
@@ -100,6 +116,34 @@ def test_a_refusal_of_the_smaller_pages_is_an_error_that_quotes_close(api: reque
     assert len(requested(api, "/user/")) == 2
 
 
+def test_a_page_size_that_is_refused_later_is_reduced_where_the_list_was(api: requests_mock.Mocker) -> None:
+    users = List(2_500, NEW_WORDING, largest=1_000)
+    users.changes = [lambda _: setattr(users, "_largest", 100)]
+    api.get(f"{API}/user/", json=users)
+    assert read("users").ids == [f"id_{number}" for number in range(2_500)]
+    assert sizes(api, "/user/")[:4] == [(1000, 0), (1000, 999), (100, 999), (100, 1098)]
+
+
+def test_a_refused_offset_of_a_whole_list_is_an_error_that_quotes_close(api: requests_mock.Mocker) -> None:
+    rows = [{"id": f"id_{number}"} for number in range(1_000)]
+    text = "The skip you set is larger than the maximum skip for this resource (max_skip = 900)."
+    refusal = {"status_code": 400, "json": {"error": text}}
+    api.get(f"{API}/user/", [{"json": {"data": rows, "has_more": True}}, refusal])
+    [(_, _, message)] = read("users").failures
+    assert message == (
+        f"Stream users: a request for the rest of a list answered 400: «{text}». Please report this message."
+    )
+
+
+def test_a_test_read_of_airbytes_tools_reads_smaller_pages_as_well(api: requests_mock.Mocker) -> None:
+    api.get(f"{API}/user/", json=List(250, NEW_WORDING))
+    limits = TestLimits(max_records=1_000, max_pages_per_slice=5, max_slices=5)
+    source = ConcurrentDeclarativeSource(
+        catalog("users"), plain_config({}), [], source_config=manifest_of("users"), limits=limits
+    )
+    assert len(run(source, "users").ids) == 250
+
+
 def test_the_page_size_of_activities_is_fixed(api: requests_mock.Mocker) -> None:
     api.get(f"{API}/activity/", json=List(1, OLD_WORDING, 50))
     [(stream, _, message)] = read("activities", start_date="2025-06-14").failures
@@ -107,11 +151,11 @@ def test_the_page_size_of_activities_is_fixed(api: requests_mock.Mocker) -> None
     assert "max_limit = 100" in message
 
 
-@pytest.mark.parametrize(("count", "is_read"), [(999, True), (1_000, False), (1_001, True)])
-def test_only_a_page_that_is_exactly_full_must_say_whether_more_rows_follow(
+@pytest.mark.parametrize(("count", "is_read"), [(99, True), (100, False), (999, True), (1_000, False), (1_001, True)])
+def test_only_a_page_whose_length_is_a_page_size_must_say_whether_more_rows_follow(
     api: requests_mock.Mocker, count: int, is_read: bool
 ) -> None:
-    """A list that is not paged may have more rows than were asked for."""
+    """A list that is not paged may have more rows than were asked for. Close may cut a page of 1,000 rows to 100."""
     api.get(f"{API}/custom_field/shared/", json={"data": [{"id": f"cf_{number}"} for number in range(count)]})
     reading = read("custom_fields")
     assert (len(reading.ids) == count) == is_read

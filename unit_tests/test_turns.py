@@ -28,7 +28,7 @@ def hand_out(**counts: int) -> list[str]:
     given = Turns(len(counts))
 
     def run(name: str) -> None:
-        handed_out.extend(name for _ in given.take(name, windows(counts[name])))
+        handed_out.extend(name for _ in given.take(windows(counts[name])))
 
     threads = [threading.Thread(target=run, args=(name,)) for name in counts]
     for thread in threads:
@@ -54,15 +54,15 @@ def test_a_stream_without_further_windows_is_not_waited_for() -> None:
 def test_a_stream_that_has_not_begun_is_not_waited_for() -> None:
     given = Turns(2)
     began = time.perf_counter()
-    assert len(list(given.take("activities", windows(1_000)))) == 1_000
-    assert len(list(given.take("leads", windows(1_000)))) == 1_000
+    assert len(list(given.take(windows(1_000)))) == 1_000
+    assert len(list(given.take(windows(1_000)))) == 1_000
     assert time.perf_counter() - began < turns._MAX_WAIT_SECONDS  # noqa: SLF001 - no turn was waited for
 
 
 @pytest.mark.parametrize("end", ["closed", "failed"])
 def test_a_stream_that_ends_early_is_not_waited_for(end: str) -> None:
     given = Turns(1)
-    leads = cast("Any", given.take("leads", failing()))
+    leads = cast("Any", given.take(failing()))
     next(leads)
     if end == "closed":
         leads.close()
@@ -70,7 +70,7 @@ def test_a_stream_that_ends_early_is_not_waited_for(end: str) -> None:
         with pytest.raises(OSError, match="broken"):
             next(leads)
     began = time.perf_counter()
-    assert len(list(given.take("activities", windows(1_000)))) == 1_000
+    assert len(list(given.take(windows(1_000)))) == 1_000
     assert time.perf_counter() - began < turns._MAX_WAIT_SECONDS  # noqa: SLF001 - no turn was waited for
 
 
@@ -82,9 +82,9 @@ def failing() -> Iterator[Partition]:
 def test_a_stream_that_is_stuck_delays_the_others_but_does_not_stop_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "_MAX_WAIT_SECONDS", 0.01)
     given = Turns(1)
-    stuck = given.take("leads", windows(2))
+    stuck = given.take(windows(2))
     next(stuck)
-    assert len(list(given.take("activities", windows(20)))) == 20
+    assert len(list(given.take(windows(20)))) == 20
 
 
 @pytest.mark.parametrize(("newest_early", "order"), [(True, [0, 4, 1, 2, 3]), (False, [0, 1, 2, 3, 4])])
@@ -105,3 +105,12 @@ def test_only_a_first_read_takes_the_newest_window_early(api: requests_mock.Mock
     read_with_positions("tasks", state=state, start_date="2025-02-24")
     starts = [request.qs["date_updated__gte"][0][:10] for request in api.request_history if "task" in request.path]
     assert starts == sorted(starts) if state else starts[:2] == ["2025-02-24", max(starts)]
+
+
+def test_a_stream_may_be_in_the_catalog_twice() -> None:
+    given = Turns(2)
+    first = given.take(windows(2))
+    second = given.take(windows(2))
+    next(first)
+    assert len(list(second)) == 2
+    assert len(list(first)) == 1

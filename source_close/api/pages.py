@@ -3,18 +3,16 @@
 import re
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import requests
 from airbyte_cdk import CursorPaginationStrategy, Decoder, OffsetIncrement
 from airbyte_cdk.sources.declarative.decoders.decoder import DECODER_OUTPUT_TYPE
 
-from source_close.api.errors import LOGGER
 from source_close.api.responses import response_json
 
 _MAX_REPETITIONS = 2
-_SMALLER_PAGES = "Close refuses pages of %s records. The connector reads pages of %s."
 _POSITION = re.compile(r"_(skip|cursor)=[^&]*")
 
 
@@ -24,29 +22,9 @@ class OffsetPaginationStrategy(OffsetIncrement):
 
     ``OffsetIncrement`` stops at a page that is shorter than the page size, and its pages have no
     row in common, which would show that rows have moved meanwhile.
-
-    Attributes:
-        overlap: how many rows.
-        smaller_page_size: for all pages after Close has refused one of ``page_size``. How many
-            records a page may have is not documented.
     """
 
     overlap: int = 0
-    smaller_page_size: int | None = None
-    _is_reduced: bool = field(default=False, init=False)  # no thread ever takes it back
-
-    def get_page_size(self) -> int | None:
-        """Return the number of records to ask for."""
-        return self.smaller_page_size if self._is_reduced else super().get_page_size()
-
-    def reduce(self, refused: int) -> bool:
-        """Use smaller pages, and return whether they are smaller than the ``refused`` one."""
-        if self.smaller_page_size is None or self.smaller_page_size >= refused:
-            return False
-        if not self._is_reduced:
-            LOGGER.info(_SMALLER_PAGES, refused, self.smaller_page_size)
-        self._is_reduced = True
-        return True
 
     def next_page_token(self, response: requests.Response, *_: Any, **options: Any) -> int | None:
         """Return the next ``_skip``, or None at the end of the list."""

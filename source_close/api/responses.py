@@ -19,6 +19,7 @@ _NO_ID = "the response has a record whose id is missing or not a text"
 _IS_MORE_UNKNOWN = "the response is a full page and does not say whether more records follow"
 _PARSED = "close_json"  # the attribute of a response that keeps its parsed body
 _SAYS_WHETHER_MORE_FOLLOWS = {"has_more", "cursor", "cursor_next"}
+_PAGE_STEP = 100  # the page sizes to which Close may cut a larger one are multiples
 _LIMIT = re.compile(r"\b_limit=(\d+)\b")
 
 
@@ -70,7 +71,7 @@ def _check_records(parsed: Mapping[str, Any], url: str) -> None:
     if not all(isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows):
         raise UnreadableResponseError(_NO_ID)
     limit = _LIMIT.search(url)
-    # A list that is not paged has no has_more; it may have more rows than the limit.
-    is_full = limit is not None and len(rows) == int(limit[1])
-    if is_full and not _SAYS_WHETHER_MORE_FOLLOWS & parsed.keys():
+    # A list that is not paged has no has_more, but hardly a number of rows that is a page size.
+    is_full = limit is not None and (len(rows) == int(limit[1]) or len(rows) % _PAGE_STEP == 0)
+    if rows and is_full and not _SAYS_WHETHER_MORE_FOLLOWS & parsed.keys():
         raise UnreadableResponseError(_IS_MORE_UNKNOWN)

@@ -69,10 +69,12 @@ class AppendOnlyListRetriever(WindowRetriever):
     Attributes:
         whole_list: ``path`` and ``parameters`` of the list of all types, both optional.
         lists_by_type: the same of each type, for a second with too many rows for the whole list.
+        smaller_page_size: for all pages after Close has refused a larger one.
     """
 
     whole_list: Mapping[str, Any] = field(default_factory=dict)
     lists_by_type: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    smaller_page_size: int | None = None
 
     def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
         """Yield the rows of a window, a page at a time."""
@@ -92,7 +94,14 @@ class AppendOnlyListRetriever(WindowRetriever):
         window_slice = StreamSlice(partition={}, cursor_slice=bounds)
         dates = self.request_options_provider.get_request_params(stream_slice=window_slice)
         parameters = {**dates, **part.get("parameters", {})}
-        pages = OffsetPages(self.name, self.cursor_field, self.requester, self.paginator)
+        pages = OffsetPages(
+            self.name,
+            self.cursor_field,
+            self.config,
+            self.requester,
+            self.paginator,
+            self.smaller_page_size,
+        )
         return pages.read(window.seen, window_slice, parameters, part.get("path"))
 
     # Reads a second with more rows than the offsets of the whole list reach.

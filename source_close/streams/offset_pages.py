@@ -6,25 +6,35 @@ from datetime import datetime
 from typing import Any
 
 import requests
-from airbyte_cdk import DefaultPaginator, HttpRequester, StreamSlice
+from airbyte_cdk import Config, DefaultPaginator, HttpRequester, StreamSlice
 
-from source_close.api.errors import CloseApiError, describe
-from source_close.api.pages import OffsetPaginationStrategy
+from source_close.api.errors import LOGGER, CloseApiError, describe
 from source_close.api.responses import Row, response_json
+from source_close.api.sync import Sync
 from source_close.dates import moment_of
 
 _MAX_STEPS_BACK = 25
-_REFUSED = (
+_KEEPS_CHANGING = (
+    "the list changed each time that it was read, so records could be missing. Sync again when "
+    "fewer changes are made in Close."
+)
+_REFUSED_OFFSET = "a request for the rest of a list {text}. Please report this message."
+_REFUSED_SIZE = (
     "a request for a page of {size} records {text}. The connector knows no smaller page. Please "
     "report this message."
 )
+_SMALLER_PAGES = "Stream %s: Close refuses pages of %s records. The connector reads pages of %s."
 
 
 class OffsetsExhaustedError(Exception):
-    """The rest of a list can't be read by offset.
+    """The rest of a list can't be read by offset; the text says why.
 
     Close refuses so large a ``_skip``, or the order of the list keeps changing.
     """
+
+
+class RefusedLargePages(set[str]):
+    """The streams of a sync for which Close has refused a page of the largest size."""
 
 
 @dataclass
@@ -33,12 +43,18 @@ class OffsetPages:
 
     ``SimpleRetriever`` with ``OffsetIncrement`` loses a row for each row that is removed from an
     earlier page, and its ``page_size_reduction`` is refused anew in each window.
+
+    Attributes:
+        smaller_page_size: for all pages after Close has refused a larger one. How many records a
+            page may have is not documented.
     """
 
     name: str
     cursor_field: str
+    config: Config
     requester: HttpRequester
     paginator: DefaultPaginator
+    smaller_page_size: int | None
 
     def read(
         self,
@@ -89,7 +105,7 @@ class OffsetPages:
 
     def _step_back(self, offset: int, steps_back: int) -> int:
         if steps_back > _MAX_STEPS_BACK:
-            raise OffsetsExhaustedError
+            raise OffsetsExhaustedError(_KEEPS_CHANGING)
         page_size = self.paginator.get_page_size() or 1
         step: int = page_size * 2 ** (steps_back - 1)
         return max(offset - step, 0)
@@ -97,18 +113,26 @@ class OffsetPages:
     def _request(
         self, offset: int, window: StreamSlice, parameters: Mapping[str, Any], path: str | None
     ) -> requests.Response:
-        page_size = self.paginator.get_page_size() or 1
-        token = {"next_page_token": offset}
-        page = self.paginator.get_request_params(next_page_token=token)
+        refused = Sync.of(self.config).share(RefusedLargePages)
+        smaller = self.smaller_page_size if self.name in refused else None
+        page = self.paginator.get_request_params(
+            next_page_token={"next_page_token": offset}, page_size_override=smaller
+        )
         response = self.requester.send_request(
             path=path, stream_slice=window, request_params={**parameters, **page}
         )
-        if response is not None and "data" in response_json(response):
+        if response is None:  # the error handler returns or raises
+            raise OffsetsExhaustedError(_KEEPS_CHANGING)
+        body = response_json(response)
+        if "data" in body:
             return response
-        if response is None or offset:
-            raise OffsetsExhaustedError
-        # Offset 0 always fits, so Close refused the page size.
-        strategy = self.paginator.pagination_strategy
-        if isinstance(strategy, OffsetPaginationStrategy) and strategy.reduce(page_size):
-            return self._request(offset, window, parameters, path)
-        raise CloseApiError(self.name, _REFUSED.format(size=page_size, text=describe(response)))
+        if "limit" not in str(body).lower():
+            raise OffsetsExhaustedError(_REFUSED_OFFSET.format(text=describe(response)))
+        size = smaller or self.paginator.get_page_size()
+        if smaller or self.smaller_page_size is None:
+            text = _REFUSED_SIZE.format(size=size, text=describe(response))
+            raise CloseApiError(self.name, text)
+        if self.name not in refused:
+            LOGGER.info(_SMALLER_PAGES, self.name, size, self.smaller_page_size)
+        refused.add(self.name)
+        return self._request(offset, window, parameters, path)

@@ -30,31 +30,32 @@ class Turns:
 
     def __init__(self, streams: int) -> None:
         self._not_begun = streams
-        self._windows_of = dict[str, int]()
+        self._windows_of = dict[object, int]()
         self._changed = threading.Condition()
 
-    def take(self, name: str, windows: Iterable[Partition]) -> Iterator[Partition]:
+    def take(self, windows: Iterable[Partition]) -> Iterator[Partition]:
         """Yield the windows of a stream, each when it is the stream's turn."""
+        stream = object()  # not its name, which a catalog may have twice
         with self._changed:
-            self._windows_of[name] = 0
+            self._windows_of[stream] = 0
             self._not_begun -= 1
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._not_begun <= 0, _MAX_WAIT_AT_START_SECONDS)
         try:
             for window in windows:
                 with self._changed:
-                    self._changed.wait_for(lambda: self._is_turn_of(name), _MAX_WAIT_SECONDS)
+                    self._changed.wait_for(lambda: self._is_turn_of(stream), _MAX_WAIT_SECONDS)
                 yield window
                 with self._changed:
-                    self._windows_of[name] += 1
+                    self._windows_of[stream] += 1
                     self._changed.notify_all()
         finally:
             with self._changed:
-                del self._windows_of[name]
+                del self._windows_of[stream]
                 self._changed.notify_all()
 
-    def _is_turn_of(self, name: str) -> bool:
-        return self._windows_of[name] <= min(self._windows_of.values())
+    def _is_turn_of(self, stream: object) -> bool:
+        return self._windows_of[stream] <= min(self._windows_of.values())
 
 
 class StreamInTurn(AbstractStream):
@@ -81,7 +82,7 @@ class StreamInTurn(AbstractStream):
         if self._newest_early and len(windows) > 1:
             newest = windows.pop()
             windows.insert(1, newest)
-        return self._turns.take(self.name, windows)
+        return self._turns.take(windows)
 
     @property
     def name(self) -> str:

@@ -19,11 +19,6 @@ from source_close.api.errors import CloseApiError
 from source_close.dates import parse_moment
 from source_close.streams.offset_pages import OffsetPages, OffsetsExhaustedError
 
-_KEEPS_CHANGING = (
-    "the list changed each time that it was read, so records could be missing. Sync again when "
-    "fewer changes are made in Close."
-)
-
 
 @dataclass
 class WholeListRetriever(Retriever):
@@ -39,6 +34,7 @@ class WholeListRetriever(Retriever):
     paginator: DefaultPaginator
     record_selector: RecordSelector
     cursor_field: str = ""
+    smaller_page_size: int | None = None
 
     def read_records(
         self, records_schema: Any, stream_slice: StreamSlice | None = None
@@ -46,10 +42,17 @@ class WholeListRetriever(Retriever):
         """Yield the records of a slice whose cursor is in it or missing.
 
         Raises:
-            CloseApiError: if the list keeps changing.
+            CloseApiError: if the list keeps changing, or Close refuses to return it.
         """
         window = stream_slice or StreamSlice(partition={}, cursor_slice={})
-        pages = OffsetPages(self.name, self.cursor_field, self.requester, self.paginator)
+        pages = OffsetPages(
+            self.name,
+            self.cursor_field,
+            self.config,
+            self.requester,
+            self.paginator,
+            self.smaller_page_size,
+        )
         moments = dict[str, datetime | None]()
         try:
             for page in pages.read(moments, window, {}):
@@ -57,8 +60,8 @@ class WholeListRetriever(Retriever):
                 yield from self.record_selector.filter_and_transform(
                     rows, {}, records_schema, window
                 )
-        except OffsetsExhaustedError:
-            raise CloseApiError(self.name, _KEEPS_CHANGING) from None
+        except OffsetsExhaustedError as error:
+            raise CloseApiError(self.name, str(error)) from None
 
 
 def _is_in_window(moment: datetime | None, window: StreamSlice) -> bool:
