@@ -49,14 +49,15 @@ class Control:
         return [object_id for name in names for object_id in store.collections[name].records]
 
     async def change_settings(self, request: Request) -> Response:
-        """Set switches. A `rate_limit` is a pair of requests and seconds; `max_limit` keeps what it does not name."""
+        """Set switches. A `rate_limit` is a pair or null; `max_limit` keeps what it does not name."""
         settings = self._store.settings
         changes = await request.json()
         unknown = changes.keys() - vars(settings).keys()
         if unknown:
             return json_response({"error": f"There are no such switches: {sorted(unknown)}"}, 400)
         if "rate_limit" in changes:
-            changes["rate_limit"] = RateLimit(*changes["rate_limit"])
+            limit = changes["rate_limit"]
+            changes["rate_limit"] = RateLimit(*limit) if limit else None
         changes["max_limit"] = settings.max_limit | changes.get("max_limit", {})
         for name, value in changes.items():
             setattr(settings, name, value)
