@@ -108,7 +108,7 @@ def _prepare_process() -> None:
     gc.set_threshold(50_000, 50, 100)
     # The workers' threads often wait for each other: with the default of 0.005 s, changing between
     # them takes a quarter of the time.
-    sys.setswitchinterval(0.02)
+    sys.setswitchinterval(0.05)
     # The C library of Linux gives threads memory of their own, which costs a third more. Musl does
     # not, and lacks the function.
     if sys.platform == "linux":
