@@ -66,7 +66,8 @@ class _Benchmark:
         self._results["comparison"] = {**self._about, "versions": versions, **asdict(figures)}
         known = versions[tap.NAME] | versions[connector.NAME]
         names = ", ".join(f"{name} {known[name]}" for name in (tap.NAME, connector.NAME, "airbyte-cdk"))
-        built = [tables.overview(figures), tables.completeness(figures), tables.server_load(figures)]
+        built = [tables.overview(figures), tables.completeness(figures)]
+        _print(tables.server_load(figures))
         self._publish("comparison", f"{names}; {self._described}", built)
         if not self._given.no_docs:
             chart.draw(figures)
