@@ -147,6 +147,7 @@ release-dry-run: ## run all steps of a release except publishing (TAG=v1.2.3, IM
 	@$(RELEASE)/environment/bin/python -m pip install --quiet --requirement requirements-dev.lock
 	@$(RELEASE)/environment/bin/python -m pip install --quiet --no-deps dist/*.whl
 	@cp -R acceptance-test-config.yml conftest.py integration_tests metadata.yaml pyproject.toml $(RELEASE)/source-close
+	@mkdir $(RELEASE)/source-close/unit_tests && cp unit_tests/columns.yaml $(RELEASE)/source-close/unit_tests
 	@cd $(RELEASE)/source-close && ../environment/bin/airbyte-cdk connector test
 	@$(RELEASE)/environment/bin/source-close spec | grep '"type":"SPEC"' >$(RELEASE)/wheel-spec.json
 	$(call say,The image)
