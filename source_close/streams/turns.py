@@ -4,7 +4,7 @@ Close limits the requests of each group of endpoints, and each stream has a grou
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from airbyte_cdk.models import AirbyteStream
@@ -19,10 +19,10 @@ _MAX_WAIT_AT_START_SECONDS = 0.2
 
 
 class Turns:
-    """The number of windows that each stream has handed out. Thread-safe.
+    """The share of its windows that each stream has handed out. Thread-safe.
 
-    A stream waits for those that hand out windows and have handed out fewer. It waits only a
-    moment for streams to begin, since with few workers the CDK begins one after the other.
+    A stream waits for those that hand out windows and have handed out a smaller share. It waits
+    only a moment for streams to begin, since with few workers the CDK begins one after the other.
 
     Args:
         streams: how many streams are read.
@@ -30,14 +30,14 @@ class Turns:
 
     def __init__(self, streams: int) -> None:
         self._not_begun = streams
-        self._windows_of = dict[object, int]()
+        self._share_of = dict[object, float]()
         self._changed = threading.Condition()
 
-    def take(self, windows: Iterable[Partition]) -> Iterator[Partition]:
+    def take(self, windows: Sequence[Partition]) -> Iterator[Partition]:
         """Yield the windows of a stream, each when it is the stream's turn."""
         stream = object()  # not its name, which a catalog may have twice
         with self._changed:
-            self._windows_of[stream] = 0
+            self._share_of[stream] = 0.0
             self._not_begun -= 1
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._not_begun <= 0, _MAX_WAIT_AT_START_SECONDS)
@@ -47,15 +47,15 @@ class Turns:
                     self._changed.wait_for(lambda: self._is_turn_of(stream), _MAX_WAIT_SECONDS)
                 yield window
                 with self._changed:
-                    self._windows_of[stream] += 1
+                    self._share_of[stream] += 1 / len(windows)
                     self._changed.notify_all()
         finally:
             with self._changed:
-                del self._windows_of[stream]
+                del self._share_of[stream]
                 self._changed.notify_all()
 
     def _is_turn_of(self, stream: object) -> bool:
-        return self._windows_of[stream] <= min(self._windows_of.values())
+        return self._share_of[stream] <= min(self._share_of.values())
 
 
 class StreamInTurn(AbstractStream):
