@@ -6,7 +6,9 @@ import logging
 
 import pytest
 import requests_mock
+from airbyte_cdk import AirbyteRecordMessage
 
+from source_close.streams.records import UndeclaredColumns
 from unit_tests.syncs import API, read_with_positions
 
 STAMPS = {"date_created": "2025-06-15T09:00:00+00:00", "date_updated": "2025-06-15T10:00:00+00:00"}
@@ -52,4 +54,11 @@ def test_nothing_is_said_if_every_column_is_declared(
     api.post(f"{API}/data/search/", json={"data": [lead], "cursor": None})
     reading = read_with_positions("leads", start_date="2025-06-15")
     assert reading.ids == ["lead_1"]
+    assert lines(caplog) == []
+
+
+def test_a_stream_whose_schema_has_another_name_has_no_undeclared_columns(caplog: pytest.LogCaptureFixture) -> None:
+    undeclared = UndeclaredColumns({"users": {"properties": {"id": {}}}})
+    undeclared.note(AirbyteRecordMessage(stream="statuses", data={"id": "stat_1", "label": "Won"}, emitted_at=0))
+    undeclared.log()
     assert lines(caplog) == []

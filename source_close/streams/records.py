@@ -62,8 +62,8 @@ class UndeclaredColumns:
 
     def note(self, record: AirbyteRecordMessage) -> None:
         """Look at a record."""
-        known = self._known[record.stream]
-        if not known.issuperset(record.data):
+        known = self._known.get(record.stream)
+        if known is not None and not known.issuperset(record.data):
             self._found[record.stream].update(record.data.keys() - known)
             known.update(record.data)
 
