@@ -91,10 +91,11 @@ class SideBySideSource(ConcurrentDeclarativeSource):
     def streams(self, config: Mapping[str, Any]) -> list[AbstractStream]:
         """Return the manifest's streams."""
         followed = Sync.of(config)["event_log_positions"]
-        return [
-            StreamInTurn(stream, self._turns, newest_early=stream.name not in followed)
-            for stream in super().streams(config)
-        ]
+        streams = list[Any]()  # StreamInTurn has all that AbstractStream has
+        for stream in super().streams(config):
+            is_followed = stream.name in followed
+            streams.append(StreamInTurn(stream, self._turns, newest_early=not is_followed))
+        return streams
 
 
 class SourceClose(Source):

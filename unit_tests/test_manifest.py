@@ -109,7 +109,7 @@ def test_every_class_in_the_manifest_is_a_documented_component() -> None:
 
 
 def test_every_list_has_a_paginator_and_every_requester_has_the_error_table() -> None:
-    lists = [part for part in parts(stock_source().resolved_manifest["streams"]) if "record_selector" in part]
+    lists = [part for part in parts(stock_source().resolved_manifest["streams"]) if "paginator" in part]
     assert len(lists) >= 10
     for one in lists:
         assert one["paginator"]["type"] == "DefaultPaginator"

@@ -92,7 +92,8 @@ def test_a_stream_is_described_as_the_manifest_defines_it(stream: dict[str, Any]
     cursor = stream.get("incremental_sync", {})
     resource = stream["$parameters"].get("resource", "custom_field/…")
     lookback = cursor.get("lookback_window", "")
-    assert row["endpoint"].startswith(f"`{stream['retriever']['requester']['http_method']} /{resource}/`")
+    reader = stream["retriever"].get("pages", stream["retriever"])
+    assert row["endpoint"].startswith(f"`{reader['requester']['http_method']} /{resource}/`")
     assert row["cursor"] == (f"`{cursor['cursor_field']}`" if cursor else "none")
     if not lookback:
         assert row["lookback"] == "none"

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airbyte_cdk import StreamSlice
+from airbyte_cdk.sources.declarative.requesters.request_options import RequestOptionsProvider
 
 from source_close.api.errors import LOGGER, CloseApiError
 from source_close.api.responses import Row
@@ -59,7 +60,7 @@ class Window:
         return sorted([older, newer], key=lambda half: len(half.seen))
 
 
-@dataclass
+@dataclass(kw_only=True)
 class AppendOnlyListRetriever(WindowRetriever):
     """Reads a window by offset, and splits it where offsets end.
 
@@ -69,12 +70,13 @@ class AppendOnlyListRetriever(WindowRetriever):
     Attributes:
         whole_list: ``path`` and ``parameters`` of the list of all types, both optional.
         lists_by_type: the same of each type, for a second with too many rows for the whole list.
-        smaller_page_size: for all pages after Close has refused a larger one.
+        request_options_provider: the date filters of a window, which the cursor declares.
     """
 
+    pages: OffsetPages
+    request_options_provider: RequestOptionsProvider
     whole_list: Mapping[str, Any] = field(default_factory=dict)
     lists_by_type: Sequence[Mapping[str, Any]] = field(default_factory=list)
-    smaller_page_size: int | None = None
 
     def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
         """Yield the rows of a window, a page at a time."""
@@ -94,15 +96,7 @@ class AppendOnlyListRetriever(WindowRetriever):
         window_slice = StreamSlice(partition={}, cursor_slice=bounds)
         dates = self.request_options_provider.get_request_params(stream_slice=window_slice)
         parameters = {**dates, **part.get("parameters", {})}
-        pages = OffsetPages(
-            self.name,
-            self.cursor_field,
-            self.config,
-            self.requester,
-            self.paginator,
-            self.smaller_page_size,
-        )
-        return pages.read(window.seen, window_slice, parameters, part.get("path"))
+        return self.pages.read(window.seen, window_slice, parameters, part.get("path"))
 
     # Reads a second with more rows than the offsets of the whole list reach.
     def _pages_by_type(self, window: Window) -> Iterator[list[Row]]:

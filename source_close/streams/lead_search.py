@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import requests
-from airbyte_cdk import StreamSlice
+from airbyte_cdk import DefaultPaginator, HttpRequester, StreamSlice
 
 from source_close.api.errors import CloseApiError
 from source_close.api.responses import Row, response_json
@@ -45,7 +45,7 @@ class Chain:
     is_complete: bool = False
 
 
-@dataclass
+@dataclass(kw_only=True)
 class LeadSearchRetriever(WindowRetriever):
     """Reads a window in ascending order, with a new search where a chain of cursors ends early.
 
@@ -54,8 +54,10 @@ class LeadSearchRetriever(WindowRetriever):
     by. ``rows_per_chain`` is the number of rows after which Close ends a chain.
     """
 
+    requester: HttpRequester
+    paginator: DefaultPaginator
+    rows_per_chain: int
     custom_values: SearchedCustomValues | None = None
-    rows_per_chain: int = 10_000
 
     def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
         """Yield the rows of a window, a page at a time."""

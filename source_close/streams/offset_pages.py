@@ -50,11 +50,11 @@ class OffsetPages:
     """
 
     name: str
-    cursor_field: str
     config: Config
     requester: HttpRequester
     paginator: DefaultPaginator
-    smaller_page_size: int | None
+    cursor_field: str = ""
+    smaller_page_size: int | None = None
 
     def read(
         self,
@@ -106,17 +106,20 @@ class OffsetPages:
     def _step_back(self, offset: int, steps_back: int) -> int:
         if steps_back > _MAX_STEPS_BACK:
             raise OffsetsExhaustedError(_KEEPS_CHANGING)
-        page_size = self.paginator.get_page_size() or 1
-        step: int = page_size * 2 ** (steps_back - 1)
+        step: int = self._page_size() * 2 ** (steps_back - 1)
         return max(offset - step, 0)
+
+    def _page_size(self) -> int:
+        is_refused = self.name in Sync.of(self.config).share(RefusedLargePages)
+        smaller_page_size = self.smaller_page_size if is_refused else None
+        return smaller_page_size or self.paginator.get_page_size() or 1
 
     def _request(
         self, offset: int, window: StreamSlice, parameters: Mapping[str, Any], path: str | None
     ) -> requests.Response:
-        refused = Sync.of(self.config).share(RefusedLargePages)
-        smaller = self.smaller_page_size if self.name in refused else None
+        page_size = self._page_size()
         page = self.paginator.get_request_params(
-            next_page_token={"next_page_token": offset}, page_size_override=smaller
+            next_page_token={"next_page_token": offset}, page_size_override=page_size
         )
         response = self.requester.send_request(
             path=path, stream_slice=window, request_params={**parameters, **page}
@@ -128,11 +131,11 @@ class OffsetPages:
             return response
         if "limit" not in str(body).lower():
             raise OffsetsExhaustedError(_REFUSED_OFFSET.format(text=describe(response)))
-        size = smaller or self.paginator.get_page_size()
-        if smaller or self.smaller_page_size is None:
-            text = _REFUSED_SIZE.format(size=size, text=describe(response))
+        if self.smaller_page_size in {None, page_size}:
+            text = _REFUSED_SIZE.format(size=page_size, text=describe(response))
             raise CloseApiError(self.name, text)
+        refused = Sync.of(self.config).share(RefusedLargePages)
         if self.name not in refused:
-            LOGGER.info(_SMALLER_PAGES, self.name, size, self.smaller_page_size)
+            LOGGER.info(_SMALLER_PAGES, self.name, page_size, self.smaller_page_size)
         refused.add(self.name)
         return self._request(offset, window, parameters, path)

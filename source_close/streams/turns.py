@@ -4,13 +4,10 @@ Close limits the requests of each group of endpoints, and each stream has a grou
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from airbyte_cdk.models import AirbyteStream
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
-from airbyte_cdk.sources.streams.concurrent.availability_strategy import StreamAvailability
-from airbyte_cdk.sources.streams.concurrent.cursor import Cursor
 from airbyte_cdk.sources.streams.concurrent.partitions.partition import Partition
 
 # Waits end, so that no change of the CDK can make a read hang. A turn takes milliseconds.
@@ -58,7 +55,7 @@ class Turns:
         return self._share_of[stream] <= min(self._share_of.values())
 
 
-class StreamInTurn(AbstractStream):
+class StreamInTurn:
     """A stream that hands out its windows in turn with the others, and is otherwise ``stream``.
 
     ``ConcurrentSource``, the built-in, queues all windows of the first stream before those of the
@@ -76,41 +73,14 @@ class StreamInTurn(AbstractStream):
         self._turns = turns
         self._newest_early = newest_early
 
-    def generate_partitions(self) -> Iterable[Partition]:
+    def __getattr__(self, name: str) -> Any:
+        """Return what the stream has under this name."""
+        return getattr(self._stream, name)
+
+    def generate_partitions(self) -> Iterator[Partition]:
         """Yield the windows of the stream, each in its turn."""
         windows = list(self._stream.generate_partitions())
         if self._newest_early and len(windows) > 1:
             newest = windows.pop()
             windows.insert(1, newest)
         return self._turns.take(windows)
-
-    @property
-    def name(self) -> str:
-        """The stream's name."""
-        return self._stream.name
-
-    @property
-    def cursor_field(self) -> str | None:
-        """The stream's cursor field."""
-        return self._stream.cursor_field
-
-    @property
-    def cursor(self) -> Cursor:
-        """The stream's cursor."""
-        return self._stream.cursor
-
-    def get_json_schema(self) -> Mapping[str, Any]:
-        """Return the stream's JSON schema."""
-        return self._stream.get_json_schema()
-
-    def as_airbyte_stream(self) -> AirbyteStream:
-        """Return the stream as discover shows it."""
-        return self._stream.as_airbyte_stream()
-
-    def log_stream_sync_configuration(self) -> None:
-        """Log how the stream is read."""
-        self._stream.log_stream_sync_configuration()
-
-    def check_availability(self) -> StreamAvailability:
-        """Return whether the stream can be read."""
-        return self._stream.check_availability()

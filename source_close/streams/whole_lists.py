@@ -5,14 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from airbyte_cdk import (
-    Config,
-    DefaultPaginator,
-    HttpRequester,
-    Record,
-    RecordSelector,
-    StreamSlice,
-)
+from airbyte_cdk import Record, RecordSelector, StreamSlice
 from airbyte_cdk.sources.declarative.retrievers import Retriever
 
 from source_close.api.errors import CloseApiError
@@ -29,12 +22,8 @@ class WholeListRetriever(Retriever):
     """
 
     name: str
-    config: Config
-    requester: HttpRequester
-    paginator: DefaultPaginator
+    pages: OffsetPages
     record_selector: RecordSelector
-    cursor_field: str = ""
-    smaller_page_size: int | None = None
 
     def read_records(
         self, records_schema: Any, stream_slice: StreamSlice | None = None
@@ -45,17 +34,9 @@ class WholeListRetriever(Retriever):
             CloseApiError: if the list keeps changing, or Close refuses to return it.
         """
         window = stream_slice or StreamSlice(partition={}, cursor_slice={})
-        pages = OffsetPages(
-            self.name,
-            self.cursor_field,
-            self.config,
-            self.requester,
-            self.paginator,
-            self.smaller_page_size,
-        )
         moments = dict[str, datetime | None]()
         try:
-            for page in pages.read(moments, window, {}):
+            for page in self.pages.read(moments, window, {}):
                 rows = [row for row in page if _is_in_window(moments[row["id"]], window)]
                 yield from self.record_selector.filter_and_transform(
                     rows, {}, records_schema, window

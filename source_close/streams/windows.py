@@ -7,15 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from airbyte_cdk import (
-    Config,
-    DefaultPaginator,
-    HttpRequester,
-    Record,
-    RecordSelector,
-    StreamSlice,
-)
-from airbyte_cdk.sources.declarative.requesters.request_options import RequestOptionsProvider
+from airbyte_cdk import Config, Record, RecordSelector, StreamSlice
 from airbyte_cdk.sources.declarative.retrievers import Retriever
 
 from source_close.api.responses import Row
@@ -50,10 +42,7 @@ class WindowRetriever(Retriever):
     name: str
     cursor_field: str
     config: Config
-    requester: HttpRequester
-    paginator: DefaultPaginator
     record_selector: RecordSelector
-    request_options_provider: RequestOptionsProvider
     changes: EventLogChanges | None = None
 
     def __post_init__(self) -> None:
