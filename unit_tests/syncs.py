@@ -135,7 +135,7 @@ def saved(**states: Row) -> list[AirbyteStateMessage]:
 def manifest_of(*streams: str) -> Row:
     """Return the manifest with only these streams and with empty schemas."""
     manifest = load_manifest()
-    wanted = [{"$ref": f"#/definitions/streams/{name}"} for name in streams]
+    wanted = [one for one in manifest["streams"] if one["$parameters"]["name"] in streams]
     schemas = {name: {"type": "object", "properties": {}} for name in STREAMS}
     schemas = {**schemas, "custom_field_types": {"other": {}}}
     return {**manifest, "streams": wanted, "schemas": schemas}

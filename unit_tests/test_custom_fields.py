@@ -29,7 +29,8 @@ def lists(api: requests_mock.Mocker, **fields: list[Row]) -> None:
 
 def properties(stream: str) -> Row:
     """Return the columns of a stream in the discovered catalog."""
-    only_this = {**load_manifest(), "streams": [{"$ref": f"#/definitions/streams/{stream}"}]}
+    manifest = load_manifest()
+    only_this = {**manifest, "streams": [one for one in manifest["streams"] if one["$parameters"]["name"] == stream]}
     source = ConcurrentDeclarativeSource(None, {"api_key": KEY}, None, source_config=only_this)
     (found,) = source.streams({})
     columns: Row = found.as_airbyte_stream().json_schema["properties"]

@@ -45,7 +45,7 @@ def failure() -> tuple[str, str]:
 
 
 def test_the_error_table_of_the_manifest_is_the_expected_one() -> None:
-    rows = load_manifest()["definitions"]["error_handler"]["response_filters"]
+    rows = load_manifest()["definitions"]["shared"]["error_handler"]["response_filters"]
     assert len(rows) == len(TABLE)
     for row, (codes, action, kind, meaning) in zip(rows, TABLE, strict=True):
         assert (sorted(row["http_codes"]), row["action"], row["failure_type"]) == (codes, action, kind)

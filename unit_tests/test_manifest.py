@@ -118,7 +118,7 @@ def test_every_list_has_a_paginator_and_every_requester_has_the_error_table() ->
     requesters = [
         part for part in parts(stock_source().resolved_manifest["streams"]) if part.get("type") == "HttpRequester"
     ]
-    table = MANIFEST["definitions"]["error_handler"]["response_filters"]
+    table = MANIFEST["definitions"]["shared"]["error_handler"]["response_filters"]
     for one in requesters:
         assert [row["http_codes"] for row in one["error_handler"]["response_filters"]] == [
             row["http_codes"] for row in table
@@ -172,16 +172,12 @@ def test_check_names_every_stream() -> None:
 
 def test_the_six_streams_come_first_and_are_short() -> None:
     text = (ROOT / "manifest.yaml").read_text()
-    part = text.split("\n  streams:\n")[1].split("\n  lookups:\n")[0]
-    names = re.findall(r"^    (\w+):$", part, flags=re.MULTILINE)
-    assert names == STREAMS
-    assert [
-        len(stream.splitlines())
-        for stream in re.split(r"^    \w+:$", part, flags=re.MULTILINE)[1:]
-        if len(stream.splitlines()) > 40
-    ] == []
-    definitions = list(MANIFEST["definitions"])
-    assert definitions[:2] == ["streams", "lookups"]
+    before, _, part = text.partition("\nstreams:\n")
+    assert "definitions:" not in before
+    streams = part.partition("\n\n# ")[0].split("\n\n")
+    names = [re.findall(r"parameters: {name: (\w+)", stream) for stream in streams]
+    assert names == [[name] for name in STREAMS]
+    assert max(len(stream.splitlines()) for stream in streams) <= 40
 
 
 def test_the_header_explains_every_value_of_the_config() -> None:

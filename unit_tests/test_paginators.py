@@ -24,7 +24,7 @@ def offsets_requested(api: requests_mock.Mocker, strategy: Row | None) -> list[s
 
     api.get(f"{API}/activity/", json=page)
     manifest = deepcopy(manifest_of("activities"))
-    paginator = manifest["definitions"]["offset_paginator"]
+    paginator = manifest["definitions"]["shared"]["offset_paginator"]
     if strategy:
         paginator["pagination_strategy"] = strategy
     with time_machine.travel(NOW, tick=False):

@@ -23,7 +23,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 MANIFEST = load_manifest()
 STREAMS: list[dict[str, Any]] = list(DEFINED.values())
 PROPERTIES: dict[str, dict[str, Any]] = MANIFEST["spec"]["connection_specification"]["properties"]
-HANDLER: dict[str, Any] = MANIFEST["definitions"]["error_handler"]
+HANDLER: dict[str, Any] = MANIFEST["definitions"]["shared"]["error_handler"]
 
 
 def prepared(**config: Any) -> dict[str, Any]:

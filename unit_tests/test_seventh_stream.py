@@ -18,7 +18,7 @@ from unit_tests.syncs import API, DEFINED, LOGGER, NOW, Reading, Row, plain_conf
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE = (ROOT / "CONTRIBUTING.md").read_text().split("## A seventh stream")[1].split("\n## ")[0]
-DEFINITION, STREAM, CHECK, SCHEMA = re.findall(r"```yaml\n(.*?)```", RECIPE, flags=re.DOTALL)
+STREAM, CHECK, SCHEMA = re.findall(r"```yaml\n(.*?)```", RECIPE, flags=re.DOTALL)
 NAME = "lead_statuses"
 CONFIG = plain_config({"start_date": "2025-06-14"})
 STAMPS = {"date_created": "2025-06-15T09:00:00+00:00", "date_updated": "2025-06-15T10:00:00+00:00"}
@@ -30,13 +30,12 @@ pytestmark = pytest.mark.skipif(NAME in DEFINED, reason="the manifest already ha
 def manifest_with_recipe(*, with_cursor: bool = False) -> Row:
     """Return the manifest with the three parts of the recipe, and with a cursor as the recipe's last sentence says."""
     manifest = deepcopy(load_manifest())
-    definition = yaml.safe_load(DEFINITION)
+    streams = yaml.safe_load(STREAM)
     if with_cursor:
-        own = definition[NAME]
-        own["$parameters"]["cursor_field"] = "date_updated"
-        own["incremental_sync"] = {"$ref": "#/definitions/whole_list_cursor"}
-    manifest["definitions"]["streams"] |= definition
-    manifest["streams"] += yaml.safe_load(STREAM)
+        (stream,) = streams
+        stream["$parameters"]["cursor_field"] = "date_updated"
+        stream["incremental_sync"] = {"$ref": "#/definitions/shared/whole_list_cursor"}
+    manifest["streams"] += streams
     manifest["check"]["stream_names"] += yaml.safe_load(CHECK)
     manifest["schemas"] |= yaml.safe_load(SCHEMA)
     return manifest
@@ -62,7 +61,7 @@ def read(monkeypatch: Any, *streams: str, with_cursor: bool = False, state: Any 
 
 
 def test_the_recipe_is_a_few_lines_without_python() -> None:
-    lines = [line for block in (DEFINITION, STREAM, CHECK, SCHEMA) for line in block.splitlines() if line.strip()]
+    lines = [line for block in (STREAM, CHECK, SCHEMA) for line in block.splitlines() if line.strip()]
     assert f"take {len(lines)} lines" in RECIPE
     assert len(lines) <= 25
     assert "class_name" not in RECIPE

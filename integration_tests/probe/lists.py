@@ -53,7 +53,7 @@ def _skip_cap(account: Account, path: str) -> Finding:
     answer = account.get(path, may_refuse=True, _skip=_FAR, _limit=1, **_more(path))
     if not answer.is_refusal:
         return Finding(f"_skip={_FAR:,} is accepted")
-    error_handler = account.definitions["offset_pages"]["requester"]["error_handler"]
+    error_handler = account.definitions["shared"]["offset_pages"]["requester"]["error_handler"]
     predicate = InterpolatedBoolean(error_handler["expected_error"]["predicate"], parameters={})
     if not predicate.eval({}, response=answer.raw):
         return Finding(answer.quote, "no: it does not recognize this wording and would stop at the cap")
