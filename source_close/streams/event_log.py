@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
+from itertools import chain
 from typing import Any
 from urllib.parse import quote
 
@@ -121,12 +122,12 @@ class EventLog:
     def _read(self, events: DeclarativeStream) -> None:
         unclear = list[str]()
         try:
-            for partition in events.generate_partitions():
-                for number, event in enumerate(partition.read(), start=1):
-                    if not add_event(self._changes, event.data):
-                        unclear.append(event.data["id"])
-                    if number % _LOG_EVERY_EVENTS == 0:
-                        LOGGER.info(_PROGRESS, number)
+            windows = (partition.read() for partition in events.generate_partitions())
+            for number, event in enumerate(chain.from_iterable(windows), start=1):
+                if not add_event(self._changes, event.data):
+                    unclear.append(event.data["id"])
+                if number % _LOG_EVERY_EVENTS == 0:
+                    LOGGER.info(_PROGRESS, number)
         except CloseApiError as error:
             self.is_forbidden = error.status in FORBIDDEN
             if not self.is_forbidden:
