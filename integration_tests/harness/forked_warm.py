@@ -1,5 +1,23 @@
-"""Imports that the fork server does once, before it forks the processes of `forked`."""
+"""What the fork server does once, before it forks the processes of `forked`: imports, and what each start repeats."""
 
-from source_close import SourceClose
+from __future__ import annotations
 
-SourceClose()
+from functools import cache
+
+from airbyte_cdk.sources.declarative import concurrent_declarative_source
+from airbyte_cdk.sources.declarative.parsers.manifest_reference_resolver import ManifestReferenceResolver
+
+import integration_tests.harness.forked  # noqa: F401 - where each process begins
+from source_close import source
+from source_close.api.sync import Sync
+
+# Each source parses the CDK's schema of manifests, 250 kB of YAML, and resolves the references of the manifest.
+_SCHEMA = "get_declarative_component_schema"
+vars(concurrent_declarative_source)[_SCHEMA] = cache(vars(concurrent_declarative_source)[_SCHEMA])
+resolved = ManifestReferenceResolver().preprocess_manifest(source.load_manifest())
+del resolved["definitions"]
+vars(source)["load_manifest"] = lambda: resolved
+
+# Templates, patterns and models are compiled when they are first used.
+config = {"api_key": "api_warm", "sync": Sync(custom_field_columns=False)}
+concurrent_declarative_source.ConcurrentDeclarativeSource(None, config, None, source_config=resolved).streams({})

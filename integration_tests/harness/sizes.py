@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from source_close import source
-from source_close.source import load_manifest
 
 # The replacements of each size by its name, such as `page_size`.
 Sizes = dict[str, dict[int, int]]
@@ -14,7 +13,7 @@ Sizes = dict[str, dict[int, int]]
 def replace_sizes(sizes: Sizes) -> None:
     """Let the source load a manifest with other sizes."""
     if sizes:
-        replaced = _replaced(load_manifest(), sizes)
+        replaced = _replaced(source.load_manifest(), sizes)
         source.load_manifest = lambda: replaced
 
 
