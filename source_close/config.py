@@ -18,10 +18,8 @@ from source_close.api.sync import Sync
 from source_close.dates import EARLIEST, format_moment, parse_moment, utc_now
 from source_close.streams.event_log import LATENESS, RETENTION
 
-READ_RETRY_SECONDS = 300  # how long a request is retried, if nobody waits
 _DEFAULT_HISTORY = timedelta(days=365)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}.*")  # datetime.fromisoformat also accepts weeks
-_MONTH_FIRST = "%m/%d/%Y"
 _DATE_FORMS = (
     "YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ (any ISO date-time; without a zone it is UTC) or MM/DD/YYYY"
 )
@@ -37,11 +35,11 @@ def _read_start_date(value: Any) -> datetime | None:
         return None
     try:
         if "/" in text:
-            text = datetime.strptime(text, _MONTH_FIRST).isoformat()  # noqa: DTZ007 - UTC follows
+            text = datetime.strptime(text, "%m/%d/%Y").isoformat()  # noqa: DTZ007 - UTC follows
         if not _DATE.fullmatch(text):
             raise ValueError(text)  # noqa: TRY301 - all problems get one message
         moment = parse_moment(text.replace(" ", "T", 1))
-    except ValueError:
+    except (OverflowError, ValueError):
         raise ValueError(f"is not a valid date. Write it as {_DATE_FORMS}") from None
     if moment > utc_now():
         raise ValueError(f"is in the future. Choose a date up to today, as {_DATE_FORMS}")
@@ -124,12 +122,10 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
         window = timedelta(seconds=checked.activities_window_seconds)
         if checked.attribution_window_hours is not None:
             window = timedelta(hours=checked.attribution_window_hours)
-        positions = sync.setdefault("event_log_positions", {})
+        positions = sync["event_log_positions"]
         oldest_position = parse_moment(min(positions.values(), default=sync["end"]))
         oldest_event = end - RETENTION
         followed_from = max(oldest_position, oldest_event + LATENESS) - LATENESS
-        sync.setdefault("retry_seconds", READ_RETRY_SECONDS)
-        sync.setdefault("custom_field_columns", True)
         sync |= {
             "start": format_moment(start),
             "activities_start": format_moment(start - window),

@@ -19,16 +19,14 @@ def parse_moment(text: str) -> datetime:
 
     Raises:
         ValueError: if it is neither.
+        OverflowError: if the offset moves it out of the years 1 to 9999.
     """
     if text.endswith(("Z", "z")):  # datetime.fromisoformat accepts it only from Python 3.11 on
         text = text[:-1] + "+00:00"
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         return moment.replace(tzinfo=timezone.utc)
-    try:
-        return moment.astimezone(timezone.utc)
-    except OverflowError as error:
-        raise ValueError(f"{text} is out of range") from error
+    return moment.astimezone(timezone.utc)
 
 
 def format_moment(moment: datetime) -> str:
@@ -40,5 +38,5 @@ def moment_of(row: Mapping[str, Any], field: str) -> datetime | None:
     """Return the date in ``field`` of ``row`` in UTC, or None if it is missing or not a date."""
     try:
         return parse_moment(row[field])
-    except (AttributeError, KeyError, ValueError):
+    except (AttributeError, KeyError, OverflowError, ValueError):
         return None

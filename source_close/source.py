@@ -7,18 +7,16 @@ from typing import Any
 
 import yaml
 from airbyte_cdk import AirbyteTracedException, Source, models
-from airbyte_cdk.models import AirbyteStateMessage, ConfiguredAirbyteCatalog
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import (
     ConcurrentDeclarativeSource,
 )
-from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
 
 from source_close.api.errors import FORBIDDEN, LOGGER, CloseApiError
 from source_close.api.sync import Sync
 from source_close.config import CloseConfig
 from source_close.dates import format_moment, utc_now
-from source_close.streams.log_positions import LogPositions
-from source_close.streams.records import UndeclaredColumns
+from source_close.streams.records import with_undeclared_columns_named
+from source_close.streams.saved_states import LogPositions
 from source_close.streams.turns import StreamInTurn, Turns
 
 # The streams that follow the event log if capture_changes is on: those whose retrievers have
@@ -44,16 +42,19 @@ def load_manifest() -> dict[str, Any]:
 
 
 def states_to_use(
-    states: list[AirbyteStateMessage], catalog: ConfiguredAirbyteCatalog
-) -> list[AirbyteStateMessage]:
+    states: list[models.AirbyteStateMessage], catalog: models.ConfiguredAirbyteCatalog
+) -> list[models.AirbyteStateMessage]:
     """Return the states, also of a global one, of the streams that are read incrementally."""
     streams = list[models.AirbyteStreamState | None]()
     for state in states:
         streams += state.global_.stream_states if state.global_ else [state.stream]
-    incremental = models.SyncMode.incremental
-    names = {one.stream.name for one in catalog.streams if one.sync_mode == incremental}
+    names = {
+        configured.stream.name
+        for configured in catalog.streams
+        if configured.sync_mode == models.SyncMode.incremental
+    }
     return [
-        AirbyteStateMessage(models.AirbyteStateType.STREAM, stream)
+        models.AirbyteStateMessage(models.AirbyteStateType.STREAM, stream)
         for stream in streams
         if stream and stream.stream_state and stream.stream_descriptor.name in names
     ]
@@ -80,22 +81,21 @@ class SideBySideSource(ConcurrentDeclarativeSource):
 
     def __init__(
         self,
-        catalog: ConfiguredAirbyteCatalog,
+        catalog: models.ConfiguredAirbyteCatalog,
         config: Mapping[str, Any],
-        states: list[AirbyteStateMessage],
+        states: list[models.AirbyteStateMessage],
         manifest: dict[str, Any],
     ) -> None:
         super().__init__(catalog, config, states, source_config=manifest)
         self._turns = Turns(len(catalog.streams))
 
-    def streams(self, config: Mapping[str, Any]) -> list[AbstractStream]:
-        """Return the manifest's streams."""
+    def streams(self, config: Mapping[str, Any]) -> list[Any]:
+        """Return the manifest's streams; ``StreamInTurn`` has all that ``AbstractStream`` has."""
         followed = Sync.of(config)["event_log_positions"]
-        streams = list[Any]()  # StreamInTurn has all that AbstractStream has
-        for stream in super().streams(config):
-            is_followed = stream.name in followed
-            streams.append(StreamInTurn(stream, self._turns, newest_early=not is_followed))
-        return streams
+        return [
+            StreamInTurn(stream, self._turns, newest_early=stream.name not in followed)
+            for stream in super().streams(config)
+        ]
 
 
 class SourceClose(Source):
@@ -142,16 +142,16 @@ class SourceClose(Source):
                     return models.AirbyteConnectionStatus(models.Status.FAILED, str(error))
                 LOGGER.warning(_REFUSED_STREAM, error)
                 refused.append(str(error))
-        can_read_any = len(refused) < len(names)
-        status = models.Status.SUCCEEDED if can_read_any else models.Status.FAILED
+        is_all_refused = len(refused) == len(names)
+        status = models.Status.FAILED if is_all_refused else models.Status.SUCCEEDED
         return models.AirbyteConnectionStatus(status, " ".join(refused) or None)
 
     def read(
         self,
         logger: Logger,
         config: Mapping[str, Any],
-        catalog: ConfiguredAirbyteCatalog,
-        state: list[AirbyteStateMessage] | None = None,
+        catalog: models.ConfiguredAirbyteCatalog,
+        state: list[models.AirbyteStateMessage] | None = None,
     ) -> Iterator[models.AirbyteMessage]:
         """Yield the messages of a read, with one error for each stream that fails.
 
@@ -166,26 +166,23 @@ class SourceClose(Source):
             event_log_positions=positions.saved,
             custom_field_columns=False,
         )
-        given = {**config, "sync": sync}
-        source = SideBySideSource(catalog, given, states, self._manifest)
+        source = SideBySideSource(catalog, {**config, "sync": sync}, states, self._manifest)
         names = [stream["name"] for stream in source.resolved_manifest["streams"]]
-        unknown = [one.stream.name for one in catalog.streams if one.stream.name not in names]
+        configured = [configured.stream.name for configured in catalog.streams]
+        unknown = [name for name in configured if name not in names]
         for name in unknown:
             text = _UNKNOWN_STREAM.format(streams=", ".join(names))
             yield CloseApiError(name, text, models.FailureType.config_error).as_airbyte_message()
-        undeclared = UndeclaredColumns(source.resolved_manifest["schemas"])
         messages = positions.add_to(source.read(logger, config, catalog), sync)
-        try:
-            for message in with_one_error_per_stream(messages):
-                if message.record:
-                    undeclared.note(message.record)
-                yield message
-        finally:  # also if a stream failed, at which the CDK raises
-            undeclared.log()
+        yield from with_undeclared_columns_named(
+            with_one_error_per_stream(messages), source.resolved_manifest["schemas"]
+        )
         if unknown:
-            failure_type = models.FailureType.config_error
-            raise AirbyteTracedException(internal_message=READ_FAILURE, failure_type=failure_type)
+            raise AirbyteTracedException(
+                internal_message=READ_FAILURE, failure_type=models.FailureType.config_error
+            )
 
     def _stock_source(self, config: Mapping[str, Any], sync: Sync) -> ConcurrentDeclarativeSource:
-        given = {**config, "sync": sync}
-        return ConcurrentDeclarativeSource(None, given, None, source_config=self._manifest)
+        return ConcurrentDeclarativeSource(
+            None, {**config, "sync": sync}, None, source_config=self._manifest
+        )

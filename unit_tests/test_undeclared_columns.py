@@ -6,10 +6,10 @@ import logging
 
 import pytest
 import requests_mock
-from airbyte_cdk import AirbyteRecordMessage
+from airbyte_cdk import AirbyteMessage, AirbyteRecordMessage, Type
 
-from source_close.streams.records import UndeclaredColumns
-from unit_tests.syncs import API, read_with_positions
+from source_close.streams.records import with_undeclared_columns_named
+from unit_tests.syncs import API, Row, read_with_positions
 
 STAMPS = {"date_created": "2025-06-15T09:00:00+00:00", "date_updated": "2025-06-15T10:00:00+00:00"}
 
@@ -58,7 +58,8 @@ def test_nothing_is_said_if_every_column_is_declared(
 
 
 def test_a_stream_whose_schema_has_another_name_has_no_undeclared_columns(caplog: pytest.LogCaptureFixture) -> None:
-    undeclared = UndeclaredColumns({"users": {"properties": {"id": {}}}})
-    undeclared.note(AirbyteRecordMessage(stream="statuses", data={"id": "stat_1", "label": "Won"}, emitted_at=0))
-    undeclared.log()
+    record = AirbyteRecordMessage(stream="statuses", data={"id": "stat_1", "label": "Won"}, emitted_at=0)
+    messages = [AirbyteMessage(Type.RECORD, record=record)]
+    schemas: dict[str, Row] = {"users": {"properties": {"id": {}}}}
+    assert list(with_undeclared_columns_named(messages, schemas)) == messages
     assert lines(caplog) == []

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from airbyte_cdk.models.connector_metadata import ConnectorLanguage, MetadataFile
 
-from source_close.config import READ_RETRY_SECONDS
+from source_close.api.sync import READ_RETRY_SECONDS
 from source_close.source import load_manifest
 from unit_tests.syncs import STREAMS
 

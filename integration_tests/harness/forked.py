@@ -25,7 +25,8 @@ import time_machine
 from integration_tests.harness.clock import SharedClock
 from integration_tests.harness.running import PROJECT, Connector, Result, parse_messages
 from integration_tests.harness.sizes import Sizes, replace_sizes
-from source_close import config, run, source
+from source_close import run, source
+from source_close.api import sync
 
 _TIMEOUT_SECONDS = 120.0
 _PAUSE_SECONDS = 0.01
@@ -126,7 +127,7 @@ def _run(arguments: tuple[str, ...], output: Connection, conditions: _Conditions
     os.environ.update(conditions.environment)
     replace_sizes(conditions.sizes)
     if conditions.retry_seconds is not None:
-        vars(config)["READ_RETRY_SECONDS"] = conditions.retry_seconds
+        vars(sync)["READ_RETRY_SECONDS"] = conditions.retry_seconds
         vars(source)["USER_WAITS_SECONDS"] = conditions.retry_seconds
     if conditions.clock is not None:
         _skip_waits(SharedClock(conditions.clock))

@@ -18,7 +18,7 @@ from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution, Res
 from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
 
 from source_close.api.errors import CloseApiError, UnreadableResponseError, describe
-from source_close.api.responses import SUCCESS_CODES, response_json
+from source_close.api.responses import SUCCESS_CODES, RepeatedPages, response_json
 from source_close.api.sync import Sync
 from source_close.dates import utc_now
 
@@ -28,7 +28,6 @@ _REPEATS_ITSELF = (
     "{request}: the list repeats the same page of {rows} records and says that more follow."
 )
 _PROXY_PASSWORD = HTTPStatus.PROXY_AUTHENTICATION_REQUIRED.value
-_PROXY_REFUSAL = f"failed: {_PROXY_PASSWORD} "
 _MAX_CLOCK_LEAD = timedelta(minutes=5)
 _CLOCK_IS_AHEAD = (
     "this machine's clock is {seconds:.0f} seconds ahead of Close's, which shows {date}. The next "
@@ -62,6 +61,7 @@ class CloseErrorHandler(DefaultErrorHandler):
     def __post_init__(self, parameters: Mapping[str, Any]) -> None:
         super().__post_init__(parameters)
         self._sync = Sync.of(self.config)
+        self._pages = RepeatedPages()
         retry_seconds = InterpolatedString.create(self.retry_seconds, parameters=parameters)
         self._retry_seconds = float(retry_seconds.eval(self.config))
         # For a request that fails while others to its endpoint succeed.
@@ -105,7 +105,7 @@ class CloseErrorHandler(DefaultErrorHandler):
                 return False
             if self.expected_error.matches(response) is None:
                 return False
-        if self._sync.pages.is_endless(self.name, response, body):
+        if self._pages.is_endless(response, body):
             text = _REPEATS_ITSELF.format(request=request, rows=len(body["data"]))
             raise CloseApiError(self.name, f"{text} {self.unreadable_response_message}")
         return True
@@ -148,7 +148,8 @@ def _status_of(outcome: Outcome) -> int:
     if isinstance(outcome, requests.Response):
         return outcome.status_code
     is_proxy_error = isinstance(outcome, requests.exceptions.ProxyError)
-    return _PROXY_PASSWORD if is_proxy_error and _PROXY_REFUSAL in str(outcome) else 0
+    is_refusal = is_proxy_error and f"failed: {_PROXY_PASSWORD} " in str(outcome)
+    return _PROXY_PASSWORD if is_refusal else 0
 
 
 # A sync reads up to its own time, and the next one looks back ten minutes. A clock that is behind

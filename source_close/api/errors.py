@@ -6,8 +6,7 @@ from typing import Any
 
 import orjson
 import requests
-from airbyte_cdk import AirbyteTracedException, FailureType
-from airbyte_cdk.models import StreamDescriptor
+from airbyte_cdk import AirbyteTracedException, FailureType, models
 from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
 
 LOGGER = logging.getLogger("airbyte.source-close")
@@ -40,8 +39,9 @@ class CloseApiError(AirbyteTracedException):
         status: int = 0,
     ) -> None:
         message = f"Stream {stream}: {text}"
-        descriptor = StreamDescriptor(stream)
-        super().__init__(message, message, failure_type, stream_descriptor=descriptor)
+        super().__init__(
+            message, message, failure_type, stream_descriptor=models.StreamDescriptor(stream)
+        )
         self.text = text
         self.status = status
 

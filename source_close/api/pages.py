@@ -1,19 +1,13 @@
 """Page through lists: https://developer.close.com/api/overview/pagination.md."""
 
-import re
-import threading
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import requests
-from airbyte_cdk import CursorPaginationStrategy, Decoder, OffsetIncrement
-from airbyte_cdk.sources.declarative.decoders.decoder import DECODER_OUTPUT_TYPE
+from airbyte_cdk import CursorPaginationStrategy, JsonDecoder, OffsetIncrement
 
 from source_close.api.responses import response_json
-
-_MAX_REPETITIONS = 2
-_POSITION = re.compile(r"_(skip|cursor)=[^&]*")
 
 
 @dataclass
@@ -33,14 +27,10 @@ class OffsetPaginationStrategy(OffsetIncrement):
         return last + max(len(body["data"]) - self.overlap, 1) if body.get("has_more") else None
 
 
-class ParsedBodyDecoder(Decoder):
+class ParsedBodyDecoder(JsonDecoder):
     """Returns the body of a response as it was parsed for the records."""
 
-    def is_stream_response(self) -> bool:
-        """Return that a response is received as a whole."""
-        return False
-
-    def decode(self, response: requests.Response) -> DECODER_OUTPUT_TYPE:
+    def decode(self, response: requests.Response) -> Generator[dict[str, Any], None, None]:
         """Yield the body."""
         yield response_json(response)
 
@@ -55,29 +45,4 @@ class ParsedCursorPaginationStrategy(CursorPaginationStrategy):
 
     def __post_init__(self, parameters: Mapping[str, Any]) -> None:
         super().__post_init__(parameters)
-        self.decoder = ParsedBodyDecoder()
-
-
-class RepeatedPages(threading.local):
-    """Notices lists that repeat themselves and would never end; a worker reads one at a time."""
-
-    def __init__(self) -> None:
-        self._known: set[int] = set()
-        self._repetitions = 0
-
-    def is_endless(self, stream: str, response: requests.Response, body: Mapping[str, Any]) -> bool:
-        """Note a page, and return whether the list has repeated pages three times in a row."""
-        cursor = body.get("cursor_next", body.get("cursor"))
-        has_more = bool(cursor or body.get("has_more")) and "count" not in body
-        sent = f"{response.url} {getattr(response.request, 'body', None)!r}"
-        if not has_more or (cursor and "cursor" not in sent):  # the last or first page of a list
-            self._known.clear()
-            self._repetitions = 0
-        if has_more:
-            ids = [row["id"] for row in body.get("data", [])]
-            page = hash((stream, _POSITION.sub("", response.url or ""), *ids))
-            self._repetitions = self._repetitions + 1 if page in self._known else 0
-            if not cursor:  # cursors may go in circles, but offsets may step back
-                self._known.clear()
-            self._known.add(page)
-        return self._repetitions > _MAX_REPETITIONS
+        self.decoder = ParsedBodyDecoder(parameters)

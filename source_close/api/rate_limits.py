@@ -39,10 +39,9 @@ class _Group:
         self.blocked_until = 0.0
         self.next_start = 0.0
         self.interval = 0.0
-        self.eased_at = 0.0
         self.successes = deque[float](maxlen=1000)
 
-    def wait_for_window(self, now: float) -> float:
+    def seconds_until_free(self, now: float) -> float:
         if now >= self.reset_at:
             self.remaining = self.limit - self.in_flight
             self.reset_at = inf
@@ -74,11 +73,9 @@ class _Group:
         self.refused_in_a_row = 0
         self.successes.append(now)
         self.max_in_flight += _GROWTH_PER_SUCCESS
-        if self.interval:
-            self.interval /= _GROWTH_PER_SECOND ** max(now - self.eased_at, 0.0)
-            self.eased_at = max(now, self.eased_at)
+        self.interval /= _GROWTH_PER_SECOND**self.interval  # at this pace: one success an interval
 
-    def slow_down(self, now: float, wait: float) -> None:
+    def slow_down(self, now: float) -> None:
         if now < self.blocked_until:
             return  # the first of several 429s in flight counts
         self.refused_in_a_row += 1
@@ -87,7 +84,6 @@ class _Group:
             if recent:
                 self.interval = max(now - recent[0], 1.0) / len(recent)
             self.interval /= _SHARE_AFTER_429
-            self.eased_at = now + wait
 
 
 class RateLimiter:
@@ -109,7 +105,7 @@ class RateLimiter:
             now = self._now()
             group = self._groups[name]
             wait = max(
-                group.wait_for_window(now), group.blocked_until - now, group.next_start - now
+                group.seconds_until_free(now), group.blocked_until - now, group.next_start - now
             )
             if wait > 0:
                 return wait
@@ -139,5 +135,5 @@ class RateLimiter:
                 group.speed_up(now)
                 return
             wait = requested_wait or min(2.0**group.refused_in_a_row, _MAX_GUESSED_WAIT_SECONDS)
-            group.slow_down(now, wait)
+            group.slow_down(now)
             group.blocked_until = max(group.blocked_until, now + wait)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -21,6 +22,8 @@ _PARSED = "close_json"  # the attribute of a response that keeps its parsed body
 _SAYS_WHETHER_MORE_FOLLOWS = {"has_more", "cursor", "cursor_next"}
 _PAGE_STEP = 100  # the page sizes to which Close may cut a larger one are multiples
 _LIMIT = re.compile(r"\b_limit=(\d+)\b")
+_POSITION = re.compile(r"_(skip|cursor)=[^&]*")
+_MAX_REPETITIONS = 2
 
 
 def response_json(response: requests.Response | None) -> dict[str, Any]:
@@ -75,3 +78,29 @@ def _check_records(parsed: Mapping[str, Any], url: str) -> None:
     is_full = limit is not None and (len(rows) == int(limit[1]) or len(rows) % _PAGE_STEP == 0)
     if rows and is_full and not _SAYS_WHETHER_MORE_FOLLOWS & parsed.keys():
         raise UnreadableResponseError(_IS_MORE_UNKNOWN)
+
+
+class RepeatedPages(threading.local):
+    """Notices lists that repeat themselves and would never end; a worker reads one at a time."""
+
+    def __init__(self) -> None:
+        self._known: set[int] = set()
+        self._repetitions = 0
+
+    def is_endless(self, response: requests.Response, body: Mapping[str, Any]) -> bool:
+        """Note a page, and return whether the list has repeated pages three times in a row."""
+        cursor = body.get("cursor_next", body.get("cursor"))
+        # The response to a count of leads is no page.
+        has_more = bool(cursor or body.get("has_more")) and "count" not in body
+        sent = f"{response.url} {getattr(response.request, 'body', None)!r}"
+        if not has_more or (cursor and "cursor" not in sent):  # the last or first page of a list
+            self._known.clear()
+            self._repetitions = 0
+        if has_more:
+            ids = [row["id"] for row in body.get("data", [])]
+            page = hash((_POSITION.sub("", response.url or ""), *ids))
+            self._repetitions = self._repetitions + 1 if page in self._known else 0
+            if not cursor:  # cursors may go in circles, but offsets may step back
+                self._known.clear()
+            self._known.add(page)
+        return self._repetitions > _MAX_REPETITIONS

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from source_close.api.errors import CloseApiError
-from source_close.api.pages import RepeatedPages
 from source_close.api.rate_limits import RateLimiter
 
+READ_RETRY_SECONDS = 300  # how long a request is retried, if nobody waits
 T = TypeVar("T")
 
 
@@ -31,22 +31,20 @@ class Sync(dict[str, Any]):
     Attributes:
         limiter: the rate limits.
         in_flight: the request of each thread.
-        pages: the last pages of each thread, to notice lists that repeat themselves.
         key_refused: why no request is sent any more, if Close refuses the key.
         given_up: why a request is not sent any more, by stream and request.
         failing_since: when a request first failed after its last success (``time.monotonic``).
     """
 
     def __init__(self, **values: Any) -> None:
-        super().__init__(values)
+        defaults = {"event_log_positions": {}, "custom_field_columns": True}
+        super().__init__(defaults | {"retry_seconds": READ_RETRY_SECONDS} | values)
         self.limiter = RateLimiter(time.monotonic)
         self.in_flight = InFlight()
-        self.pages = RepeatedPages()
         self.key_refused: CloseApiError | None = None
         self.given_up: dict[tuple[str, str], CloseApiError] = {}
         self.failing_since: dict[tuple[str, str], float] = {}
         self._shared: dict[type[Any], Any] = {}
-        self._lock = threading.Lock()
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Sync":
@@ -56,6 +54,5 @@ class Sync(dict[str, Any]):
 
     def share(self, kind: type[T]) -> T:
         """Return the sync's only object of the class ``kind``, made at the first call."""
-        with self._lock:
-            shared: T = self._shared.setdefault(kind, kind())
-            return shared
+        shared: T = self._shared.setdefault(kind, kind())  # one step for all threads
+        return shared

@@ -10,16 +10,13 @@ from typing import Any
 
 from airbyte_cdk import AirbyteTracedException, Config, FailureType, RecordTransformation
 from airbyte_cdk.sources.declarative.schema import SchemaLoader
-from airbyte_cdk.sources.streams.concurrent.abstract_stream import (
-    AbstractStream as DeclarativeStream,
-)
+from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
 
 from source_close.api.errors import LOGGER
 from source_close.api.responses import Row
 from source_close.api.sync import Sync
-from source_close.streams.records_by_ids import RecordsByIds
+from source_close.streams.records import PREFIX, RecordsByIds
 
-PREFIX = "custom."  # of the key of a value in a record, followed by the field's id
 BY_NAME = "custom"  # the old key of an object with the values by the names of their fields
 _NO_COLUMNS = (
     "Custom fields that can't be read (%s) get no columns. Their values are read all the same. %s"
@@ -50,7 +47,7 @@ class CustomFieldsSchemaLoader(SchemaLoader):
 
     config: Config
     schema_loader: SchemaLoader
-    fields: DeclarativeStream
+    fields: AbstractStream
     places: Mapping[str, Sequence[str]]
     types: Mapping[str, Mapping[str, Any]]
 
@@ -110,7 +107,7 @@ class CustomFieldsTransformation(RecordTransformation):
     """
 
     config: Config
-    fields: DeclarativeStream
+    fields: AbstractStream
     places: Mapping[str, Sequence[str]]
     drop: Sequence[str]
     _definitions: dict[str, list[Row]] = field(default_factory=dict, init=False)
@@ -180,25 +177,6 @@ class CustomFieldsTransformation(RecordTransformation):
             return self._definitions[kind]
 
 
-class SearchForm:
-    """Whether the searches of a sync return the custom values of leads, as far as is known.
-
-    Attributes:
-        lock: for the other attributes.
-        settled: the kinds whose values searches return, or that have no fields.
-        is_compared: whether some leads were also read by ids.
-        are_fields_known: whether the kinds that have no fields are settled.
-        lacks_values: whether searches lack the values of a kind.
-    """
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.settled = set[str]()
-        self.is_compared = False
-        self.are_fields_known = False
-        self.lacks_values = False
-
-
 @dataclass
 class SearchedCustomValues:
     """Completes the leads of a search, if the search does not return their custom values.
@@ -213,35 +191,41 @@ class SearchedCustomValues:
     """
 
     name: str
-    config: Config
     by_ids: RecordsByIds
-    fields: DeclarativeStream
+    fields: AbstractStream
     places: Mapping[str, Sequence[str]]
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        # The kinds whose values searches return, or that have no fields.
+        self._settled = set[str]()
+        self._is_compared = False
+        self._are_fields_known = False
+        self._lacks_values = False
 
     def complete(self, leads: list[Row]) -> list[Row]:
         """Return the leads of a page with their custom values."""
-        form = Sync.of(self.config).share(SearchForm)
-        with form.lock:
-            if leads and not form.lacks_values and form.settled < self.places.keys():
-                self._settle(leads, form)
-        if not form.lacks_values:
+        with self._lock:
+            if leads and not self._lacks_values and self._settled < self.places.keys():
+                self._settle(leads)
+        if not self._lacks_values:
             return leads
         complete_leads = self.by_ids.read([lead["id"] for lead in leads])
         return [complete_leads.get(lead["id"], lead) for lead in leads]
 
-    def _settle(self, leads: list[Row], form: SearchForm) -> None:
-        form.settled |= self._kinds_with_values(leads)
-        if form.is_compared and not form.are_fields_known:
+    def _settle(self, leads: list[Row]) -> None:
+        self._settled |= self._kinds_with_values(leads)
+        if self._is_compared and not self._are_fields_known:
             # Leads without any value prove nothing, unless there are no fields.
-            form.settled |= self.places.keys() - self._kinds_with_fields()
-            form.are_fields_known = True
-        if form.settled >= self.places.keys():
+            self._settled |= self.places.keys() - self._kinds_with_fields()
+            self._are_fields_known = True
+        if self._settled >= self.places.keys():
             return
         sample = leads[: self.by_ids.ids_per_request]
         complete_leads = self.by_ids.read([lead["id"] for lead in sample])
-        missing = self._kinds_with_values(complete_leads.values()) - form.settled
-        form.is_compared = True
-        form.lacks_values = bool(missing)
+        missing = self._kinds_with_values(complete_leads.values()) - self._settled
+        self._is_compared = True
+        self._lacks_values = bool(missing)
         if missing:
             LOGGER.info(_SEARCH_LACKS_VALUES, self.name, ", ".join(sorted(missing)))
 
@@ -288,7 +272,7 @@ def has_values_by_id(part: Row) -> bool:
 
 
 def read_fields(
-    fields: DeclarativeStream, kinds: Collection[str], warning: str, sync: Sync
+    fields: AbstractStream, kinds: Collection[str], warning: str, sync: Sync
 ) -> list[Row]:
     """Return the definitions of ``kinds`` such as ``lead`` or ``shared``.
 

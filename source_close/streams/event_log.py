@@ -14,15 +14,13 @@ from typing import Any
 from urllib.parse import quote
 
 from airbyte_cdk import Config, HttpRequester, RecordFilter
-from airbyte_cdk.sources.streams.concurrent.abstract_stream import (
-    AbstractStream as DeclarativeStream,
-)
+from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
 
 from source_close.api.errors import FORBIDDEN, LOGGER, CloseApiError
 from source_close.api.responses import Row, response_json
 from source_close.api.sync import Sync
 from source_close.dates import format_moment, moment_of, parse_moment
-from source_close.streams.records_by_ids import RecordsByIds
+from source_close.streams.records import RecordsByIds
 
 RETENTION = timedelta(days=30)  # how long Close keeps events
 # Close shows events up to five minutes late, and the search index a deleted lead for up to ten.
@@ -105,7 +103,7 @@ class EventLog:
         self._changes = ChangesByType(dict)
         self._error: CloseApiError | None = None
 
-    def changes(self, stream: str, events: DeclarativeStream) -> ChangesByType:
+    def changes(self, stream: str, events: AbstractStream) -> ChangesByType:
         """Return the changes, none if the key may not read events.
 
         Raises:
@@ -119,7 +117,7 @@ class EventLog:
             raise CloseApiError(stream, self._error.text, self._error.failure_type)
         return self._changes
 
-    def _read(self, events: DeclarativeStream) -> None:
+    def _read(self, events: AbstractStream) -> None:
         unclear = list[str]()
         try:
             windows = (partition.read() for partition in events.generate_partitions())
@@ -187,7 +185,7 @@ class EventLogChanges:
     cursor_field: str
     config: Config
     object_types: Sequence[str]
-    events: DeclarativeStream
+    events: AbstractStream
     by_ids: RecordsByIds
     record_requester: HttpRequester | None = None
 

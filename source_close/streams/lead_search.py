@@ -23,7 +23,7 @@ _STUCK = (
 
 
 @dataclass
-class Chain:
+class SearchChain:
     """A search from ``start`` on, with the pages that its cursors lead to.
 
     Attributes:
@@ -57,25 +57,25 @@ class LeadSearchRetriever(WindowRetriever):
     requester: HttpRequester
     paginator: DefaultPaginator
     rows_per_chain: int
-    custom_values: SearchedCustomValues | None = None
+    custom_values: SearchedCustomValues
 
     def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
         """Yield the rows of a window, a page at a time."""
-        chain = Chain(start)
+        chain = SearchChain(start)
         yield from self._pages(chain, end)
         while not chain.is_complete:
             position = self._position(chain)
             attempts = chain.attempts + 1 if position == chain.start else 0
-            if attempts == _MAX_ATTEMPTS or (attempts and self._is_full(chain)):
+            if attempts == _MAX_ATTEMPTS or (attempts and self._may_be_cut(chain)):
                 moment = format_moment(chain.start)
                 text = _STUCK.format(moment=moment, rows=self.rows_per_chain)
                 raise CloseApiError(self.name, text)
             known_ids = chain.ids | (chain.known_ids if attempts else set())
-            chain = Chain(position, known_ids, attempts)
+            chain = SearchChain(position, known_ids, attempts)
             yield from self._pages(chain, end)
 
     # The pages of a chain without the rows that an earlier one has returned.
-    def _pages(self, chain: Chain, end: datetime) -> Iterator[list[Row]]:
+    def _pages(self, chain: SearchChain, end: datetime) -> Iterator[list[Row]]:
         token = None
         while True:
             page = self.paginator.get_request_body_json(next_page_token=token)
@@ -87,14 +87,14 @@ class LeadSearchRetriever(WindowRetriever):
             chain.rows += len(rows)
             chain.last_page = rows
             new_rows = [row for row in rows if row["id"] not in chain.known_ids]
-            yield self.custom_values.complete(new_rows) if self.custom_values else new_rows
+            yield self.custom_values.complete(new_rows)
             token = self.paginator.next_page_token(response, len(rows), None, token)
             chain.is_complete = token is None and chain.rows < self.rows_per_chain
-            if token is None or self._is_full(chain):
+            if token is None or self._may_be_cut(chain):
                 return
 
     # Whether Close may cut the next page of a chain.
-    def _is_full(self, chain: Chain) -> bool:
+    def _may_be_cut(self, chain: SearchChain) -> bool:
         return chain.rows + (self.paginator.get_page_size() or 0) > self.rows_per_chain
 
     # The response to a search, a 400 if its cursor has expired.
@@ -105,7 +105,7 @@ class LeadSearchRetriever(WindowRetriever):
 
     # A moment before which a chain has every row, by Close's own count: the newest rows may be
     # ahead of the index. The first moment of a single page is near its start: take the median.
-    def _position(self, chain: Chain) -> datetime:
+    def _position(self, chain: SearchChain) -> datetime:
         moments = [moment_of(row, self.cursor_field) for row in chain.last_page]
         known_moments = sorted(moment for moment in moments if moment is not None)
         is_single_page = len(chain.ids) == len(chain.last_page)

@@ -1,17 +1,17 @@
 """Page through a list by offset: https://developer.close.com/api/overview/pagination.md."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import requests
-from airbyte_cdk import Config, DefaultPaginator, HttpRequester, StreamSlice
+from airbyte_cdk import DefaultPaginator, HttpRequester, Record, RecordSelector, StreamSlice
+from airbyte_cdk.sources.declarative.retrievers import Retriever
 
 from source_close.api.errors import LOGGER, CloseApiError, describe
 from source_close.api.responses import Row, response_json
-from source_close.api.sync import Sync
-from source_close.dates import moment_of
+from source_close.dates import moment_of, parse_moment
 
 _MAX_STEPS_BACK = 25
 _KEEPS_CHANGING = (
@@ -33,10 +33,6 @@ class OffsetsExhaustedError(Exception):
     """
 
 
-class RefusedLargePages(set[str]):
-    """The streams of a sync for which Close has refused a page of the largest size."""
-
-
 @dataclass
 class OffsetPages:
     """Reads a list in pages that overlap by one row, so that no row is lost while the list changes.
@@ -50,11 +46,14 @@ class OffsetPages:
     """
 
     name: str
-    config: Config
     requester: HttpRequester
     paginator: DefaultPaginator
     cursor_field: str = ""
     smaller_page_size: int | None = None
+
+    def __post_init__(self) -> None:
+        # Threads share it, and may replace it by the smaller one.
+        self._page_size = self.paginator.get_page_size() or 1
 
     def read(
         self,
@@ -106,18 +105,13 @@ class OffsetPages:
     def _step_back(self, offset: int, steps_back: int) -> int:
         if steps_back > _MAX_STEPS_BACK:
             raise OffsetsExhaustedError(_KEEPS_CHANGING)
-        step: int = self._page_size() * 2 ** (steps_back - 1)
+        step: int = self._page_size * 2 ** (steps_back - 1)
         return max(offset - step, 0)
-
-    def _page_size(self) -> int:
-        is_refused = self.name in Sync.of(self.config).share(RefusedLargePages)
-        smaller_page_size = self.smaller_page_size if is_refused else None
-        return smaller_page_size or self.paginator.get_page_size() or 1
 
     def _request(
         self, offset: int, window: StreamSlice, parameters: Mapping[str, Any], path: str | None
     ) -> requests.Response:
-        page_size = self._page_size()
+        page_size = self._page_size
         page = self.paginator.get_request_params(
             next_page_token={"next_page_token": offset}, page_size_override=page_size
         )
@@ -131,11 +125,48 @@ class OffsetPages:
             return response
         if "limit" not in str(body).lower():
             raise OffsetsExhaustedError(_REFUSED_OFFSET.format(text=describe(response)))
-        if self.smaller_page_size in {None, page_size}:
+        if self.smaller_page_size is None or self.smaller_page_size == page_size:
             text = _REFUSED_SIZE.format(size=page_size, text=describe(response))
             raise CloseApiError(self.name, text)
-        refused = Sync.of(self.config).share(RefusedLargePages)
-        if self.name not in refused:
+        if self._page_size != self.smaller_page_size:
             LOGGER.info(_SMALLER_PAGES, self.name, page_size, self.smaller_page_size)
-        refused.add(self.name)
+        self._page_size = self.smaller_page_size
         return self._request(offset, window, parameters, path)
+
+
+@dataclass
+class WholeListRetriever(Retriever):
+    """Reads a list that has no date filter, each row once: users and custom fields.
+
+    ``SimpleRetriever``, the built-in, can't read pages that overlap: ``OffsetPages`` says why. So
+    this also does what ``is_client_side_incremental`` does there.
+    """
+
+    name: str
+    pages: OffsetPages
+    record_selector: RecordSelector
+
+    def read_records(
+        self, records_schema: Any, stream_slice: StreamSlice | None = None
+    ) -> Iterable[Record]:
+        """Yield the records of a slice whose cursor is in it or missing.
+
+        Raises:
+            CloseApiError: if the list keeps changing, or Close refuses to return it.
+        """
+        window = stream_slice or StreamSlice(partition={}, cursor_slice={})
+        moments = dict[str, datetime | None]()
+        try:
+            for page in self.pages.read(moments, window, {}):
+                rows = [row for row in page if _is_in_window(moments[row["id"]], window)]
+                yield from self.record_selector.filter_and_transform(
+                    rows, {}, records_schema, window
+                )
+        except OffsetsExhaustedError as error:
+            raise CloseApiError(self.name, str(error)) from None
+
+
+def _is_in_window(moment: datetime | None, window: StreamSlice) -> bool:
+    if moment is None or "start_time" not in window:
+        return True
+    return parse_moment(window["start_time"]) <= moment < parse_moment(window["end_time"])

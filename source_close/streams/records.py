@@ -1,19 +1,26 @@
-"""Extract the records from responses, and bring their columns to one type each."""
+"""Read records by their ids, extract them from responses, and bring their columns to one type."""
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 import requests
-from airbyte_cdk import AirbyteRecordMessage, RecordExtractor, RecordTransformation
+from airbyte_cdk import (
+    AirbyteMessage,
+    Config,
+    HttpRequester,
+    RecordExtractor,
+    RecordTransformation,
+    RequestOption,
+)
 
 from source_close.api.errors import LOGGER
 from source_close.api.responses import Row, response_json
-from source_close.streams.custom_fields import PREFIX
 
+PREFIX = "custom."  # of the key of a custom value in a record, followed by the id of its field
 _UNDECLARED = (
     "Stream %s: Close returned columns that the schema does not have: %s. They are emitted, but "
     "destinations with typed columns drop them. Please report them."
@@ -29,6 +36,41 @@ class DataExtractor(RecordExtractor):
     def extract_records(self, response: requests.Response) -> Iterable[Row]:
         """Return the rows of a page."""
         return list(response_json(response)["data"])
+
+
+@dataclass
+class RecordsByIds:
+    """Reads records by their ids, ``ids_per_request`` at once.
+
+    ``SubstreamPartitionRouter``, the built-in, reads one record a request:
+    https://developer.close.com/api/overview/pagination.md.
+    """
+
+    config: Config
+    requester: HttpRequester
+    ids_option: RequestOption
+    page_size_option: RequestOption
+    ids_per_request: int
+
+    def read(self, ids: Sequence[str]) -> dict[str, Row]:
+        """Return the records that exist, by id.
+
+        What an incomplete response lacks is requested again: only what a complete one lacks does
+        not exist.
+        """
+        existing = dict[str, Row]()
+        pending = list(ids)
+        while pending:
+            requested = pending[: self.ids_per_request]
+            body = dict[str, Any]()
+            self.ids_option.inject_into_request(body, ",".join(requested), self.config)
+            self.page_size_option.inject_into_request(body, self.ids_per_request, self.config)
+            page = response_json(self.requester.send_request(request_body_json=body))
+            found = {row["id"]: row for row in page["data"] if row["id"] in requested}
+            existing |= found
+            settled = found.keys() if page.get("has_more") else requested
+            pending = [record_id for record_id in pending if record_id not in settled]
+        return existing
 
 
 @dataclass
@@ -49,32 +91,6 @@ class ColumnTypeTransformation(RecordTransformation):
                 record[name] = _converted(value, kind)
 
 
-class UndeclaredColumns:
-    """The columns at the top of records that the schema of their stream lacks, custom ones aside.
-
-    Args:
-        schemas: the JSON schema of each stream, by name.
-    """
-
-    def __init__(self, schemas: Mapping[str, Mapping[str, Any]]) -> None:
-        self._known = {name: set(schema.get("properties", ())) for name, schema in schemas.items()}
-        self._found = defaultdict[str, set[str]](set)
-
-    def note(self, record: AirbyteRecordMessage) -> None:
-        """Look at a record."""
-        known = self._known.get(record.stream)
-        if known is not None and not known.issuperset(record.data):
-            self._found[record.stream].update(record.data.keys() - known)
-            known.update(record.data)
-
-    def log(self) -> None:
-        """Name the columns, so that somebody can report them."""
-        for stream, names in self._found.items():
-            columns = sorted(name for name in names if not name.startswith(PREFIX))
-            if columns:
-                LOGGER.info(_UNDECLARED, stream, ", ".join(columns))
-
-
 def _converted(value: Any, kind: str) -> Any:
     if kind == "boolean":
         return bool(value)
@@ -84,3 +100,26 @@ def _converted(value: Any, kind: str) -> Any:
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:  # nested too deep for orjson
         return json.dumps(value)
+
+
+def with_undeclared_columns_named(
+    messages: Iterable[AirbyteMessage], schemas: Mapping[str, Mapping[str, Any]]
+) -> Iterator[AirbyteMessage]:
+    """Yield the messages of a read, and log which columns of their records no schema has.
+
+    Only columns at the top of a record count, and not those of custom fields. ``schemas`` has the
+    JSON schema of each stream. They are logged also if a stream failed, at which the CDK raises.
+    """
+    seen = defaultdict[str, set[str]](set)
+    try:
+        for message in messages:
+            if message.record:
+                seen[message.record.stream].update(message.record.data)
+            yield message
+    finally:
+        for stream, columns in seen.items():
+            declared = schemas.get(stream, {}).get("properties", columns)
+            unknown = columns.difference(declared)
+            names = sorted(name for name in unknown if not name.startswith(PREFIX))
+            if names:
+                LOGGER.info(_UNDECLARED, stream, ", ".join(names))

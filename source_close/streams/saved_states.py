@@ -1,19 +1,32 @@
-"""Read saved states: of other versions and connectors, from the future, or older than the log."""
+"""Saved states: read those of any version, and add the position in the event log.
 
-from collections.abc import Iterator, Mapping
+The next sync follows the event log from that position.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from airbyte_cdk import Config, FailureType
+from airbyte_cdk import Config, ConnectorStateManager, FailureType, models
 from airbyte_cdk.sources.declarative.migrations.state_migration import StateMigration
 
 from source_close.api.errors import LOGGER, CloseApiError
 from source_close.api.sync import Sync
-from source_close.dates import EARLIEST, MILLISECOND, format_moment, parse_moment
-from source_close.streams.event_log import warn_of_gap
-from source_close.streams.log_positions import POSITION
+from source_close.dates import (
+    EARLIEST,
+    MILLISECOND,
+    format_moment,
+    moment_of,
+    parse_moment,
+    utc_now,
+)
+from source_close.streams.event_log import EventLog, warn_of_gap
 
+POSITION = "event_log_position"  # the key in a stream's state
+# A sync follows the log from the first of these that a state has.
+_STARTS = (POSITION, "date_updated", "date_created")
+_MAX_CLOCK_LEAD = timedelta(minutes=5)
 # Keys of a state without a cursor: of a stream before its first record, and of version 0.1.0.
 _KEYS_WITHOUT_CURSOR = {
     POSITION,
@@ -68,7 +81,7 @@ class CursorStateMigration(StateMigration):
             keys = {key for key in stream_state if not key.startswith(_AIRBYTE_PREFIX)}
             if cursor is None and keys - _KEYS_WITHOUT_CURSOR:
                 raise ValueError(f"no {self.cursor_field} in it")  # noqa: TRY301 - one message
-        except (AttributeError, TypeError, ValueError) as error:
+        except (AttributeError, OverflowError, TypeError, ValueError) as error:
             text = _DAMAGED.format(problem=error)
             raise CloseApiError(self.name, text, FailureType.config_error) from error
         if cursor is None:
@@ -88,3 +101,63 @@ class CursorStateMigration(StateMigration):
         if isinstance(saved, list):
             for part in saved:
                 yield from self._cursors(part)
+
+
+class LogPositions:
+    """Adds each stream's position to its states, since a component can't add to the CDK's states.
+
+    A sync follows the log from the saved position or, if there is none or a future one, from the
+    saved cursor. A stream's states keep that moment until the stream is complete, so that an
+    interruption hides no deletion; then they get the start of the sync. Without either, they have
+    the start of the sync from before the first record on. A stream that is not followed keeps its
+    position. ``event_log`` has one too, since its cursor is only its newest event.
+
+    Args:
+        followed: the names of the streams that have a position.
+        states: the saved states of streams.
+
+    Attributes:
+        saved: the moment from which each followed stream that was read before continues.
+    """
+
+    def __init__(self, followed: Collection[str], states: list[models.AirbyteStateMessage]) -> None:
+        self._followed = followed
+        self._states = ConnectorStateManager(states)
+        self._complete = set[str]()
+        self.saved = dict[str, str]()
+        latest = utc_now() + _MAX_CLOCK_LEAD
+        for name in followed:
+            state = self._states.get_stream_state(name, None)
+            moments = [moment_of(state, key) for key in _STARTS]
+            past_moments = [moment for moment in moments if moment and moment < latest]
+            if past_moments:
+                self.saved[name] = format_moment(past_moments[0])
+
+    def add_to(
+        self, messages: Iterable[models.AirbyteMessage], sync: Sync
+    ) -> Iterator[models.AirbyteMessage]:
+        """Yield the messages of a read, with positions in the states."""
+        for message in messages:
+            if message.trace and message.trace.stream_status:
+                status = message.trace.stream_status
+                name = status.stream_descriptor.name
+                if status.status == models.AirbyteStreamStatus.COMPLETE:
+                    self._complete.add(name)
+                is_start = status.status == models.AirbyteStreamStatus.STARTED
+                if is_start and name in self._followed and name not in self.saved:
+                    yield self._with_position(self._states.create_state_message(name, None), sync)
+            yield self._with_position(message, sync)
+
+    def _with_position(self, message: models.AirbyteMessage, sync: Sync) -> models.AirbyteMessage:
+        if message.state and message.state.stream:
+            stream = message.state.stream
+            name = stream.stream_descriptor.name
+            position = self.saved.get(name, sync["end"])
+            if name in self._complete and not sync.share(EventLog).is_forbidden:
+                position = sync["end"]
+            if name not in self._followed:
+                position = self._states.get_stream_state(name, None).get(POSITION)
+            if position:
+                blob = {**vars(stream.stream_state), POSITION: position}
+                stream.stream_state = models.AirbyteStateBlob(blob)
+        return message
