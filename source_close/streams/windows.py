@@ -69,23 +69,24 @@ class WindowRetriever(Retriever):
             for page in self.read_window(start, end):
                 if changes:
                     self._emitted.update(row["id"] for row in page)  # atomic by row in CPython
-                yield from self._records(page, records_schema, window)
+                yield from self._records(page, window)
             if changes and window["end_time"] == self._sync["end"]:
-                yield from self._changed_records(changes, records_schema)
+                yield from self._changed_records(changes)
         finally:
             with self._window_closed:
                 self._open_windows -= 1
                 self._window_closed.notify_all()
 
-    def _changed_records(self, changes: EventLogChanges, schema: Any) -> Iterator[Record]:
+    def _changed_records(self, changes: EventLogChanges) -> Iterator[Record]:
         with self._window_closed:  # else a deletion could be emitted before its record
             self._window_closed.wait_for(lambda: self._open_windows == 1)
         for page in changes.read_pages(self._emitted):
-            yield from self._records(page, schema, _NO_WINDOW)
+            yield from self._records(page, _NO_WINDOW)
 
     # The records of a page. One that is after its window, as Close's index lags, is of no window.
-    def _records(self, page: list[Row], schema: Any, window: StreamSlice) -> Iterator[Record]:
+    # Without a schema, the selector does not copy each record to bring it to the schema's types.
+    def _records(self, page: list[Row], window: StreamSlice) -> Iterator[Record]:
         end = str(window.get("end_time", ""))
-        for record in self.record_selector.filter_and_transform(page, {}, schema, window):
+        for record in self.record_selector.filter_and_transform(page, {}, {}, window):
             is_newer = str(record.data.get(self.cursor_field)) > end
             yield Record(record.data, self.name, _NO_WINDOW) if is_newer else record
