@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
-
 import pytest
 import requests_mock
 import time_machine
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
 
-from unit_tests.syncs import API, NOW, Row, catalog, manifest_of, plain_config, run
+from source_close.source import load_manifest
+from unit_tests.syncs import API, NOW, Row, catalog, plain_config, run
 
 STRATEGY = {"class_name": "source_close.api.pages.OffsetPaginationStrategy", "type": "CustomPaginationStrategy"}
 
@@ -23,7 +22,7 @@ def offsets_requested(api: requests_mock.Mocker, strategy: Row | None) -> list[s
         return {"data": rows[offset : offset + 3], "has_more": offset + 3 < len(rows)}
 
     api.get(f"{API}/activity/", json=page)
-    manifest = deepcopy(manifest_of("activities"))
+    manifest = load_manifest()
     paginator = manifest["definitions"]["shared"]["offset_paginator"]
     if strategy:
         paginator["pagination_strategy"] = strategy

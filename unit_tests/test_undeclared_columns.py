@@ -26,7 +26,7 @@ def test_undeclared_columns_are_named_in_one_line_for_each_stream_and_are_emitte
     users[1] |= {"badge": {"a": 1}, "custom.cf_1": "x"}
     api.get(f"{API}/user/", json={"data": users, "has_more": False})
     api.get(f"{API}/task/", json={"data": [{"id": "task_1", **STAMPS, "mood": "good"}], "has_more": False})
-    reading = read_with_positions("users", "tasks", start_date="2025-06-15")
+    reading = read_with_positions("users", "tasks", start_date="2025-06-15", whole_manifest=True)
     assert reading.statuses == {"users": "COMPLETE", "tasks": "COMPLETE"}
     assert [row for row in reading.records if row["id"].startswith("user")] == users
     assert sorted(line.partition(" They are")[0] for line in lines(caplog)) == [
@@ -41,7 +41,7 @@ def test_undeclared_columns_are_named_even_if_another_stream_fails(
     caplog.set_level(logging.INFO)
     api.get(f"{API}/user/", json={"data": [{"id": "user_1", **STAMPS, "shoe_size": 42}], "has_more": False})
     api.get(f"{API}/task/", status_code=403, json={"error": "Forbidden"})
-    reading = read_with_positions("users", "tasks", start_date="2025-06-15")
+    reading = read_with_positions("users", "tasks", start_date="2025-06-15", whole_manifest=True)
     assert reading.statuses == {"users": "COMPLETE", "tasks": "INCOMPLETE"}
     assert len(lines(caplog)) == 1
 
@@ -52,7 +52,7 @@ def test_nothing_is_said_if_every_column_is_declared(
     caplog.set_level(logging.INFO)
     lead = {"id": "lead_1", **STAMPS, "name": "Acme", "custom.cf_1": "Web", "custom": {"Source": "Web"}}
     api.post(f"{API}/data/search/", json={"data": [lead], "cursor": None})
-    reading = read_with_positions("leads", start_date="2025-06-15")
+    reading = read_with_positions("leads", start_date="2025-06-15", whole_manifest=True)
     assert reading.ids == ["lead_1"]
     assert lines(caplog) == []
 
