@@ -221,22 +221,6 @@ def test_the_log_is_read_once_from_ten_minutes_before_the_oldest_position(api: r
     assert [url for url in requested(api) if url in {"/activity/", "/lead/", "/task/"}] == ["/activity/", "/lead/"]
 
 
-@pytest.mark.parametrize(
-    ("position", "is_lost"), [("2025-05-16T12:00:00+00:00", False), ("2025-05-16T11:59:59+00:00", True)]
-)
-def test_a_position_older_than_30_days_logs_a_warning(
-    api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture, position: str, *, is_lost: bool
-) -> None:
-    Close(api)
-    changes("activities", position=position)
-    assert "date_updated__gte=2025-05-16T12:00:00.000000+00:00" in requested(api, "/event")[0]
-    warnings = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
-    assert len(warnings) == is_lost
-    for warning in warnings:
-        assert "2025-05-16T11:59:59.000000+00:00" in warning
-        assert "Refresh the stream activities" in warning
-
-
 def test_the_log_is_not_read_without_a_position(api: requests_mock.Mocker) -> None:
     Close(api, event("acti_1"), alive=("acti_1",))
     assert read("activities", state={"activities": STATES["activities"]}).records == []

@@ -300,8 +300,3 @@ def test_a_transformed_config_is_not_changed_again() -> None:
     once = transform(start_date="2024-01-31", sync=Sync(event_log_positions={"tasks": "2025-06-01"}))
     before = dict(once["sync"])
     assert transform("2026-01-01T00:00:00+00:00", **once)["sync"] == before
-
-
-@pytest.mark.parametrize("given", [True, False])
-def test_capture_changes_can_be_switched_on_and_off(given: bool) -> None:
-    assert transform(capture_changes=given)["capture_changes"] is given

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+import pytest
 import requests_mock
 
 from unit_tests.syncs import API, Row, read
@@ -113,8 +114,9 @@ def test_records_are_emitted_as_close_sends_them_except_for_custom_fields(api: r
     assert read("leads", start_date="2025-06-01").records == [{**row, "custom_fields": listed}]
 
 
-def test_a_response_without_a_cursor_ends_the_window(api: requests_mock.Mocker) -> None:
-    api.post(SEARCH, json={"data": [lead(1, "2025-06-14T00:00:00+00:00")]})
+@pytest.mark.parametrize("more", [{}, {"cursor": ""}])
+def test_a_response_without_a_cursor_ends_the_window(api: requests_mock.Mocker, more: Row) -> None:
+    api.post(SEARCH, json={"data": [lead(1, "2025-06-14T00:00:00+00:00")], **more})
     assert read("leads", start_date="2025-06-01").ids == ["lead_1"]
     assert len(bodies(api)) == 1
 

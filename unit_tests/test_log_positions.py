@@ -126,13 +126,9 @@ def test_a_long_time_without_events_is_no_gap_in_the_event_log(
     assert "are lost" not in caplog.text
 
 
-@pytest.mark.parametrize(
-    "state", [{"event_log_position": "2025-05-01T12:00:00.000000+00:00"}, {}], ids=["position", "cursor"]
-)
-def test_a_break_of_more_than_30_days_is_a_gap_in_the_event_log(caplog: pytest.LogCaptureFixture, state: Row) -> None:
-    """States of version 0.1.0 and of other connectors have no position; their cursor counts."""
-    states = {"event_log": {"date_updated": "2025-05-01T12:00:00Z", **state}}
-    positions("event_log", state=states, capture_changes=False)
+def test_a_break_of_more_than_30_days_is_a_gap_in_the_event_log(caplog: pytest.LogCaptureFixture) -> None:
+    state = {"date_updated": "2025-05-01T12:00:00Z", "event_log_position": "2025-05-01T12:00:00.000000+00:00"}
+    positions("event_log", state={"event_log": state}, capture_changes=False)
     [warning] = [message for message in caplog.messages if "are lost" in message]
     assert "Stream event_log: the last sync reached 2025-05-01T12:00:00.000000+00:00 in the event log" in warning
 

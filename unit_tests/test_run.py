@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airbyte_cdk.utils.airbyte_secrets_utils import update_secrets
 
 from source_close.run import main
 from unit_tests.syncs import KEY
@@ -44,6 +46,7 @@ def files(tmp_path: Path) -> Files:
 
 def run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, list[dict[str, Any]], str]:
     """Run the command, and return its exit code, its messages and the whole output."""
+    update_secrets([])  # of earlier commands in this process, which would be hidden
     code = 0
     try:
         main(args)
@@ -99,17 +102,31 @@ def test_an_unusable_file_fails_with_a_one_sentence_message(
     assert KEY not in printed
 
 
-@pytest.mark.parametrize("command", ["discover", "read"])
+@pytest.mark.parametrize(
+    ("command", "config", "problem"),
+    [
+        ("discover", {"start_date": "2024-02-30"}, "start_date is not a valid date."),
+        ("read", {"start_date": "2024-02-30"}, "start_date is not a valid date."),
+        ("read", {"start_date": KEY}, "start_date is not a valid date."),
+        ("read", {"start_date": "2999-01-01"}, "start_date is in the future"),
+        ("read", {"api_key": [KEY]}, "api_key: Input should be a valid string"),
+        ("read", {"api_key": {"key": KEY}}, "api_key: Input should be a valid string"),
+        ("read", {"base_url": f"ftp://{KEY}"}, "base_url"),
+        ("read", {"num_workers": KEY}, "num_workers: Input should be a valid integer"),
+    ],
+    ids=str,
+)
 def test_an_invalid_config_exits_with_one_sentence_and_code_1(
-    files: Files, capsys: pytest.CaptureFixture[str], command: str
+    files: Files, capsys: pytest.CaptureFixture[str], command: str, config: dict[str, Any], problem: str
 ) -> None:
-    config = files.write("config", {"api_key": KEY, "start_date": "2024-02-30"})
     more = ["--catalog", files.write("catalog", CATALOG)] if command == "read" else []
-    code, messages, printed = run(capsys, command, "--config", config, *more)
+    given = {"api_key": KEY, **config}
+    code, messages, printed = run(capsys, command, "--config", files.write("config", given), *more)
     assert code == 1
-    assert the_error(messages)["message"].startswith("The configuration can't be used: start_date is not a valid date.")
+    assert the_error(messages)["message"].startswith(f"The configuration can't be used: {problem}")
     assert "Traceback" not in printed
-    assert KEY not in printed
+    for secret in (KEY, KEY.removeprefix("api_"), base64.b64encode(f"{KEY}:".encode()).decode().rstrip("=")):
+        assert secret not in printed
 
 
 @pytest.mark.parametrize(

@@ -87,23 +87,6 @@ def test_every_sync_reads_the_whole_stream(monkeypatch: Any, api: requests_mock.
     assert requested(api) == ["/status/lead/?_limit=1000&_skip=0"] * 2
 
 
-def test_the_stream_is_read_together_with_all_others(monkeypatch: Any) -> None:
-    reading = read(monkeypatch, *DEFINED, NAME)
-    assert (reading.error, reading.failures) == ("", [])
-    assert reading.statuses == dict.fromkeys([*DEFINED, NAME], "COMPLETE")
-    assert reading.ids_of(NAME) == ["stat_0", "stat_1", "stat_2"]
-    assert all(reading.ids_of(stream) for stream in DEFINED)
-
-
-def test_only_the_new_stream_fails_when_it_is_forbidden(monkeypatch: Any, api: requests_mock.Mocker) -> None:
-    api.get(f"{API}/status/lead/", status_code=403, json={"error": "Forbidden"})
-    reading = read(monkeypatch, NAME, "users")
-    assert reading.statuses == {NAME: "INCOMPLETE", "users": "COMPLETE"}
-    ((stream, failure, message),) = reading.failures
-    assert (stream, failure) == (NAME, "config_error")
-    assert "answered 403: «Forbidden»" in message
-
-
 def test_a_later_sync_with_a_cursor_emits_changed_records(monkeypatch: Any, api: requests_mock.Mocker) -> None:
     rows = [
         {"id": "stat_1", "date_updated": "2025-05-01T00:00:00.000000+00:00"},
