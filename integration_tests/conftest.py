@@ -42,9 +42,15 @@ def connect(tmp_path: Path) -> Connect:
 
 @pytest.fixture
 def fork(tmp_path: Path) -> Fork:
-    """Return a function like `connect`, without the two seconds that an interpreter takes to start."""
+    """Return a function like `connect`, without the two seconds that an interpreter takes to start.
 
-    def make(api: LocalCloseApi, **config: Any) -> ForkedConnector:
-        return ForkedConnector({"api_key": KEY, "base_url": api.url, **config}, tmp_path)
+    These options of `ForkedConnector` may be given as well: `fork(api, faster=20, start_date="2024-01-01")`.
+    """
+    options = {"retry_seconds", "faster", "sizes", "skips_waits"}
+
+    def make(api: LocalCloseApi, **given: Any) -> ForkedConnector:
+        config = {name: value for name, value in given.items() if name not in options}
+        more = {name: value for name, value in given.items() if name in options}
+        return ForkedConnector({"api_key": KEY, "base_url": api.url, **config}, tmp_path, **more)
 
     return make
