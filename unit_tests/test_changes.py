@@ -30,8 +30,11 @@ def event(object_id: str, action: str = "updated", kind: str = "activity.note", 
 class Close:
     """A mock account whose windows contain no records.
 
-    A request by ids returns the records in ``alive`` and ``indexed``; a request for one record finds only ``alive``.
+    A request by ids returns the records in ``alive`` and ``indexed``, at most ``most`` of them. A request for one
+    record finds only ``alive``.
     """
+
+    most = 100
 
     def __init__(self, api: requests_mock.Mocker, *events: Row, alive: tuple[str, ...] = (), indexed: str = "") -> None:
         self.rows = {one: {"id": one, "date_created": CREATED, "date_updated": CREATED, "now": 1} for one in alive}
@@ -56,7 +59,8 @@ class Close:
         params = orjson.loads(request.body)["_params"]
         self.requested_by_id.append(params)
         known = {**self.indexed, **self.rows}
-        return {"data": [known[one] for one in params["id__in"].split(",") if one in known] + self.strangers}
+        rows = [known[one] for one in params["id__in"].split(",") if one in known] + self.strangers
+        return {"data": rows[: self.most], "has_more": len(rows) > self.most}
 
 
 def changes(*streams: str, position: str = POSITION, **config: Any) -> Reading:
@@ -87,6 +91,16 @@ def test_changed_records_are_requested_100_at_a_time(api: requests_mock.Mocker) 
     assert changes("tasks").ids == ids
     assert [len(params["id__in"].split(",")) for params in close.requested_by_id] == [100, 100, 50]
     assert {params["_type"] for params in close.requested_by_id} == {"all"}
+
+
+def test_what_an_incomplete_response_lacks_is_requested_again(api: requests_mock.Mocker) -> None:
+    edited = [f"acti_{number:03}" for number in range(90)]
+    deleted = [f"acti_{number:03}" for number in range(90, 120)]
+    close = Close(api, *map(event, edited), *(event(one, "deleted") for one in deleted), alive=tuple(edited))
+    close.most = 22
+    records = changes("activities").records
+    assert sorted(row["id"] for row in records if "_ab_cdc_deleted_at" not in row) == edited
+    assert sorted(row["id"] for row in records if "_ab_cdc_deleted_at" in row) == deleted
 
 
 def test_changed_leads_are_requested_with_the_columns_of_the_search(api: requests_mock.Mocker) -> None:
