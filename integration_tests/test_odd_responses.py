@@ -13,10 +13,19 @@ import pytest
 from integration_tests.close_api import Fault, LocalCloseApi, Volumes
 from integration_tests.harness.fixtures import Fork, MakeApi
 from integration_tests.harness.running import Result
-from integration_tests.harness.truth import DAY, HOUR, assert_complete, ids, now, requests_of, state_of, text
+from integration_tests.harness.truth import (
+    DAY,
+    DELETED_AT,
+    FOLLOWING,
+    HOUR,
+    assert_complete,
+    ids,
+    now,
+    requests_of,
+    state_of,
+    text,
+)
 
-DELETED_AT = "_ab_cdc_deleted_at"
-FOLLOWING = ("activities", "leads", "tasks")
 VOLUMES = Volumes(activities=40, leads=30, tasks=40, users=3)
 # The path of each stream whose list has several pages.
 PAGED = {"activities": "/activity/", "tasks": "/task/", "event_log": "/event/", "leads": "/data/search/"}

@@ -18,6 +18,9 @@ HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 LOOKBACK = {"activities": DAY, "event_log": timedelta(minutes=5), "leads": timedelta(minutes=10)}
 LOOKBACK |= {"tasks": timedelta(minutes=5), "custom_fields": timedelta(minutes=10), "users": timedelta(minutes=10)}
+# The streams that follow the event log, and the column of the rows by which they report deletions.
+FOLLOWING = ("activities", "leads", "tasks")
+DELETED_AT = "_ab_cdc_deleted_at"
 CURSOR_FIELD = dict.fromkeys(LOOKBACK, "date_updated") | {"activities": "date_created"}
 
 
@@ -43,7 +46,7 @@ def ids(api: LocalCloseApi, stream: str, start: datetime | None = None, end: dat
     high = None if end is None else to_micros(end)
     with api.store.lock:
         api.store.advance()
-        stamped = [(_stamp(record, stream), record.id) for record in _records(api, stream)]
+        stamped = [(_stamp(record, stream), record.id) for record in records(api, stream)]
     return {
         record_id for stamp, record_id in stamped if (low is None or stamp >= low) and (high is None or stamp < high)
     }
@@ -52,10 +55,11 @@ def ids(api: LocalCloseApi, stream: str, start: datetime | None = None, end: dat
 def newest(api: LocalCloseApi, stream: str, end: datetime) -> datetime:
     """Return a stream's newest cursor value before `end`."""
     with api.store.lock:
-        return to_datetime(max(s for r in _records(api, stream) if (s := _stamp(r, stream)) < to_micros(end)))
+        return to_datetime(max(s for r in records(api, stream) if (s := _stamp(r, stream)) < to_micros(end)))
 
 
-def _records(api: LocalCloseApi, stream: str) -> Iterator[Record]:
+def records(api: LocalCloseApi, stream: str) -> Iterator[Record]:
+    """Yield all records of a stream that the API shows."""
     for collection in _collections(api, stream):
         yield from collection.records.values()
 
@@ -127,3 +131,26 @@ def assert_complete(result: Result, *streams: str) -> None:
     """Assert that the read succeeded and that these streams are complete."""
     assert result.exit_code == 0, result.errors or result.output[-2_000:]
     assert {stream: result.status(stream) for stream in streams} == dict.fromkeys(streams, "COMPLETE")
+
+
+def custom_values(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the custom values of a record or of a part of one, without nulls, by the names of their columns."""
+    return {name: value for name, value in record.items() if name.startswith("custom.") and value is not None}
+
+
+def assert_custom_values_match(api: LocalCloseApi, result: Result, stream: str) -> int:
+    """Assert that the custom values, nested ones included, equal the server's; return the number of values."""
+    count = 0
+    for record in result.records(stream):
+        stored = api.store.get(record["id"])
+        pairs = [(record, stored)]
+        for nested in ("contacts", "opportunities"):
+            pairs += zip(record.get(nested) or [], stored.get(nested) or [], strict=True)
+        for got, expected in pairs:
+            assert custom_values(got) == custom_values(expected)
+            count += len(custom_values(got))
+        if stream == "leads":
+            assert all(set(entry) == {"id", "name", "value"} for entry in record["custom_fields"])
+            listed = {f"custom.{entry['id']}": entry["value"] for entry in record["custom_fields"]}
+            assert custom_values(listed) == custom_values(stored)
+    return count

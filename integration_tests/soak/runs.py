@@ -23,6 +23,7 @@ from integration_tests.close_api.times import to_micros
 from integration_tests.harness.clock import SharedClock
 from integration_tests.harness.forked import ForkedConnector
 from integration_tests.harness.running import STREAMS, Result
+from integration_tests.harness.truth import DELETED_AT, FOLLOWING, records
 from integration_tests.soak.destination import Destination
 from integration_tests.soak.reader import FASTER, follow
 from integration_tests.soak.world import NO_EVENTS, Changes, faults, settings
@@ -33,7 +34,6 @@ _LINES = 400
 _EARLY_SHARE, _EARLY_SECONDS = 0.3, 1.0
 # Longer than every lag of the API and every difference between the clocks.
 _UNTIL_ALL_IS_VISIBLE = 900.0
-_DELETED_AT = "_ab_cdc_deleted_at"
 # The custom values of leads by the names of their fields, which the connector emits by id only.
 _BY_NAME = {"custom"}
 _JSON_TEXT = {"data", "previous_data"}
@@ -173,24 +173,18 @@ class Run:
         """Yield the server's records that belong to the stream and to the range that is read."""
         store = self.api.store
         first = to_micros(self.start)
+        found = records(self.api, stream)
         match stream:
             case "activities":
                 first = to_micros(self.start - self.attribution)
-                found = store.collections["activity"].records.values()
                 yield from (one for one in found if first <= one.created < to_micros(self.began - timedelta(minutes=5)))
             case "event_log":
                 oldest = max(first, store.events.oldest_kept(store.now()) + 3_600_000_000)
-                yield from (one for one in store.events.visible.records.values() if one.updated >= oldest)
-            case "leads":
-                yield from (one for one in store.leads.visible.records.values() if one.updated >= first)
-            case "tasks":
-                yield from (one for one in store.collections["task"].records.values() if one.updated >= first)
-            case "users":
-                yield from store.collections["user"].records.values()
+                yield from (one for one in found if one.updated >= oldest)
+            case "leads" | "tasks":
+                yield from (one for one in found if one.updated >= first)
             case _:
-                for name, collection in store.collections.items():
-                    if name.startswith("custom_field/"):
-                        yield from collection.records.values()
+                yield from found
 
     def problems(self, stream: str, records: list[Record]) -> Iterator[str]:
         """Yield a line for each record that is missing or outdated in the destination."""
@@ -199,7 +193,7 @@ class Run:
             row = rows.get(record.id)
             if row is None:
                 yield f"{stream}: {record.id} is missing: {_stamps(record)}"
-            elif row.get(_DELETED_AT):
+            elif row.get(DELETED_AT):
                 yield f"{stream}: {record.id} exists, but was emitted as deleted"
             elif self.must_be_current(stream, record) and (other := self.differing_fields(record.data(), row)):
                 yield f"{stream}: {record.id} has old values of {other}: {_stamps(record)}, emitted {_row_stamps(row)}"
@@ -231,12 +225,12 @@ class Run:
 
     def missed_deletions(self) -> Iterator[str]:
         """Yield a line for each deleted record that the destination still has."""
-        for stream in {"activities", "leads", "tasks"} & set(self.streams):
+        for stream in set(FOLLOWING) & set(self.streams):
             rows = self.destination.rows[stream]
             for record_id in self.destination.committed[stream]:
                 row = rows[record_id]
                 is_silent = row.get("_type") in NO_EVENTS
-                if record_id not in self.api.store.objects and not row.get(_DELETED_AT) and not is_silent:
+                if record_id not in self.api.store.objects and not row.get(DELETED_AT) and not is_silent:
                     yield f"{stream}: {record_id} was deleted, but not emitted as deleted: {_row_stamps(row)}"
 
 
