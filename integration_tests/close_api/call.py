@@ -50,26 +50,23 @@ class Call:
         """Return a parameter; an empty parameter counts as absent."""
         return self.query.get(name) or None
 
-    def values(self, *names: str) -> tuple[str, ...] | None:
-        """Return the comma-separated values of the first of these parameters that is present."""
-        for name in names:
-            text = self.value(name)
-            if text is not None:
-                return tuple(text.split(","))
-        return None
+    def values(self, name: str) -> tuple[str, ...] | None:
+        """Return the comma-separated values of a parameter."""
+        text = self.value(name)
+        return None if text is None else tuple(text.split(","))
 
     def fields(self) -> tuple[str, ...] | None:
         """Return the names in `_fields`."""
         return self.values("_fields")
 
     def window(self, stamp: str) -> Window:
-        """Return the window that the parameters `<stamp>__gt|gte|lt|lte` set."""
+        """Return the window that the parameters `<stamp>__gt|gte|lt` set."""
         window = Window()
-        for suffix in ("gt", "gte", "lt", "lte"):
+        for suffix in ("gt", "gte", "lt"):
             micros = self._moment(f"{stamp}__{suffix}")
             if micros is not None:
-                # Windows are half-open, so the bounds of `gt` and `lte` move up by one microsecond.
-                moved = micros + 1 if suffix in {"gt", "lte"} else micros
+                # Windows are half-open, so the bound of `gt` moves up by one microsecond.
+                moved = micros + 1 if suffix == "gt" else micros
                 window = window.meet(start=moved) if suffix.startswith("g") else window.meet(end=moved)
         return window
 

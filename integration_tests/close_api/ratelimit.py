@@ -36,30 +36,19 @@ class RateLimiter:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._windows: dict[tuple[str, RateLimit, bool], tuple[float, int]] = {}
+        self._windows: dict[tuple[str, RateLimit], tuple[float, int]] = {}
 
     def admit(self, path: str, method: str) -> tuple[Standing | None, Response | None]:
         """Count a request; return the state of its group, and a 429 if the request exceeds a limit."""
-        settings = self._settings
-        group = group_of(path, method)
-        shown = refused = None
-        limit = settings.rate_limits.get(group, settings.rate_limit)
-        if limit is not None:
-            shown, fits = self._count(group, limit, hidden=False)
-            refused = None if fits else shown
-        hidden_limit = settings.hidden_rate_limits.get(group)
-        if hidden_limit is not None:
-            hidden, fits = self._count(group, hidden_limit, hidden=True)
-            if not fits and refused is None:
-                # The header still reports the visible limit, which is not exhausted.
-                refused = Standing(shown.limit, shown.remaining, hidden.reset) if shown else hidden
-        if refused is None:
-            return shown, None
-        return shown, too_many_requests(settings, refused)
+        limit = self._settings.rate_limit
+        if limit is None:
+            return None, None
+        standing, fits = self._count(group_of(path, method), limit)
+        return standing, None if fits else too_many_requests(self._settings, standing)
 
-    def _count(self, group: str, limit: RateLimit, *, hidden: bool) -> tuple[Standing, bool]:
+    def _count(self, group: str, limit: RateLimit) -> tuple[Standing, bool]:
         now = time.monotonic()
-        key = (group, limit, hidden)
+        key = (group, limit)
         start, used = self._windows.get(key, (now, 0))
         if now - start >= limit.window:
             start, used = now, 0

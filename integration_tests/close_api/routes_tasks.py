@@ -9,7 +9,7 @@ from .selecting import ORDERS, visible
 
 def tasks(call: Call) -> Response:
     """Handle `GET /task/`; without `_type` the list contains only tasks of type `lead`."""
-    wanted = frozenset(call.values("_type__in", "_type") or ("lead",))
+    wanted = frozenset(call.values("_type") or ("lead",))
     hidden, is_visible = visible(call)
 
     def is_wanted(record: Record) -> bool:

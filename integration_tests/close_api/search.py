@@ -93,7 +93,7 @@ class _Request:
     def __init__(self, call: Call, body: Json) -> None:
         self.call = call
         settings = call.settings
-        self._query: Json = body.get("query") or {"type": "match_all"}
+        self._query: Json = body.get("query") or {}
         self._sort = [_sort_stamp(one) for one in body.get("sort") or []]
         self._fields = _field_names(body.get("_fields"))
         self.limit = _limit(body, settings.max_limit["search"])

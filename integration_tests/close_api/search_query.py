@@ -22,8 +22,6 @@ def required_windows(node: Json) -> dict[str, Window]:
                     windows[stamp] = windows[stamp].meet(*window)
         case "field_condition":
             windows[_stamp(node)] = _moment_range(node.get("condition", {}))
-        case "match_all":
-            pass
         case "object_type" if node.get("object_type") == "lead":
             pass
         case other:

@@ -80,8 +80,6 @@ class Settings:
 
     # Rate limits
     rate_limit: RateLimit | None = None
-    rate_limits: dict[str, RateLimit] = field(default_factory=dict)
-    hidden_rate_limits: dict[str, RateLimit] = field(default_factory=dict)
     rate_limit_header: bool = True
     rate_limit_reply_retry_after: bool = True
     rate_limit_reply_header: bool = True

@@ -99,7 +99,7 @@ class Store(Catalogue):
             return self._replace(before, before.data() | fields, action, now)
 
     def delete(self, object_id: str) -> None:
-        """Delete an object, with the children of a lead and the emails of a thread."""
+        """Delete an object, with the children of a lead."""
         with self.lock:
             now = self.now()
             self._delete(self.objects[object_id], now, {})
@@ -179,13 +179,8 @@ class Store(Catalogue):
     def _delete(self, record: Record, now: int, meta: Json, *, with_lead: bool = False) -> None:
         if record.kind == "lead":
             for child_id in self.children_of(record.id):
-                if child_id in self.objects:
-                    self._delete(self.objects[child_id], now, meta, with_lead=True)
+                self._delete(self.objects[child_id], now, meta, with_lead=True)
             self.factory.world.drop_lead(record.id)
-        if record.kind == "EmailThread":
-            emails = self.collections["activity/email"].records.values()
-            for email in [one for one in emails if one.data()["thread_id"] == record.id]:
-                self._delete(email, now, meta, with_lead=with_lead)
         self._drop(record, now)
         self._log(record, "deleted", record.data(), None, now, meta)
         if record.kind.startswith("custom_field."):

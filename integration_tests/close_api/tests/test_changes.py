@@ -74,14 +74,6 @@ def test_deleting_a_lead_deletes_its_children(api: LocalCloseApi, client: Client
     assert deleted[lead]["data"] is None
 
 
-def test_deleting_a_thread_deletes_its_emails(api: LocalCloseApi, client: Client) -> None:
-    thread = api.store.add("EmailThread")["id"]
-    api.store.add("Email", thread_id=thread)
-    other = api.store.add("Email")["id"]
-    api.store.delete(thread)
-    assert client.ids("/activity/email/") == [other]
-
-
 @pytest.mark.parametrize("moves", [True, False])
 def test_a_merge_moves_children_and_creates_events(
     api: LocalCloseApi, client: Client, clock: Clock, lead: str, moves: bool

@@ -77,20 +77,6 @@ def test_a_cursor_expires_after_30_seconds(client: Client, clock: Clock, leads: 
     assert (response.status_code, response.json()) == (400, {"field-errors": {"cursor": "Expired cursor"}})
 
 
-def test_a_chain_of_pages_ends_after_the_maximum_number_of_rows(
-    api: LocalCloseApi, client: Client, leads: list[str]
-) -> None:
-    assert leads
-    api.settings.search_max_rows = 4
-    first = client.search(_limit=3)
-    second = client.search(_limit=3, cursor=first["cursor"])
-    assert (len(second["data"]), second["cursor"]) == (1, None)
-    api.settings.search_past_max_rows = "reject"
-    second = client.search(_limit=3, cursor=client.search(_limit=3)["cursor"])
-    assert len(second["data"]) == 1
-    assert client.try_search(_limit=3, cursor=second["cursor"]).status_code == 400
-
-
 def test_counts_and_the_results_limit_are_honoured(client: Client, leads: list[str]) -> None:
     assert leads
     response = client.search(results_limit=0, include_counts=True)
