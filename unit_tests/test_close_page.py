@@ -1,22 +1,18 @@
-"""docs/close.md, the page for Airbyte's documentation, agrees with the manifest, the metadata and the changelog."""
+"""docs/close.md, the page for Airbyte's documentation, agrees with the manifest."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from source_close.source import load_manifest
 from unit_tests.syncs import stock_source
-from unit_tests.test_readme import PROPERTIES, STREAMS, prepared, table
+from unit_tests.test_readme import PROPERTIES, STREAMS, prepared
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "close.md").read_text()
-METADATA: dict[str, Any] = yaml.safe_load((ROOT / "metadata.yaml").read_text())["data"]
 SHOWN = {name: field for name, field in PROPERTIES.items() if not field.get("airbyte_hidden")}
 # https://docs.airbyte.com/community/contributing-to-airbyte/resources/qa-checks; subheadings in between are allowed.
 HEADINGS = [
@@ -34,13 +30,6 @@ HEADINGS = [
     "## IP allow list",
     "## Changelog",
 ]
-MARKERS = {
-    "HideInUI": (r"<HideInUI>", r"</HideInUI>"),
-    "FieldAnchor": (r'<FieldAnchor field="[\w,]+">', r"</FieldAnchor>"),
-    "env:cloud": (r"<!-- env:cloud -->", r"<!-- /env:cloud -->"),
-    "env:oss": (r"<!-- env:oss -->", r"<!-- /env:oss -->"),
-    "details": (r"<details>", r"</details>"),
-}
 
 
 def anchored() -> dict[str, str]:
@@ -54,29 +43,10 @@ def section(heading: str) -> str:
     return re.split(rf"^#+ {re.escape(heading)}$", PAGE, maxsplit=1, flags=re.MULTILINE)[1].split("\n## ")[0]
 
 
-def kinds(node: Any) -> Iterator[str]:
-    """Yield the Airbyte types of a schema and of all schemas inside it."""
-    types = [node["type"]] if isinstance(node["type"], str) else node["type"]
-    yield from [node.get("airbyte_type") or node.get("format") or kind for kind in types if kind != "null"]
-    for inner in [*node.get("properties", {}).values(), *([node["items"]] if "items" in node else [])]:
-        yield from kinds(inner)
-
-
 def test_the_page_has_the_required_headings_in_order() -> None:
     headings = re.findall(r"^#+ .*$", PAGE, flags=re.MULTILINE)
     assert [heading for heading in headings if heading in HEADINGS] == HEADINGS
     assert {heading for heading in headings if heading.startswith("## ")} <= set(HEADINGS)
-
-
-@pytest.mark.parametrize("marker", MARKERS)
-def test_a_marker_is_closed_and_is_on_a_separate_line_between_blank_lines(marker: str) -> None:
-    opening, closing = MARKERS[marker]
-    found = re.findall(rf"{opening}|{closing}", PAGE)
-    assert len(found) >= 2
-    assert [re.fullmatch(closing, one) is not None for one in found] == [False, True] * (len(found) // 2)
-    if marker != "details":
-        alone = re.findall(rf"(?<=\n\n)(?:{opening}|{closing})(?=\n\n|\n\Z)", PAGE)
-        assert alone == found
 
 
 def test_the_page_has_the_fields_in_the_order_of_the_form() -> None:
@@ -93,11 +63,6 @@ def test_a_field_has_the_title_default_and_bounds_of_the_spec(name: str) -> None
         assert f"by default {str(field['default']).lower()}." in text
     if "minimum" in field:
         assert f"From {field['minimum']} to {field['maximum']}," in text
-
-
-def test_the_prerequisites_contain_the_required_fields() -> None:
-    for name in load_manifest()["spec"]["connection_specification"]["required"]:
-        assert SHOWN[name]["title"] in section("Prerequisites")
 
 
 def test_the_example_start_dates_are_accepted() -> None:
@@ -117,9 +82,3 @@ def test_the_list_of_streams_agrees_with_the_manifest() -> None:
     )
     assert listed == [(stream["name"], notes[" ".join(sorted(modes[stream["name"]]))]) for stream in STREAMS]
     assert all(stream["primary_key"] == "id" for stream in STREAMS)
-
-
-def test_the_type_table_has_exactly_the_types_of_the_schemas() -> None:
-    schemas = [stream["schema_loader"] for stream in STREAMS]
-    used = {kind for one in schemas for kind in kinds(one.get("schema") or one["schema_loader"]["schema"])}
-    assert {row["Airbyte"].strip("`") for row in table(PAGE, "Data type map")} == used

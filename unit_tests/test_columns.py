@@ -69,9 +69,3 @@ def test_every_known_column_is_declared_with_its_type(stream: str) -> None:
 def test_every_declared_column_is_known(stream: str) -> None:
     others = MADE_HERE.get(stream, set()) | WITHOUT_EVIDENCE.get(stream, set())
     assert set(columns(stream)["properties"]) - set(COLUMNS[stream]) == others
-
-
-def test_the_list_of_columns_is_sorted() -> None:
-    assert list(COLUMNS) == STREAMS
-    for known in COLUMNS.values():
-        assert list(known) == sorted(known)
