@@ -15,8 +15,6 @@ from integration_tests.harness.fixtures import Fork, MakeApi
 from integration_tests.harness.running import Result
 from integration_tests.harness.truth import (
     DAY,
-    DELETED_AT,
-    FOLLOWING,
     HOUR,
     assert_complete,
     ids,
@@ -25,6 +23,7 @@ from integration_tests.harness.truth import (
     state_of,
     text,
 )
+from integration_tests.harness.warehouse import DELETED_AT, FOLLOWING
 
 VOLUMES = Volumes(activities=40, leads=30, tasks=40, users=3)
 # The path of each stream whose list has several pages.

@@ -18,9 +18,6 @@ HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 LOOKBACK = {"activities": DAY, "event_log": timedelta(minutes=5), "leads": timedelta(minutes=10)}
 LOOKBACK |= {"tasks": timedelta(minutes=5), "custom_fields": timedelta(minutes=10), "users": timedelta(minutes=10)}
-# The streams that follow the event log, and the column of the rows by which they report deletions.
-FOLLOWING = ("activities", "leads", "tasks")
-DELETED_AT = "_ab_cdc_deleted_at"
 CURSOR_FIELD = dict.fromkeys(LOOKBACK, "date_updated") | {"activities": "date_created"}
 
 

@@ -23,7 +23,8 @@ from integration_tests.close_api.times import to_micros
 from integration_tests.harness.clock import SharedClock
 from integration_tests.harness.forked import ForkedConnector
 from integration_tests.harness.running import STREAMS, Result
-from integration_tests.harness.truth import DELETED_AT, FOLLOWING, records
+from integration_tests.harness.truth import records
+from integration_tests.harness.warehouse import DELETED_AT, FOLLOWING
 from integration_tests.soak.destination import Destination
 from integration_tests.soak.reader import FASTER, follow
 from integration_tests.soak.world import NO_EVENTS, Changes, faults, settings
