@@ -12,6 +12,7 @@ from typing import Any
 from integration_tests.close_api import LocalCloseApi
 from integration_tests.harness.forked import ForkedConnector
 from integration_tests.harness.running import KEY, Result
+from integration_tests.harness.sizes import Sizes
 from integration_tests.harness.truth import assert_complete
 
 DELETED_AT = "_ab_cdc_deleted_at"
@@ -23,8 +24,8 @@ Row = dict[str, Any]
 class Clock:
     """The clock of the server and of the connector, which only `advance` moves."""
 
-    def __init__(self, now: datetime | None = None) -> None:
-        self.now = now or datetime(2025, 3, 1, 9, tzinfo=timezone.utc)
+    def __init__(self) -> None:
+        self.now = datetime(2025, 3, 1, 9, tzinfo=timezone.utc)
 
     def __call__(self) -> datetime:
         return self.now
@@ -44,6 +45,7 @@ class Warehouse:
     folder: Path
     config: dict[str, Any] = field(default_factory=dict)
     streams: Sequence[str] = FOLLOWING
+    sizes: Sizes = field(default_factory=dict)
     retry_seconds: float | None = None
     tables: dict[str, dict[str, Row]] = field(default_factory=dict)
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -51,9 +53,10 @@ class Warehouse:
     def connector(self) -> ForkedConnector:
         """Return the connector of the account, with the clock of the server."""
         return ForkedConnector(
-            {"api_key": KEY, "base_url": self.api.url, "start_date": "2024-03-01", **self.config},
+            {"api_key": KEY, "base_url": self.api.url, "start_date": "2024-12-15", **self.config},
             self.folder,
             now=self.clock,
+            sizes=self.sizes,
             retry_seconds=self.retry_seconds,
             faster=20,
         )
