@@ -9,12 +9,11 @@ from itertools import islice
 import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
-from integration_tests.close_api.faults import Fault
 from integration_tests.harness.running import Connector
 from integration_tests.harness.truth import DAY, assert_complete, ids, now, text
 
 GROUPS = {"activities": "activity", "event_log": "event", "leads": "data", "tasks": "task"}
-WINDOWS = 25
+WINDOWS = 8
 
 
 @pytest.fixture
@@ -34,11 +33,11 @@ def test_the_first_requests_go_to_all_groups_of_endpoints(api: LocalCloseApi, fo
     began = now()
     result = fork(api, start_date=text(began - WINDOWS * 30 * DAY)).read(list(GROUPS))
     assert_complete(result, *GROUPS)
-    # Each stream has at least 25 windows. One after the other, all of these would be of activities.
+    # One after the other, the windows of activities and of the event log would be more than these requests.
     assert min(groups_of(api, 20)[group] for group in GROUPS.values()) >= 2
 
 
-@pytest.mark.parametrize("num_workers", [1, 2, 3, 4, 11, 40])
+@pytest.mark.parametrize("num_workers", [2, 4, 40])
 def test_any_number_of_workers_reads_everything(
     api: LocalCloseApi, fork: Callable[..., Connector], num_workers: int
 ) -> None:
@@ -49,14 +48,3 @@ def test_any_number_of_workers_reads_everything(
     for stream in ("leads", "tasks"):
         assert set(result.ids(stream)) == ids(api, stream, None, began)
         assert result.repeated(stream) == []
-
-
-def test_a_stream_that_fails_holds_up_no_other(api: LocalCloseApi, fork: Callable[..., Connector]) -> None:
-    api.faults.add(Fault("status", "/activity/", status=403))
-    result = fork(api, start_date=text(now() - WINDOWS * 30 * DAY)).read(list(GROUPS))
-    assert {stream: result.status(stream) for stream in GROUPS} == {
-        "activities": "INCOMPLETE",
-        "event_log": "COMPLETE",
-        "leads": "COMPLETE",
-        "tasks": "COMPLETE",
-    }

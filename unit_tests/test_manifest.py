@@ -154,6 +154,10 @@ def test_the_code_contains_no_api_parameters_and_no_page_sizes() -> None:
             assert not sizes & constants, file.name
 
 
+def test_a_chain_of_search_cursors_has_as_many_rows_as_close_documents() -> None:
+    assert resolved_streams()["leads"]["retriever"]["rows_per_chain"] == 10_000
+
+
 def test_leads_are_requested_with_every_column_of_their_schema() -> None:
     fields = MANIFEST["definitions"]["lookups"]["lead_fields"]
     assert len(fields) == len(set(fields))
