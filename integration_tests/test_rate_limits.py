@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,9 +12,9 @@ import pytest
 import requests
 from requests.structures import CaseInsensitiveDict
 
-from integration_tests.close_api import LocalCloseApi, RateLimit, Settings, Volumes
+from integration_tests.close_api import RateLimit, Settings, Volumes
 from integration_tests.close_api.ratelimit import RateLimiter as Server
-from integration_tests.harness.running import Connector
+from integration_tests.harness.fixtures import Fork, MakeApi
 from integration_tests.harness.truth import DAY, assert_complete, ids, now
 from source_close.api.rate_limits import RateLimiter
 
@@ -37,7 +36,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("header", [True, False])
 def test_requests_are_sent_close_to_the_rate_limit_with_few_refusals(
-    make_api: Callable[..., LocalCloseApi], fork: Callable[..., Connector], header: bool
+    make_api: MakeApi, fork: Fork, header: bool
 ) -> None:
     """At 20 requests a second, at most 1 in 50 gets a 429, and the read takes at most 1.35 times the shortest time.
 
@@ -50,8 +49,10 @@ def test_requests_are_sent_close_to_the_rate_limit_with_few_refusals(
         api.settings.rate_limit_header = header
         api.settings.rate_limit_reply_header = header
         api.settings.latency = 0.05
-        api.store.load_many("Created", 15_000, now() - 300 * DAY, now() - DAY, lead_id=None)
-        result = fork(api).read(["activities"])
+        api.store.load_many("Created", 1_500, now() - 300 * DAY, now() - DAY, lead_id=None)
+        connector = fork(api)
+        connector.sizes = {"page_size": {100: 10}}
+        result = connector.read(["activities"])
         assert_complete(result, "activities")
         assert set(result.ids("activities")) == ids(api, "activities")
         refusals = [entry.started for entry in api.requests if entry.status == 429]
