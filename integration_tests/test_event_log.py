@@ -30,12 +30,12 @@ def test_the_read_is_complete_if_a_cursor_leads_past_the_bounds_and_refuses_a_da
 ) -> None:
     """The read stops at the lower bound. A key that is not an admin's gets the data of young events only."""
     began = now()
-    api = make_api(Volumes(leads=20, tasks=20, activities=60, events=900), end=began)
+    api = make_api(Volumes(leads=20, tasks=20, activities=60, events=900), start=began - 5 * DAY, end=began)
     api.settings.event_date_filter_with_cursor = "reject"
     api.settings.event_cursor_keeps_bounds = False
     api.settings.admin = False
     young = api.store.add("Note", lead_id=None)
-    start = began - 20 * DAY
+    start = began - 4 * DAY
     expected = ids(api, "event_log", start)
     result = fork(api, start_date=text(start)).read(["event_log"])
     assert_complete(result, "event_log")
@@ -44,6 +44,7 @@ def test_the_read_is_complete_if_a_cursor_leads_past_the_bounds_and_refuses_a_da
     assert len(expected) > 500
     pages = requests_of(api, "/event/")
     assert all(int(page["_limit"]) <= 50 for page in pages)
+    assert sum("_cursor" in page for page in pages) > 4
     # Each day adds at most one page to those that the events fill, because a window ends within a page.
     days = (now() - start).days + 1
     assert len(pages) <= len(expected) / 50 + days
