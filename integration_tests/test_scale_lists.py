@@ -146,7 +146,7 @@ def test_a_full_read_stays_within_its_request_budget(make_api: MakeApi, fork: Fo
     """The activities take at most 1.25 requests per page of rows, and at most 2 % of the rows are repeated."""
     rows, page = 5_000, 25
     api = make_api(Volumes(users=1))
-    api.settings.max_skip["activity"] = 2_000
+    api.settings.max_skip["activity"] = 400
     end = now() - HOUR
     api.store.load_many("Created", rows - 500, end - 300 * DAY, end, lead_id=None)
     # One busy day among quiet months, as after an import.
