@@ -36,9 +36,11 @@ API = "https://api.close.com/api/v1"
 KEY = "api_0Secret0Key0.2Never3Printed"
 NOW = "2025-06-15T12:00:00.000000+00:00"
 
-# The CDK parses this file, 250 kB of YAML, for every source that it builds. It returns the same each time.
-component_schema = concurrent_declarative_source.get_declarative_component_schema
-concurrent_declarative_source.get_declarative_component_schema = cache(component_schema)
+# The CDK parses its schema of manifests, 250 kB of YAML, for every source that it builds. The name of the function
+# begins with an underscore before airbyte-cdk 7.39.
+module = vars(concurrent_declarative_source)
+[schema] = (name for name in module if name.endswith("get_declarative_component_schema"))
+module[schema] = cache(module[schema])
 
 
 @cache

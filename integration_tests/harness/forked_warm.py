@@ -11,9 +11,11 @@ import integration_tests.harness.forked  # noqa: F401 - where each process begin
 from source_close import source
 from source_close.api.sync import Sync
 
-# Each source parses the CDK's schema of manifests, 250 kB of YAML, and resolves the references of the manifest.
-_SCHEMA = "get_declarative_component_schema"
-vars(concurrent_declarative_source)[_SCHEMA] = cache(vars(concurrent_declarative_source)[_SCHEMA])
+# Each source parses the CDK's schema of manifests, 250 kB of YAML, and resolves the references of the manifest. The
+# name of the function begins with an underscore before airbyte-cdk 7.39.
+module = vars(concurrent_declarative_source)
+[schema] = (name for name in module if name.endswith("get_declarative_component_schema"))
+module[schema] = cache(module[schema])
 resolved = ManifestReferenceResolver().preprocess_manifest(source.load_manifest())
 del resolved["definitions"]
 vars(source)["load_manifest"] = lambda: resolved
