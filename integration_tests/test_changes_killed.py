@@ -68,7 +68,7 @@ def test_an_incremental_sync_killed_at_any_point_loses_no_change(warehouse: Ware
         warehouse.sync()
         assert {stream: warehouse.tables[stream] for stream in FOLLOWING} == wanted
         assert all(warehouse.position(stream) > positions[stream] for stream in FOLLOWING)
-    assert advanced > 1
+    assert advanced, "no read was killed after a position had moved"
 
 
 def test_deletions_after_a_killed_first_sync_are_emitted_by_the_next(warehouse: Warehouse) -> None:
