@@ -68,6 +68,17 @@ def test_smaller_pages_are_read_where_close_refuses_large_ones(
     assert reading.ids == [f"id_{number}" for number in range(250)]
 
 
+def test_after_a_refusal_a_step_back_is_as_large_as_the_smaller_page(api: requests_mock.Mocker) -> None:
+    users = List(350, NEW_WORDING)
+    users.changes = [lambda _: None, lambda _: None, lambda rows: rows.pop(0)]
+    api.get(f"{API}/user/", json=users)
+    reading = read("users")
+    assert sizes(api, "/user/") == [
+        (1000, 0), (100, 0), (100, 99), (100, 198), (100, 297), (100, 197), (100, 296)
+    ]  # fmt: skip
+    assert reading.ids == [f"id_{number}" for number in range(350)]
+
+
 def test_a_large_page_is_refused_once_for_all_windows_of_a_stream(api: requests_mock.Mocker) -> None:
     api.get(f"{API}/task/", json=List(0, NEW_WORDING))
     read("tasks", start_date="2025-01-01")

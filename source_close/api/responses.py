@@ -1,4 +1,4 @@
-"""Read the body of a response once, and check that it is what Close sends."""
+"""Read the body of a response once, and check that it is what Close sends and no repetition."""
 
 import json
 import re
