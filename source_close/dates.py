@@ -5,6 +5,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 EARLIEST = datetime(1900, 1, 1, tzinfo=timezone.utc)  # before any record, with room for a lookback
+MAX_CLOCK_LEAD = timedelta(minutes=5)  # by which two clocks may differ unnoticed
 MILLISECOND = timedelta(milliseconds=1)  # the precision of Close's timestamps
 
 

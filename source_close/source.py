@@ -168,8 +168,8 @@ class SourceClose(Source):
         )
         source = SideBySideSource(catalog, {**config, "sync": sync}, states, self._manifest)
         names = [stream["name"] for stream in source.resolved_manifest["streams"]]
-        configured = [configured.stream.name for configured in catalog.streams]
-        unknown = [name for name in configured if name not in names]
+        wanted = [configured.stream.name for configured in catalog.streams]
+        unknown = [name for name in wanted if name not in names]
         for name in unknown:
             text = _UNKNOWN_STREAM.format(streams=", ".join(names))
             yield CloseApiError(name, text, models.FailureType.config_error).as_airbyte_message()

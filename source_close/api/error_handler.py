@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
@@ -20,7 +19,7 @@ from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
 from source_close.api.errors import CloseApiError, UnreadableResponseError, describe
 from source_close.api.responses import SUCCESS_CODES, RepeatedPages, response_json
 from source_close.api.sync import Sync
-from source_close.dates import utc_now
+from source_close.dates import MAX_CLOCK_LEAD, utc_now
 
 Outcome = requests.Response | Exception
 
@@ -28,7 +27,6 @@ _REPEATS_ITSELF = (
     "{request}: the list repeats the same page of {rows} records and says that more follow."
 )
 _PROXY_PASSWORD = HTTPStatus.PROXY_AUTHENTICATION_REQUIRED.value
-_MAX_CLOCK_LEAD = timedelta(minutes=5)
 _CLOCK_IS_AHEAD = (
     "this machine's clock is {seconds:.0f} seconds ahead of Close's, which shows {date}. The next "
     "sync would skip what Close reports in between. Set the clock, and sync again."
@@ -159,6 +157,6 @@ def _check_clock(stream: str, date: str) -> None:
         lead = utc_now() - parsedate_to_datetime(date)
     except (TypeError, ValueError):  # no date, or one without a time zone
         return
-    if lead > _MAX_CLOCK_LEAD:
+    if lead > MAX_CLOCK_LEAD:
         text = _CLOCK_IS_AHEAD.format(seconds=lead.total_seconds(), date=date)
         raise CloseApiError(stream, text, FailureType.config_error)

@@ -110,7 +110,7 @@ class CustomFieldsTransformation(RecordTransformation):
     fields: AbstractStream
     places: Mapping[str, Sequence[str]]
     drop: Sequence[str]
-    _definitions: dict[str, list[Row]] = field(default_factory=dict, init=False)
+    _definitions: dict[str, dict[str, Row]] = field(default_factory=dict, init=False)
     _reported: defaultdict[str, set[str]] = field(
         default_factory=lambda: defaultdict(set), init=False
     )
@@ -128,10 +128,13 @@ class CustomFieldsTransformation(RecordTransformation):
         if "date_created" not in record:
             return
         ids = [key.removeprefix(PREFIX) for key in record if key.startswith(PREFIX)]
-        definitions = self._definitions_of("lead") if ids else []
-        names = {row["id"]: row.get("name") for row in definitions}
+        definitions = self._definitions_of("lead") if ids else {}
         record["custom_fields"] = [
-            {"id": field_id, "name": names.get(field_id), "value": record[PREFIX + field_id]}
+            {
+                "id": field_id,
+                "name": definitions.get(field_id, {}).get("name"),
+                "value": record[PREFIX + field_id],
+            }
             for field_id in ids
         ] + [{"id": None, "name": name, "value": value} for name, value in unresolved.items()]
 
@@ -143,9 +146,9 @@ class CustomFieldsTransformation(RecordTransformation):
         if not isinstance(values, dict) or has_values_by_id(part):
             return unresolved
         del part[BY_NAME]
-        definitions = self._definitions_of(kind) if values else []
+        definitions = self._definitions_of(kind) if values else {}
         for name, value in values.items():
-            named = [row for row in definitions if row.get("name") == name]
+            named = [row for row in definitions.values() if row.get("name") == name]
             # A field of another kind may have the same name. Its definition may have any form.
             own = [
                 row for row in named if kind in f"{row['object_type']} {row.get('associations')}"
@@ -167,13 +170,13 @@ class CustomFieldsTransformation(RecordTransformation):
         if new_names:
             LOGGER.warning(_UNRESOLVED, kind, ", ".join(sorted(new_names)))
 
-    # The definitions of the fields of a kind, and of all shared fields.
-    def _definitions_of(self, kind: str) -> list[Row]:
+    # The definitions of the fields of a kind, and of all shared fields, by id.
+    def _definitions_of(self, kind: str) -> dict[str, Row]:
         with self._lock:
             if kind not in self._definitions:
                 sync = Sync.of(self.config)
                 rows = read_fields(self.fields, {kind, "shared"}, _NO_NAMES, sync)
-                self._definitions[kind] = rows
+                self._definitions[kind] = {row["id"]: row for row in rows}
             return self._definitions[kind]
 
 

@@ -42,8 +42,8 @@ class DataExtractor(RecordExtractor):
 class RecordsByIds:
     """Reads records by their ids, ``ids_per_request`` at once.
 
-    ``SubstreamPartitionRouter``, the built-in, reads one record a request:
-    https://developer.close.com/api/overview/pagination.md.
+    https://developer.close.com/api/overview/pagination.md. ``SubstreamPartitionRouter``, the
+    built-in, reads one record a request.
     """
 
     config: Config

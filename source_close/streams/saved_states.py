@@ -5,7 +5,7 @@ The next sync follows the event log from that position.
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from airbyte_cdk import Config, ConnectorStateManager, FailureType, models
@@ -15,6 +15,7 @@ from source_close.api.errors import LOGGER, CloseApiError
 from source_close.api.sync import Sync
 from source_close.dates import (
     EARLIEST,
+    MAX_CLOCK_LEAD,
     MILLISECOND,
     format_moment,
     moment_of,
@@ -26,7 +27,6 @@ from source_close.streams.event_log import EventLog, warn_of_gap
 POSITION = "event_log_position"  # the key in a stream's state
 # A sync follows the log from the first of these that a state has.
 _STARTS = (POSITION, "date_updated", "date_created")
-_MAX_CLOCK_LEAD = timedelta(minutes=5)
 # Keys of a state without a cursor: of a stream before its first record, and of version 0.1.0.
 _KEYS_WITHOUT_CURSOR = {
     POSITION,
@@ -125,7 +125,7 @@ class LogPositions:
         self._states = ConnectorStateManager(states)
         self._complete = set[str]()
         self.saved = dict[str, str]()
-        latest = utc_now() + _MAX_CLOCK_LEAD
+        latest = utc_now() + MAX_CLOCK_LEAD
         for name in followed:
             state = self._states.get_stream_state(name, None)
             moments = [moment_of(state, key) for key in _STARTS]
