@@ -145,19 +145,18 @@ class LogPositions:
                     self._complete.add(name)
                 is_start = status.status == models.AirbyteStreamStatus.STARTED
                 if is_start and name in self._followed and name not in self.saved:
-                    yield self._with_position(self._states.create_state_message(name, None), sync)
-            yield self._with_position(message, sync)
+                    yield from self.add_to([self._states.create_state_message(name, None)], sync)
+            if message.state and message.state.stream:
+                self._add_position(message.state.stream, sync)
+            yield message
 
-    def _with_position(self, message: models.AirbyteMessage, sync: Sync) -> models.AirbyteMessage:
-        if message.state and message.state.stream:
-            stream = message.state.stream
-            name = stream.stream_descriptor.name
-            position = self.saved.get(name, sync["end"])
-            if name in self._complete and not sync.share(EventLog).is_forbidden:
-                position = sync["end"]
-            if name not in self._followed:
-                position = self._states.get_stream_state(name, None).get(POSITION)
-            if position:
-                blob = {**vars(stream.stream_state), POSITION: position}
-                stream.stream_state = models.AirbyteStateBlob(blob)
-        return message
+    def _add_position(self, state: models.AirbyteStreamState, sync: Sync) -> None:
+        name = state.stream_descriptor.name
+        position = self.saved.get(name, sync["end"])
+        if name in self._complete and not sync.share(EventLog).is_forbidden:
+            position = sync["end"]
+        if name not in self._followed:
+            position = self._states.get_stream_state(name, None).get(POSITION)
+        if position:
+            blob = {**vars(state.stream_state), POSITION: position}
+            state.stream_state = models.AirbyteStateBlob(blob)

@@ -70,6 +70,7 @@ class StreamInTurn:
 
     def __init__(self, stream: AbstractStream, turns: Turns, *, newest_early: bool) -> None:
         self._stream = stream
+        self.name = stream.name  # the CDK asks for it twice a record, and __getattr__ is slow
         self._turns = turns
         self._newest_early = newest_early
 
