@@ -53,7 +53,7 @@ def stock_source() -> ConcurrentDeclarativeSource:
 # The streams of the manifest by name.
 DEFINED: dict[str, dict[str, Any]] = {one["name"]: one for one in stock_source().resolved_manifest["streams"]}
 STREAMS = list(DEFINED)
-KINDS = ["custom_object_type", "lead", "contact", "opportunity", "activity", "shared"]
+KINDS = ["lead", "contact", "opportunity", "activity", "shared", "custom_object_type"]
 LOGGER = logging.getLogger("airbyte")
 Row = dict[str, Any]
 

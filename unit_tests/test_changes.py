@@ -116,8 +116,12 @@ def test_changed_leads_are_requested_with_the_columns_of_the_search(api: request
     [
         (
             "activities",
-            ["activity.note", "activity.custom_activity", "lead_merge"],
-            ["activity.notes", "task.lead", "lead"],
+            [
+                *("activity.note", "activity.custom_activity", "lead_merge"),
+                # Close documents no such events.
+                *("activity.created", "activity.import_update", "activity.lead_merge"),
+            ],
+            ["activity.notes", "activity.email_thread", "task.lead", "lead"],
         ),
         ("tasks", ["task.lead", "task.a_type_to_come"], ["tasks", "activity.task_completed"]),
         ("leads", ["lead"], ["lead_merge", "lead.x", "contact"]),
@@ -239,6 +243,21 @@ def test_the_log_is_not_read_without_a_position(api: requests_mock.Mocker) -> No
     Close(api, event("acti_1"), alive=("acti_1",))
     assert read("activities", state={"activities": STATES["activities"]}).records == []
     assert requested(api, "/event") == []
+
+
+def test_the_emails_of_a_deleted_thread_are_deleted_unless_close_still_returns_them(api: requests_mock.Mocker) -> None:
+    """Close does not document whether it logs each email of a thread that is deleted."""
+    emails = [{"id": f"acti_{number}", "date_created": CREATED} for number in (1, 2)]
+    thread = {"emails": emails, "latest_emails": [emails[0], {"id": "acti_3"}, {"id": None}, "acti_4"]}
+    events = [
+        event("acti_t", "deleted", "activity.email_thread", previous_data=thread),
+        event("acti_u", "deleted", "activity.email_thread", previous_data=None),
+        event("acti_v", "deleted", "activity.email_thread", previous_data={"emails": None}),
+        event("acti_w", "deleted", previous_data=thread | {"emails": [{"id": "acti_5"}]}),
+    ]
+    close = Close(api, *events, alive=("acti_2",))
+    deletions = [deletion("acti_1", created=CREATED), deletion("acti_3"), deletion("acti_w")]
+    assert changes("activities").records == [close.rows["acti_2"], *deletions]
 
 
 @pytest.mark.parametrize("status", [402, 403])

@@ -14,7 +14,7 @@ from source_close.source import SourceClose, load_manifest
 from unit_tests.syncs import API, KEY, KINDS, LOGGER, STREAMS, catalog, read_with_positions, requested, run
 
 # The paths of the six original streams, in the order in which a check requests them.
-PATHS = ["/activity/", "/custom_field/custom_object_type/", "/event/", "/data/search/", "/task/", "/user/"]
+PATHS = ["/activity/", "/custom_field/lead/", "/event/", "/data/search/", "/task/", "/user/"]
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def test_a_check_with_a_wrong_key_fails_after_one_request(api: requests_mock.Moc
 
 @pytest.mark.parametrize(
     ("stream", "path", "status"),
-    [("event_log", "/event/", 403), ("custom_fields", "/custom_field/custom_object_type/", 402)],
+    [("event_log", "/event/", 403), ("custom_fields", "/custom_field/lead/", 402)],
 )
 def test_a_check_names_a_stream_that_the_key_or_the_plan_lacks_and_succeeds(
     api: requests_mock.Mocker, stream: str, path: str, status: int
@@ -89,10 +89,23 @@ def test_a_stream_whose_partitions_all_fail_reports_one_error(api: requests_mock
     reading = read_with_positions("custom_fields", "users")
     ((stream, kind, message),) = reading.failures
     assert (stream, kind) == ("custom_fields", "config_error")
-    assert "GET /api/v1/custom_field/custom_object_type/ answered 403: «custom_object_type»." in message
+    assert "GET /api/v1/custom_field/lead/ answered 403: «lead»." in message
     assert reading.statuses == {"custom_fields": "INCOMPLETE", "users": "COMPLETE"}
     errors = [one.trace.error for one in reading.messages if one.trace and one.trace.error]
     assert [error.stack_trace for error in errors] == [None]
+
+
+@pytest.mark.parametrize("status", [402, 403, 404])
+def test_an_account_without_custom_objects_reads_the_other_custom_fields(
+    api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    api.get(f"{API}/custom_field/custom_object_type/", status_code=status, json={"error": "No"})
+    reading = read_with_positions("custom_fields")
+    assert len(reading.ids) == len(KINDS) - 1
+    assert reading.statuses == {"custom_fields": "COMPLETE"}
+    [warning] = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert warning.startswith("Stream custom_fields: Close does not return what belongs to custom_object_type, which")
+    assert f"custom_object_type/ answered {status}: «No»." in warning
 
 
 def test_a_source_accepts_its_config_after_construction(tmp_path: Any) -> None:

@@ -167,8 +167,17 @@ def test_only_a_page_whose_length_is_a_page_size_must_say_whether_more_rows_foll
     api: requests_mock.Mocker, count: int, is_read: bool
 ) -> None:
     """A list that is not paged may have more rows than were asked for. Close may cut a page of 1,000 rows to 100."""
-    api.get(f"{API}/custom_field/shared/", json={"data": [{"id": f"cf_{number}"} for number in range(count)]})
-    reading = read("custom_fields")
+    api.get(f"{API}/user/", json={"data": [{"id": f"user_{number}"} for number in range(count)]})
+    reading = read("users")
     assert (len(reading.ids) == count) == is_read
     failures = [message for _, _, message in reading.failures]
     assert failures == [] if is_read else "does not say whether more records follow" in failures[0]
+
+
+@pytest.mark.parametrize("count", [100, 1_000])
+@pytest.mark.parametrize("kind", ["shared", "custom_object_type"])
+def test_a_list_that_has_no_pages_may_have_any_number_of_rows(api: requests_mock.Mocker, kind: str, count: int) -> None:
+    for other in KINDS:
+        api.get(f"{API}/custom_field/{other}/", json={"data": [], "has_more": False})
+    api.get(f"{API}/custom_field/{kind}/", json={"data": [{"id": f"cf_{number}"} for number in range(count)]})
+    assert len(read("custom_fields").ids) == count

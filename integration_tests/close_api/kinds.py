@@ -57,6 +57,13 @@ _ACTIVITY_EVENT_TYPES: dict[str, str | None] = {
     "ImportUpdate": "import",
 }
 
+# What `event_types_are_complete` adds: Close's documentation has no such events.
+UNDOCUMENTED_EVENT_TYPES = {
+    "Created": "activity.created",
+    "ImportUpdate": "activity.import_update",
+    "LeadMerge": "activity.lead_merge",
+}
+
 CUSTOM_FIELD_OBJECTS = ("lead", "contact", "opportunity", "activity", "custom_object_type", "shared")
 
 TASK_TYPES = (

@@ -196,4 +196,6 @@ def _in_form(lead: Json, form: str, names: dict[str, str]) -> Json:
                 del part[name]
         if form == "by_name":
             part["custom"] = {names[name]: value for name, value in values.items()}
+        if form == "by_id_in_custom":
+            part["custom"] = {name.removeprefix("custom."): value for name, value in values.items()}
     return lead

@@ -67,10 +67,12 @@ class Settings:
     search_cursor: Literal["snapshot", "after", "offset"] = "snapshot"
     search_max_rows: int = 10_000
     search_past_max_rows: Literal["null", "reject"] = "null"
-    search_custom_values: Literal["both", "by_id", "by_name", "none"] = "both"
+    search_custom_values: Literal["both", "by_id", "by_name", "by_id_in_custom", "none"] = "both"
 
     # Event log
     event_lag: EventLag = 0.0
+    event_types_are_complete: bool = False
+    email_thread_deletion_logs_emails: bool = True
     event_consolidation: float = 60.0
     event_date_filter_with_cursor: Literal["honour", "ignore", "reject"] = "honour"
     event_cursor_keeps_bounds: bool = True

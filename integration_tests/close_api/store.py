@@ -7,7 +7,7 @@ from typing import Any
 from .catalogue import Catalogue
 from .eventlog import Change, EventLog
 from .factory import Factory, Period
-from .kinds import event_type
+from .kinds import UNDOCUMENTED_EVENT_TYPES, event_type
 from .records import Json, Record
 from .settings import Settings
 from .times import DAY, HOUR, SECOND, iso, iso_naive, parse, to_micros
@@ -181,12 +181,21 @@ class Store(Catalogue):
             for child_id in self.children_of(record.id):
                 self._delete(self.objects[child_id], now, meta, with_lead=True)
             self.factory.world.drop_lead(record.id)
+        if record.kind == "EmailThread":
+            self._delete_emails(record, now)
         self._drop(record, now)
         self._log(record, "deleted", record.data(), None, now, meta)
         if record.kind.startswith("custom_field."):
             self.drop_values(record.id, now)
         if not with_lead:
             self._touch_lead(record.lead_id, now)
+
+    def _delete_emails(self, thread: Record, now: int) -> None:
+        for email in list(self.collections["activity/email"].records.values()):
+            if email.data()["thread_id"] == thread.id and self.settings.email_thread_deletion_logs_emails:
+                self._delete(email, now, {})
+            elif email.data()["thread_id"] == thread.id:
+                self._drop(email, now)
 
     def drop_values(self, field_id: str, now: int) -> None:
         """Remove the values of a deleted custom field from every lead, contact, opportunity and custom activity."""
@@ -264,6 +273,8 @@ class Store(Catalogue):
         self, record: Record, action: str, before: Json | None, after: Json | None, now: int, meta: Json | None = None
     ) -> None:
         object_type = event_type(record.kind, record.type)
+        if self.settings.event_types_are_complete:
+            object_type = UNDOCUMENTED_EVENT_TYPES.get(record.kind, object_type)
         if object_type is None:
             return
         lead_id = record.id if record.kind == "lead" else record.lead_id

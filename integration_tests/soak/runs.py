@@ -27,7 +27,7 @@ from integration_tests.harness.truth import records
 from integration_tests.harness.warehouse import DELETED_AT, FOLLOWING
 from integration_tests.soak.destination import Destination
 from integration_tests.soak.reader import FASTER, follow
-from integration_tests.soak.world import NO_EVENTS, Changes, faults, settings
+from integration_tests.soak.world import Changes, faults, settings, without_events
 
 _MOST_KILLS = 3
 # About the number of lines that a first read prints.
@@ -203,7 +203,7 @@ class Run:
         """Return whether the last row of the record must have the current values."""
         if stream != "activities":
             return True
-        if record.kind in NO_EVENTS:
+        if record.kind in without_events(self.api.settings):
             return False
         if self.capture:
             return True
@@ -230,7 +230,7 @@ class Run:
             rows = self.destination.rows[stream]
             for record_id in self.destination.committed[stream]:
                 row = rows[record_id]
-                is_silent = row.get("_type") in NO_EVENTS
+                is_silent = row.get("_type") in without_events(self.api.settings)
                 if record_id not in self.api.store.objects and not row.get(DELETED_AT) and not is_silent:
                     yield f"{stream}: {record_id} was deleted, but not emitted as deleted: {_row_stamps(row)}"
 

@@ -14,8 +14,6 @@ from integration_tests.close_api.times import to_datetime, to_micros
 from integration_tests.harness.clock import SharedClock
 
 FAULTY_SHARE = 0.1
-# The types of activities whose changes the event log does not report.
-NO_EVENTS = {"Created", "ImportUpdate"}
 # Odd values for the fields of an event that say which change it reports.
 _ODD: tuple[dict[str, Any], ...] = (
     {"object_type": None},
@@ -53,6 +51,11 @@ def faults(rng: Random) -> list[Fault]:
     return [Fault(**kind, probability=FAULTY_SHARE / len(kinds)) for kind in kinds]
 
 
+def without_events(of: Settings) -> set[str]:
+    """Return the types of activities whose changes the event log does not report."""
+    return set() if of.event_types_are_complete else {"Created", "ImportUpdate"}
+
+
 def settings(rng: Random, clock: SharedClock) -> Settings:
     """Return random settings of the API, all of which the connector must cope with."""
     orders: tuple[ListOrder, ...] = ("newest", "oldest", "id", "inserted")
@@ -68,12 +71,13 @@ def settings(rng: Random, clock: SharedClock) -> Settings:
     made.meeting_date_created_is_start = rng.random() < 0.7
     made.search_lag = rng.choice((0.0, 5.0, 60.0, 300.0))
     made.search_cursor = rng.choice(("snapshot", "after"))
-    made.search_custom_values = rng.choice(("both", "by_id", "by_name", "none"))
+    made.search_custom_values = rng.choice(("both", "by_id", "by_name", "by_id_in_custom", "none"))
     made.search_cursor_life = rng.choice((5.0, 30.0))
     made.search_max_rows = rng.choice((60, 200, 10_000))
     made.search_past_max_rows = rng.choice(("null", "reject"))
     lag = rng.choice((0.0, 5.0, 60.0, 200.0))
     made.event_lag = (lambda event: crc32(event["id"].encode()) % 100 / 100 * lag) if rng.random() < 0.5 else lag
+    made.event_types_are_complete = rng.random() < 0.3
     made.event_consolidation = rng.choice((0.0, 60.0))
     made.event_date_filter_with_cursor = rng.choice(("honour", "ignore", "reject"))
     made.event_cursor_keeps_bounds = rng.random() < 0.5
@@ -112,7 +116,8 @@ class Changes:
         rng, store = self.rng, self.store
         leads = sorted(store.leads.visible.records.keys() & store.objects.keys())
         tasks = list(store.collections["task"].records)
-        activities = [one.id for one in store.collections["activity"].records.values() if one.kind not in NO_EVENTS]
+        unlogged = without_events(store.settings)
+        activities = [one.id for one in store.collections["activity"].records.values() if one.kind not in unlogged]
         # Contacts and opportunities are part of their lead.
         kinds = ("user", "custom_field", "contact", "opportunity")
         others = [one.id for one in store.objects.values() if one.kind.startswith(kinds)]

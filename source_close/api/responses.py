@@ -21,6 +21,8 @@ _IS_MORE_UNKNOWN = "the response is a full page and does not say whether more re
 _PARSED = "close_json"  # the attribute of a response that keeps its parsed body
 _SAYS_WHETHER_MORE_FOLLOWS = {"has_more", "cursor", "cursor_next"}
 _PAGE_STEP = 100  # the page sizes to which Close may cut a larger one are multiples
+# https://developer.close.com/api/resources/custom-fields
+_LISTS_WITHOUT_PAGES = ("/custom_field/shared/", "/custom_field/custom_object_type/")
 _LIMIT = re.compile(r"\b_limit=(\d+)\b")
 _POSITION = re.compile(r"_(skip|cursor)=[^&]*")
 _MAX_REPETITIONS = 2
@@ -74,9 +76,9 @@ def _check_records(parsed: Mapping[str, Any], url: str) -> None:
     if not all(isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows):
         raise UnreadableResponseError(_NO_ID)
     limit = _LIMIT.search(url)
-    # A list that is not paged has no has_more, but hardly a number of rows that is a page size.
     is_full = limit is not None and (len(rows) == int(limit[1]) or len(rows) % _PAGE_STEP == 0)
-    if rows and is_full and not _SAYS_WHETHER_MORE_FOLLOWS & parsed.keys():
+    is_paged = not any(path in url for path in _LISTS_WITHOUT_PAGES)
+    if rows and is_full and is_paged and not _SAYS_WHETHER_MORE_FOLLOWS & parsed.keys():
         raise UnreadableResponseError(_IS_MORE_UNKNOWN)
 
 

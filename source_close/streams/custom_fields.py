@@ -138,8 +138,8 @@ class CustomFieldsTransformation(RecordTransformation):
             for field_id in ids
         ] + [{"id": None, "name": name, "value": value} for name, value in unresolved.items()]
 
-    # Replaces the values that an object has by name only by those by id. Those whose name is of no
-    # field, or of several, stay in it and are returned.
+    # Replaces the values that an object has under ``custom``, by the names or the ids of their
+    # fields. Those whose name is of no field, or of several, stay in it and are returned.
     def _resolve(self, part: Row, kind: str) -> dict[str, Any]:
         values = part.get(BY_NAME)
         unresolved = dict[str, Any]()
@@ -148,7 +148,7 @@ class CustomFieldsTransformation(RecordTransformation):
         del part[BY_NAME]
         definitions = self._definitions_of(kind) if values else {}
         for name, value in values.items():
-            named = [row for row in definitions.values() if row.get("name") == name]
+            named = [row for row in definitions.values() if name in (row.get("name"), row["id"])]
             # A field of another kind may have the same name. Its definition may have any form.
             own = [
                 row for row in named if kind in f"{row['object_type']} {row.get('associations')}"
@@ -224,8 +224,7 @@ class SearchedCustomValues:
             self._are_fields_known = True
         if self._settled >= self.places.keys():
             return
-        sample = leads[: self.by_ids.ids_per_request]
-        complete_leads = self.by_ids.read([lead["id"] for lead in sample])
+        complete_leads = self.by_ids.read([lead["id"] for lead in leads])
         missing = self._kinds_with_values(complete_leads.values()) - self._settled
         self._is_compared = True
         self._lacks_values = bool(missing)

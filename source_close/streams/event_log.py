@@ -41,6 +41,8 @@ _UNCLEAR_EVENTS = (
 )
 _PROGRESS = "Read %d events of the event log, to follow the changes since the last sync."
 _LOG_EVERY_EVENTS = 5_000
+_EMAIL = "activity.email"
+_EMAIL_THREAD = "activity.email_thread"
 _DELETED_AT = "_ab_cdc_deleted_at"  # destinations that deduplicate remove the record if it is set
 
 
@@ -145,7 +147,10 @@ def add_event(changes: ChangesByType, event: Mapping[str, Any]) -> bool:
     of_type = changes[event["object_type"]]
     record_id = event["object_id"]
     if event["action"] == "deleted":
-        _add_deletion(of_type, record_id, moment, event.get("previous_data"))
+        previous_data = event.get("previous_data")
+        _add_deletion(of_type, record_id, moment, previous_data)
+        if event["object_type"] == _EMAIL_THREAD and isinstance(previous_data, dict):
+            _add_emails(changes[_EMAIL], moment, previous_data)
         return True
     of_type.setdefault(record_id, Change())
     if event["action"] == "merged":
@@ -155,6 +160,14 @@ def add_event(changes: ChangesByType, event: Mapping[str, Any]) -> bool:
             return False
         _add_deletion(of_type, source_id, moment, None)
     return True
+
+
+# Close deletes the emails of a thread with it, and does not document whether it logs each of them:
+# https://developer.close.com/api/resources/activities/email-threads
+def _add_emails(emails: dict[str, Change], moment: datetime, thread: Mapping[str, Any]) -> None:
+    for email in [*(thread.get("emails") or []), *(thread.get("latest_emails") or [])]:
+        if isinstance(email, dict) and isinstance(email.get("id"), str):
+            _add_deletion(emails, email["id"], moment, email)
 
 
 # The latest of several deletions counts.

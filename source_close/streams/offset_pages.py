@@ -1,15 +1,16 @@
 """Page through a list by offset: https://developer.close.com/api/overview/pagination.md."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 
 import requests
 from airbyte_cdk import DefaultPaginator, HttpRequester, Record, RecordSelector, StreamSlice
 from airbyte_cdk.sources.declarative.retrievers import Retriever
 
-from source_close.api.errors import LOGGER, CloseApiError, describe
+from source_close.api.errors import FORBIDDEN, LOGGER, CloseApiError, describe
 from source_close.api.responses import Row, response_json
 from source_close.dates import moment_of, parse_moment
 
@@ -22,6 +23,11 @@ _REFUSED_OFFSET = "a request for the rest of a list {text}. Please report this m
 _REFUSED_SIZE = (
     "a request for a page of {size} records {text}. The connector knows no smaller page. Please "
     "report this message."
+)
+_NOT_IN_THE_PLAN = {*FORBIDDEN, HTTPStatus.NOT_FOUND}
+_NOT_READ = (
+    "Stream %s: Close does not return what belongs to %s, which not every plan includes. The rest "
+    "is read. If you need it, refresh the stream when Close returns it. %s"
 )
 _SMALLER_PAGES = "Stream %s: Close refuses pages of %s records. The connector reads pages of %s."
 
@@ -140,11 +146,16 @@ class WholeListRetriever(Retriever):
 
     ``SimpleRetriever``, the built-in, can't read pages that overlap: ``OffsetPages`` says why. So
     this also does what ``is_client_side_incremental`` does there.
+
+    Attributes:
+        optional_partitions: those that are only in some plans of Close. Without them, the others
+            are read.
     """
 
     name: str
     pages: OffsetPages
     record_selector: RecordSelector
+    optional_partitions: Sequence[Mapping[str, str]] = ()
 
     def read_records(
         self, records_schema: Any, stream_slice: StreamSlice | None = None
@@ -164,6 +175,13 @@ class WholeListRetriever(Retriever):
                 )
         except OffsetsExhaustedError as error:
             raise CloseApiError(self.name, str(error)) from None
+        except CloseApiError as error:
+            if (
+                error.status not in _NOT_IN_THE_PLAN
+                or window.partition not in self.optional_partitions
+            ):
+                raise
+            LOGGER.warning(_NOT_READ, self.name, ", ".join(window.partition.values()), error.text)
 
 
 def _is_in_window(moment: datetime | None, window: StreamSlice) -> bool:
