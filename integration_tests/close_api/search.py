@@ -119,7 +119,8 @@ class _Request:
 
     def shown(self, record: Record) -> bytes:
         """Return a row cut to the requested fields."""
-        row = record.trimmed(("__object_type", *self._fields), _row)
+        names = [name for name in self._fields if name not in self.call.settings.search_lacks]
+        row = record.trimmed(("__object_type", *names), _row)
         form = self.call.settings.search_custom_values
         if form == "both":
             return row

@@ -2,7 +2,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStrea
 from source_close.api.errors import LOGGER
 from source_close.api.responses import Row
 from source_close.api.sync import Sync
-from source_close.streams.records import PREFIX, RecordsByIds
+from source_close.streams.records import PREFIX
 
 BY_NAME = "custom"  # the old key of an object with the values by the names of their fields
 _NO_COLUMNS = (
@@ -25,10 +25,6 @@ _NO_NAMES = "Custom values of leads have no names, because the custom fields can
 _UNRESOLVED = (
     "Custom values of the kind %s are not in columns, because their names are those of no custom "
     "field, or of several: %s. Those of leads are in the list custom_fields, without an id."
-)
-_SEARCH_LACKS_VALUES = (
-    "Stream %s: Close's search returns no custom values (%s). They are read by the ids of the "
-    "leads, which takes longer."
 )
 _ODD_FIELD = "Custom field %s gets no column: its form is unknown. Its values are read."
 
@@ -178,79 +174,6 @@ class CustomFieldsTransformation(RecordTransformation):
                 rows = read_fields(self.fields, {kind, "shared"}, _NO_NAMES, sync)
                 self._definitions[kind] = {row["id"]: row for row in rows}
             return self._definitions[kind]
-
-
-@dataclass
-class SearchedCustomValues:
-    """Completes the leads of a search, if the search does not return their custom values.
-
-    Close documents no form of custom values in a search. Leads are compared with a read by ids
-    until each kind of custom field is settled. The CDK has no component that compares responses.
-
-    Attributes:
-        by_ids: reads leads by their ids.
-        fields: the stream of definitions.
-        places: the path of the values of each kind of field, ``[]`` for the lead.
-    """
-
-    name: str
-    by_ids: RecordsByIds
-    fields: AbstractStream
-    places: Mapping[str, Sequence[str]]
-
-    def __post_init__(self) -> None:
-        self._lock = threading.Lock()
-        # The kinds whose values searches return, or that have no fields.
-        self._settled = set[str]()
-        self._is_compared = False
-        self._are_fields_known = False
-        self._lacks_values = False
-
-    def complete(self, leads: list[Row]) -> list[Row]:
-        """Return the leads of a page with their custom values."""
-        with self._lock:
-            if leads and not self._lacks_values and self._settled < self.places.keys():
-                self._settle(leads)
-        if not self._lacks_values:
-            return leads
-        complete_leads = self.by_ids.read([lead["id"] for lead in leads])
-        return [complete_leads.get(lead["id"], lead) for lead in leads]
-
-    def _settle(self, leads: list[Row]) -> None:
-        self._settled |= self._kinds_with_values(leads)
-        if self._is_compared and not self._are_fields_known:
-            # Leads without any value prove nothing, unless there are no fields.
-            self._settled |= self.places.keys() - self._kinds_with_fields()
-            self._are_fields_known = True
-        if self._settled >= self.places.keys():
-            return
-        complete_leads = self.by_ids.read([lead["id"] for lead in leads])
-        missing = self._kinds_with_values(complete_leads.values()) - self._settled
-        self._is_compared = True
-        self._lacks_values = bool(missing)
-        if missing:
-            LOGGER.info(_SEARCH_LACKS_VALUES, self.name, ", ".join(sorted(missing)))
-
-    def _kinds_with_values(self, leads: Iterable[Row]) -> set[str]:
-        kinds = set[str]()
-        for lead in leads:
-            for kind, path in self.places.items():
-                parts = parts_of(lead, path)
-                if any(part.get(BY_NAME) or has_values_by_id(part) for part in parts):
-                    kinds.add(kind)
-        return kinds
-
-    # All kinds, if the definitions can't be read.
-    def _kinds_with_fields(self) -> set[str]:
-        kinds = set[str]()
-        try:
-            for partition in self.fields.generate_partitions():
-                if (partition.to_slice() or {})["object_type"] in {*self.places, "shared"}:
-                    for record in partition.read():
-                        kinds |= kinds_of(dict(record.data))
-        except (AirbyteTracedException, AttributeError, TypeError):
-            return set(self.places)
-        return kinds
 
 
 def kinds_of(row: Row) -> set[str]:

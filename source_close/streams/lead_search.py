@@ -1,25 +1,115 @@
 """Read leads by Advanced Filtering: https://developer.close.com/api/resources/advanced-filtering.md."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import requests
-from airbyte_cdk import DefaultPaginator, HttpRequester, StreamSlice
+from airbyte_cdk import AirbyteTracedException, DefaultPaginator, HttpRequester, StreamSlice
+from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
 
-from source_close.api.errors import CloseApiError
+from source_close.api.errors import LOGGER, CloseApiError
 from source_close.api.responses import Row, response_json
 from source_close.dates import format_moment, moment_of
-from source_close.streams.custom_fields import SearchedCustomValues
+from source_close.streams.custom_fields import BY_NAME, has_values_by_id, kinds_of, parts_of
+from source_close.streams.records import RecordsByIds
 from source_close.streams.windows import WindowRetriever
 
 _MAX_ATTEMPTS = 5
+_SEARCH_IS_INCOMPLETE = (
+    "Stream %s: Close's search does not return everything of a lead. It lacks %s. Leads are read "
+    "by their ids, which takes longer."
+)
 _STUCK = (
     "Close's search does not get past the moment {moment}: more than {rows} records have it as "
     "date_updated, or each search ends early. The stream stops here, so that none is skipped. Ask "
     "Close's support for help."
 )
+
+
+@dataclass
+class SearchedLeads:
+    """Completes the leads of a search, if the search does not return all of them.
+
+    Close does not document which columns a search returns, nor the form of its custom values. Leads
+    are compared with a read by ids: once if no lead has a column that was requested, and until each
+    kind of custom field is settled. The CDK has no component that compares responses.
+
+    Attributes:
+        by_ids: reads leads by their ids.
+        fields: the stream of definitions of custom fields.
+        places: the path of the values of each kind of field, ``[]`` for the lead.
+        lead_fields: the columns that a search requests.
+    """
+
+    name: str
+    by_ids: RecordsByIds
+    fields: AbstractStream
+    places: Mapping[str, Sequence[str]]
+    lead_fields: Sequence[str]
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        # The kinds whose values searches return, or that have no fields.
+        self._settled = set[str]()
+        self._is_compared = False
+        self._are_fields_known = False
+        self._are_incomplete = False
+
+    def complete(self, leads: list[Row]) -> list[Row]:
+        """Return the leads of a page with all that a read by ids returns."""
+        with self._lock:
+            if leads and not self._are_incomplete and self._settled < self.places.keys():
+                self._settle(leads)
+        if not self._are_incomplete:
+            return leads
+        complete_leads = self.by_ids.read([lead["id"] for lead in leads])
+        return [complete_leads.get(lead["id"], lead) for lead in leads]
+
+    def _settle(self, leads: list[Row]) -> None:
+        self._settled |= self._kinds_with_values(leads)
+        absent_columns = set[str]()
+        if not self._is_compared:
+            absent_columns = set(self.lead_fields).difference([BY_NAME], *leads)
+        elif not self._are_fields_known:
+            # Leads without any value prove nothing, unless there are no fields.
+            self._settled |= self.places.keys() - self._kinds_with_fields()
+            self._are_fields_known = True
+        if self._settled >= self.places.keys() and not absent_columns:
+            return
+        complete_leads = self.by_ids.read([lead["id"] for lead in leads]).values()
+        self._is_compared = True
+        kinds = self._kinds_with_values(complete_leads) - self._settled
+        missing = {f"the custom values of the kind {kind}" for kind in kinds}
+        missing |= {
+            column for column in absent_columns if any(lead.get(column) for lead in complete_leads)
+        }
+        if missing:
+            self._are_incomplete = True
+            LOGGER.info(_SEARCH_IS_INCOMPLETE, self.name, ", ".join(sorted(missing)))
+
+    def _kinds_with_values(self, leads: Iterable[Row]) -> set[str]:
+        kinds = set[str]()
+        for lead in leads:
+            for kind, path in self.places.items():
+                parts = parts_of(lead, path)
+                if any(part.get(BY_NAME) or has_values_by_id(part) for part in parts):
+                    kinds.add(kind)
+        return kinds
+
+    # All kinds, if the definitions can't be read.
+    def _kinds_with_fields(self) -> set[str]:
+        kinds = set[str]()
+        try:
+            for partition in self.fields.generate_partitions():
+                if (partition.to_slice() or {})["object_type"] in {*self.places, "shared"}:
+                    for record in partition.read():
+                        kinds |= kinds_of(dict(record.data))
+        except (AirbyteTracedException, AttributeError, TypeError):
+            return set(self.places)
+        return kinds
 
 
 @dataclass
@@ -57,7 +147,7 @@ class LeadSearchRetriever(WindowRetriever):
     requester: HttpRequester
     paginator: DefaultPaginator
     rows_per_chain: int
-    custom_values: SearchedCustomValues
+    leads: SearchedLeads
 
     def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
         """Yield the rows of a window, a page at a time."""
@@ -87,7 +177,7 @@ class LeadSearchRetriever(WindowRetriever):
             chain.rows += len(rows)
             chain.last_page = rows
             new_rows = [row for row in rows if row["id"] not in chain.known_ids]
-            yield self.custom_values.complete(new_rows)
+            yield self.leads.complete(new_rows)
             token = self.paginator.next_page_token(response, len(rows), None, token)
             chain.is_complete = token is None and chain.rows < self.rows_per_chain
             if token is None or self._may_be_cut(chain):
