@@ -1,4 +1,4 @@
-"""Global states, and states of streams that are read as a full refresh."""
+"""Global states, full refreshes, and odd catalogs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,18 @@ def test_a_global_state_is_used_for_each_stream_without_its_shared_state(make_ap
     api = make_api(Volumes(tasks=30, users=1), end=now())
     cursor = now() - 50 * DAY
     streams = [state["stream"] for state in state_of(tasks=text(cursor))]
+    streams[0]["stream_descriptor"]["namespace"] = "crm"
     shared = {"type": "GLOBAL", "global": {"shared_state": {"cdc": "lsn 7"}, "stream_states": streams}}
     result = fork(api, capture_changes=False).read(["tasks"], [shared])
     assert_complete(result, "tasks")
     assert set(result.ids("tasks")) == ids(api, "tasks", cursor - LOOKBACK["tasks"])
+
+
+def test_a_stream_that_the_catalog_has_twice_is_read_once(make_api: MakeApi, fork: Fork) -> None:
+    api = make_api(Volumes(tasks=30, users=1), end=now())
+    result = fork(api).read(["tasks", "tasks"], state_of(tasks=text(now() - 50 * DAY)))
+    assert_complete(result, "tasks")
+    assert sorted(result.ids("tasks")) == sorted(ids(api, "tasks", now() - 50 * DAY - LOOKBACK["tasks"]))
 
 
 def test_a_full_refresh_reads_the_whole_stream_and_ignores_its_state(make_api: MakeApi, fork: Fork) -> None:
@@ -29,3 +37,22 @@ def test_a_full_refresh_reads_the_whole_stream_and_ignores_its_state(make_api: M
         stream: ids(api, stream) for stream in ("tasks", "users")
     }
     assert result.ids("leads") == []
+
+
+def test_a_full_refresh_has_the_records_that_are_edited_while_it_runs(make_api: MakeApi, fork: Fork) -> None:
+    """A destination that overwrites its table would lack them until the next sync."""
+    api = make_api(Volumes(tasks=30, leads=9, users=3, custom_fields=6), end=now() - DAY)
+    streams = ["custom_fields", "leads", "tasks", "users"]
+    edited = [min(ids(api, stream)) for stream in streams]
+
+    def edit(number: int) -> None:
+        for one in edited if number == 1 else []:
+            api.store.edit(one)
+
+    api.store.on_request(edit)
+    connector = fork(api, start_date=text(now() - 400 * DAY))
+    connector.sync_modes = dict.fromkeys(streams, "full_refresh")
+    result = connector.read(streams)
+    assert_complete(result, *streams)
+    for stream in streams:
+        assert sorted(result.ids(stream)) == sorted(ids(api, stream))

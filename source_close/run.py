@@ -2,6 +2,7 @@
 
 import base64
 import ctypes
+import errno
 import gc
 import logging
 import os
@@ -28,6 +29,8 @@ from source_close.source import READ_FAILURE, SourceClose
 
 _BYTES_AT_ONCE = 1 << 18  # fewer writes are faster, as each releases the interpreter lock
 _MAX_PROBLEM = 200
+# Without a number: of a request. No such file: of certificates, or for temporary files.
+_NOT_OF_THE_OUTPUT = {None, errno.ENOENT}
 _M_ARENA_MAX = -8  # of mallopt, as in glibc's malloc.h
 _USAGE = "Give a command: spec, check, discover or read. --help shows their options.\n"
 
@@ -95,10 +98,12 @@ def main(args: Sequence[str] | None = None) -> None:
                 # One write for the line and its end, as threads log there, too.
                 print(f"{line}\n", end="")  # noqa: T201 - the protocol's channel
     except OSError as error:
+        if error.errno in _NOT_OF_THE_OUTPUT:
+            raise
         _end(str(error))
     except AirbyteTracedException as error:
         _print_failure(parsed.command, error)
-        sys.exit(0 if parsed.command == "check" else 1)
+        _exit(0 if parsed.command == "check" else 1)
 
 
 def _prepare_process() -> None:
@@ -115,6 +120,8 @@ def _prepare_process() -> None:
         with suppress(AttributeError):
             ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
     signal.signal(signal.SIGINT, lambda *_: _end("interrupted"))
+    # In a container this is the first process, which the kernel does not end by itself.
+    signal.signal(signal.SIGTERM, lambda *_: _end("terminated"))
     os.environ["NETRC"] = os.devnull  # requests would use its login when it follows a redirect
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr] # a text stream
     for handler in logging.getLogger().handlers:
@@ -144,12 +151,17 @@ def _print_failure(command: str, error: AirbyteTracedException) -> None:
         print(AirbyteEntrypoint.airbyte_message_to_string(message))  # noqa: T201 - as above
 
 
-# Exits at once. A normal exit waits for the workers, and they wait for room in a queue that nothing
-# empties.
 def _end(reason: str) -> None:
     with suppress(OSError):  # standard error may be closed as well
         os.write(2, f"Ended early: {reason}.\n".encode())
-    os.kill(os.getpid(), signal.SIGTERM)
+    os._exit(1)
+
+
+# A normal exit waits for the workers, and they wait for room in a queue that nothing empties.
+def _exit(code: int) -> None:
+    with suppress(OSError):
+        sys.stdout.flush()
+    os._exit(code)
 
 
 # Lets the message of an expected error be logged without its stack trace.

@@ -44,7 +44,10 @@ def load_manifest() -> dict[str, Any]:
 def states_to_use(
     states: list[models.AirbyteStateMessage], catalog: models.ConfiguredAirbyteCatalog
 ) -> list[models.AirbyteStateMessage]:
-    """Return the states, also of a global one, of the streams that are read incrementally."""
+    """Return the states, also of a global one, of the streams that are read incrementally.
+
+    They lose a namespace, which the connector's streams do not have.
+    """
     streams = list[models.AirbyteStreamState | None]()
     for state in states:
         streams += state.global_.stream_states if state.global_ else [state.stream]
@@ -54,7 +57,12 @@ def states_to_use(
         if configured.sync_mode == models.SyncMode.incremental
     }
     return [
-        models.AirbyteStateMessage(models.AirbyteStateType.STREAM, stream)
+        models.AirbyteStateMessage(
+            models.AirbyteStateType.STREAM,
+            models.AirbyteStreamState(
+                models.StreamDescriptor(stream.stream_descriptor.name), stream.stream_state
+            ),
+        )
         for stream in streams
         if stream and stream.stream_state and stream.stream_descriptor.name in names
     ]
@@ -91,9 +99,10 @@ class SideBySideSource(ConcurrentDeclarativeSource):
 
     def streams(self, config: Mapping[str, Any]) -> list[Any]:
         """Return the manifest's streams; ``StreamInTurn`` has all that ``AbstractStream`` has."""
-        followed = Sync.of(config)["event_log_positions"]
+        sync = Sync.of(config)
+        newest_last = {*sync["event_log_positions"], *sync["full_refreshes"]}
         return [
-            StreamInTurn(stream, self._turns, newest_early=stream.name not in followed)
+            StreamInTurn(stream, self._turns, newest_early=stream.name not in newest_last)
             for stream in super().streams(config)
         ]
 
@@ -120,9 +129,15 @@ class SourceClose(Source):
         return super().configure(CloseConfig.of(config).completed(config), temp_dir)
 
     def discover(self, logger: Logger, config: Mapping[str, Any]) -> models.AirbyteCatalog:
-        """Return the streams, with columns for the account's custom fields."""
+        """Return the streams, with columns for the account's custom fields.
+
+        A full refresh begins anew after a failure, so none is resumable.
+        """
         sync = Sync(retry_seconds=USER_WAITS_SECONDS)
-        return self._stock_source(config, sync).discover(logger, config)
+        catalog = self._stock_source(config, sync).discover(logger, config)
+        for stream in catalog.streams:
+            stream.is_resumable = False
+        return catalog
 
     def check(self, logger: Logger, config: Mapping[str, Any]) -> models.AirbyteConnectionStatus:
         """Read a page of each stream that ``check`` in the manifest names.
@@ -158,6 +173,8 @@ class SourceClose(Source):
         Raises:
             AirbyteTracedException: at the end, if a stream failed or does not exist.
         """
+        unique = {configured.stream.name: configured for configured in catalog.streams}
+        catalog = models.ConfiguredAirbyteCatalog(list(unique.values()))
         states = states_to_use(state or [], catalog)
         follows_log = FOLLOWS_LOG if config.get("capture_changes") is not False else ()
         positions = LogPositions(("event_log", *follows_log), states)
@@ -165,6 +182,11 @@ class SourceClose(Source):
             end=format_moment(utc_now()),
             event_log_positions=positions.saved,
             custom_field_columns=False,
+            full_refreshes=[
+                configured.stream.name
+                for configured in catalog.streams
+                if configured.sync_mode == models.SyncMode.full_refresh
+            ],
         )
         source = SideBySideSource(catalog, {**config, "sync": sync}, states, self._manifest)
         names = [stream["name"] for stream in source.resolved_manifest["streams"]]

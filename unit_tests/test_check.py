@@ -114,6 +114,7 @@ def test_a_source_accepts_its_config_after_construction(tmp_path: Any) -> None:
     assert source.check(LOGGER, config).status == Status.SUCCEEDED
     found = source.discover(LOGGER, config)
     assert [stream.name for stream in found.streams] == STREAMS
+    assert [stream.name for stream in found.streams if stream.is_resumable] == [], "a full refresh begins anew"
     messages = list(source.read(LOGGER, config, catalog("users"), None))
     assert [one.record.data["id"] for one in messages if one.record] == ["x_1"]
 

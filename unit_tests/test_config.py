@@ -269,6 +269,7 @@ def test_a_config_of_another_connector_is_accepted_unchanged(config: Row) -> Non
         "end": "2025-06-15T12:00:00.000000+00:00",
         "activities_start": "2023-12-31T00:00:00.000000+00:00",
         "attribution_window": "PT86400S",
+        "full_refreshes": [],
         "custom_field_columns": True,
         "retry_seconds": 300,
         "event_log_positions": {},

@@ -6,8 +6,13 @@ from typing import Any
 
 import pytest
 import requests_mock
+from airbyte_cdk.models import AirbyteMessage, AirbyteStream, AirbyteStreamStatus, SyncMode, Type
+from airbyte_cdk.utils.stream_status_utils import as_airbyte_message
 
+from source_close.api.sync import Sync
+from source_close.streams.saved_states import LogPositions
 from unit_tests.syncs import API, Row, read_with_positions, requested
+from unit_tests.syncs import saved as saved_states
 
 CURSOR = "2025-06-15T11:00:00.000000+00:00"
 POSITION = "2025-06-15T06:00:00.000000+00:00"
@@ -21,9 +26,9 @@ def _empty(api: requests_mock.Mocker) -> None:
 
 
 def positions(*streams: str, **options: Any) -> list[str | None]:
-    """Return the position in each state of the first stream."""
+    """Return the positions in the states of the first stream, each once."""
     states = read_with_positions(*streams, start_date="2025-06-01", **options).states(streams[0])
-    return [state.get("event_log_position") for state in states]
+    return list(dict.fromkeys(state.get("event_log_position") for state in states))
 
 
 def saved(**more: str) -> Row:
@@ -57,6 +62,17 @@ def test_a_sync_after_an_interrupted_first_sync_reads_all_records_and_the_log_fr
 
 def test_the_position_moves_in_the_last_state_of_a_complete_stream() -> None:
     assert positions("tasks", state=saved(event_log_position=POSITION)) == [POSITION, END]
+
+
+def test_the_position_moves_even_if_the_last_state_comes_before_the_stream_is_complete() -> None:
+    """The CDK emits it after that status, unless its queue is full."""
+    before = {"date_updated": CURSOR, "event_log_position": POSITION}
+    [state] = [AirbyteMessage(Type.STATE, state=one) for one in saved_states(tasks={"date_updated": END})]
+    stream = AirbyteStream("tasks", {}, [SyncMode.incremental])
+    messages = [state, as_airbyte_message(stream, AirbyteStreamStatus.COMPLETE)]
+    emitted = LogPositions(["tasks"], saved_states(tasks=before)).add_to(messages, Sync(end=END))
+    states = [vars(one.state.stream.stream_state) for one in emitted if one.state and one.state.stream]
+    assert states == [{"date_updated": END, "event_log_position": position} for position in (POSITION, END)]
 
 
 def test_a_failed_stream_keeps_its_position(api: requests_mock.Mocker) -> None:

@@ -25,6 +25,7 @@ def is_private(name: str) -> bool:
 def test_a_module_uses_only_private_attributes_that_it_defines(file: Path) -> None:
     tree = ast.parse(file.read_text())
     attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and is_private(node.attr)]
+    attributes = [node for node in attributes if ast.unparse(node) != "os._exit"]  # public all the same
     made = {node.attr for node in attributes if isinstance(node.ctx, ast.Store)}
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests_mock
 from airbyte_cdk.utils.airbyte_secrets_utils import update_secrets
 
 from source_close.run import main
@@ -48,10 +50,12 @@ def run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, list[dict[
     """Run the command, and return its exit code, its messages and the whole output."""
     update_secrets([])  # of earlier commands in this process, which would be hidden
     code = 0
-    try:
-        main(args)
-    except SystemExit as exiting:
-        code = int(exiting.code or 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("source_close.run.os._exit", sys.exit)  # which does not wait for workers
+        try:
+            main(args)
+        except SystemExit as exiting:
+            code = int(exiting.code or 0)
     printed = capsys.readouterr()
     return code, [json.loads(line) for line in printed.out.splitlines()], printed.out + printed.err
 
@@ -179,6 +183,15 @@ def test_the_message_about_a_damaged_state_says_how_to_reset_the_stream(
     assert the_error(messages)["message"].startswith("Stream users: its saved state can't be read (")
     assert the_error(messages)["stream_descriptor"] == {"name": "users"}
     assert KEY not in printed
+
+
+def test_an_error_of_a_request_is_not_taken_for_one_of_the_output(
+    api: requests_mock.Mocker, files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The CDK prints an error that leaves the command as a message. One of the output can't be printed."""
+    api.get(requests_mock.ANY, exc=OSError("Could not find a suitable TLS CA certificate bundle"))
+    with pytest.raises(OSError, match="certificate bundle"):
+        run(capsys, "check", "--config", files.write("config", {"api_key": KEY}))
 
 
 def test_spec_needs_no_config(capsys: pytest.CaptureFixture[str]) -> None:

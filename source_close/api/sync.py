@@ -37,7 +37,7 @@ class Sync(dict[str, Any]):
     """
 
     def __init__(self, **values: Any) -> None:
-        defaults = {"event_log_positions": {}, "custom_field_columns": True}
+        defaults = {"event_log_positions": {}, "full_refreshes": [], "custom_field_columns": True}
         super().__init__(defaults | {"retry_seconds": READ_RETRY_SECONDS} | values)
         self.limiter = RateLimiter(time.monotonic)
         self.in_flight = InFlight()

@@ -7,11 +7,12 @@ from http import HTTPStatus
 from typing import Any
 
 import requests
-from airbyte_cdk import DefaultPaginator, HttpRequester, Record, RecordSelector, StreamSlice
+from airbyte_cdk import Config, DefaultPaginator, HttpRequester, Record, RecordSelector, StreamSlice
 from airbyte_cdk.sources.declarative.retrievers import Retriever
 
 from source_close.api.errors import FORBIDDEN, LOGGER, CloseApiError, describe
 from source_close.api.responses import Row, response_json
+from source_close.api.sync import Sync
 from source_close.dates import moment_of, parse_moment
 
 _MAX_STEPS_BACK = 25
@@ -153,6 +154,7 @@ class WholeListRetriever(Retriever):
     """
 
     name: str
+    config: Config
     pages: OffsetPages
     record_selector: RecordSelector
     optional_partitions: Sequence[Mapping[str, str]] = ()
@@ -169,7 +171,7 @@ class WholeListRetriever(Retriever):
         moments = dict[str, datetime | None]()
         try:
             for page in self.pages.read(moments, window, {}):
-                rows = [row for row in page if _is_in_window(moments[row["id"]], window)]
+                rows = [row for row in page if self._is_wanted(moments[row["id"]], window)]
                 yield from self.record_selector.filter_and_transform(
                     rows, {}, records_schema, window
                 )
@@ -183,8 +185,10 @@ class WholeListRetriever(Retriever):
                 raise
             LOGGER.warning(_NOT_READ, self.name, ", ".join(window.partition.values()), error.text)
 
-
-def _is_in_window(moment: datetime | None, window: StreamSlice) -> bool:
-    if moment is None or "start_time" not in window:
-        return True
-    return parse_moment(window["start_time"]) <= moment < parse_moment(window["end_time"])
+    # A full refresh also has what is edited while it runs.
+    def _is_wanted(self, moment: datetime | None, window: StreamSlice) -> bool:
+        if moment is None or "start_time" not in window:
+            return True
+        is_early = moment < parse_moment(window["end_time"])
+        is_refreshed = self.name in Sync.of(self.config)["full_refreshes"]
+        return parse_moment(window["start_time"]) <= moment and (is_early or is_refreshed)

@@ -141,8 +141,10 @@ class LogPositions:
             if message.trace and message.trace.stream_status:
                 status = message.trace.stream_status
                 name = status.stream_descriptor.name
-                if status.status == models.AirbyteStreamStatus.COMPLETE:
+                if status.status == models.AirbyteStreamStatus.COMPLETE and name in self._followed:
                     self._complete.add(name)
+                    # The CDK emits its last state before or after this status.
+                    yield from self.add_to([self._states.create_state_message(name, None)], sync)
                 is_start = status.status == models.AirbyteStreamStatus.STARTED
                 if is_start and name in self._followed and name not in self.saved:
                     yield from self.add_to([self._states.create_state_message(name, None)], sync)
@@ -160,3 +162,4 @@ class LogPositions:
         if position:
             blob = {**vars(state.stream_state), POSITION: position}
             state.stream_state = models.AirbyteStateBlob(blob)
+        self._states.update_state_for_stream(name, None, vars(state.stream_state))

@@ -4,7 +4,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from airbyte_cdk import Config, Record, RecordSelector, StreamSlice
@@ -12,7 +12,7 @@ from airbyte_cdk.sources.declarative.retrievers import Retriever
 
 from source_close.api.responses import Row
 from source_close.api.sync import Sync
-from source_close.dates import parse_moment
+from source_close.dates import parse_moment, utc_now
 from source_close.streams.event_log import EventLogChanges
 
 
@@ -27,16 +27,19 @@ class HashedSlice(StreamSlice):
         return self._hash
 
 
+_MAX_CLOCK_DELAY = timedelta(days=1)  # by which this machine's clock may be behind Close's
 # Records with this slice don't move the stream's cursor.
 _NO_WINDOW = StreamSlice(partition={}, cursor_slice={})
 
 
 @dataclass
 class WindowRetriever(Retriever):
-    """Reads the window of a slice, and after the last window of a later sync the ``changes``.
+    """Reads the window of a slice, and after the last window what it does not show.
 
-    ``SimpleRetriever``, the built-in, pages through a window in one way only, and can't read
-    changes when all windows are complete.
+    In a later sync these are the ``changes``. In a full refresh they are the records that were
+    edited meanwhile, which are after all windows: a table that is overwritten would lack them.
+    ``SimpleRetriever``, the built-in, pages through a window in one way only, and can't read more
+    when all windows are complete.
     """
 
     name: str
@@ -47,6 +50,10 @@ class WindowRetriever(Retriever):
 
     def __post_init__(self) -> None:
         self._sync = Sync.of(self.config)
+        self._follows_log = self.name in self._sync["event_log_positions"]
+        # An edit moves no date_created.
+        is_moved_by_edits = self.cursor_field == "date_updated"
+        self._is_refreshed = is_moved_by_edits and self.name in self._sync["full_refreshes"]
         self._open_windows = 0
         self._window_closed = threading.Condition()
         self._emitted = set[str]()
@@ -58,30 +65,38 @@ class WindowRetriever(Retriever):
     def read_records(
         self, records_schema: Any, stream_slice: StreamSlice | None = None
     ) -> Iterable[Record]:
-        """Yield the records of a slice, and after the last window also the changes."""
+        """Yield the records of a slice, and after the last window also what it does not show."""
         window = HashedSlice(stream_slice or _NO_WINDOW)
         start = parse_moment(window["start_time"])
         end = parse_moment(window["end_time"])
-        changes = self.changes if self.name in self._sync["event_log_positions"] else None
+        has_more = self._follows_log or self._is_refreshed
         with self._window_closed:
             self._open_windows += 1
         try:
             for page in self.read_window(start, end):
-                if changes:
+                if has_more:
                     self._emitted.update(row["id"] for row in page)  # atomic by row in CPython
                 yield from self._records(page, window)
-            if changes and window["end_time"] == self._sync["end"]:
-                yield from self._changed_records(changes)
+            if has_more and window["end_time"] == self._sync["end"]:
+                yield from self._later_records(end)
         finally:
             with self._window_closed:
                 self._open_windows -= 1
                 self._window_closed.notify_all()
 
-    def _changed_records(self, changes: EventLogChanges) -> Iterator[Record]:
+    def _later_records(self, end: datetime) -> Iterator[Record]:
         with self._window_closed:  # else a deletion could be emitted before its record
             self._window_closed.wait_for(lambda: self._open_windows == 1)
-        for page in changes.read_pages(self._emitted):
+        for page in self._changed_pages() if self._follows_log else self._edited_pages(end):
             yield from self._records(page, _NO_WINDOW)
+
+    def _changed_pages(self) -> Iterator[list[Row]]:
+        if self.changes is not None:
+            yield from self.changes.read_pages(self._emitted)
+
+    def _edited_pages(self, end: datetime) -> Iterator[list[Row]]:
+        for page in self.read_window(end, utc_now() + _MAX_CLOCK_DELAY):
+            yield [row for row in page if row["id"] not in self._emitted]
 
     # The records of a page. One that is after its window, as Close's index lags, is of no window.
     # Without a schema, the selector does not copy each record to bring it to the schema's types.
