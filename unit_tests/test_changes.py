@@ -165,6 +165,7 @@ def test_rows_that_were_not_requested_are_not_emitted(api: requests_mock.Mocker)
     [
         ("activities", "activity.note", {"date_created": CREATED}, CREATED),
         ("activities", "activity.note", {}, ""),
+        ("activities", "activity.note", {"date_created": "yesterday"}, ""),
         ("activities", "activity.note", None, ""),
         ("tasks", "task.lead", {"date_created": CREATED}, ""),
         ("leads", "lead", {"date_created": CREATED}, ""),

@@ -83,16 +83,21 @@ def test_a_check_fails_within_a_minute_when_an_endpoint_is_down(api: requests_mo
     assert message.startswith("Stream event_log: GET /api/v1/event/ answered 503")
 
 
-def test_a_stream_whose_partitions_all_fail_reports_one_error(api: requests_mock.Mocker) -> None:
+@pytest.mark.parametrize(
+    ("status", "failure_type"), [(403, "config_error"), (404, "system_error"), (503, "transient_error")]
+)
+def test_a_stream_whose_partitions_all_fail_reports_one_error(
+    api: requests_mock.Mocker, status: int, failure_type: str
+) -> None:
     for kind in KINDS:
-        api.get(f"{API}/custom_field/{kind}/", status_code=403, json={"error": kind})
+        api.get(f"{API}/custom_field/{kind}/", status_code=status, json={"error": kind})
     reading = read_with_positions("custom_fields", "users")
     ((stream, kind, message),) = reading.failures
-    assert (stream, kind) == ("custom_fields", "config_error")
-    assert "GET /api/v1/custom_field/lead/ answered 403: «lead»." in message
+    assert (stream, kind) == ("custom_fields", failure_type)
+    assert f"GET /api/v1/custom_field/lead/ answered {status}: «lead»." in message
     assert reading.statuses == {"custom_fields": "INCOMPLETE", "users": "COMPLETE"}
     errors = [one.trace.error for one in reading.messages if one.trace and one.trace.error]
-    assert [error.stack_trace for error in errors] == [None]
+    assert [error.stack_trace is None for error in errors] == [status != 404]
 
 
 @pytest.mark.parametrize("status", [402, 403, 404])

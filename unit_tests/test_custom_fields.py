@@ -72,6 +72,13 @@ def test_a_shared_field_is_emitted_once_from_the_list_of_shared_fields(api: requ
     assert [(row["id"], row["object_type"]) for row in read("custom_fields").records] == [("cf_1", "shared")]
 
 
+def test_enrichment_options_of_any_form_become_text(api: requests_mock.Mocker) -> None:
+    options: list[Any] = ["on", {"prompt": "Who?"}, [1], None]
+    lists(api, lead=[field(f"cf_{number}", enrichment_options=one) for number, one in enumerate(options)])
+    found = [row["enrichment_options"] for row in read("custom_fields").records]
+    assert found == ["on", '{"prompt":"Who?"}', "[1]", None]
+
+
 TEXT: Row = {"type": ["string", "null"]}
 NUMBER: Row = {"type": ["number", "null"]}
 DATE: Row = {**TEXT, "format": "date"}
@@ -266,3 +273,78 @@ def test_names_that_cannot_be_read_log_one_warning_and_do_not_fail_the_stream(
     (warning,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
     assert "(shared)" in warning
     assert "answered 402: «Upgrade»" in warning
+
+
+def leads(api: requests_mock.Mocker, *pages: list[Row], by_ids: list[Row] | None = None) -> None:
+    """Register the pages of a search, and the leads that a read by ids finds."""
+    cursors = [*map(str, range(1, len(pages))), None]
+    found = [{"json": {"data": rows, "cursor": cursor}} for rows, cursor in zip(pages, cursors, strict=True)]
+    api.post(f"{API}/data/search/", found)
+
+    def read_by_ids(request: Any, _: Any) -> Row:
+        wanted = request.json()["_params"]["id__in"].split(",")
+        return {"data": [row for row in by_ids or [] if row["id"] in wanted], "has_more": False}
+
+    api.post(f"{API}/lead/", json=read_by_ids)
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+
+
+@pytest.mark.parametrize("fields", ["shared", "unreadable"])
+def test_values_that_a_search_lacks_are_read_by_ids_if_only_a_later_page_has_some(
+    api: requests_mock.Mocker, fields: str
+) -> None:
+    """The first leads prove that there are no values only if no field, also no shared one, can have any."""
+    lists(api, shared=[field("cf_1", associations=[{"object_type": "lead"}])])
+    if fields == "unreadable":
+        api.get(f"{API}/custom_field/shared/", status_code=403)
+    first, last = {**LEAD, "id": "lead_1"}, {**LEAD, "id": "lead_2"}
+    leads(api, [first], [last], by_ids=[first, {**last, "custom.cf_1": "Web"}])
+    records = read("leads", start_date="2025-06-01").records
+    assert [record.get("custom.cf_1") for record in records] == [None, "Web"]
+
+
+def test_values_of_one_kind_prove_nothing_about_those_of_another(api: requests_mock.Mocker) -> None:
+    lists(api, lead=[field("cf_1")], contact=[field("cf_2")])
+    lead = {**LEAD, "custom.cf_1": "Web", "contacts": [{"id": "cont_1"}]}
+    contact = {"id": "cont_1", "custom.cf_2": "Boss"}
+    leads(api, [lead], by_ids=[{**lead, "contacts": [contact]}])
+    [record] = read("leads", start_date="2025-06-01").records
+    assert record["contacts"] == [contact]
+
+
+def test_a_lead_that_a_read_by_ids_does_not_find_is_emitted_as_the_search_returned_it(
+    api: requests_mock.Mocker,
+) -> None:
+    lists(api, lead=[field("cf_1")])
+    first, hidden = {**LEAD, "id": "lead_1"}, {**LEAD, "id": "lead_2", "name": "Acme"}
+    leads(api, [first, hidden], by_ids=[{**first, "custom.cf_1": "Web"}])
+    records = read("leads", start_date="2025-06-01").records
+    assert [record.get("custom.cf_1") for record in records] == ["Web", None]
+    assert records[1] == {**hidden, "custom_fields": []}
+
+
+def test_a_value_with_a_name_belongs_to_the_field_of_its_own_kind(api: requests_mock.Mocker) -> None:
+    of_contacts = field("cf_2", name="Source", associations=[{"object_type": "contact"}])
+    lists(api, lead=[field("cf_1", name="Source")], contact=[field("cf_3", name="Role")], shared=[of_contacts])
+    contact = {"id": "cont_1", "custom": {"Source": "Fair", "Role": "Boss"}}
+    leads(api, [{**LEAD, "custom": {"Source": "Web"}, "contacts": [contact]}])
+    [record] = read("leads", start_date="2025-06-01").records
+    assert record["custom_fields"] == [{"id": "cf_1", "name": "Source", "value": "Web"}]
+    assert record["contacts"] == [{"id": "cont_1", "custom.cf_2": "Fair", "custom.cf_3": "Boss"}]
+
+
+def test_names_of_no_field_are_reported_for_each_kind_and_are_listed_for_leads_only(
+    api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture
+) -> None:
+    contact = {"id": "cont_1", "custom": {"Old": 2}}
+    leads(api, [{**LEAD, "custom": {"Old": 1}, "contacts": [contact]}], by_ids=[])
+    [record] = read("leads", start_date="2025-06-01").records
+    assert record["custom_fields"] == [{"id": None, "name": "Old", "value": 1}]
+    assert record["contacts"] == [contact]
+    assert [line.partition(" are not in columns")[0] for line in warnings(caplog)] == [
+        "Custom values of the kind lead",
+        "Custom values of the kind contact",
+    ]

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from typing import Any
 
 import pytest
 import requests
 import requests_mock
+import time_machine
+from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
+from airbyte_cdk.utils.airbyte_secrets_utils import update_secrets
 
+from source_close.api.responses import RepeatedPages
+from source_close.api.sync import Sync
 from source_close.source import load_manifest
-from unit_tests.syncs import API, KINDS, Clock, Row, read, requested
+from unit_tests.syncs import (
+    API,
+    KEY,
+    KINDS,
+    NOW,
+    Clock,
+    Row,
+    catalog,
+    manifest_of,
+    plain_config,
+    read,
+    requested,
+    response,
+    run,
+)
 
 USERS = f"{API}/user/"
 REQUEST = "GET /api/v1/user/"
@@ -188,6 +208,36 @@ def test_the_retry_time_restarts_after_each_success(api: requests_mock.Mocker, c
     assert clock.now - 1000 > RETRY_SECONDS
 
 
+def test_a_list_that_repeats_itself_is_noticed_while_another_worker_reads_lists_to_their_ends() -> None:
+    pages, again, end = RepeatedPages(), response(), response()
+    again.url, end.url = f"{API}/event/?_cursor=two&_limit=50", f"{API}/event/?_cursor=three&_limit=50"
+    found = []
+    for _ in range(4):
+        found.append(pages.is_endless(again, {"data": [{"id": "ev_1"}], "cursor_next": "two"}))
+        other = threading.Thread(target=pages.is_endless, args=(end, {"data": [{"id": "ev_2"}], "cursor_next": None}))
+        other.start()
+        other.join()
+    assert found == [False, False, False, True]
+
+
+def test_a_request_that_fails_while_others_to_its_endpoint_succeed_is_given_up(
+    api: requests_mock.Mocker, clock: Clock
+) -> None:
+    config = plain_config({"retry_seconds": RETRY_SECONDS})
+
+    def trouble(request: Any, context: Any) -> str:
+        Sync.of(config).failing_since.clear()  # as the success of another request does
+        context.status_code = 503
+        return ""
+
+    api.get(USERS, text=trouble)
+    with time_machine.travel(NOW, tick=False) as clock.day:
+        source = ConcurrentDeclarativeSource(catalog("users"), config, [], source_config=manifest_of("users"))
+        reading = run(source, "users")
+    assert reading.statuses == {"users": "INCOMPLETE"}
+    assert RETRY_SECONDS < clock.now - 1000 < 3 * RETRY_SECONDS
+
+
 @pytest.mark.parametrize(
     ("headers", "body", "least", "most"),
     [
@@ -257,6 +307,17 @@ def test_the_message_quotes_the_error_text_of_every_form_of_body(
 ) -> None:
     api.get(USERS, status_code=400, text=body)
     assert failure()[1].startswith(f"Stream users: {REQUEST} answered 400: «{text}». Close rejected")
+
+
+def test_a_quote_that_is_cut_in_the_middle_of_the_key_shows_no_part_of_it(api: requests_mock.Mocker) -> None:
+    update_secrets([KEY])
+    try:
+        api.get(USERS, status_code=403, json={"error": "Odd" * 97 + KEY})
+        message = failure()[1]
+    finally:
+        update_secrets([])
+    assert "Odd****" in message
+    assert KEY[:4] not in message
 
 
 @pytest.mark.parametrize("body", ["", "{}", "[]"])

@@ -92,12 +92,31 @@ def test_a_cursor_that_leads_past_the_lower_bound_is_not_followed(api: requests_
     assert api.call_count == 2
 
 
+def test_a_cursor_is_followed_among_events_of_the_moment_at_which_a_window_begins(api: requests_mock.Mocker) -> None:
+    rows = [event(number, NOON - timedelta(minutes=15)) for number in range(60)]
+    api.get(URL, [page(rows[:50], "two"), page(rows[50:])])
+    reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T11:50:00"}})
+    assert reading.ids == [row["id"] for row in rows]
+
+
 def test_events_outside_the_window_are_dropped_when_the_api_ignores_the_bounds(api: requests_mock.Mocker) -> None:
     rows = [event(99, NOON + timedelta(seconds=1)), event(98, NOON), *events(30, timedelta(hours=1))]
     api.get(URL, json={"data": rows, "cursor_next": "next", "cursor_previous": None})
     reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T02:04:00"}})
     assert reading.ids == [f"ev_{number:03}" for number in range(11)]
     assert api.call_count == 1
+
+
+@pytest.mark.parametrize(("repetitions", "status"), [(2, "COMPLETE"), (3, "INCOMPLETE")])
+def test_a_page_may_be_repeated_twice_before_the_list_continues(
+    api: requests_mock.Mocker, repetitions: int, status: str
+) -> None:
+    rows = events(60, timedelta(minutes=1))
+    repeated = page(rows[50:55], "two")
+    api.get(URL, [page(rows[:50], "two"), *[repeated] * (1 + repetitions), page(rows[55:])])
+    reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T10:00:00"}})
+    assert reading.statuses == {"event_log": status}
+    assert (set(reading.ids) == {row["id"] for row in rows}) == (status == "COMPLETE")
 
 
 def test_data_and_previous_data_are_json_text_or_null(api: requests_mock.Mocker) -> None:

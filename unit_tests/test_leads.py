@@ -107,6 +107,14 @@ def test_an_expired_cursor_repeats_only_the_previous_page(api: requests_mock.Moc
     assert [body.get("results_limit") for body in bodies(api)] == [None] * 4 + [0] + [None] * 3
 
 
+def test_only_a_400_says_that_a_cursor_has_expired(api: requests_mock.Mocker) -> None:
+    rows = [lead(number, "2025-06-02T00:00:00+00:00") for number in range(250)]
+    trouble = {"status_code": 503, "json": {"error": "The store of cursors is down"}}
+    api.post(SEARCH, [page(*rows[:200], cursor="next"), trouble, page(*rows[200:])])
+    assert read("leads", start_date="2025-06-01").ids == [row["id"] for row in rows]
+    assert [body.get("cursor") for body in bodies(api)] == [None, "next", "next"]
+
+
 def test_records_are_emitted_as_close_sends_them_except_for_custom_fields(api: requests_mock.Mocker) -> None:
     row = {**lead(1, "2025-06-14T00:00:00+00:00"), "contacts": [{"custom": {"b": 2}, "custom.cf_3": 1}], "url": None}
     api.post(SEARCH, **page({**row, "custom": {"Source": "Web"}, "__object_type": "lead"}))

@@ -99,6 +99,14 @@ def test_a_position_in_the_future_is_replaced_by_the_cursor(api: requests_mock.M
     assert len(requested(api, "/event")) == 1
 
 
+def test_a_position_that_another_clock_saved_may_be_five_minutes_ahead(api: requests_mock.Mocker) -> None:
+    """Without a cursor, a stream that ignored its position would not follow the log at all."""
+    positions("tasks", state={"tasks": {"event_log_position": "2025-06-15T12:04:59+00:00"}})
+    assert requested(api, "/event") == [
+        f"/event/?_limit=50&date_updated__gte=2025-06-15T11:54:59.000000+00:00&date_updated__lt={END}"
+    ]
+
+
 def test_the_log_is_followed_when_the_cursor_is_in_the_future(api: requests_mock.Mocker) -> None:
     state = {"activities": {"date_created": "2025-06-20T00:00:00Z", "event_log_position": POSITION}}
     assert positions("activities", state=state, attribution_window_hours=0) == [POSITION, END]

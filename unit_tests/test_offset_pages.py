@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import requests_mock
 import time_machine
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
 
+from source_close.streams.append_only_lists import Window
 from unit_tests.syncs import API, NOW, Reading, Row, catalog, manifest_of, plain_config, run
 
 PAGE_SIZE = 3
@@ -137,6 +139,27 @@ def test_an_offset_that_close_refuses_splits_the_window(api: requests_mock.Mocke
     whole = ("2025-06-01t00:00:00.000000+00:00", "2025-06-15t12:00:00.000000+00:00")
     assert bounds == [whole, whole, (cut, whole[1]), (cut, whole[1]), (whole[0], cut)]
     assert skips(api) == [0, 2, 1, 3, 0]
+
+
+@pytest.mark.parametrize(
+    ("seen", "end", "cut"),
+    [
+        ((0.5, 4.9, 9.1), 10.5, 9),
+        ((0.5, 0.75), 10.5, 1),
+        ((), 1.5, 1),
+        ((0.5,), 1.0, None),
+        ((0.5, 0.75), 0.9, None),
+    ],
+    ids=["a median", "no row after the first second", "no row", "up to the next second", "within a second"],
+)
+def test_a_window_is_cut_at_a_whole_second(seen: tuple[float, ...], end: float, cut: float | None) -> None:
+    """If Close truncates bounds to seconds, it returns nothing for a window that begins and ends in one second."""
+    midnight = datetime(2025, 6, 5, tzinfo=timezone.utc)
+    rows: dict[str, datetime | None] = {f"acti_{at}": midnight + timedelta(seconds=at) for at in seen}
+    window = Window(midnight + timedelta(seconds=0.25), midnight + timedelta(seconds=end), rows)
+    bounds = sorted((part.start - midnight, part.end - midnight) for part in window.split())
+    expected = [] if cut is None else [(0.25, cut), (cut, end)]
+    assert bounds == [(timedelta(seconds=low), timedelta(seconds=high)) for low, high in expected]
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,8 @@ def test_only_a_page_whose_length_is_a_page_size_must_say_whether_more_rows_foll
     api: requests_mock.Mocker, count: int, is_read: bool
 ) -> None:
     """A list that is not paged may have more rows than were asked for. Close may cut a page of 1,000 rows to 100."""
-    api.get(f"{API}/user/", json={"data": [{"id": f"user_{number}"} for number in range(count)]})
+    rows = [{"id": f"user_{number}"} for number in range(count)]
+    api.get(f"{API}/user/", json={"data": rows, "total_results": count})
     reading = read("users")
     assert (len(reading.ids) == count) == is_read
     failures = [message for _, _, message in reading.failures]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import requests_mock
 
 from unit_tests.syncs import API, Row, read, requested
@@ -39,6 +40,31 @@ def test_a_later_sync_reads_five_minutes_again(api: requests_mock.Mocker) -> Non
     assert requested(api) == [window("2025-06-15T11:35:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")]
     assert reading.records == rows
     assert reading.states()[-1] == {"date_updated": "2025-06-15T11:59:59.999000+00:00"}
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "2025-06-14T10:00:00+00:00",
+        "2025-06-14T10:00:00.000000+00:00",
+        "2025-06-14T10:00:00",
+        "2025-06-14T10:00:00.000",
+        "2025-06-14T10:00:00Z",
+        "2025-06-14T10:00:00.000Z",
+    ],
+)
+def test_a_date_in_any_form_moves_the_state(api: requests_mock.Mocker, written: str) -> None:
+    api.get(URL, json={"data": [task(1, written)], "has_more": False})
+    assert read("tasks", start_date="2025-06-01").states()[-1] == {"date_updated": "2025-06-14T10:00:00.000000+00:00"}
+
+
+@pytest.mark.parametrize("written", ["2025-06-14T12:00:00+02:00", "2025-06-14T12:00:00.000000+02:00"])
+def test_a_date_with_an_offset_does_not_move_the_state_past_its_moment(api: requests_mock.Mocker, written: str) -> None:
+    """The next sync would begin two hours too late, and skip what changed in between."""
+    api.get(URL, json={"data": [task(1, written)], "has_more": False})
+    reading = read("tasks", start_date="2025-06-01")
+    assert reading.ids == ["task_1"]
+    assert reading.states()[-1]["date_updated"] <= "2025-06-14T10:00:00.000000+00:00"
 
 
 def test_a_priority_of_another_type_becomes_text(api: requests_mock.Mocker) -> None:

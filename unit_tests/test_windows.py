@@ -1,0 +1,84 @@
+"""The changes of the event log come when all windows of the stream are closed, however these end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, cast
+
+import pytest
+from airbyte_cdk import Record, StreamSlice
+
+from source_close.api.errors import CloseApiError
+from source_close.api.sync import Sync
+from source_close.streams.windows import WindowRetriever
+from unit_tests.syncs import NOW, Row
+
+MIDDLE = "2025-06-01T00:00:00.000000+00:00"
+FIRST = StreamSlice(partition={}, cursor_slice={"start_time": "2025-05-01T00:00:00.000000+00:00", "end_time": MIDDLE})
+LAST = StreamSlice(partition={}, cursor_slice={"start_time": MIDDLE, "end_time": NOW})
+
+
+class Selector:
+    """Makes a record of each row."""
+
+    def filter_and_transform(self, page: list[Row], _: Any, __: Any, window: StreamSlice) -> Iterator[Record]:
+        return (Record(row, "tasks", window) for row in page)
+
+
+class Changes:
+    """Reports that each record that a window has emitted was deleted."""
+
+    def read_pages(self, emitted: set[str]) -> Iterator[list[Row]]:
+        yield [{"id": f"deletion of {one}"} for one in sorted(emitted)]
+
+
+class Retriever(WindowRetriever):
+    """Reads a row of two pages from each window; the first window may fail after its first page."""
+
+    fails = False
+
+    def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
+        name = f"{start:%m}"
+        yield [{"id": f"{name} a"}]
+        if self.fails and name == "05":
+            raise CloseApiError("tasks", "It is over.")
+        yield [{"id": f"{name} b"}]
+
+
+@pytest.fixture
+def retriever() -> Retriever:
+    config = {"sync": Sync(end=NOW, event_log_positions={"tasks": MIDDLE})}
+    return Retriever("tasks", "date_updated", config, cast("Any", Selector()), cast("Any", Changes()))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_changes_wait_for_the_windows_that_are_still_open(retriever: Retriever, *, fails: bool) -> None:
+    """Else a deletion could be emitted before its record. A window that fails does not stop those that wait."""
+    retriever.fails = fails
+    emitted: list[str] = []
+    first = iter(retriever.read_records({}, FIRST))
+    emitted.append(next(first)["id"])
+
+    def read_last() -> None:
+        emitted.extend(record["id"] for record in retriever.read_records({}, LAST))
+
+    thread = threading.Thread(target=read_last, daemon=True)
+    thread.start()
+    thread.join(0.2)
+    assert "deletion of 05 a" not in emitted
+    if fails:
+        with pytest.raises(CloseApiError):
+            next(first)
+    else:
+        emitted += [record["id"] for record in first]
+    thread.join(10)
+    assert not thread.is_alive()
+    rows = ["05 a", "06 a", "06 b"] if fails else ["05 a", "05 b", "06 a", "06 b"]
+    assert sorted(emitted[: len(rows)]) == rows
+    assert emitted[len(rows) :] == [f"deletion of {row}" for row in rows]
+
+
+def test_only_the_last_window_is_followed_by_changes(retriever: Retriever) -> None:
+    assert [record["id"] for record in retriever.read_records({}, FIRST)] == ["05 a", "05 b"]
