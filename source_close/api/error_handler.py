@@ -4,7 +4,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 from typing import Any
 
 import requests
@@ -26,13 +25,13 @@ Outcome = requests.Response | Exception
 _REPEATS_ITSELF = (
     "{request}: the list repeats the same page of {rows} records and says that more follow."
 )
-_PROXY_PASSWORD = HTTPStatus.PROXY_AUTHENTICATION_REQUIRED.value
+_PROXY_PASSWORD = requests.codes.proxy_authentication_required
 _CLOCK_IS_AHEAD = (
     "this machine's clock is {seconds:.0f} seconds ahead of Close's, which shows {date}. The next "
     "sync would skip what Close reports in between. Set the clock, and sync again."
 )
 # Only these say that Close understood a request and refuses it for a reason of its own.
-_FOR_THE_RETRIEVER = {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND}
+_FOR_THE_RETRIEVER = {requests.codes.bad_request, requests.codes.not_found}
 
 
 @dataclass
@@ -132,7 +131,7 @@ class CloseErrorHandler(DefaultErrorHandler):
         if not is_refused and max(wait, seconds) <= self._retry_seconds:
             return ErrorResolution(ResponseAction.RETRY, failure_type, error.message)
         self._sync.given_up[self.name, request] = error
-        if status == HTTPStatus.UNAUTHORIZED:
+        if status == requests.codes.unauthorized:
             self._sync.key_refused = error
         raise error
 

@@ -1,7 +1,6 @@
 """The errors that a stream ends with, and their texts."""
 
 import logging
-from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -11,7 +10,7 @@ from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
 
 LOGGER = logging.getLogger("airbyte.source-close")
 # The plan or the user's role does not include what is requested.
-FORBIDDEN = {HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN}
+FORBIDDEN = {requests.codes.payment_required, requests.codes.forbidden}
 REFUSED_REDIRECT = "x-refused-redirect"  # the response header that keeps a redirect's target
 _MAX_QUOTE = 300
 _GENERAL_KEYS = {"", "error", "errors", "message"}  # they say nothing about the text

@@ -4,7 +4,6 @@ import re
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable
-from http import HTTPStatus
 from math import inf
 
 import requests
@@ -57,7 +56,7 @@ class _Group:
 
     def read_header(self, response: requests.Response, now: float) -> None:
         found = _HEADER.search(response.headers.get("ratelimit", ""))
-        is_refusal = response.status_code == HTTPStatus.TOO_MANY_REQUESTS
+        is_refusal = response.status_code == requests.codes.too_many_requests
         if found is None or (is_refusal and self.limit == inf):
             return  # if only 429s have the header, requests can't be counted by it
         reset = float(found["reset"])
@@ -131,7 +130,7 @@ class RateLimiter:
             if response is None:
                 return
             group.read_header(response, now)
-            if response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
+            if response.status_code != requests.codes.too_many_requests:
                 group.speed_up(now)
                 return
             wait = requested_wait or min(2.0**group.refused_in_a_row, _MAX_GUESSED_WAIT_SECONDS)

@@ -4,7 +4,6 @@ import json
 import re
 import threading
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -45,7 +44,7 @@ def response_json(response: requests.Response | None) -> dict[str, Any]:
 def _parse(response: requests.Response) -> dict[str, Any]:
     body = response.content or b""
     status = response.status_code
-    is_explained = status == HTTPStatus.BAD_REQUEST and body.startswith(b"{")
+    is_explained = status == requests.codes.bad_request and body.startswith(b"{")
     if status not in SUCCESS_CODES and not is_explained:
         return {}
     try:
