@@ -39,20 +39,19 @@ class Turns:
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._not_begun <= 0, _MAX_WAIT_AT_START_SECONDS)
         try:
-            for window in windows:
+            for number, window in enumerate(windows):
                 with self._changed:
-                    self._changed.wait_for(lambda: self._is_turn_of(stream), _MAX_WAIT_SECONDS)
-                yield window
-                with self._changed:
-                    self._share_of[stream] += 1 / len(windows)
+                    self._share_of[stream] = number / len(windows)
                     self._changed.notify_all()
+                    self._changed.wait_for(
+                        lambda: self._share_of[stream] == min(self._share_of.values()),
+                        _MAX_WAIT_SECONDS,
+                    )
+                yield window
         finally:
             with self._changed:
                 del self._share_of[stream]
                 self._changed.notify_all()
-
-    def _is_turn_of(self, stream: object) -> bool:
-        return self._share_of[stream] <= min(self._share_of.values())
 
 
 class StreamInTurn:
