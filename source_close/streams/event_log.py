@@ -101,9 +101,7 @@ class EventLog:
     def __init__(self) -> None:
         self.is_forbidden = False
         self._lock = threading.Lock()
-        self._is_read = False
-        self._changes = ChangesByType(dict)
-        self._error: CloseApiError | None = None
+        self._changes: ChangesByType | None = None
 
     def changes(self, stream: str, events: AbstractStream) -> ChangesByType:
         """Return the changes, none if the key may not read events.
@@ -112,30 +110,28 @@ class EventLog:
             CloseApiError: if they can't be read for another reason; ``stream`` is then incomplete.
         """
         with self._lock:
-            if not self._is_read:
-                self._read(events)
-                self._is_read = True  # not if an error of another kind ends the stream
-        if self._error is not None:
-            raise CloseApiError(stream, self._error.text, self._error.failure_type)
+            if self._changes is None:
+                self._changes = self._read(stream, events)
         return self._changes
 
-    def _read(self, events: AbstractStream) -> None:
+    def _read(self, stream: str, events: AbstractStream) -> ChangesByType:
+        changes = ChangesByType(dict)
         unclear = list[str]()
         try:
             windows = (partition.read() for partition in events.generate_partitions())
             for number, event in enumerate(chain.from_iterable(windows), start=1):
-                if not add_event(self._changes, event.data):
+                if not add_event(changes, event.data):
                     unclear.append(event.data["id"])
                 if number % _LOG_EVERY_EVENTS == 0:
                     LOGGER.info(_PROGRESS, number)
         except CloseApiError as error:
-            self.is_forbidden = error.status in FORBIDDEN
-            if not self.is_forbidden:
-                self._error = error
-                return
+            if error.status not in FORBIDDEN:
+                raise CloseApiError(stream, error.text, error.failure_type) from None
+            self.is_forbidden = True
             LOGGER.warning(_FORBIDDEN_LOG, error.text)
         if unclear:
             LOGGER.warning(_UNCLEAR_EVENTS, len(unclear), unclear[0])
+        return changes
 
 
 def add_event(changes: ChangesByType, event: Mapping[str, Any]) -> bool:
