@@ -66,9 +66,13 @@ class CloseConfig(BaseModel):
     """The fields that a user enters. ``activities_window_seconds`` is tap-closeio's."""
 
     api_key: Annotated[str, AfterValidator(_read_api_key)] = Field(repr=False)
-    start_date: Annotated[datetime | None, BeforeValidator(_read_start_date)] = None
+    start_date: Annotated[datetime | None, BeforeValidator(_read_start_date)] = Field(
+        default=None, exclude=True
+    )
     attribution_window_hours: int | None = Field(default=None, ge=0, le=_MAX_WINDOW_HOURS)
-    activities_window_seconds: int = Field(default=24 * 3600, ge=0, le=_MAX_WINDOW_HOURS * 3600)
+    activities_window_seconds: int = Field(
+        default=24 * 3600, ge=0, le=_MAX_WINDOW_HOURS * 3600, exclude=True
+    )
     capture_changes: bool = Field(default=True, strict=True)
     num_workers: int = Field(default=20, ge=1, le=40)
     base_url: Annotated[str, AfterValidator(_read_base_url)] = "https://api.close.com/api/v1"
@@ -96,8 +100,7 @@ class CloseConfig(BaseModel):
 
     def completed(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return ``config`` with its fields in the types of the spec, and without nulls."""
-        excluded = {"activities_window_seconds", "start_date"}
-        return _without_nulls(config) | self.model_dump(exclude=excluded, exclude_none=True)
+        return _without_nulls(config) | self.model_dump(exclude_none=True)
 
 
 def _without_nulls(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,6 +137,4 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
             "followed_from": format_moment(followed_from),
             "user_agent": f"source-close/{version('source-close')}",
         }
-        completed = checked.completed(config)
-        config.clear()
-        config.update(completed, sync=sync)
+        config.update(checked.completed(config), sync=sync)
