@@ -13,7 +13,6 @@ from airbyte_cdk.sources.declarative.requesters.error_handlers import (
     HttpResponseFilter,
 )
 from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution, ResponseAction
-from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
 
 from source_close.api.errors import CloseApiError, UnreadableResponseError, describe
 from source_close.api.responses import SUCCESS_CODES, RepeatedPages, response_json
@@ -125,7 +124,7 @@ class CloseErrorHandler(DefaultErrorHandler):
         request_to_wait = f" It asks to wait {wait:.0f} s." if wait > self._retry_seconds else ""
         text = f"{request} {describe(outcome)}.{request_to_wait} {resolution.error_message}"
         status = _status_of(outcome)
-        error = CloseApiError(self.name, filter_secrets(text), failure_type, status)
+        error = CloseApiError(self.name, text, failure_type, status)
         now = time.monotonic()
         seconds = now - self._sync.failing_since.setdefault((self.name, request), now)
         if not is_refused and max(wait, seconds) <= self._retry_seconds:

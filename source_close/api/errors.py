@@ -25,7 +25,7 @@ class CloseApiError(AirbyteTracedException):
 
     Args:
         stream: the stream's name.
-        text: what happened, what it means and what to do.
+        text: what happened, what it means and what to do; the key is removed from it.
         failure_type: whose fault it is, for Airbyte.
         status: Close's HTTP status, 0 without a response.
     """
@@ -37,11 +37,11 @@ class CloseApiError(AirbyteTracedException):
         failure_type: FailureType = FailureType.transient_error,
         status: int = 0,
     ) -> None:
-        message = f"Stream {stream}: {text}"
+        self.text = filter_secrets(text)
+        message = f"Stream {stream}: {self.text}"
         super().__init__(
             message, message, failure_type, stream_descriptor=models.StreamDescriptor(stream)
         )
-        self.text = text
         self.status = status
 
 
