@@ -72,8 +72,7 @@ class CloseErrorHandler(DefaultErrorHandler):
         Raises:
             CloseApiError: if a retry would not help, or ``retry_seconds`` have passed.
         """
-        request = self._sync.in_flight.request or "A request"
-        self._sync.in_flight.request = ""
+        request = getattr(self._sync.in_flight, "request", "A request")
         outcome = TimeoutError() if response_or_exception is None else response_or_exception
         response = outcome if isinstance(outcome, requests.Response) else None
         wait = None

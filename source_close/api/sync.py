@@ -16,12 +16,6 @@ READ_RETRY_SECONDS = 300  # how long a request is retried, if nobody waits
 T = TypeVar("T")
 
 
-class InFlight(threading.local):
-    """What a thread is sending: ``request`` is such as ``GET /api/v1/task/``, else empty."""
-
-    request = ""
-
-
 class Sync(dict[str, Any]):
     """The value of ``sync`` in the config, which no file with a config can set.
 
@@ -30,7 +24,7 @@ class Sync(dict[str, Any]):
 
     Attributes:
         limiter: the rate limits.
-        in_flight: the request of each thread.
+        in_flight: ``request`` is what the thread is sending, such as ``GET /api/v1/task/``.
         key_refused: why no request is sent any more, if Close refuses the key.
         given_up: why a request is not sent any more, by stream and request.
         failing_since: when a request first failed after its last success (``time.monotonic``).
@@ -40,7 +34,7 @@ class Sync(dict[str, Any]):
         defaults = {"event_log_positions": {}, "full_refreshes": [], "custom_field_columns": True}
         super().__init__(defaults | {"retry_seconds": READ_RETRY_SECONDS} | values)
         self.limiter = RateLimiter(time.monotonic)
-        self.in_flight = InFlight()
+        self.in_flight = threading.local()
         self.key_refused: CloseApiError | None = None
         self.given_up: dict[tuple[str, str], CloseApiError] = {}
         self.failing_since: dict[tuple[str, str], float] = {}
