@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
-from airbyte_cdk import FailureType, InterpolatedString
+from airbyte_cdk import FailureType
 from airbyte_cdk.sources.declarative.requesters.error_handlers import (
     DefaultErrorHandler,
     HttpResponseFilter,
@@ -43,14 +43,14 @@ class CloseErrorHandler(DefaultErrorHandler):
     Attributes:
         name: the stream's name.
         expected_error: the 400s and 404s that the retriever handles itself.
-        retry_seconds: a template; how long a request is retried.
+        max_retry_seconds: bounds how long a request is retried.
         no_response_message: what it means and what to do if no response came.
         unreadable_response_message: the same for a response that is not what was requested.
     """
 
     name: str = ""
     expected_error: HttpResponseFilter | None = None
-    retry_seconds: str = "300"
+    max_retry_seconds: float = float("inf")
     no_response_message: str = ""
     unreadable_response_message: str = ""
 
@@ -58,8 +58,7 @@ class CloseErrorHandler(DefaultErrorHandler):
         super().__post_init__(parameters)
         self._sync = Sync.of(self.config)
         self._pages = RepeatedPages()
-        retry_seconds = InterpolatedString.create(self.retry_seconds, parameters=parameters)
-        self._retry_seconds = float(retry_seconds.eval(self.config))
+        self._retry_seconds = min(self._sync["retry_seconds"], self.max_retry_seconds)
         # For a request that fails while others to its endpoint succeed.
         self.max_time = int(self._retry_seconds) + 60
 
