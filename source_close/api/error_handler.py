@@ -93,16 +93,16 @@ class CloseErrorHandler(DefaultErrorHandler):
     def _is_usable(self, request: str, response: requests.Response) -> bool:
         _check_clock(self.name, response.headers.get("date", ""))
         body = response_json(response)
-        status = response.status_code
-        if status not in SUCCESS_CODES:
-            if self.expected_error is None or status not in _FOR_THE_RETRIEVER:
-                return False
-            if self.expected_error.matches(response) is None:
-                return False
+        if response.status_code not in SUCCESS_CODES and not self._is_expected_error(response):
+            return False
         if self._pages.is_endless(response, body):
             text = _REPEATS_ITSELF.format(request=request, rows=len(body["data"]))
             raise CloseApiError(self.name, f"{text} {self.unreadable_response_message}")
         return True
+
+    def _is_expected_error(self, response: requests.Response) -> bool:
+        is_explained = response.status_code in _FOR_THE_RETRIEVER
+        return is_explained and bool(self.expected_error and self.expected_error.matches(response))
 
     # What the manifest's table says. A status that is not in it counts as the first of its hundred,
     # so 418 as 400: https://www.rfc-editor.org/rfc/rfc9110#section-15. 0 is no response.
