@@ -1,5 +1,3 @@
 """Airbyte source connector for the Close CRM."""
 
-from source_close.source import SourceClose
-
-__all__ = ["SourceClose"]
+from source_close.source import SourceClose as SourceClose
