@@ -71,10 +71,11 @@ class Simulation:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, limit: RateLimit | None, form: str) -> None:
         self.clock = 1000.0
-        monkeypatch.setattr("integration_tests.close_api.ratelimit.time", SimpleNamespace(monotonic=self.now))
+        for module in ("integration_tests.close_api.ratelimit", "source_close.api.rate_limits"):
+            monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=self.now))
         self.form = form
         self.settings = Settings(rate_limit=limit, **SETTINGS[form])
-        self.server, self.limiter = Server(self.settings), RateLimiter(self.now)
+        self.server, self.limiter = Server(self.settings), RateLimiter()
         self.responses = self.refused = 0
         self.number = itertools.count()
         self.events: list[tuple[float, int, str, requests.Response | None]] = []

@@ -15,8 +15,8 @@ GROUP = "GET /api/v1/activity/"
 
 
 @pytest.fixture
-def limiter(clock: Clock) -> RateLimiter:
-    return RateLimiter(clock)
+def limiter() -> RateLimiter:
+    return RateLimiter()
 
 
 def with_header(remaining: int, reset: str, limit: int = 20, status: int = 200) -> requests.Response:

@@ -2,8 +2,8 @@
 
 import re
 import threading
+import time
 from collections import defaultdict, deque
-from collections.abc import Callable
 from math import inf
 
 import requests
@@ -23,7 +23,7 @@ _MAX_GUESSED_WAIT_SECONDS = 60.0
 
 
 class _Group:
-    """The rate limit of an endpoint group; all moments are seconds of the same clock.
+    """The rate limit of an endpoint group; all moments are those of ``time.monotonic``.
 
     It is the window of the ``ratelimit`` header (infinite without one), or else the learned pace.
     """
@@ -89,19 +89,17 @@ class RateLimiter:
     """Tells a worker how long to wait before its next request to an endpoint group. Thread-safe.
 
     It counts requests by the ``ratelimit`` header. Without it, it learns the pace from 429s.
-    ``HTTPAPIBudget`` can't parse ``limit=100, remaining=50, reset=5`` and learns no pace. ``now``
-    returns seconds.
+    ``HTTPAPIBudget`` can't parse ``limit=100, remaining=50, reset=5`` and learns no pace.
     """
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._groups = defaultdict[str, _Group](_Group)
 
     def reserve(self, name: str) -> float:
         """Reserve a request to a group and return 0, or return the seconds to wait."""
         with self._lock:
-            now = self._now()
+            now = time.monotonic()
             group = self._groups[name]
             wait = max(
                 group.seconds_until_free(now), group.blocked_until - now, group.next_start - now
@@ -124,7 +122,7 @@ class RateLimiter:
             requested_wait: the seconds that a 429 asks to wait, None if it does not say.
         """
         with self._lock:
-            now = self._now()
+            now = time.monotonic()
             group = self._groups[name]
             group.in_flight = max(group.in_flight - 1, 0)
             if response is None:

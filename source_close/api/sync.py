@@ -5,7 +5,6 @@ component is the config.
 """
 
 import threading
-import time
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -33,7 +32,7 @@ class Sync(dict[str, Any]):
     def __init__(self, **values: Any) -> None:
         defaults = {"event_log_positions": {}, "full_refreshes": [], "custom_field_columns": True}
         super().__init__(defaults | {"retry_seconds": READ_RETRY_SECONDS} | values)
-        self.limiter = RateLimiter(time.monotonic)
+        self.limiter = RateLimiter()
         self.in_flight = threading.local()
         self.key_refused: CloseApiError | None = None
         self.given_up: dict[tuple[str, str], CloseApiError] = {}
