@@ -75,13 +75,12 @@ def with_one_error_per_stream(
     failed = set[str]()
     for message in messages:
         error = message.trace.error if message.trace else None
-        descriptor = error.stream_descriptor if error else None
+        name = error.stream_descriptor.name if error and error.stream_descriptor else ""
         if error and error.failure_type != models.FailureType.system_error:
             error.stack_trace = None  # the code is not the cause
-        if descriptor is None or descriptor.name not in failed:
+        if not name or name not in failed:
             yield message
-        if descriptor is not None:
-            failed.add(descriptor.name)
+        failed.add(name)
 
 
 class SideBySideSource(ConcurrentDeclarativeSource):
