@@ -120,8 +120,9 @@ class SourceClose(Source):
     def spec(self, logger: Logger) -> models.ConnectorSpecification:
         """Return the manifest's specification, for which the CDK asks in every command."""
         spec = self._manifest["spec"]
-        form = spec["connection_specification"]
-        return models.ConnectorSpecification(form, documentationUrl=spec["documentation_url"])
+        return models.ConnectorSpecification(
+            spec["connection_specification"], documentationUrl=spec["documentation_url"]
+        )
 
     def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:
         """Return the config with its fields in the types of the spec; raise if it is invalid."""
@@ -189,8 +190,11 @@ class SourceClose(Source):
         )
         source = SideBySideSource(catalog, {**config, "sync": sync}, states, self._manifest)
         names = [stream["name"] for stream in source.resolved_manifest["streams"]]
-        wanted = [configured.stream.name for configured in catalog.streams]
-        unknown = [name for name in wanted if name not in names]
+        unknown = [
+            configured.stream.name
+            for configured in catalog.streams
+            if configured.stream.name not in names
+        ]
         for name in unknown:
             text = _UNKNOWN_STREAM.format(streams=", ".join(names))
             yield CloseApiError(name, text, models.FailureType.config_error).as_airbyte_message()

@@ -157,8 +157,7 @@ class LeadSearchRetriever(WindowRetriever):
             position = self._position(chain)
             attempts = chain.attempts + 1 if position == chain.start else 0
             if attempts == _MAX_ATTEMPTS or (attempts and self._may_be_cut(chain)):
-                moment = format_moment(chain.start)
-                text = _STUCK.format(moment=moment, rows=self.rows_per_chain)
+                text = _STUCK.format(moment=format_moment(chain.start), rows=self.rows_per_chain)
                 raise CloseApiError(self.name, text)
             known_ids = chain.ids | (chain.known_ids if attempts else set())
             chain = SearchChain(position, known_ids, attempts)
