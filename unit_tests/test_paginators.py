@@ -10,8 +10,6 @@ from airbyte_cdk.sources.declarative.concurrent_declarative_source import Concur
 from source_close.source import load_manifest
 from unit_tests.syncs import API, NOW, Row, catalog, plain_config, run
 
-STRATEGY = {"class_name": "source_close.api.pages.OffsetPaginationStrategy", "type": "CustomPaginationStrategy"}
-
 
 def offsets_requested(api: requests_mock.Mocker, strategy: Row | None) -> list[str]:
     """Read three pages of three activities, and return the `_skip` of each request."""
@@ -34,18 +32,8 @@ def offsets_requested(api: requests_mock.Mocker, strategy: Row | None) -> list[s
     return [request.qs["_skip"][0] for request in api.request_history]
 
 
-@pytest.mark.parametrize(
-    ("strategy", "offsets"),
-    [
-        (None, ["0", "2", "4", "6"]),
-        ({**STRATEGY, "page_size": 3, "overlap": 2}, ["0", "1"]),
-    ],
-    ids=["as declared", "another overlap"],
-)
-def test_the_retriever_asks_the_declared_strategy(
-    api: requests_mock.Mocker, strategy: Row | None, offsets: list[str]
-) -> None:
-    assert offsets_requested(api, strategy)[: len(offsets)] == offsets
+def test_pages_overlap_by_a_row(api: requests_mock.Mocker) -> None:
+    assert offsets_requested(api, None) == ["0", "2", "4", "6"]
 
 
 @pytest.mark.parametrize("kind", ["OffsetIncrement", "PageIncrement"])

@@ -12,19 +12,17 @@ from source_close.api.responses import response_json
 
 @dataclass
 class OffsetPaginationStrategy(OffsetIncrement):
-    """Reads until ``has_more`` is false, in pages that begin ``overlap`` rows before the last end.
+    """Reads until ``has_more`` is false, in pages that begin with the last row of the one before.
 
     ``OffsetIncrement`` stops at a page that is shorter than the page size, and its pages have no
     row in common, which would show that rows have moved meanwhile.
     """
 
-    overlap: int = 0
-
     def next_page_token(self, response: requests.Response, *_: Any, **options: Any) -> int | None:
         """Return the next ``_skip``, or None at the end of the list."""
         body = response_json(response)
         last: int = options.get("last_page_token_value") or 0
-        return last + max(len(body["data"]) - self.overlap, 1) if body.get("has_more") else None
+        return last + max(len(body["data"]) - 1, 1) if body.get("has_more") else None
 
 
 class ParsedBodyDecoder(JsonDecoder):
