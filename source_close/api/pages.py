@@ -1,7 +1,6 @@
 """Page through lists: https://developer.close.com/api/overview/pagination.md."""
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import requests
@@ -10,7 +9,6 @@ from airbyte_cdk import CursorPaginationStrategy, JsonDecoder, OffsetIncrement
 from source_close.api.responses import response_json
 
 
-@dataclass
 class OffsetPaginationStrategy(OffsetIncrement):
     """Reads until ``has_more`` is false, in pages that begin with the last row of the one before.
 
@@ -33,7 +31,6 @@ class ParsedBodyDecoder(JsonDecoder):
         yield response_json(response)
 
 
-@dataclass
 class ParsedCursorPaginationStrategy(CursorPaginationStrategy):
     """Follows cursors in parsed bodies.
 
