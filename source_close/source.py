@@ -133,8 +133,7 @@ class SourceClose(Source):
 
         A full refresh begins anew after a failure, so none is resumable.
         """
-        sync = Sync(retry_seconds=USER_WAITS_SECONDS)
-        catalog = self._stock_source(config, sync).discover(logger, config)
+        catalog = self._stock_source(config).discover(logger, config)
         for stream in catalog.streams:
             stream.is_resumable = False
         return catalog
@@ -144,10 +143,9 @@ class SourceClose(Source):
 
         It names those that the key may not read, and fails if that is all or at any other error.
         """
-        sync = Sync(retry_seconds=USER_WAITS_SECONDS, custom_field_columns=False)
         names = self._manifest["check"]["stream_names"]
         refused = list[str]()
-        streams = self._stock_source(config, sync).streams(config)
+        streams = self._stock_source(config, custom_field_columns=False).streams(config)
         for stream in [stream for stream in streams if stream.name in names]:
             try:
                 partition = next(iter(stream.generate_partitions()))
@@ -207,7 +205,11 @@ class SourceClose(Source):
                 internal_message=READ_FAILURE, failure_type=models.FailureType.config_error
             )
 
-    def _stock_source(self, config: Mapping[str, Any], sync: Sync) -> ConcurrentDeclarativeSource:
+    # The source for a command at which a user waits.
+    def _stock_source(
+        self, config: Mapping[str, Any], **values: Any
+    ) -> ConcurrentDeclarativeSource:
+        sync = Sync(retry_seconds=USER_WAITS_SECONDS, **values)
         return ConcurrentDeclarativeSource(
             None, {**config, "sync": sync}, None, source_config=self._manifest
         )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
 import requests_mock
 
 from unit_tests.syncs import API, KINDS, Clock
+
+# As in the command. Before Python 3.11.8, a collection while a thread parses a template can break those of others.
+gc.set_threshold(50_000, 50, 100)
 
 
 @pytest.fixture(autouse=True)

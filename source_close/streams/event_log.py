@@ -51,15 +51,15 @@ class Change:
     """What the event log says about one object; not deleted if ``deleted_at`` is None.
 
     Attributes:
-        deleted_at: when it was deleted or merged into another, in UTC.
+        deleted_at: when it was deleted or merged into another, as ``format_moment`` writes it.
         date_created: that of a deleted object as Close wrote it, if known.
     """
 
-    deleted_at: datetime | None = None
+    deleted_at: str | None = None
     date_created: str | None = None
 
 
-ChangesByType = defaultdict[str, dict[str, Change]]  # object type → id → change
+ChangesByType = defaultdict[str, defaultdict[str, Change]]  # object type → id → change
 
 
 def warn_of_gap(stream: str, reached: datetime, end: datetime) -> None:
@@ -115,7 +115,7 @@ class EventLog:
         return self._changes
 
     def _read(self, stream: str, events: AbstractStream) -> ChangesByType:
-        changes = ChangesByType(dict)
+        changes = ChangesByType(lambda: defaultdict(Change))
         unclear = list[str]()
         try:
             windows = (partition.read() for partition in events.generate_partitions())
@@ -141,37 +141,34 @@ def add_event(changes: ChangesByType, event: Mapping[str, Any]) -> bool:
     if moment is None or not all(isinstance(text, str) and text for text in texts):
         return False
     of_type = changes[event["object_type"]]
-    record_id = event["object_id"]
+    change = of_type[event["object_id"]]
     if event["action"] == "deleted":
         previous_data = event.get("previous_data")
-        _add_deletion(of_type, record_id, moment, previous_data)
+        _add_deletion(change, moment, previous_data)
         if event["object_type"] == _EMAIL_THREAD and isinstance(previous_data, dict):
             _add_emails(changes[_EMAIL], moment, previous_data)
-        return True
-    of_type.setdefault(record_id, Change())
     if event["action"] == "merged":
         meta = event.get("meta")
         source_id = meta.get("merge_source_lead_id") if isinstance(meta, dict) else None
         if not isinstance(source_id, str):
             return False
-        _add_deletion(of_type, source_id, moment, None)
+        _add_deletion(of_type[source_id], moment, None)
     return True
 
 
 # Close deletes the emails of a thread with it, and does not document whether it logs each of them:
 # https://developer.close.com/api/resources/activities/email-threads
-def _add_emails(emails: dict[str, Change], moment: datetime, thread: Mapping[str, Any]) -> None:
+def _add_emails(
+    emails: defaultdict[str, Change], moment: datetime, thread: Mapping[str, Any]
+) -> None:
     for email in [*(thread.get("emails") or []), *(thread.get("latest_emails") or [])]:
         if isinstance(email, dict) and isinstance(email.get("id"), str):
-            _add_deletion(emails, email["id"], moment, email)
+            _add_deletion(emails[email["id"]], moment, email)
 
 
 # The latest of several deletions counts.
-def _add_deletion(
-    of_type: dict[str, Change], record_id: str, moment: datetime, previous_data: Any
-) -> None:
-    change = of_type.setdefault(record_id, Change())
-    change.deleted_at = max(moment, change.deleted_at or moment)
+def _add_deletion(change: Change, moment: datetime, previous_data: Any) -> None:
+    change.deleted_at = max(format_moment(moment), change.deleted_at or "")
     if isinstance(previous_data, dict) and moment_of(previous_data, "date_created"):
         change.date_created = previous_data["date_created"]
 
@@ -228,7 +225,6 @@ class EventLogChanges:
 
     # The row that says that a record is deleted.
     def _deletion(self, record_id: str, change: Change) -> Row:
-        deleted_at = format_moment(change.deleted_at) if change.deleted_at else None
         date_created = change.date_created if self.cursor_field == "date_created" else None
-        cursor = date_created or deleted_at
-        return {"id": record_id, self.cursor_field: cursor, _DELETED_AT: deleted_at}
+        cursor = date_created or change.deleted_at
+        return {"id": record_id, self.cursor_field: cursor, _DELETED_AT: change.deleted_at}

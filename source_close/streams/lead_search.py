@@ -34,8 +34,8 @@ class SearchedLeads:
     """Completes the leads of a search, if the search does not return all of them.
 
     Close does not document which columns a search returns, nor the form of its custom values. Leads
-    are compared with a read by ids: once if no lead has a column that was requested, and until each
-    kind of custom field is settled. The CDK has no component that compares responses.
+    are compared with a read by ids: once if no lead has a column that was requested, and until no
+    kind of custom field is open. The CDK has no component that compares responses.
 
     Attributes:
         by_ids: reads leads by their ids.
@@ -52,36 +52,34 @@ class SearchedLeads:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
-        # The kinds whose values searches return, or that have no fields.
-        self._settled = set[str]()
-        self._is_compared = False
-        self._are_fields_known = False
+        # The kinds that have fields, for all we know, but no value in a search so far.
+        self._open_kinds = set(self.places)
+        self._comparisons = 0
         self._are_incomplete = False
 
     def complete(self, leads: list[Row]) -> list[Row]:
         """Return the leads of a page with all that a read by ids returns."""
         with self._lock:
-            if leads and not self._are_incomplete and self._settled < self.places.keys():
-                self._settle(leads)
+            if leads and self._open_kinds and not self._are_incomplete:
+                self._compare(leads)
         if not self._are_incomplete:
             return leads
         complete_leads = self.by_ids.read([lead["id"] for lead in leads])
         return [complete_leads.get(lead["id"], lead) for lead in leads]
 
-    def _settle(self, leads: list[Row]) -> None:
-        self._settled |= self._kinds_with_values(leads)
+    def _compare(self, leads: list[Row]) -> None:
+        self._open_kinds -= self._kinds_with_values(leads)
         absent_columns = set[str]()
-        if not self._is_compared:
+        if self._comparisons == 0:
             absent_columns = set(self.lead_fields).difference([BY_NAME], *leads)
-        elif not self._are_fields_known:
+        if self._comparisons == 1:
             # Leads without any value prove nothing, unless there are no fields.
-            self._settled |= self.places.keys() - self._kinds_with_fields()
-            self._are_fields_known = True
-        if self._settled >= self.places.keys() and not absent_columns:
+            self._open_kinds &= self._kinds_with_fields()
+        if not self._open_kinds and not absent_columns:
             return
+        self._comparisons += 1
         complete_leads = self.by_ids.read([lead["id"] for lead in leads]).values()
-        self._is_compared = True
-        kinds = self._kinds_with_values(complete_leads) - self._settled
+        kinds = self._kinds_with_values(complete_leads) & self._open_kinds
         missing = {f"the custom values of the kind {kind}" for kind in kinds}
         missing |= {
             column for column in absent_columns if any(lead.get(column) for lead in complete_leads)

@@ -78,23 +78,20 @@ class WindowRetriever(Retriever):
                     self._emitted.update(row["id"] for row in page)  # atomic by row in CPython
                 yield from self._records(page, window)
             if has_more and window["end_time"] == self._sync["end"]:
-                yield from self._later_records(end)
+                for page in self._later_pages(end):
+                    yield from self._records(page, _NO_WINDOW)
         finally:
             with self._window_closed:
                 self._open_windows -= 1
                 self._window_closed.notify_all()
 
-    def _later_records(self, end: datetime) -> Iterator[Record]:
+    # What the log reports, or else what was edited since ``end``.
+    def _later_pages(self, end: datetime) -> Iterator[list[Row]]:
         with self._window_closed:  # else a deletion could be emitted before its record
             self._window_closed.wait_for(lambda: self._open_windows == 1)
-        for page in self._changed_pages() if self._follows_log else self._edited_pages(end):
-            yield from self._records(page, _NO_WINDOW)
-
-    def _changed_pages(self) -> Iterator[list[Row]]:
-        if self.changes is not None:
+        if self.changes is not None and self._follows_log:
             yield from self.changes.read_pages(self._emitted)
-
-    def _edited_pages(self, end: datetime) -> Iterator[list[Row]]:
+            return
         for page in self.read_window(end, utc_now() + _MAX_CLOCK_DELAY):
             yield [row for row in page if row["id"] not in self._emitted]
 
