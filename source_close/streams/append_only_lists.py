@@ -44,7 +44,7 @@ class Window:
     seen: dict[str, datetime | None] = field(default_factory=dict)
 
     def split(self) -> list["Window"]:
-        """Return both halves, first the one with fewer rows read; none if it is within a second."""
+        """Return both halves, the one with more rows read last; none if it is within a second."""
         # The cut is at a whole second, since Close may truncate date filters.
         seconds = [moment.replace(microsecond=0) for moment in self.seen.values() if moment]
         inside = sorted(second for second in seconds if self.start < second < self.end)
@@ -82,7 +82,7 @@ class AppendOnlyListRetriever(WindowRetriever):
         """Yield the rows of a window, a page at a time."""
         windows = [Window(start, end)]
         while windows:
-            window = windows.pop()
+            window = windows.pop()  # with more rows: if a list ignores dates, it soon fails there
             try:
                 yield from self._pages(window, self.whole_list)
             except OffsetsExhaustedError:
