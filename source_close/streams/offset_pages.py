@@ -91,8 +91,9 @@ class OffsetPages:
         while True:
             response = self._request(offset, window, parameters, path)
             rows = response_json(response)["data"]
-            known_ids = seen if steps_back else {last_id}  # an edit may move the last row
-            overlaps = any(row["id"] in known_ids for row in rows[:1])
+            # After a step back any known row will do, since an edit may have moved the last one.
+            known_ids = seen if steps_back else {last_id}
+            overlaps = bool(rows) and rows[0]["id"] in known_ids
             if offset and not overlaps:
                 steps_back += 1
                 offset = self._step_back(offset, steps_back)
