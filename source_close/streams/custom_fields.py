@@ -208,7 +208,7 @@ def read_fields(
             catalog would lack the columns.
     """
     definitions = list[Row]()
-    unreadable = dict[str, AirbyteTracedException]()
+    problems = dict[str, str]()
     lists = {(one.to_slice() or {})["object_type"]: one for one in fields.generate_partitions()}
     with ThreadPoolExecutor() as pool:
         results = {kind: pool.submit(list, lists[kind].read()) for kind in lists if kind in kinds}
@@ -219,7 +219,7 @@ def read_fields(
             is_outage = error.failure_type == FailureType.transient_error
             if sync.key_refused or (is_outage and sync["custom_field_columns"]):
                 raise
-            unreadable[kind] = error
-    if unreadable:
-        LOGGER.warning(warning, ", ".join(unreadable), *list(unreadable.values())[-1:])
+            problems[kind] = str(error)
+    if problems:
+        LOGGER.warning(warning, ", ".join(problems), list(problems.values())[-1])
     return definitions
