@@ -197,11 +197,7 @@ class EventLogChanges:
 
     def read_pages(self, emitted: set[str]) -> Iterator[list[Row]]:
         """Yield the records that changed and are not in ``emitted``, and rows of deletions."""
-        changes = dict[str, Change]()
-        log = Sync.of(self.config).share(EventLog).changes(self.name, self.events)
-        for object_type, changes_of_type in log.items():
-            if any(fnmatchcase(object_type, pattern) for pattern in self.object_types):
-                changes |= changes_of_type
+        changes = self._changes_of_the_stream()
         deleted_ids = {record_id for record_id, change in changes.items() if change.deleted_at}
         wanted = sorted(deleted_ids | (changes.keys() - emitted))
         for first in range(0, len(wanted), self.by_ids.ids_per_request):
@@ -214,6 +210,15 @@ class EventLogChanges:
             deletions = [self._deletion(record_id, changes[record_id]) for record_id in gone_ids]
             edited = [row for record_id, row in existing.items() if record_id not in emitted]
             yield edited + deletions
+
+    # What the log says about each object of the stream, by id.
+    def _changes_of_the_stream(self) -> dict[str, Change]:
+        log = Sync.of(self.config).share(EventLog)
+        changes = dict[str, Change]()
+        for object_type, changes_of_type in log.changes(self.name, self.events).items():
+            if any(fnmatchcase(object_type, pattern) for pattern in self.object_types):
+                changes |= changes_of_type
+        return changes
 
     # Asks for a single record. For the source of a merge, Close may return the destination.
     def _still_exists(self, record_id: str) -> bool:
