@@ -128,6 +128,7 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
         positions = sync["event_log_positions"]
         oldest_position = parse_moment(min(positions.values(), default=sync["end"]))
         oldest_event = end - RETENTION
+        # The maximum comes first, since a position in year 1 has no room for a subtraction.
         followed_from = max(oldest_position, oldest_event + LATENESS) - LATENESS
         sync |= {
             "start": format_moment(start),

@@ -145,8 +145,9 @@ class SourceClose(Source):
         """
         names = self._manifest["check"]["stream_names"]
         refused = list[str]()
-        streams = self._stock_source(config, custom_field_columns=False).streams(config)
-        for stream in [stream for stream in streams if stream.name in names]:
+        source = self._stock_source(config, custom_field_columns=False)
+        streams = [stream for stream in source.streams(config) if stream.name in names]
+        for stream in streams:
             try:
                 partition = next(iter(stream.generate_partitions()))
                 next(iter(partition.read()), None)

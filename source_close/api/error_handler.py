@@ -76,7 +76,7 @@ class CloseErrorHandler(DefaultErrorHandler):
         response = outcome if isinstance(outcome, requests.Response) else None
         wait = None
         if response is not None and not response.ok and self.backoff_strategies:
-            # The manifest's first strategy knows the wait that Close asks for.
+            # The manifest's first strategy, WaitTimeFromResponse, is the wait that Close asks for.
             wait = self.backoff_strategies[0].backoff_time(response, attempt_count=1)
         self._sync.limiter.record_response(request, response, wait)
         try:
@@ -105,7 +105,8 @@ class CloseErrorHandler(DefaultErrorHandler):
         return is_explained and bool(self.expected_error and self.expected_error.matches(response))
 
     # What the manifest's table says. A status that is not in it counts as the first of its hundred,
-    # so 418 as 400: https://www.rfc-editor.org/rfc/rfc9110#section-15. 0 is no response.
+    # so 418 as 400: https://www.rfc-editor.org/rfc/rfc9110#section-15. 0 is no response. The CDK
+    # looks it up by a response, which here has only a status: no row of the table reads more.
     def _look_up(self, status: int) -> ErrorResolution:
         if not status:
             return _retry(self.no_response_message)

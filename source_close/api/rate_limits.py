@@ -60,8 +60,9 @@ class _Group:
         if found is None or (is_refusal and self.limit == inf):
             return  # if only 429s have the header, requests can't be counted by it
         reset = float(found["reset"])
-        if self.reset_at == inf or now + reset > self.reset_at + reset / 2 + 0.2:
-            # A new window.
+        # A window's end stays where it is, but for slow responses and for rounded seconds.
+        is_new_window = now + reset > self.reset_at + reset / 2 + 0.2
+        if self.reset_at == inf or is_new_window:
             self.remaining = inf
             self.reset_at = inf
         self.remaining = min(self.remaining, float(found["remaining"]) - self.in_flight)

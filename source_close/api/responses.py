@@ -94,7 +94,8 @@ class RepeatedPages(threading.local):
         # The response to a count of leads is no page.
         has_more = bool(cursor or body.get("has_more")) and "count" not in body
         sent = f"{response.url} {getattr(response.request, 'body', None)!r}"
-        if not has_more or (cursor and "cursor" not in sent):  # the last or first page of a list
+        is_first_of_cursors = cursor and "cursor" not in sent
+        if is_first_of_cursors or not has_more:
             self._known.clear()
             self._repetitions = 0
         if has_more:

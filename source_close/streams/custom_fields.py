@@ -117,8 +117,9 @@ class CustomFieldsTransformation(RecordTransformation):
         unresolved = dict[str, Any]()
         for kind, path in self.places.items():
             for part in parts_of(record, path):
-                names_left = self._resolve(part, kind)
-                unresolved |= names_left if part is record else {}
+                unresolved_of_part = self._resolve(part, kind)
+                if part is record:
+                    unresolved |= unresolved_of_part
         for name in self.drop:
             record.pop(name, None)
         if "date_created" not in record:
@@ -145,7 +146,8 @@ class CustomFieldsTransformation(RecordTransformation):
         definitions = self._definitions_of(kind) if values else {}
         for name, value in values.items():
             named = [row for row in definitions.values() if name in (row.get("name"), row["id"])]
-            # A field of another kind may have the same name. Its definition may have any form.
+            # A field of another kind may have the same name. Where a definition names its kinds may
+            # have any form, so the kind is looked for in its text.
             own = [
                 row for row in named if kind in f"{row['object_type']} {row.get('associations')}"
             ]

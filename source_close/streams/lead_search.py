@@ -154,7 +154,9 @@ class LeadSearchRetriever(WindowRetriever):
         while not chain.is_complete:
             position = self._position(chain)
             attempts = chain.attempts + 1 if position == chain.start else 0
-            if attempts == _MAX_ATTEMPTS or (attempts and self._may_be_cut(chain)):
+            # A full chain that gets no further never will; one that ended early may.
+            is_full = attempts > 0 and self._may_be_cut(chain)
+            if is_full or attempts == _MAX_ATTEMPTS:
                 text = _STUCK.format(moment=format_moment(chain.start), rows=self.rows_per_chain)
                 raise CloseApiError(self.name, text)
             known_ids = chain.ids | (chain.known_ids if attempts else set())

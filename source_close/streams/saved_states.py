@@ -88,6 +88,7 @@ class CursorStateMigration(StateMigration):
             return {}
         if cursor > end:
             LOGGER.warning(_FUTURE, self.name, cursor)
+        # Before `end`, so that the stream has a window, after which it follows the event log.
         return {self.cursor_field: format_moment(min(max(cursor, EARLIEST), end - MILLISECOND))}
 
     # The moments in a state or in a part of it.

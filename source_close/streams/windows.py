@@ -77,7 +77,8 @@ class WindowRetriever(Retriever):
                 if has_more:
                     self._emitted.update(row["id"] for row in page)  # atomic by row in CPython
                 yield from self._records(page, window)
-            if has_more and window["end_time"] == self._sync["end"]:
+            is_last_window = window["end_time"] == self._sync["end"]
+            if has_more and is_last_window:
                 for page in self._later_pages(end):
                     yield from self._records(page, _NO_WINDOW)
         finally:
