@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from http import HTTPStatus
 from typing import Any
 
 import requests
@@ -25,7 +24,7 @@ _REFUSED_SIZE = (
     "a request for a page of {size} records {text}. The connector knows no smaller page. Please "
     "report this message."
 )
-_NOT_IN_THE_PLAN = {*FORBIDDEN, HTTPStatus.NOT_FOUND}
+_NOT_IN_THE_PLAN = {*FORBIDDEN, requests.codes.not_found}
 _NOT_READ = (
     "Stream %s: Close does not return what belongs to %s, which not every plan includes. The rest "
     "is read. If you need it, refresh the stream when Close returns it. %s"
