@@ -81,5 +81,6 @@ class StreamInTurn:
         """Yield the windows of the stream, each in its turn."""
         windows = list(self._stream.generate_partitions())
         if self._newest_early and len(windows) > 1:
-            windows.insert(1, windows.pop())
+            newest = windows.pop()
+            windows.insert(1, newest)
         return self._turns.take(windows)
