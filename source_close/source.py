@@ -75,8 +75,11 @@ def with_one_error_per_stream(
     failed = set[str]()
     for message in messages:
         error = message.trace.error if message.trace else None
-        name = error.stream_descriptor.name if error and error.stream_descriptor else ""
-        if error and error.failure_type != models.FailureType.system_error:
+        if error is None:
+            yield message
+            continue
+        name = error.stream_descriptor.name if error.stream_descriptor else ""
+        if error.failure_type != models.FailureType.system_error:
             error.stack_trace = None  # the code is not the cause
         if not name or name not in failed:
             yield message
