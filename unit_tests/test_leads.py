@@ -43,11 +43,25 @@ def ranges(api: requests_mock.Mocker) -> list[tuple[str, str]]:
     return [(one["on_or_after"]["value"][:19], one["before"]["value"][:19]) for one in found]
 
 
+def starts(api: requests_mock.Mocker) -> list[tuple[str, str | None]]:
+    """Return the time of day at which each search begins, and its cursor."""
+    return [(start[11:], body.get("cursor")) for (start, _), body in zip(ranges(api), bodies(api), strict=True)]
+
+
+def leads_by_minute(count: int) -> list[Row]:
+    return [lead(number, f"2025-06-02T{number // 60:02}:{number % 60:02}:00+00:00") for number in range(count)]
+
+
+def leads_of_one_moment(count: int) -> list[Row]:
+    return [lead(number, "2025-06-02T05:00:00+00:00") for number in range(count)]
+
+
+EXPIRED: Row = {"status_code": 400, "json": {"errors": [], "field-errors": {"cursor": "Expired cursor"}}}
+
+
 def test_the_search_request_has_the_range_sort_fields_and_limit(api: requests_mock.Mocker) -> None:
-    rows = [lead(number, "2025-06-14T00:00:00+00:00") for number in range(250)]
-    api.post(SEARCH, [page(*rows[:200], cursor="next"), page(*rows[200:])])
-    reading = read("leads", state={"leads": {"date_updated": "2025-06-01T00:10:00Z"}})
-    assert len(reading.ids) == 250
+    api.post(SEARCH, **page(lead(1, "2025-06-14T00:00:00+00:00")))
+    assert read("leads", state={"leads": {"date_updated": "2025-06-01T00:10:00Z"}}).ids == ["lead_1"]
     body = {
         "query": {
             "type": "and",
@@ -71,7 +85,7 @@ def test_the_search_request_has_the_range_sort_fields_and_limit(api: requests_mo
         "_fields": {"lead": FIELDS},
         "_limit": 200,
     }
-    assert bodies(api) == [body, {**body, "cursor": "next"}]
+    assert bodies(api) == [body]
 
 
 def test_a_first_sync_reads_windows_of_thirty_days_from_the_start_date(api: requests_mock.Mocker) -> None:
@@ -92,27 +106,74 @@ def test_a_later_sync_reads_ten_minutes_again(api: requests_mock.Mocker) -> None
     assert reading.states()[-1] == {"date_updated": "2025-06-15T11:00:00.000000+00:00"}
 
 
-def test_an_expired_cursor_repeats_only_the_previous_page(api: requests_mock.Mocker) -> None:
-    rows = [lead(number, f"2025-06-02T{number // 60:02}:{number % 60:02}:00+00:00") for number in range(1_000)]
-    pages = [page(*rows[first : first + 200], cursor=f"after {first + 200}") for first in range(0, 1_000, 200)]
-    pages[-1] = page(*rows[800:])
-    expired = {"status_code": 400, "json": {"errors": [], "field-errors": {"cursor": "Expired cursor"}}}
-    count: Row = {"json": {"data": [], "cursor": None, "count": {"limited": 400, "total": 400}}}
-    api.post(SEARCH, [*pages[:3], expired, count, *pages[2:]])
-    assert sorted(read("leads", start_date="2025-06-01").ids) == sorted(row["id"] for row in rows)
-    # A count proves that the rows before the last page were all read; the new search starts with that page.
-    at = "2025-06-02T06:40:00"
-    end = "2025-06-15T12:00:00"
-    assert ranges(api) == [("2025-06-01T00:00:00", end)] * 4 + [("2025-06-01T00:00:00", at)] + [(at, end)] * 3
-    assert [body.get("results_limit") for body in bodies(api)] == [None] * 4 + [0] + [None] * 3
+def test_each_page_is_a_search_that_begins_with_the_last_lead_of_the_page_before(api: requests_mock.Mocker) -> None:
+    rows = leads_by_minute(500)
+    api.post(SEARCH, [page(*rows[:200], cursor="a"), page(*rows[199:399], cursor="b"), page(*rows[398:])])
+    assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
+    assert starts(api) == [("00:00:00", None), ("03:19:00", None), ("06:38:00", None)]
+    assert {end for _, end in ranges(api)} == {"2025-06-15T12:00:00"}
+
+
+def test_a_search_that_begins_with_an_unknown_lead_is_made_from_an_earlier_moment(api: requests_mock.Mocker) -> None:
+    """The last lead of the first page is edited, or the index sorts it by an older date."""
+    rows = leads_by_minute(300)
+    edited, remaining = rows[199], rows[:199] + rows[200:]
+    api.post(SEARCH, [page(*rows[:200], cursor="a"), page(*rows[210:]), page(*remaining[100:])])
+    assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in [*rows[:199], edited, *rows[200:]]]
+    assert starts(api) == [("00:00:00", None), ("03:19:00", None), ("01:39:30", None)]
+
+
+def test_leads_of_one_moment_are_read_by_cursor(api: requests_mock.Mocker) -> None:
+    rows = leads_of_one_moment(500)
+    first = page(*rows[:200], cursor="a")
+    api.post(SEARCH, [first, first, page(*rows[200:400], cursor="b"), page(*rows[400:])])
+    assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
+    assert starts(api) == [("00:00:00", None), ("05:00:00", None), ("05:00:00", "a"), ("05:00:00", "b")]
+
+
+def test_leads_of_the_last_ten_minutes_are_read_by_cursor(api: requests_mock.Mocker) -> None:
+    """The search index may not have the edits of these, and sort the leads by an older date."""
+    old = leads_by_minute(100)
+    recent = [lead(number, f"2025-06-15T11:{50 + number // 60}:{number % 60:02}+00:00") for number in range(100, 400)]
+    rows = old + recent
+    api.post(SEARCH, [page(*rows[:200], cursor="a"), page(*rows[99:299], cursor="b"), page(*rows[299:])])
+    assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
+    assert starts(api) == [("00:00:00", None), ("01:39:00", None), ("01:39:00", "b")]
+
+
+def test_an_expired_cursor_repeats_the_search(api: requests_mock.Mocker) -> None:
+    rows = leads_of_one_moment(300)
+    first = page(*rows[:200], cursor="a")
+    api.post(SEARCH, [first, first, EXPIRED, first, page(*rows[200:])])
+    assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
+    assert starts(api)[1:] == [("05:00:00", None), ("05:00:00", "a"), ("05:00:00", None), ("05:00:00", "a")]
+
+
+def test_a_search_that_returns_a_lead_twice_is_repeated_as_it_may_skip_another(api: requests_mock.Mocker) -> None:
+    """Leads of one moment may change places between two pages."""
+    rows = leads_of_one_moment(250)
+    first = page(*rows[:200], cursor="a")
+    api.post(SEARCH, [first, first, page(*rows[190:240]), first, page(*rows[200:])])
+    assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
+    assert starts(api)[1:] == [("05:00:00", None), ("05:00:00", "a"), ("05:00:00", None), ("05:00:00", "a")]
+
+
+def test_a_cursor_that_always_expires_fails_the_stream_after_five_more_searches(api: requests_mock.Mocker) -> None:
+    first = page(*leads_of_one_moment(200), cursor="a")
+    api.post(SEARCH, [first, *[first, EXPIRED] * 6])
+    [(stream, _, message)] = read("leads", start_date="2025-06-02").failures
+    assert stream == "leads"
+    assert "does not get past the moment 2025-06-02T05:00:00.000000+00:00" in message
+    assert len(bodies(api)) == 13
 
 
 def test_only_a_400_says_that_a_cursor_has_expired(api: requests_mock.Mocker) -> None:
-    rows = [lead(number, "2025-06-02T00:00:00+00:00") for number in range(250)]
+    rows = leads_of_one_moment(250)
+    first = page(*rows[:200], cursor="next")
     trouble = {"status_code": 503, "json": {"error": "The store of cursors is down"}}
-    api.post(SEARCH, [page(*rows[:200], cursor="next"), trouble, page(*rows[200:])])
-    assert read("leads", start_date="2025-06-01").ids == [row["id"] for row in rows]
-    assert [body.get("cursor") for body in bodies(api)] == [None, "next", "next"]
+    api.post(SEARCH, [first, first, trouble, page(*rows[200:])])
+    assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
+    assert [body.get("cursor") for body in bodies(api)] == [None, None, "next", "next"]
 
 
 def test_records_are_emitted_as_close_sends_them_except_for_custom_fields(api: requests_mock.Mocker) -> None:

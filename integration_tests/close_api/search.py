@@ -53,12 +53,9 @@ class Search:
         rows, start = request.rows(chain)
         given = chain.given if chain else 0
         page = rows[start : start + max(min(request.limit, request.most_rows - given), 0)]
-        answer = b'"cursor":' + orjson.dumps(self._next(request, chain, rows, start + len(page), page))
-        parts = [answer]
-        if body.get("include_counts"):
-            parts.append(b'"count":' + orjson.dumps(request.counts(given + len(rows) - start)))
+        cursor = orjson.dumps(self._next(request, chain, rows, start + len(page), page))
         items = b",".join(request.shown(record) for record in page)
-        return json_response(b'{"data":[' + items + b"]," + b",".join(parts) + b"}")
+        return json_response(b'{"data":[' + items + b'],"cursor":' + cursor + b"}")
 
     def _chain(self, call: Call, cursor: object) -> Chain | None:
         if not cursor:
@@ -97,9 +94,8 @@ class _Request:
         self._sort = [_sort_stamp(one) for one in body.get("sort") or []]
         self._fields = _field_names(body.get("_fields"))
         self.limit = _limit(body, settings.max_limit["search"])
-        wanted = body.get("results_limit")
-        self.most_rows = min(settings.search_max_rows, wanted if isinstance(wanted, int) else settings.search_max_rows)
-        self.goes_past = settings.search_past_max_rows == "reject" and self.most_rows == settings.search_max_rows
+        self.most_rows = settings.search_max_rows
+        self.goes_past = settings.search_past_max_rows == "reject"
 
     def rows(self, chain: Chain | None) -> tuple[list[Record], int]:
         """Return the whole result and the position in it where the page starts."""
@@ -112,10 +108,6 @@ class _Request:
             return rows, chain.given
         last = _order_key(chain.last, self._sort)
         return rows, sum(1 for record in rows if not last < _order_key(record, self._sort))
-
-    def counts(self, total: int) -> dict[str, int]:
-        """Return the `count` member."""
-        return {"limited": min(total, self.most_rows), "total": total}
 
     def shown(self, record: Record) -> bytes:
         """Return a row cut to the requested fields."""

@@ -70,7 +70,7 @@ def settings(rng: Random, clock: SharedClock) -> Settings:
     made.custom_field_lists_have_shared = rng.random() < 0.5
     made.meeting_date_created_is_start = rng.random() < 0.7
     made.search_lag = rng.choice((0.0, 5.0, 60.0, 300.0))
-    made.search_cursor = rng.choice(("snapshot", "after"))
+    made.search_cursor = rng.choice(("snapshot", "after", "offset"))
     made.search_custom_values = rng.choice(("both", "by_id", "by_name", "by_id_in_custom", "none"))
     made.search_cursor_life = rng.choice((5.0, 30.0))
     made.search_max_rows = rng.choice((60, 200, 10_000))

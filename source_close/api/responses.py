@@ -91,8 +91,7 @@ class RepeatedPages(threading.local):
     def is_endless(self, response: requests.Response, body: Mapping[str, Any]) -> bool:
         """Note a page, and return whether the list has repeated pages three times in a row."""
         cursor = body.get("cursor_next", body.get("cursor"))
-        # The response to a count of leads is no page.
-        has_more = bool(cursor or body.get("has_more")) and "count" not in body
+        has_more = bool(cursor or body.get("has_more"))
         sent = f"{response.url} {getattr(response.request, 'body', None)!r}"
         is_first_of_cursors = cursor and "cursor" not in sent
         if is_first_of_cursors or not has_more:

@@ -2,18 +2,18 @@
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import requests
 from airbyte_cdk import AirbyteTracedException, DefaultPaginator, HttpRequester, StreamSlice
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
 
 from source_close.api.errors import LOGGER, CloseApiError
 from source_close.api.responses import Row, response_json
-from source_close.dates import format_moment, moment_of
+from source_close.dates import MILLISECOND, format_moment, moment_of, utc_now
 from source_close.streams.custom_fields import BY_NAME, has_values_by_id, kinds_of, parts_of
+from source_close.streams.event_log import LATENESS
 from source_close.streams.records import RecordsByIds
 from source_close.streams.windows import WindowRetriever
 
@@ -111,35 +111,41 @@ class SearchedLeads:
 
 
 @dataclass
-class SearchChain:
-    """A search from ``start`` on, with the pages that its cursors lead to.
+class SearchPage:
+    """A page of a search; without rows, the search is yet to be made.
 
     Attributes:
-        start: inclusive, in UTC.
-        known_ids: of the rows that an earlier chain has returned.
-        attempts: how many earlier chains from the same start got no further.
-        ids: of the rows of this chain.
-        rows: how many rows it has returned.
-        last_page: its last rows.
-        is_complete: whether it has reached the end of the window.
+        start: the moment from which the search returns rows, inclusive, in UTC.
+        attempts: how many earlier searches from the same start ended early, without a new row.
+        rows: the page's rows.
+        rows_so_far: how many rows the search has returned, with this page.
+        ids_so_far: their ids.
+        token: that of the next page.
+        is_full: whether Close may cut the next page.
+        is_last: whether the search has returned all rows.
     """
 
     start: datetime
-    known_ids: set[str] = field(default_factory=set)
     attempts: int = 0
-    ids: set[str] = field(default_factory=set)
-    rows: int = 0
-    last_page: list[Row] = field(default_factory=list)
-    is_complete: bool = False
+    rows: Sequence[Row] = ()
+    rows_so_far: int = 0
+    ids_so_far: frozenset[str] = frozenset()
+    token: Mapping[str, Any] | None = None
+    is_full: bool = False
+    is_last: bool = False
 
 
 @dataclass(kw_only=True)
 class LeadSearchRetriever(WindowRetriever):
-    """Reads a window in ascending order, with a new search where a chain of cursors ends early.
+    """Reads a window in ascending order, with a new search for each page.
 
-    ``CursorPagination`` stops at the 10,000 rows of a chain and fails if a cursor has expired.
-    ``pagination_reset`` skips rows, since the newest row may be ahead of the index that Close sorts
-    by. ``rows_per_chain`` is the number of rows after which Close ends a chain.
+    A search begins at the last row of the page before. If it returns a known row first, no row is
+    skipped. ``CursorPagination``, the built-in, stops at the 10,000 rows of a chain of cursors,
+    fails if a cursor has expired, and skips a row for each one that is edited meanwhile if cursors
+    count positions, which Close does not document.
+
+    Attributes:
+        rows_per_chain: the number of rows after which Close ends a chain of cursors.
     """
 
     requester: HttpRequester
@@ -149,61 +155,69 @@ class LeadSearchRetriever(WindowRetriever):
 
     def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
         """Yield the rows of a window, a page at a time."""
-        chain = SearchChain(start)
-        yield from self._pages(chain, end)
-        while not chain.is_complete:
-            position = self._position(chain)
-            attempts = chain.attempts + 1 if position == chain.start else 0
-            # A full chain that gets no further never will; one that ended early may.
-            is_full = attempts > 0 and self._may_be_cut(chain)
-            if is_full or attempts == _MAX_ATTEMPTS:
-                text = _STUCK.format(moment=format_moment(chain.start), rows=self.rows_per_chain)
-                raise CloseApiError(self.name, text)
-            known_ids = chain.ids | (chain.known_ids if attempts else set())
-            chain = SearchChain(position, known_ids, attempts)
-            yield from self._pages(chain, end)
-
-    # The pages of a chain without the rows that an earlier one has returned.
-    def _pages(self, chain: SearchChain, end: datetime) -> Iterator[list[Row]]:
-        token = None
-        while True:
-            page = self.paginator.get_request_body_json(next_page_token=token)
-            response = self._search(chain.start, end, **page)
-            if response is None or not response.ok:  # the cursor has expired
-                return
-            rows = response_json(response)["data"]
-            chain.ids.update(row["id"] for row in rows)
-            chain.rows += len(rows)
-            chain.last_page = rows
-            new_rows = [row for row in rows if row["id"] not in chain.known_ids]
+        known_ids = set[str]()
+        page = SearchPage(start)
+        while not page.is_last:
+            page = self._next_page(page, end, known_ids)
+            new_rows = [row for row in page.rows if row["id"] not in known_ids]
+            known_ids.update(row["id"] for row in new_rows)
+            if new_rows:
+                page.attempts = 0
             yield self.leads.complete(new_rows)
-            token = self.paginator.next_page_token(response, len(rows), None, token)
-            chain.is_complete = token is None and chain.rows < self.rows_per_chain
-            if token is None or self._may_be_cut(chain):
-                return
 
-    # Whether Close may cut the next page of a chain.
-    def _may_be_cut(self, chain: SearchChain) -> bool:
-        return chain.rows + (self.paginator.get_page_size() or 0) > self.rows_per_chain
+    def _next_page(self, page: SearchPage, end: datetime, known_ids: set[str]) -> SearchPage:
+        # Until the index shows an edit, Close sorts the lead by its date before the edit.
+        settled = min(end, utc_now() - LATENESS)
+        moments = [moment_of(row, self.cursor_field) for row in page.rows]
+        settled_moments = [moment for moment in moments if moment is not None and moment < settled]
+        latest = max(settled_moments, default=page.start)
+        following = self._search_from_known_row(page, latest, end, known_ids)
+        has_ended = page.token is None and page.rows_so_far > 0
+        if following is None and not has_ended and not page.is_full:
+            following = self._request(page, end)
+        if following is None and page.is_full:
+            following = self._search_from_known_row(page, end - MILLISECOND, end, known_ids)
+        if following is not None:
+            return following
+        if page.attempts == _MAX_ATTEMPTS:
+            text = _STUCK.format(moment=format_moment(page.start), rows=self.rows_per_chain)
+            raise CloseApiError(self.name, text)
+        return SearchPage(page.start, page.attempts + 1)
 
-    # The response to a search, a 400 if its cursor has expired.
-    def _search(self, start: datetime, end: datetime, **body: Any) -> requests.Response | None:
-        bounds = {"start_time": format_moment(start), "end_time": format_moment(end)}
-        stream_slice = StreamSlice(partition={}, cursor_slice=bounds)
-        return self.requester.send_request(stream_slice=stream_slice, request_body_json=body)
+    # A new search that begins with a known row: from ``latest`` or, if that fails, from before.
+    def _search_from_known_row(
+        self, page: SearchPage, latest: datetime, end: datetime, known_ids: set[str]
+    ) -> SearchPage | None:
+        start = latest
+        while start > page.start:
+            following = self._request(SearchPage(start), end)
+            if following and following.rows and following.rows[0]["id"] in known_ids:
+                return following
+            start = (page.start + (start - page.start) / 2).replace(microsecond=0)
+        return None
 
-    # A moment before which a chain has every row, by Close's own count: the newest rows may be
-    # ahead of the index. The first moment of a single page is near its start: take the median.
-    def _position(self, chain: SearchChain) -> datetime:
-        moments = [moment_of(row, self.cursor_field) for row in chain.last_page]
-        known_moments = sorted(moment for moment in moments if moment is not None)
-        is_single_page = len(chain.ids) == len(chain.last_page)
-        index = len(known_moments) // 2 if is_single_page else 0
-        position = known_moments[index] if known_moments else chain.start
-        while position > chain.start:
-            response = self._search(chain.start, position, results_limit=0, include_counts=True)
-            count = response_json(response).get("count") or {}
-            if int(count.get("total") or 0) <= len(chain.ids):
-                return position
-            position = (chain.start + (position - chain.start) / 2).replace(microsecond=0)
-        return chain.start
+    # The next page of the same search, None if its cursor has expired.
+    def _request(self, page: SearchPage, end: datetime) -> SearchPage | None:
+        bounds = {"start_time": format_moment(page.start), "end_time": format_moment(end)}
+        response = self.requester.send_request(
+            stream_slice=StreamSlice(partition={}, cursor_slice=bounds),
+            request_body_json=self.paginator.get_request_body_json(next_page_token=page.token),
+        )
+        if response is None or not response.ok:
+            return None
+        rows = response_json(response)["data"]
+        rows_so_far = page.rows_so_far + len(rows)
+        ids_so_far = page.ids_so_far.union(row["id"] for row in rows)
+        token = self.paginator.next_page_token(response, len(rows), None, page.token)
+        # A search that returns a row twice, as leads of one moment change places, may skip another.
+        is_sound = len(ids_so_far) == rows_so_far < self.rows_per_chain
+        return SearchPage(
+            start=page.start,
+            attempts=page.attempts,
+            rows=rows,
+            rows_so_far=rows_so_far,
+            ids_so_far=ids_so_far,
+            token=token,
+            is_full=rows_so_far + (self.paginator.get_page_size() or 0) > self.rows_per_chain,
+            is_last=token is None and is_sound,
+        )

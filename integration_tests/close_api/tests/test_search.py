@@ -77,15 +77,6 @@ def test_a_cursor_expires_after_30_seconds(client: Client, clock: Clock, leads: 
     assert (response.status_code, response.json()) == (400, {"field-errors": {"cursor": "Expired cursor"}})
 
 
-def test_counts_and_the_results_limit_are_honoured(client: Client, leads: list[str]) -> None:
-    assert leads
-    response = client.search(results_limit=0, include_counts=True)
-    assert (response["data"], response["count"], response["cursor"]) == ([], {"limited": 0, "total": 10}, None)
-    response = client.search(results_limit=6, include_counts=True, _limit=4)
-    assert response["count"] == {"limited": 6, "total": 10}
-    assert len(client.search(results_limit=6, _limit=4, cursor=response["cursor"])["data"]) == 2
-
-
 def test_exceeded_limits_get_400(api: LocalCloseApi, client: Client) -> None:
     assert "less than or equal to 200" in client.try_search(_limit=201).text
     names = [f"custom.cf_{number}" for number in range(101)]
