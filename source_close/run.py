@@ -28,6 +28,7 @@ from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
 from source_close.source import READ_FAILURE, SourceClose
 
 _BYTES_AT_ONCE = 1 << 18  # fewer writes are faster, as each releases the interpreter lock
+_OBJECTS_TO_COLLECT = 100_000
 _MAX_PROBLEM = 200
 # Without a number: of a request. No such file: of certificates, or for temporary files.
 _NOT_OF_THE_OUTPUT = {None, errno.ENOENT}
@@ -59,6 +60,8 @@ class CloseEntrypoint(AirbyteEntrypoint):
             self._write(lines)
 
     def _write(self, lines: bytearray) -> None:
+        if gc.get_count()[0] > _OBJECTS_TO_COLLECT:
+            gc.collect()
         with PRINT_BUFFER.lock:  # other threads log there
             self._output.write(lines)
             lines.clear()
@@ -110,9 +113,9 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def _prepare_process() -> None:
     logging.raiseExceptions = False  # if nothing can be printed, the message of _end is enough
-    # Records have no reference cycles; with the default of 700 the collector takes a twelfth of
-    # the time.
-    gc.set_threshold(50_000, 50, 100)
+    # Records have no reference cycles, so garbage is collected seldom, and only in the main thread:
+    # before Python 3.11.8, a collection in a thread that parses a template can make that fail.
+    gc.disable()
     # The workers' threads often wait for each other: with the default of 0.005 s, changing between
     # them takes a quarter of the time.
     sys.setswitchinterval(0.05)

@@ -10,8 +10,15 @@ import requests_mock
 
 from unit_tests.syncs import API, KINDS, Clock
 
-# As in the command. Before Python 3.11.8, a collection while a thread parses a template can break those of others.
-gc.set_threshold(50_000, 50, 100)
+# As in the command: before Python 3.11.8, a collection in a thread that parses a template can make that fail.
+gc.disable()
+
+
+@pytest.fixture(autouse=True)
+def _collect_garbage_between_tests() -> Iterator[None]:
+    yield
+    if gc.get_count()[0] > 500_000:
+        gc.collect()
 
 
 @pytest.fixture(autouse=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import sys
+import threading
 import time
+import weakref
 from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
@@ -127,6 +130,20 @@ def test_lines_printed_between_records_stay_between_them(monkeypatch: pytest.Mon
         PRINT_BUFFER.write(message.type.value + "\n")
     lines = [line[:16] for line in output.getvalue().decode().splitlines()]
     assert lines[-3:] == ['{"type":"RECORD"', "STATE", '{"type":"RECORD"']
+
+
+def test_garbage_is_collected_while_records_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a long sync would need more and more memory, since the automatic collection is off."""
+    assert not gc.isenabled()
+    cycle = threading.Thread()
+    vars(cycle)["itself"] = cycle
+    garbage = weakref.ref(cycle)
+    del cycle
+    read(record("lead_1"), state("leads"), seen=[])
+    assert garbage() is not None
+    monkeypatch.setattr("source_close.run._OBJECTS_TO_COLLECT", 0)
+    read(record("lead_2"), state("leads"), seen=[])
+    assert garbage() is None
 
 
 @settings(deadline=None)

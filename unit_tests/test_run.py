@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import sys
 from pathlib import Path
@@ -64,6 +65,12 @@ def the_error(messages: list[dict[str, Any]]) -> dict[str, Any]:
     (error,) = [message["trace"]["error"] for message in messages if message["type"] == "TRACE"]
     assert isinstance(error, dict)
     return error
+
+
+def test_no_thread_collects_garbage_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    gc.enable()
+    assert run(capsys, "spec")[0] == 0
+    assert not gc.isenabled()
 
 
 @pytest.mark.parametrize(
