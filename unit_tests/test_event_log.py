@@ -92,6 +92,17 @@ def test_a_cursor_that_leads_past_the_lower_bound_is_not_followed(api: requests_
     assert api.call_count == 2
 
 
+@pytest.mark.parametrize("odd", [None, "", 17, True, [], "0", "17/01/2025", "2025-06-15T08:30:00-02:00"], ids=str)
+def test_a_cursor_is_followed_after_an_event_whose_date_is_odd(api: requests_mock.Mocker, odd: Any) -> None:
+    """It would be earlier than the window if it were compared as text, but it is not known to be."""
+    rows = events(60, timedelta(minutes=1))
+    rows[49]["date_updated"] = odd
+    api.get(URL, [page(rows[:50], "two"), page(rows[50:])])
+    reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T09:00:00"}})
+    assert reading.ids == [row["id"] for row in rows]
+    assert reading.statuses == {"event_log": "COMPLETE"}
+
+
 def test_a_cursor_is_followed_among_events_of_the_moment_at_which_a_window_begins(api: requests_mock.Mocker) -> None:
     rows = [event(number, NOON - timedelta(minutes=15)) for number in range(60)]
     api.get(URL, [page(rows[:50], "two"), page(rows[50:])])
