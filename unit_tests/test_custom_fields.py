@@ -348,3 +348,16 @@ def test_names_of_no_field_are_reported_for_each_kind_and_are_listed_for_leads_o
         "Custom values of the kind lead",
         "Custom values of the kind contact",
     ]
+
+
+@pytest.mark.parametrize("key", ["cf_1", "lcf_old"])
+def test_values_by_the_ids_of_fields_need_no_definitions(api: requests_mock.Mocker, key: str) -> None:
+    api.get(f"{API}/custom_field/lead/", status_code=403, json={"error": "Forbidden"})
+    leads(api, [{**LEAD, "custom": {key: "Web"}, "contacts": [{"id": "cont_1", "custom": {key: 2}}]}], by_ids=[])
+    (record,) = read("leads", start_date="2025-06-01").records
+    assert record == {
+        **LEAD,
+        f"custom.{key}": "Web",
+        "contacts": [{"id": "cont_1", f"custom.{key}": 2}],
+        "custom_fields": [{"id": key, "name": None, "value": "Web"}],
+    }

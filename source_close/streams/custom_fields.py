@@ -18,6 +18,7 @@ from source_close.api.sync import Sync
 from source_close.streams.records import PREFIX
 
 BY_NAME = "custom"  # the old key of an object with the values by the names of their fields
+_ID_PREFIXES = ("cf_", "lcf_")  # of the ids of fields; the second is the older one
 _NO_COLUMNS = (
     "Custom fields that can't be read (%s) get no columns. Their values are read all the same. %s"
 )
@@ -145,7 +146,7 @@ class CustomFieldsTransformation(RecordTransformation):
         del part[BY_NAME]
         definitions = self._definitions_of(kind) if values else {}
         for name, value in values.items():
-            named = [row for row in definitions.values() if name in (row.get("name"), row["id"])]
+            named = [row for row in definitions.values() if row.get("name") == name]
             # A field of another kind may have the same name. Where a definition names its kinds may
             # have any form, so the kind is looked for in its text.
             own = [
@@ -153,6 +154,8 @@ class CustomFieldsTransformation(RecordTransformation):
             ]
             if len(own) == 1:
                 part[PREFIX + own[0]["id"]] = value
+            elif name.startswith(_ID_PREFIXES):
+                part[PREFIX + name] = value
             else:
                 unresolved[name] = value
         if unresolved:
