@@ -133,7 +133,8 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
         sync |= {
             "start": format_moment(start),
             "activities_start": format_moment(start - window),
-            "attribution_window": f"PT{int(window.total_seconds())}S",
+            # A new activity may be late in the list, or the clock ahead of Close's.
+            "attribution_window": f"PT{int(max(window, LATENESS).total_seconds())}S",
             "events_start": format_moment(oldest_event),
             "followed_from": format_moment(followed_from),
             "user_agent": f"source-close/{version('source-close')}",

@@ -52,11 +52,12 @@ def test_a_later_sync_reads_the_attribution_window_again(api: requests_mock.Mock
     assert requested(api) == [window("2025-06-14T06:00:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")]
 
 
-def test_a_later_sync_with_an_attribution_window_of_zero_starts_at_the_cursor(api: requests_mock.Mocker) -> None:
+def test_a_later_sync_with_an_attribution_window_of_zero_reads_ten_minutes_again(api: requests_mock.Mocker) -> None:
+    """A new activity may be late in the list, or the clock ahead of Close's."""
     respond(api)
     state = {"activities": {"date_created": "2025-06-15T06:00:00.000000+00:00"}}
     read("activities", state=state, attribution_window_hours=0)
-    assert requested(api) == [window("2025-06-15T06:00:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")]
+    assert requested(api) == [window("2025-06-15T05:50:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")]
 
 
 def test_the_state_is_the_newest_date_created(api: requests_mock.Mocker) -> None:

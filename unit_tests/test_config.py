@@ -131,10 +131,10 @@ def test_a_start_date_in_year_1_does_not_overflow() -> None:
     ("given", "duration", "activities_start"),
     [
         ({}, "PT86400S", "2024-01-30T00:00:00.000000+00:00"),
-        ({"attribution_window_hours": 0}, "PT0S", "2024-01-31T00:00:00.000000+00:00"),
+        ({"attribution_window_hours": 0}, "PT600S", "2024-01-31T00:00:00.000000+00:00"),
         ({"attribution_window_hours": 720}, "PT2592000S", "2024-01-01T00:00:00.000000+00:00"),
         ({"attribution_window_hours": "48"}, "PT172800S", "2024-01-29T00:00:00.000000+00:00"),
-        ({"activities_window_seconds": 90}, "PT90S", "2024-01-30T23:58:30.000000+00:00"),
+        ({"activities_window_seconds": 90}, "PT600S", "2024-01-30T23:58:30.000000+00:00"),
         ({"activities_window_seconds": "3600"}, "PT3600S", "2024-01-30T23:00:00.000000+00:00"),
         (
             {"attribution_window_hours": 2, "activities_window_seconds": 90},
