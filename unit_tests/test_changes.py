@@ -30,11 +30,12 @@ def event(object_id: str, action: str = "updated", kind: str = "activity.note", 
 class Close:
     """A mock account whose windows contain no records.
 
-    A request by ids returns the records in ``alive`` and ``indexed``, at most ``most`` of them. A request for one
-    record finds only ``alive``.
+    A request by ids returns the records in ``alive`` and ``indexed``, at most ``most`` of them, and whether there are
+    more if ``says_more``. A request for one record finds only ``alive``.
     """
 
     most = 100
+    says_more = True
 
     def __init__(self, api: requests_mock.Mocker, *events: Row, alive: tuple[str, ...] = (), indexed: str = "") -> None:
         self.rows = {one: {"id": one, "date_created": CREATED, "date_updated": CREATED, "now": 1} for one in alive}
@@ -60,7 +61,8 @@ class Close:
         self.requested_by_id.append(params)
         known = {**self.indexed, **self.rows}
         rows = [known[one] for one in params["id__in"].split(",") if one in known] + self.strangers
-        return {"data": rows[: self.most], "has_more": len(rows) > self.most}
+        page: Row = {"data": rows[: self.most]}
+        return {**page, "has_more": len(rows) > self.most} if self.says_more else page
 
 
 def changes(*streams: str, position: str = POSITION, **config: Any) -> Reading:
@@ -93,11 +95,12 @@ def test_changed_records_are_requested_100_at_a_time(api: requests_mock.Mocker) 
     assert {params["_type"] for params in close.requested_by_id} == {"all"}
 
 
-def test_what_an_incomplete_response_lacks_is_requested_again(api: requests_mock.Mocker) -> None:
+@pytest.mark.parametrize("says_more", [True, False])
+def test_what_an_incomplete_response_lacks_is_requested_again(api: requests_mock.Mocker, says_more: bool) -> None:
     edited = [f"acti_{number:03}" for number in range(90)]
     deleted = [f"acti_{number:03}" for number in range(90, 120)]
     close = Close(api, *map(event, edited), *(event(one, "deleted") for one in deleted), alive=tuple(edited))
-    close.most = 22
+    close.most, close.says_more = 22, says_more
     records = changes("activities").records
     assert sorted(row["id"] for row in records if "_ab_cdc_deleted_at" not in row) == edited
     assert sorted(row["id"] for row in records if "_ab_cdc_deleted_at" in row) == deleted

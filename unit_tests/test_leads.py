@@ -190,6 +190,12 @@ def test_a_response_without_a_cursor_ends_the_window(api: requests_mock.Mocker, 
     assert len(bodies(api)) == 1
 
 
+def test_a_full_page_without_a_cursor_does_not_end_the_window(api: requests_mock.Mocker) -> None:
+    rows = leads_by_minute(250)
+    api.post(SEARCH, [{"json": {"data": rows[:200]}}, {"json": {"data": rows[199:]}}])
+    assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
+
+
 def test_a_lead_that_is_newer_than_in_the_index_does_not_move_the_cursor_past_unread_windows(
     api: requests_mock.Mocker,
 ) -> None:

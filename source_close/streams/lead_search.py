@@ -205,12 +205,15 @@ class LeadSearchRetriever(WindowRetriever):
         )
         if response is None or not response.ok:
             return None
-        rows = response_json(response)["data"]
+        body = response_json(response)
+        rows = body["data"]
+        page_size = self.paginator.get_page_size() or 0
         rows_so_far = page.rows_so_far + len(rows)
         ids_so_far = page.ids_so_far.union(row["id"] for row in rows)
         token = self.paginator.next_page_token(response, len(rows), None, page.token)
         # A search that returns a row twice, as leads of one moment change places, may skip another.
         is_sound = len(ids_so_far) == rows_so_far < self.rows_per_chain
+        says_what_follows = "cursor" in body or len(rows) < page_size
         return SearchPage(
             start=page.start,
             attempts=page.attempts,
@@ -218,6 +221,6 @@ class LeadSearchRetriever(WindowRetriever):
             rows_so_far=rows_so_far,
             ids_so_far=ids_so_far,
             token=token,
-            is_full=rows_so_far + (self.paginator.get_page_size() or 0) > self.rows_per_chain,
-            is_last=token is None and is_sound,
+            is_full=rows_so_far + page_size > self.rows_per_chain,
+            is_last=token is None and is_sound and says_what_follows,
         )

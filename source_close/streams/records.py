@@ -68,7 +68,9 @@ class RecordsByIds:
             page = response_json(self.requester.send_request(request_body_json=body))
             found = {row["id"]: row for row in page["data"] if row["id"] in requested}
             existing |= found
-            settled = found.keys() if page.get("has_more") else requested
+            # If a response does not say whether more follow, only an empty one is complete.
+            has_more = page.get("has_more", bool(found))
+            settled = found.keys() if has_more else requested
             pending = [record_id for record_id in pending if record_id not in settled]
         return existing
 
