@@ -15,9 +15,11 @@ Row = dict[str, Any]  # a record as Close returns it
 
 SUCCESS_CODES = range(200, 300)
 _NO_RECORDS = "the response has no list of records in data, only"
+_IS_AN_ERROR = "the response has records in data, but also an error"
 _NO_ID = "the response has a record whose id is missing or not a text"
 _IS_MORE_UNKNOWN = "the response is a full page and does not say whether more records follow"
 _PARSED = "close_json"  # the attribute of a response that keeps its parsed body
+_ERROR_KEYS = ("error", "errors", "field-errors")
 _SAYS_WHETHER_MORE_FOLLOWS = {"has_more", "cursor", "cursor_next"}
 _PAGE_STEP = 100  # the page sizes to which Close may cut a larger one are multiples
 # https://developer.close.com/api/resources/custom-fields
@@ -54,7 +56,8 @@ def _parse(response: requests.Response) -> dict[str, Any]:
         raise UnreadableResponseError(problem) from None
     parsed = value if isinstance(value, dict) else {type(value).__name__: value}
     if status in SUCCESS_CODES:
-        _check_records(parsed, response.url or "")
+        _check_records(parsed)
+        _check_end(parsed, response.url or "")
     return parsed
 
 
@@ -67,17 +70,24 @@ def _loads(body: bytes) -> Any:
         return orjson.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
-def _check_records(parsed: Mapping[str, Any], url: str) -> None:
+def _check_records(parsed: Mapping[str, Any]) -> None:
     rows = parsed.get("data", [parsed] if "id" in parsed else None)
     if not isinstance(rows, list):
         fields = ", ".join(parsed)[:100] or "nothing"
         raise UnreadableResponseError(f"{_NO_RECORDS}: {fields}")
+    errors = {key: parsed[key] for key in _ERROR_KEYS if parsed.get(key)}
+    if errors and "data" in parsed:
+        raise UnreadableResponseError(f"{_IS_AN_ERROR}: {errors}")
     if not all(isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows):
         raise UnreadableResponseError(_NO_ID)
+
+
+def _check_end(parsed: Mapping[str, Any], url: str) -> None:
+    count = len(parsed.get("data", ()))
     limit = _LIMIT.search(url)
-    is_full = limit is not None and (len(rows) == int(limit[1]) or len(rows) % _PAGE_STEP == 0)
+    is_full = limit is not None and (count == int(limit[1]) or count % _PAGE_STEP == 0)
     is_paged = not any(path in url for path in _LISTS_WITHOUT_PAGES)
-    if rows and is_full and is_paged and not _SAYS_WHETHER_MORE_FOLLOWS & parsed.keys():
+    if count and is_full and is_paged and not _SAYS_WHETHER_MORE_FOLLOWS & parsed.keys():
         raise UnreadableResponseError(_IS_MORE_UNKNOWN)
 
 
