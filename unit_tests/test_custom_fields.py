@@ -201,6 +201,24 @@ def test_discover_fails_while_close_has_an_outage(api: requests_mock.Mocker, clo
     assert 20 <= clock.now - started < 60
 
 
+@pytest.mark.parametrize(
+    ("response", "problem"),
+    [
+        ({"status_code": 302, "headers": {"Location": "https://login.example/"}}, "redirect to https://login.example/"),
+        ({"status_code": 418}, "answered 418"),
+        ({"json": {"data": []}, "headers": {"Date": "Sun, 15 Jun 2008 12:00:00 GMT"}}, "clock is"),
+    ],
+    ids=["redirect", "refusal", "clock"],
+)
+def test_discover_fails_if_something_between_responds_instead_of_close(
+    api: requests_mock.Mocker, response: Row, problem: str
+) -> None:
+    lists(api, lead=[field("cf_a")])
+    api.get(f"{API}/custom_field/shared/", **response)
+    with pytest.raises(AirbyteTracedException, match=problem):
+        properties("leads")
+
+
 def test_the_stream_is_retried_after_the_names_of_lead_fields_were_given_up(
     api: requests_mock.Mocker, clock: Clock
 ) -> None:

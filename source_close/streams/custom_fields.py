@@ -8,11 +8,11 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from airbyte_cdk import AirbyteTracedException, Config, FailureType, RecordTransformation
+from airbyte_cdk import AirbyteTracedException, Config, RecordTransformation
 from airbyte_cdk.sources.declarative.schema import SchemaLoader
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
 
-from source_close.api.errors import LOGGER
+from source_close.api.errors import LOGGER, NOT_IN_THE_PLAN
 from source_close.api.responses import Row
 from source_close.api.sync import Sync
 from source_close.streams.records import PREFIX
@@ -209,8 +209,8 @@ def read_fields(
     ``warning`` is logged if some can't be read, with their kinds and the last error.
 
     Raises:
-        AirbyteTracedException: if the key is refused; in discover also if Close is down, since a
-            catalog would lack the columns.
+        AirbyteTracedException: if the key is refused; in discover at any error but a missing
+            permission or list, since a catalog would lack the columns.
     """
     definitions = list[Row]()
     problems = dict[str, str]()
@@ -221,8 +221,8 @@ def read_fields(
         try:
             definitions += [dict(record.data) for record in result.result()]
         except AirbyteTracedException as error:  # noqa: PERF203 - few lists
-            is_outage = error.failure_type == FailureType.transient_error
-            if sync.key_refused or (is_outage and sync["custom_field_columns"]):
+            is_missing = getattr(error, "status", None) in NOT_IN_THE_PLAN
+            if sync.key_refused or (sync["custom_field_columns"] and not is_missing):
                 raise
             problems[kind] = str(error)
     if problems:

@@ -9,7 +9,7 @@ import requests
 from airbyte_cdk import Config, DefaultPaginator, HttpRequester, Record, RecordSelector, StreamSlice
 from airbyte_cdk.sources.declarative.retrievers import Retriever
 
-from source_close.api.errors import FORBIDDEN, LOGGER, CloseApiError, describe
+from source_close.api.errors import LOGGER, NOT_IN_THE_PLAN, CloseApiError, describe
 from source_close.api.responses import Row, response_json
 from source_close.api.sync import Sync
 from source_close.dates import moment_of, parse_moment
@@ -24,7 +24,6 @@ _REFUSED_SIZE = (
     "a request for a page of {size} records {text}. The connector knows no smaller page. Please "
     "report this message."
 )
-_NOT_IN_THE_PLAN = {*FORBIDDEN, requests.codes.not_found}
 _NOT_READ = (
     "Stream %s: Close does not return what belongs to %s, which not every plan includes. The rest "
     "is read. If you need it, refresh the stream when Close returns it. %s"
@@ -179,7 +178,7 @@ class WholeListRetriever(Retriever):
             raise CloseApiError(self.name, str(error)) from None
         except CloseApiError as error:
             if (
-                error.status not in _NOT_IN_THE_PLAN
+                error.status not in NOT_IN_THE_PLAN
                 or window.partition not in self.optional_partitions
             ):
                 raise
