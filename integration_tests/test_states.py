@@ -56,3 +56,17 @@ def test_a_full_refresh_has_the_records_that_are_edited_while_it_runs(make_api: 
     assert_complete(result, *streams)
     for stream in streams:
         assert sorted(result.ids(stream)) == sorted(ids(api, stream))
+
+
+def test_a_damaged_state_fails_its_stream_only(make_api: MakeApi, fork: Fork) -> None:
+    api = make_api(Volumes(activities=20, leads=9, tasks=30, events=9, users=3, custom_fields=3), end=now() - DAY)
+    damaged = ["custom_fields", "event_log", "leads", "tasks"]
+    result = fork(api).read([*damaged, "activities", "users"], state_of(**dict.fromkeys(damaged, "garbage")))
+    assert result.exit_code == 1
+    assert {stream: result.status(stream) for stream in damaged} == dict.fromkeys(damaged, "INCOMPLETE")
+    assert set(result.ids("activities")) == ids(api, "activities")
+    assert set(result.ids("users")) == ids(api, "users")
+    assert sorted(error["message"].split(" can't be read")[0] for error in result.errors) == [
+        f"Stream {stream}: its saved state" for stream in damaged
+    ]
+    assert {entry.path for entry in api.requests} == {"/activity/", "/user/"}

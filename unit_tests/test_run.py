@@ -62,7 +62,7 @@ def run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, list[dict[
 
 
 def the_error(messages: list[dict[str, Any]]) -> dict[str, Any]:
-    (error,) = [message["trace"]["error"] for message in messages if message["type"] == "TRACE"]
+    (error,) = [message["trace"]["error"] for message in messages if "error" in message.get("trace", {})]
     assert isinstance(error, dict)
     return error
 

@@ -38,7 +38,7 @@ class PacedAuthenticator(BasicHttpAuthenticator):
         """Wait, then add the header.
 
         Raises:
-            CloseApiError: if the request was given up or would wait too long.
+            CloseApiError: if the stream or the request was given up, or would wait too long.
         """
         sync = Sync.of(self.config)
         name = f"{request.method} {urlsplit(request.url or '').path}"
@@ -51,7 +51,11 @@ class PacedAuthenticator(BasicHttpAuthenticator):
         began = time.monotonic()
         logged = float("-inf")
         while True:
-            error = sync.key_refused or sync.given_up.get((self.name, request))
+            error = (
+                sync.key_refused
+                or sync.unreadable_states.get(self.name)
+                or sync.given_up.get((self.name, request))
+            )
             if error:
                 raise CloseApiError(self.name, error.text, error.failure_type, error.status)
             wait = sync.limiter.reserve(request)

@@ -25,6 +25,7 @@ class Sync(dict[str, Any]):
         limiter: the rate limits.
         in_flight: ``request`` is what the thread is sending, such as ``GET /api/v1/task/``.
         key_refused: why no request is sent any more, if Close refuses the key.
+        unreadable_states: why a stream can't be read from its saved state, by stream.
         given_up: why a request is not sent any more, by stream and request.
         failing_since: when a request first failed after its last success (``time.monotonic``).
     """
@@ -35,6 +36,7 @@ class Sync(dict[str, Any]):
         self.limiter = RateLimiter()
         self.in_flight = threading.local()
         self.key_refused: CloseApiError | None = None
+        self.unreadable_states: dict[str, CloseApiError] = {}
         self.given_up: dict[tuple[str, str], CloseApiError] = {}
         self.failing_since: dict[tuple[str, str], float] = {}
         self._shared: dict[type[Any], Any] = {}

@@ -69,8 +69,8 @@ class CursorStateMigration(StateMigration):
     def migrate(self, stream_state: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the converted state, empty if it has no cursor.
 
-        Raises:
-            CloseApiError: a config error, if the form of the state is unknown.
+        If its form is unknown, the stream's first request raises a config error: an error here
+        would end all streams.
         """
         sync = Sync.of(self.config)
         end = parse_moment(sync["end"])
@@ -83,7 +83,9 @@ class CursorStateMigration(StateMigration):
                 raise ValueError(f"no {self.cursor_field} in it")  # noqa: TRY301 - one message
         except (AttributeError, OverflowError, TypeError, ValueError) as error:
             text = _DAMAGED.format(problem=error)
-            raise CloseApiError(self.name, text, FailureType.config_error) from error
+            damage = CloseApiError(self.name, text, FailureType.config_error)
+            sync.unreadable_states[self.name] = damage
+            return {}
         if cursor is None:
             return {}
         if cursor > end:
@@ -96,7 +98,7 @@ class CursorStateMigration(StateMigration):
         if isinstance(saved, Mapping):
             for key in (self.cursor_field, *_OTHER_CURSORS):
                 if saved.get(key):
-                    yield parse_moment(saved[key])
+                    yield parse_moment(str(saved[key]))
                     return
             saved = list(saved.values())
         if isinstance(saved, list):
