@@ -130,7 +130,7 @@ def _prepare_process() -> None:
     os.environ["NETRC"] = os.devnull  # requests would use its login when it follows a redirect
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr] # a text stream
     for handler in logging.getLogger().handlers:
-        handler.addFilter(_without_stack_if_expected)
+        handler.addFilter(_ExpectedErrors())
 
 
 # Raises a config error if a file that is given on the command line can't be read.
@@ -169,11 +169,21 @@ def _exit(code: int) -> None:
     os._exit(code)
 
 
-# Lets the message of an expected error be logged without its stack trace.
-def _without_stack_if_expected(record: logging.LogRecord) -> bool:
-    error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, AirbyteTracedException | requests.RequestException):
-        record.msg = f"{record.getMessage()}: {error}"
+class _ExpectedErrors(logging.Filter):
+    """Lets an expected error be logged once, not for each window, and without its stack trace."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._logged = set[str]()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, AirbyteTracedException | requests.RequestException):
+            return True
+        text = f"{record.getMessage()}: {error}"
+        is_new = text not in self._logged
+        self._logged.add(text)
+        record.msg = text
         record.args = ()
         record.exc_info = None
-    return True
+        return is_new
