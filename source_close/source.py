@@ -1,6 +1,7 @@
 """The source: the CDK reads the manifest's streams; this adds what a manifest can't express."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from logging import Logger
 from pathlib import Path
 from typing import Any
@@ -197,10 +198,12 @@ class SourceClose(Source):
             for configured in catalog.streams
             if configured.stream.name not in names
         ]
-        for name in unknown:
-            text = _UNKNOWN_STREAM.format(streams=", ".join(names))
-            yield CloseApiError(name, text, models.FailureType.config_error).as_airbyte_message()
-        messages = positions.add_to(source.read(logger, config, catalog), sync)
+        text = _UNKNOWN_STREAM.format(streams=", ".join(names))
+        errors = [CloseApiError(name, text, models.FailureType.config_error) for name in unknown]
+        messages = chain(
+            [error.as_airbyte_message() for error in errors],
+            positions.add_to(source.read(logger, config, catalog), sync),
+        )
         yield from with_undeclared_columns_named(
             with_one_error_per_stream(messages), source.resolved_manifest["schemas"]
         )

@@ -157,8 +157,8 @@ def test_a_test_read_of_airbytes_tools_reads_smaller_pages_as_well(api: requests
 
 def test_the_page_size_of_activities_is_fixed(api: requests_mock.Mocker) -> None:
     api.get(f"{API}/activity/", json=List(1, OLD_WORDING, 50))
-    [(stream, _, message)] = read("activities", start_date="2025-06-14").failures
-    assert stream == "activities"
+    [(stream, kind, message)] = read("activities", start_date="2025-06-14").failures
+    assert (stream, kind) == ("activities", "system_error")
     assert "max_limit = 100" in message
 
 

@@ -27,9 +27,12 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert f'\nversion = "{declared}"\n' in (PROJECT / "pyproject.toml").read_text()
     assert METADATA["dockerImageTag"] == declared
     assert f'io.airbyte.version="{declared}"' in DOCKERFILE
-    released = METADATA["releaseDate"]
-    assert f"## [{declared}] - {released}\n" in (PROJECT / "CHANGELOG.md").read_text()
-    assert f"\n| {declared} | {released} |" in (PROJECT / "docs" / "close.md").read_text()
+    page = (PROJECT / "docs" / "close.md").read_text()
+    releases = re.findall(r"^\| (\d+\.\d+\.\d+) \| (\d{4}-\d{2}-\d{2}) \|", page, re.MULTILINE)
+    changelog = re.findall(r"^## \[(.+)\] - (.+)$", (PROJECT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert releases == changelog
+    assert releases[0][0] == declared
+    assert releases[-1][1] == METADATA["releaseDate"]
     for example in ("duckdb_sync.py", "postgres_sync.py"):
         assert f"source_close-{declared}-py3" in (PROJECT / "examples" / example).read_text()
 

@@ -6,7 +6,15 @@ from datetime import datetime
 from typing import Any
 
 import requests
-from airbyte_cdk import Config, DefaultPaginator, HttpRequester, Record, RecordSelector, StreamSlice
+from airbyte_cdk import (
+    Config,
+    DefaultPaginator,
+    FailureType,
+    HttpRequester,
+    Record,
+    RecordSelector,
+    StreamSlice,
+)
 from airbyte_cdk.sources.declarative.retrievers import Retriever
 
 from source_close.api.errors import LOGGER, NOT_IN_THE_PLAN, CloseApiError, describe
@@ -133,7 +141,7 @@ class OffsetPages:
             raise OffsetsExhaustedError(_REFUSED_OFFSET.format(text=describe(response)))
         if self.smaller_page_size is None or self.smaller_page_size == page_size:
             text = _REFUSED_SIZE.format(size=page_size, text=describe(response))
-            raise CloseApiError(self.name, text)
+            raise CloseApiError(self.name, text, FailureType.system_error)
         if self._page_size != self.smaller_page_size:
             LOGGER.info(_SMALLER_PAGES, self.name, page_size, self.smaller_page_size)
         self._page_size = self.smaller_page_size
