@@ -109,7 +109,14 @@ def test_a_long_wait_is_logged_every_30_seconds(
 
 
 @pytest.mark.parametrize(
-    "target", ["http://api.close.com/api/v1/user/", "https://evil.example/api/v1/user/", "//evil.example/", "ftp://x/"]
+    "target",
+    [
+        "http://api.close.com/api/v1/user/",
+        "https://evil.example/api/v1/user/",
+        "//evil.example/",
+        "ftp://x/",
+        "http://[x",
+    ],
 )
 def test_a_redirect_to_another_host_or_to_http_is_not_followed(api: requests_mock.Mocker, target: str) -> None:
     api.get(requests_mock.ANY, json={"data": [USER]})

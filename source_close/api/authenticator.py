@@ -1,6 +1,7 @@
 """Send the API key: https://developer.close.com/api/overview/api-key-authentication.md."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -73,8 +74,12 @@ class PacedAuthenticator(BasicHttpAuthenticator):
 
 # Keeps ``requests`` from following a redirect elsewhere; ``HttpRequester`` has no option for it.
 def _stay_on_the_host(response: requests.Response, **_: Any) -> None:
-    if response.is_redirect:
-        target = urljoin(response.url, response.headers["location"])
-        if urlsplit(target)[:2] != urlsplit(response.url)[:2]:
-            response.headers[REFUSED_REDIRECT] = target
-            del response.headers["location"]
+    if not response.is_redirect:
+        return
+    target = response.headers["location"]
+    with suppress(ValueError):  # of an address that can't be parsed
+        target = urljoin(response.url, target)
+        if urlsplit(target)[:2] == urlsplit(response.url)[:2]:
+            return
+    response.headers[REFUSED_REDIRECT] = target
+    del response.headers["location"]
