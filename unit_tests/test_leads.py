@@ -106,21 +106,31 @@ def test_a_later_sync_reads_ten_minutes_again(api: requests_mock.Mocker) -> None
     assert reading.states()[-1] == {"date_updated": "2025-06-15T11:00:00.000000+00:00"}
 
 
-def test_each_page_is_a_search_that_begins_with_the_last_lead_of_the_page_before(api: requests_mock.Mocker) -> None:
+def test_each_page_is_a_search_that_begins_with_the_last_leads_of_the_page_before(api: requests_mock.Mocker) -> None:
+    """With the oldest of the last twenty: a single one may be newer than in the index."""
     rows = leads_by_minute(500)
-    api.post(SEARCH, [page(*rows[:200], cursor="a"), page(*rows[199:399], cursor="b"), page(*rows[398:])])
+    api.post(SEARCH, [page(*rows[:200], cursor="a"), page(*rows[180:380], cursor="b"), page(*rows[360:])])
     assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
-    assert starts(api) == [("00:00:00", None), ("03:19:00", None), ("06:38:00", None)]
+    assert starts(api) == [("00:00:00", None), ("03:00:00", None), ("06:00:00", None)]
     assert {end for _, end in ranges(api)} == {"2025-06-15T12:00:00"}
 
 
 def test_a_search_that_begins_with_an_unknown_lead_is_made_from_an_earlier_moment(api: requests_mock.Mocker) -> None:
-    """The last lead of the first page is edited, or the index sorts it by an older date."""
+    """The last leads of the first page were edited, or the index sorts them by older dates."""
     rows = leads_by_minute(300)
-    edited, remaining = rows[199], rows[:199] + rows[200:]
-    api.post(SEARCH, [page(*rows[:200], cursor="a"), page(*rows[210:]), page(*remaining[100:])])
-    assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in [*rows[:199], edited, *rows[200:]]]
-    assert starts(api) == [("00:00:00", None), ("03:19:00", None), ("01:39:30", None)]
+    remaining = rows[:180] + rows[200:]
+    api.post(SEARCH, [page(*rows[:200], cursor="a"), page(*rows[200:]), page(*remaining[90:])])
+    assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
+    assert starts(api) == [("00:00:00", None), ("03:00:00", None), ("01:30:00", None)]
+
+
+def test_a_lead_that_the_index_moves_to_its_place_meanwhile_hides_none(api: requests_mock.Mocker) -> None:
+    """It comes first in a search from its date, which does not prove that all leads before were read."""
+    rows = leads_by_minute(300)
+    moved = {**rows[190], "date_updated": "2025-06-02T04:30:00+00:00"}
+    api.post(SEARCH, [page(*rows[:190], moved, *rows[191:200], cursor="a"), page(*rows[180:190], *rows[191:], moved)])
+    assert sorted(read("leads", start_date="2025-06-02").ids) == sorted(row["id"] for row in rows)
+    assert starts(api) == [("00:00:00", None), ("03:00:00", None)]
 
 
 def test_leads_of_one_moment_are_read_by_cursor(api: requests_mock.Mocker) -> None:
@@ -136,9 +146,9 @@ def test_leads_of_the_last_ten_minutes_are_read_by_cursor(api: requests_mock.Moc
     old = leads_by_minute(100)
     recent = [lead(number, f"2025-06-15T11:{50 + number // 60}:{number % 60:02}+00:00") for number in range(100, 400)]
     rows = old + recent
-    api.post(SEARCH, [page(*rows[:200], cursor="a"), page(*rows[99:299], cursor="b"), page(*rows[299:])])
+    api.post(SEARCH, [page(*rows[:200], cursor="a"), page(*rows[80:280], cursor="b"), page(*rows[280:])])
     assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
-    assert starts(api) == [("00:00:00", None), ("01:39:00", None), ("01:39:00", "b")]
+    assert starts(api) == [("00:00:00", None), ("01:20:00", None), ("01:20:00", "b")]
 
 
 def test_an_expired_cursor_repeats_the_search(api: requests_mock.Mocker) -> None:
@@ -156,6 +166,35 @@ def test_a_search_that_returns_a_lead_twice_is_repeated_as_it_may_skip_another(a
     api.post(SEARCH, [first, first, page(*rows[190:240]), first, page(*rows[200:])])
     assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
     assert starts(api)[1:] == [("05:00:00", None), ("05:00:00", "a"), ("05:00:00", None), ("05:00:00", "a")]
+
+
+def test_a_search_that_repeats_leads_is_not_left_for_a_later_moment(api: requests_mock.Mocker) -> None:
+    rows = leads_of_one_moment(250)
+    later = [lead(number, "2025-06-02T06:00:00+00:00") for number in range(250, 260)]
+    first, rest = page(*rows[:200], cursor="a"), page(*rows[200:], *later)
+    api.post(SEARCH, [first, first, page(*rows[190:240], *later, cursor="b"), page(), first, rest])
+    assert sorted(read("leads", start_date="2025-06-02").ids) == sorted(row["id"] for row in rows + later)
+    assert [cursor for _, cursor in starts(api)] == [None, None, "a", "b", None, "a"]
+
+
+@pytest.mark.parametrize("count", [200, 250])
+def test_leads_that_never_keep_their_places_do_not_fail_the_stream(api: requests_mock.Mocker, count: int) -> None:
+    """A full page without a cursor may be cut short, and leads of one moment may always be returned twice."""
+    rows = leads_of_one_moment(count)
+    more = [page(*rows[:200], cursor="a"), page(*rows[199:])] if count > 200 else [page(*rows)]
+    api.post(SEARCH, [page(*rows[:200], cursor="a"), *more * 7])
+    reading = read("leads", start_date="2025-06-02")
+    assert reading.ids == [row["id"] for row in rows]
+    assert reading.statuses == {"leads": "COMPLETE"}
+    assert len(bodies(api)) == 1 + 6 * len(more)
+
+
+def test_a_lead_that_is_edited_again_meanwhile_does_not_repeat_the_search(api: requests_mock.Mocker) -> None:
+    rows = [lead(number, f"2025-06-15T11:5{number // 60}:{number % 60:02}+00:00") for number in range(250)]
+    again = {**rows[3], "date_updated": "2025-06-15T11:59:59+00:00"}
+    api.post(SEARCH, [page(*rows[:200], cursor="a"), page(*rows[200:], again)])
+    assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
+    assert len(bodies(api)) == 2
 
 
 def test_a_cursor_that_always_expires_fails_the_stream_after_five_more_searches(api: requests_mock.Mocker) -> None:
@@ -190,9 +229,10 @@ def test_a_response_without_a_cursor_ends_the_window(api: requests_mock.Mocker, 
     assert len(bodies(api)) == 1
 
 
-def test_a_full_page_without_a_cursor_does_not_end_the_window(api: requests_mock.Mocker) -> None:
+@pytest.mark.parametrize("more", [{}, {"cursor": None}])
+def test_a_full_page_without_a_cursor_does_not_end_the_window(api: requests_mock.Mocker, more: Row) -> None:
     rows = leads_by_minute(250)
-    api.post(SEARCH, [{"json": {"data": rows[:200]}}, {"json": {"data": rows[199:]}}])
+    api.post(SEARCH, [{"json": {"data": rows[:200], **more}}, {"json": {"data": rows[180:]}}])
     assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
 
 

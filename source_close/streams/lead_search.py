@@ -119,7 +119,7 @@ class SearchPage:
         attempts: how many earlier searches from the same start ended early, without a new row.
         rows: the page's rows.
         rows_so_far: how many rows the search has returned, with this page.
-        ids_so_far: their ids.
+        seen: their ids and cursors.
         token: that of the next page.
         is_full: whether Close may cut the next page.
         is_last: whether the search has returned all rows.
@@ -129,18 +129,23 @@ class SearchPage:
     attempts: int = 0
     rows: Sequence[Row] = ()
     rows_so_far: int = 0
-    ids_so_far: frozenset[str] = frozenset()
+    seen: frozenset[tuple[str, str]] = frozenset()
     token: Mapping[str, Any] | None = None
     is_full: bool = False
     is_last: bool = False
+
+    @property
+    def has_repetitions(self) -> bool:
+        """Whether leads of one moment have changed places, and another may have been skipped."""
+        return len(self.seen) < self.rows_so_far
 
 
 @dataclass(kw_only=True)
 class LeadSearchRetriever(WindowRetriever):
     """Reads a window in ascending order, with a new search for each page.
 
-    A search begins at the last row of the page before. If it returns a known row first, no row is
-    skipped. ``CursorPagination``, the built-in, stops at the 10,000 rows of a chain of cursors,
+    A search begins at the last tenth of the page before. If it returns a known row first, no row
+    is skipped. ``CursorPagination``, the built-in, stops at the 10,000 rows of a chain of cursors,
     fails if a cursor has expired, and skips a row for each one that is edited meanwhile if cursors
     count positions, which Close does not document.
 
@@ -166,23 +171,33 @@ class LeadSearchRetriever(WindowRetriever):
             yield self.leads.complete(new_rows)
 
     def _next_page(self, page: SearchPage, end: datetime, known_ids: set[str]) -> SearchPage:
-        # Until the index shows an edit, Close sorts the lead by its date before the edit.
-        settled = min(end, utc_now() - LATENESS)
-        moments = [moment_of(row, self.cursor_field) for row in page.rows]
-        settled_moments = [moment for moment in moments if moment is not None and moment < settled]
-        latest = max(settled_moments, default=page.start)
-        following = self._search_from_known_row(page, latest, end, known_ids)
+        following = None
+        if not page.has_repetitions:
+            # Until the index shows an edit, Close sorts the lead by its date before the edit.
+            latest = self._late_moment(page, min(end, utc_now() - LATENESS)) or page.start
+            following = self._search_from_known_row(page, latest, end, known_ids)
         has_ended = page.token is None and page.rows_so_far > 0
         if following is None and not has_ended and not page.is_full:
             following = self._request(page, end)
         if following is None and page.is_full:
-            following = self._search_from_known_row(page, end - MILLISECOND, end, known_ids)
+            latest = self._late_moment(page, end) or end - MILLISECOND
+            following = self._search_from_known_row(page, latest, end, known_ids)
         if following is not None:
             return following
-        if page.attempts == _MAX_ATTEMPTS:
-            text = _STUCK.format(moment=format_moment(page.start), rows=self.rows_per_chain)
-            raise CloseApiError(self.name, text)
-        return SearchPage(page.start, page.attempts + 1)
+        if page.attempts < _MAX_ATTEMPTS:
+            return SearchPage(page.start, page.attempts + 1)
+        if has_ended and page.rows_so_far < self.rows_per_chain:
+            # Several searches up to the end returned no new row.
+            return SearchPage(page.start, is_last=True)
+        text = _STUCK.format(moment=format_moment(page.start), rows=self.rows_per_chain)
+        raise CloseApiError(self.name, text)
+
+    # The earliest date before ``limit`` in the last tenth of a page: a row that shows a newer date
+    # than the index sorts it by is seldom the only one there.
+    def _late_moment(self, page: SearchPage, limit: datetime) -> datetime | None:
+        moments = [moment_of(row, self.cursor_field) for row in page.rows]
+        earlier = [moment for moment in moments if moment is not None and moment < limit]
+        return min(earlier[-max(len(page.rows) // 10, 1) :], default=None)
 
     # A new search that begins with a known row: from ``latest`` or, if that fails, from before.
     def _search_from_known_row(
@@ -205,22 +220,18 @@ class LeadSearchRetriever(WindowRetriever):
         )
         if response is None or not response.ok:
             return None
-        body = response_json(response)
-        rows = body["data"]
+        rows = response_json(response)["data"]
         page_size = self.paginator.get_page_size() or 0
         rows_so_far = page.rows_so_far + len(rows)
-        ids_so_far = page.ids_so_far.union(row["id"] for row in rows)
-        token = self.paginator.next_page_token(response, len(rows), None, page.token)
-        # A search that returns a row twice, as leads of one moment change places, may skip another.
-        is_sound = len(ids_so_far) == rows_so_far < self.rows_per_chain
-        says_what_follows = "cursor" in body or len(rows) < page_size
-        return SearchPage(
+        following = SearchPage(
             start=page.start,
             attempts=page.attempts,
             rows=rows,
             rows_so_far=rows_so_far,
-            ids_so_far=ids_so_far,
-            token=token,
+            seen=page.seen.union((row["id"], str(row.get(self.cursor_field))) for row in rows),
+            token=self.paginator.next_page_token(response, len(rows), None, page.token),
             is_full=rows_so_far + page_size > self.rows_per_chain,
-            is_last=token is None and is_sound and says_what_follows,
         )
+        is_whole = following.token is None and rows_so_far < self.rows_per_chain
+        following.is_last = is_whole and len(rows) < page_size and not following.has_repetitions
+        return following

@@ -13,7 +13,7 @@ from airbyte_cdk.sources.declarative.retrievers import Retriever
 from source_close.api.responses import Row
 from source_close.api.sync import Sync
 from source_close.dates import parse_moment, utc_now
-from source_close.streams.event_log import EventLogChanges
+from source_close.streams.event_log import LATENESS, EventLogChanges
 
 
 class HashedSlice(StreamSlice):
@@ -93,7 +93,8 @@ class WindowRetriever(Retriever):
         if self.changes is not None and self._follows_log:
             yield from self.changes.read_pages(self._emitted)
             return
-        for page in self.read_window(end, utc_now() + _MAX_CLOCK_DELAY):
+        # Close's index may have shown an edit before ``end`` late, after the last window was read.
+        for page in self.read_window(end - LATENESS, utc_now() + _MAX_CLOCK_DELAY):
             yield [row for row in page if row["id"] not in self._emitted]
 
     # The records of a page. One that is after its window, as Close's index lags, is of no window.
