@@ -192,8 +192,8 @@ class LeadSearchRetriever(WindowRetriever):
         text = _STUCK.format(moment=format_moment(page.start), rows=self.rows_per_chain)
         raise CloseApiError(self.name, text)
 
-    # The earliest date before ``limit`` in the last tenth of a page: a row that shows a newer date
-    # than the index sorts it by is seldom the only one there.
+    # The earliest date of the last tenth of a page, before ``limit``. A single row could show a
+    # newer date than the one by which the index sorts it.
     def _late_moment(self, page: SearchPage, limit: datetime) -> datetime | None:
         moments = [moment_of(row, self.cursor_field) for row in page.rows]
         earlier = [moment for moment in moments if moment is not None and moment < limit]
