@@ -70,3 +70,6 @@ def test_a_damaged_state_fails_its_stream_only(make_api: MakeApi, fork: Fork) ->
         f"Stream {stream}: its saved state" for stream in damaged
     ]
     assert {entry.path for entry in api.requests} == {"/activity/", "/user/"}
+    # Another state would take the place of the damaged one, and the next sync would not follow the log since then.
+    saved = {state["stream"]["stream_descriptor"]["name"] for state in result.of("STATE")}
+    assert saved == {"activities", "users"}

@@ -152,6 +152,8 @@ class LogPositions:
                 if is_start and name in self._followed and name not in self.saved:
                     yield from self.add_to([self._states.create_state_message(name, None)], sync)
             if message.state and message.state.stream:
+                if message.state.stream.stream_descriptor.name in sync.unreadable_states:
+                    continue  # the stream has to be cleared; another state would hide that
                 self._add_position(message.state.stream, sync)
             yield message
 
