@@ -171,6 +171,22 @@ class LeadSearchRetriever(WindowRetriever):
             yield self.leads.complete(new_rows)
 
     def _next_page(self, page: SearchPage, end: datetime, known_ids: set[str]) -> SearchPage:
+        following = self._following_page(page, end, known_ids)
+        if following is not None:
+            return following
+        if page.attempts < _MAX_ATTEMPTS:
+            return SearchPage(page.start, page.attempts + 1)
+        if page.token is None and 0 < page.rows_so_far < self.rows_per_chain:
+            # Several searches up to the end returned no new row.
+            return SearchPage(page.start, is_last=True)
+        text = _STUCK.format(moment=format_moment(page.start), rows=self.rows_per_chain)
+        raise CloseApiError(self.name, text)
+
+    # The page after another: by a new search or, if that does not begin with a known row, by the
+    # cursor. None if neither is possible.
+    def _following_page(
+        self, page: SearchPage, end: datetime, known_ids: set[str]
+    ) -> SearchPage | None:
         following = None
         if not page.has_repetitions:
             # Until the index shows an edit, Close sorts the lead by its date before the edit.
@@ -182,15 +198,7 @@ class LeadSearchRetriever(WindowRetriever):
         if following is None and page.is_full:
             latest = self._late_moment(page, end) or end - MILLISECOND
             following = self._search_from_known_row(page, latest, end, known_ids)
-        if following is not None:
-            return following
-        if page.attempts < _MAX_ATTEMPTS:
-            return SearchPage(page.start, page.attempts + 1)
-        if has_ended and page.rows_so_far < self.rows_per_chain:
-            # Several searches up to the end returned no new row.
-            return SearchPage(page.start, is_last=True)
-        text = _STUCK.format(moment=format_moment(page.start), rows=self.rows_per_chain)
-        raise CloseApiError(self.name, text)
+        return following
 
     # The earliest date of the last tenth of a page, before ``limit``. A single row could show a
     # newer date than the one by which the index sorts it.
