@@ -109,7 +109,7 @@ def test_more_leads_in_a_millisecond_than_a_chain_returns_fail_the_stream(small:
     assert saved_cursor(result, "leads") <= at
 
 
-@pytest.mark.parametrize("which", ["some", "all of a page"])
+@pytest.mark.parametrize("which", ["some", "all of a page", "all of a chain"])
 @pytest.mark.parametrize("age", [timedelta(), HOUR], ids=["just now", "an hour ago"])
 def test_leads_that_are_newer_than_in_the_index_cause_no_gap(
     small: LocalCloseApi, tmp_path: Path, which: str, age: timedelta
@@ -117,7 +117,8 @@ def test_leads_that_are_newer_than_in_the_index_cause_no_gap(
     """A search sorts by its index, and returns the leads as they are by now. During an incident it is hours behind."""
     start = now() - 5 * DAY
     in_order = [small.store.load_many("lead", 1, start + number * SECOND)[0] for number in range(450)]
-    newer = set({"some": in_order[95:105:3], "all of a page": in_order[80:120]}[which])
+    which_ones = {"some": in_order[95:105:3], "all of a page": in_order[80:120], "all of a chain": in_order[:240]}
+    newer = set(which_ones[which])
 
     def edit(body: bytes) -> bytes:
         response = orjson.loads(body)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pytest
+import time_machine
 from airbyte_cdk import Record, StreamSlice
 
 from source_close.api.errors import CloseApiError
 from source_close.api.sync import Sync
+from source_close.dates import parse_moment
 from source_close.streams.windows import WindowRetriever
 from unit_tests.syncs import NOW, Row
 
@@ -78,6 +80,23 @@ def test_changes_wait_for_the_windows_that_are_still_open(retriever: Retriever, 
     rows = ["05 a", "06 a", "06 b"] if fails else ["05 a", "05 b", "06 a", "06 b"]
     assert sorted(emitted[: len(rows)]) == rows
     assert emitted[len(rows) :] == [f"deletion of {row}" for row in rows]
+
+
+def test_a_full_refresh_reads_the_last_ten_minutes_again_and_what_is_edited_meanwhile() -> None:
+    """The index may have shown an edit late, after the last window was read. No record is emitted twice."""
+    asked: list[tuple[datetime, datetime]] = []
+
+    class Refresh(Retriever):
+        def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
+            asked.append((start, end))
+            yield [{"id": "a"}] if len(asked) == 1 else [{"id": "a"}, {"id": "shown late"}]
+
+    config = {"sync": Sync(end=NOW, full_refreshes=["tasks"])}
+    refresh = Refresh("tasks", "date_updated", config, cast("Any", Selector()))
+    with time_machine.travel(NOW, tick=False):
+        assert [record["id"] for record in refresh.read_records({}, LAST)] == ["a", "shown late"]
+    end = parse_moment(NOW)
+    assert asked == [(parse_moment(MIDDLE), end), (end - timedelta(minutes=10), end + timedelta(days=1))]
 
 
 def test_only_the_last_window_is_followed_by_changes(retriever: Retriever) -> None:
