@@ -15,8 +15,8 @@ from airbyte_cdk.sources.declarative.transformations.config_transformations impo
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from source_close.api.sync import Sync
-from source_close.dates import EARLIEST, format_moment, parse_moment, utc_now
-from source_close.streams.event_log import LATENESS, RETENTION
+from source_close.dates import EARLIEST, LATENESS, format_moment, parse_moment, utc_now
+from source_close.streams.event_log import RETENTION
 
 _DEFAULT_HISTORY = timedelta(days=365)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}.*")  # datetime.fromisoformat also accepts weeks

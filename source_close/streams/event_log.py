@@ -23,8 +23,6 @@ from source_close.dates import format_moment, moment_of, parse_moment
 from source_close.streams.records import RecordsByIds
 
 RETENTION = timedelta(days=30)  # how long Close keeps events
-# Close shows events up to five minutes late, and the search index a deleted lead for up to ten.
-LATENESS = timedelta(minutes=10)
 _GAP = (
     "Stream %s: the last sync reached %s in the event log, but Close has events since %s only. The "
     "events in between, and edits and deletions that only they report, are lost. Refresh the "

@@ -11,9 +11,8 @@ from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStrea
 
 from source_close.api.errors import LOGGER, CloseApiError
 from source_close.api.responses import Row, response_json
-from source_close.dates import MILLISECOND, format_moment, moment_of, utc_now
+from source_close.dates import LATENESS, MILLISECOND, format_moment, moment_of, utc_now
 from source_close.streams.custom_fields import BY_NAME, has_values_by_id, kinds_of, parts_of
-from source_close.streams.event_log import LATENESS
 from source_close.streams.records import RecordsByIds
 from source_close.streams.windows import WindowRetriever
 

@@ -12,8 +12,12 @@ from airbyte_cdk.sources.declarative.retrievers import Retriever
 
 from source_close.api.responses import Row
 from source_close.api.sync import Sync
-from source_close.dates import parse_moment, utc_now
-from source_close.streams.event_log import LATENESS, EventLogChanges
+from source_close.dates import LATENESS, parse_moment, utc_now
+from source_close.streams.event_log import EventLogChanges
+
+_MAX_CLOCK_DELAY = timedelta(days=1)  # by which this machine's clock may be behind Close's
+# Records with this slice don't move the stream's cursor.
+_NO_WINDOW = StreamSlice(partition={}, cursor_slice={})
 
 
 class HashedSlice(StreamSlice):
@@ -25,11 +29,6 @@ class HashedSlice(StreamSlice):
 
     def __hash__(self) -> int:
         return self._hash
-
-
-_MAX_CLOCK_DELAY = timedelta(days=1)  # by which this machine's clock may be behind Close's
-# Records with this slice don't move the stream's cursor.
-_NO_WINDOW = StreamSlice(partition={}, cursor_slice={})
 
 
 @dataclass
