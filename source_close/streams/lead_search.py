@@ -22,7 +22,7 @@ _SEARCH_IS_INCOMPLETE = (
     "by their ids, which takes longer."
 )
 _STUCK = (
-    "Close's search does not get past the moment {moment}: more than {rows} records have it as "
+    "Close's search does not get past the moment {moment}: {rows} or more records have it as "
     "date_updated, or each search ends early. The stream stops here, so that none is skipped. Ask "
     "Close's support for help."
 )
