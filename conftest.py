@@ -1,7 +1,5 @@
 """Fixtures and hooks for Airbyte's standard tests, which `make test` and `airbyte-cdk connector test` run."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

@@ -8,8 +8,6 @@ The catalog has all streams. The state has the last state of each stream, so the
 the other.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Iterable

@@ -5,8 +5,6 @@ pip install source_close-0.2.0-py3-none-any.whl
 python duckdb_sync.py config.json close.duckdb
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -5,8 +5,6 @@ pip install source_close-0.2.0-py3-none-any.whl
 PGPASSWORD=… python postgres_sync.py config.json localhost 5432 database user
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from functools import partial

@@ -1,7 +1,5 @@
 """Fixtures that the integration tests share: a local Close API, and the connector configured for it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Airbyte's standard tests as configured in acceptance-test-config.yml, and tests with a state, which they lack."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Late edits, deletions and merges, which the connector learns from Close's event log."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial

@@ -1,7 +1,5 @@
 """A sync that is killed at any point: the next sync emits what it has not saved."""
 
-from __future__ import annotations
-
 from copy import deepcopy
 from pathlib import Path
 

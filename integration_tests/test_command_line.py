@@ -1,7 +1,5 @@
 """The commands of README.md for a shell, word for word, and the example script that makes the files for a read."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

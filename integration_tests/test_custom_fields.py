@@ -1,7 +1,5 @@
 """Custom fields: their columns in the discovered schemas, their values in the records, and failures of their lists."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Any
 

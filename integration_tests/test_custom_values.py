@@ -1,7 +1,5 @@
 """Custom values of leads arrive in whichever form Close's search returns them, since none is documented."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

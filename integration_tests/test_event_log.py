@@ -1,7 +1,5 @@
 """The stream event_log: 30 days of events, pages of 50, cursors, and the effect of a date filter next to a cursor."""
 
-from __future__ import annotations
-
 import orjson
 
 from integration_tests.close_api import Volumes

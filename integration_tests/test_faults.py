@@ -1,7 +1,5 @@
 """Failures of networks, proxies and a busy API: the sync loses no record, and the messages help."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from functools import partial
 from itertools import cycle

@@ -1,7 +1,5 @@
 """The API key is in no output, for any failure and at any log level."""
 
-from __future__ import annotations
-
 import base64
 from dataclasses import replace
 from functools import partial

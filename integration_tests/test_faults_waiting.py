@@ -1,7 +1,5 @@
 """How long a sync waits, what it logs before it waits, and how it uses proxies, redirects and certificates."""
 
-from __future__ import annotations
-
 import http.server
 import re
 import socket

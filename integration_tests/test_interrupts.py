@@ -1,7 +1,5 @@
 """The command exits soon after an interrupt, or once its output can't be written."""
 
-from __future__ import annotations
-
 import errno
 import os
 import signal

@@ -1,7 +1,5 @@
 """Responses that Close is not known to send: no stream hangs, loses records silently, or fails another stream."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from functools import partial

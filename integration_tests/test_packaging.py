@@ -1,7 +1,5 @@
 """The wheel contains all files that it needs, and ignores those in the working directory."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

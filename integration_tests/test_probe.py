@@ -1,7 +1,5 @@
 """The probe on a lenient and on a strict local API: its findings must match the settings of the API."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The connector sends requests about as fast as the rate limit allows, and few of them get a 429."""
 
-from __future__ import annotations
-
 import heapq
 import itertools
 import math

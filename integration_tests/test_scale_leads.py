@@ -1,7 +1,5 @@
 """Searches beyond the limits: 10,000 rows per chain of pages, and an index that lags."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from pathlib import Path
 from typing import Any

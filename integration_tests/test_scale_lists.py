@@ -1,7 +1,5 @@
 """Offset lists with any size, order and skip cap are read completely, with few requests and few rows twice."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Any
 

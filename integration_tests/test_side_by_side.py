@@ -1,7 +1,5 @@
 """Streams are read side by side: their requests alternate from the start, whatever the number of workers."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from itertools import islice

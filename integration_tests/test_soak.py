@@ -1,7 +1,5 @@
 """A few runs of the soak; `make soak` does 300."""
 
-from __future__ import annotations
-
 import pytest
 
 from integration_tests.soak import runs

@@ -1,7 +1,5 @@
 """Global states, full refreshes, and odd catalogs."""
 
-from __future__ import annotations
-
 from integration_tests.close_api import Volumes
 from integration_tests.harness.fixtures import Fork, MakeApi
 from integration_tests.harness.truth import DAY, LOOKBACK, assert_complete, ids, now, state_of, text

@@ -1,7 +1,5 @@
 """Every stream is read from the start, again after changes, and a third time without changes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime

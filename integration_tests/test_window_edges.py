@@ -1,7 +1,5 @@
 """Records at the bounds of what a sync reads: exactly at a bound, a millisecond before it, a millisecond after it."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 
 from integration_tests.close_api import LocalCloseApi, Volumes

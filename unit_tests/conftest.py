@@ -1,7 +1,5 @@
 """Fixtures: a clock that advances only when code sleeps, and a mock of the Close API."""
 
-from __future__ import annotations
-
 import gc
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Helpers that sync streams of the manifest from a mock of Close at a fixed time of day."""
 
-from __future__ import annotations
-
 import io
 import logging
 import os

@@ -1,7 +1,5 @@
 """Activities: windows of 30 days, the cursor ``date_created``, and the attribution window as the lookback."""
 
-from __future__ import annotations
-
 import orjson
 import requests_mock
 

@@ -1,7 +1,5 @@
 """The authenticator: the headers of each request, the wait for the rate limit, and redirects."""
 
-from __future__ import annotations
-
 import base64
 import logging
 

@@ -1,7 +1,5 @@
 """Late edits, deletions and merges: the event log names the records, which are then requested by id."""
 
-from __future__ import annotations
-
 from itertools import permutations
 from typing import Any
 

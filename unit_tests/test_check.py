@@ -1,7 +1,5 @@
 """The source class: messages of a check, one error per stream, and a config that is set after construction."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

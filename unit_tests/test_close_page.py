@@ -1,7 +1,5 @@
 """docs/close.md, the page for Airbyte's documentation, agrees with the manifest."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

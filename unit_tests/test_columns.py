@@ -1,7 +1,5 @@
 """The manifest declares every column in columns.yaml, with its type."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The configuration: accepted forms, defaults, limits, and error messages that name the field but no value."""
 
-from __future__ import annotations
-
 import re
 from importlib.metadata import version
 from typing import Any

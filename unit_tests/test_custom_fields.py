@@ -1,7 +1,5 @@
 """Custom fields: the stream that reads six lists, the columns in schemas, and the field names in records of leads."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The command writes records without the CDK, but in the same order and form."""
 
-from __future__ import annotations
-
 import gc
 import io
 import logging

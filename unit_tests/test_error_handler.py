@@ -1,7 +1,5 @@
 """The error handler: the error table, incomplete responses, retries, and messages that never contain the key."""
 
-from __future__ import annotations
-
 import itertools
 import threading
 from typing import Any

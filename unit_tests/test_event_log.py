@@ -1,7 +1,5 @@
 """The event log: windows of one day over 30 days, a lookback of five minutes, and pages by cursor."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta, timezone
 from typing import Any
 

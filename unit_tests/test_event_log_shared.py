@@ -1,7 +1,5 @@
 """The event log is read once for all streams of a sync, and no error makes it look read."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast

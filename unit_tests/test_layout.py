@@ -1,7 +1,5 @@
 """The rooms of the package: imports go one way. The unit tests stand on the package alone."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Leads: the search request, windows, states and emitted records."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import orjson

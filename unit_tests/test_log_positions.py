@@ -1,7 +1,5 @@
 """The event log position in the states of activities, event_log, leads and tasks."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The manifest runs with the CDK's source class, contains each fact once, and has schemas that destinations can use."""
 
-from __future__ import annotations
-
 import ast
 import importlib
 import inspect

@@ -3,8 +3,6 @@
 ``integration_tests/test_scale_lists.py`` reads long lists of any order from the local API.
 """
 
-from __future__ import annotations
-
 import re
 from datetime import datetime, timedelta, timezone
 from typing import Any

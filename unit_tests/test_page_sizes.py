@@ -1,7 +1,5 @@
 """Tasks, users and custom fields are read in pages of 1,000, or of 100 where Close refuses that."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

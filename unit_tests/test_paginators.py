@@ -1,7 +1,5 @@
 """The paginator that the manifest declares for activities and tasks is the one that the retriever asks."""
 
-from __future__ import annotations
-
 import pytest
 import requests_mock
 import time_machine

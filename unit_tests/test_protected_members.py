@@ -1,7 +1,5 @@
 """The connector uses only public members of the CDK, so that a new CDK version does not break it unnoticed."""
 
-from __future__ import annotations
-
 import ast
 import importlib
 import inspect

@@ -3,8 +3,6 @@
 ``integration_tests/test_rate_limits.py`` measures it on the rate limit of the local API.
 """
 
-from __future__ import annotations
-
 import pytest
 import requests
 

@@ -1,7 +1,5 @@
 """README.md and docs/ agree with the manifest, the config, the Makefile and the names of tests."""
 
-from __future__ import annotations
-
 import re
 from itertools import takewhile
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The command: exit codes, and one sentence about a file or a config that can't be used."""
 
-from __future__ import annotations
-
 import base64
 import gc
 import json

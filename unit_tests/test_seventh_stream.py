@@ -1,7 +1,5 @@
 """The recipe in CONTRIBUTING.md, read from that page: a stream without a cursor, and the same stream with a cursor."""
 
-from __future__ import annotations
-
 import re
 from copy import deepcopy
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The migration of saved states: known forms, damaged states, states in the future, and states that are too old."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Tasks: all types, the cursor ``date_updated``, and a lookback of five minutes."""
 
-from __future__ import annotations
-
 import pytest
 import requests_mock
 

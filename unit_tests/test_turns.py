@@ -1,7 +1,5 @@
 """Streams take turns in handing out their windows."""
 
-from __future__ import annotations
-
 import threading
 import time
 from typing import Any, cast

@@ -1,7 +1,5 @@
 """Columns that Close returns and that the schema does not have: a sync names them once for each stream."""
 
-from __future__ import annotations
-
 import logging
 
 import pytest

@@ -1,7 +1,5 @@
 """Users: every sync requests the whole list, and the connector filters it."""
 
-from __future__ import annotations
-
 import pytest
 import requests_mock
 

@@ -1,7 +1,5 @@
 """The package, the image and the metadata for the registry agree on the version, names and streams."""
 
-from __future__ import annotations
-
 import re
 from importlib.metadata import metadata, version
 from pathlib import Path

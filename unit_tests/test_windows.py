@@ -1,7 +1,5 @@
 """The changes of the event log come when all windows of the stream are closed, however these end."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta

@@ -4,8 +4,6 @@
 run custom components only if `AIRBYTE_ENABLE_UNSAFE_CODE` is set. The tools are installed in build/tools.
 """
 
-from __future__ import annotations
-
 import os
 import socket
 import subprocess

@@ -1,7 +1,5 @@
 """`make test-duckdb`: examples/duckdb_sync.py, its views and the queries of docs/, run on the local API."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """`make test-postgres`: examples/postgres_sync.py and its views, run on the local API and a real Postgres server."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

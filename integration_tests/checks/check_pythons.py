@@ -1,7 +1,5 @@
 """`make test-pythons`: the wheel and the locked dependencies on each installed Python from 3.10 to 3.13."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

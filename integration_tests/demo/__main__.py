@@ -1,7 +1,5 @@
 """`make demo`: run the installed connector from spec to a second read, on a local Close API or a real account."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections import Counter

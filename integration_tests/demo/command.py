@@ -1,7 +1,5 @@
 """Runs the installed command `source-close` for the demo, and collects its messages."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import tempfile

@@ -1,7 +1,5 @@
 """A clock that the local API and the connector's process share."""
 
-from __future__ import annotations
-
 import mmap
 import struct
 from datetime import datetime, timedelta, timezone

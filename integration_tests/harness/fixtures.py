@@ -1,7 +1,5 @@
 """The types of the fixtures that the tests share; see integration_tests/conftest.py."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from integration_tests.close_api import LocalCloseApi

@@ -1,7 +1,5 @@
 """Runs a temporary Postgres server from Debian's packages, on a free port of the loopback interface."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket

@@ -3,8 +3,6 @@
 PyAirbyte is large, so it has its own environment, build/pyairbyte. The checks run in the project's environment.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Runs the installed command `source-close` as its users do, and parses what it prints."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Validates records against the schema of their stream, by the rules of Airbyte's acceptance tests."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

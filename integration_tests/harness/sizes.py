@@ -1,7 +1,5 @@
 """Replaces sizes of the manifest in this process, for reads that would need more data otherwise."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from source_close import source

@@ -1,7 +1,5 @@
 """The rows that the views of examples/ and the queries of docs/ must return, from the data of the local API."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter, defaultdict

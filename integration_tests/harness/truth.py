@@ -1,7 +1,5 @@
 """Data of the local API, to compare with what the connector emits."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone

@@ -1,7 +1,5 @@
 """An account whose clock the test sets, and the tables that a destination fills from the connector's output."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Print how a real account behaves: `make probe CONFIG=secrets/config.json`. It only reads and stores nothing."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Access to an account: read requests, one at a time, and their responses."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

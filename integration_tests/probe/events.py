@@ -1,7 +1,5 @@
 """Questions about the event log."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial

@@ -1,7 +1,5 @@
 """Questions about the key, the custom fields and the limits."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from integration_tests.probe.account import Account

@@ -1,7 +1,5 @@
 """Questions about the lists with offsets: activities, tasks, leads and users."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from datetime import datetime

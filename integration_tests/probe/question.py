@@ -1,7 +1,5 @@
 """A question of the probe and its finding."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime

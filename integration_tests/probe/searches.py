@@ -1,7 +1,5 @@
 """Questions about `POST /data/search/`, with which the connector reads leads."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any

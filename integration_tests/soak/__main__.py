@@ -6,8 +6,6 @@ emitted records must contain every record that exists, with its current values. 
 `python -m integration_tests.soak --seed 17` repeats one.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

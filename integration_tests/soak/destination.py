@@ -1,7 +1,5 @@
 """Keeps what the reads of a soak run emit, as a destination does."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Replaces the clocks of the connector in the process of a soak's read."""
 
-from __future__ import annotations
-
 import sys
 import time
 from datetime import timedelta

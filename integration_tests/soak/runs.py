@@ -1,7 +1,5 @@
 """One run of the soak: several reads, killed and continued, and the comparison of their records with the server."""
 
-from __future__ import annotations
-
 import signal
 import tempfile
 import traceback

@@ -1,7 +1,5 @@
 """What a run of the soak takes from its seed: faults, settings of the API, and changes between the requests."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random

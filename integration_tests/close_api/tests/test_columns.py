@@ -1,7 +1,5 @@
 """The local API returns every column that Close is known to return, with values of its type."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
