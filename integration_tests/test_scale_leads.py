@@ -1,5 +1,6 @@
 """Searches beyond the limits: 10,000 rows per chain of pages, and an index that lags."""
 
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from integration_tests.harness.truth import (
     forbid_after,
     ids,
     now,
+    records,
     saved_cursor,
     text,
 )
@@ -62,8 +64,10 @@ def test_a_day_with_more_leads_than_a_chain_returns_is_read_completely(make_api:
     assert set(result.ids("leads")) == ids(api, "leads")
     assert len(set(result.ids("leads"))) == count
     assert len(result.ids("leads")) <= 1.02 * count
-    # Pages share a row. There are 13 windows. Custom values cost a request by ids and four for their definitions.
-    assert len(api.requests) <= count / (page - 1) + 13 + 5
+    # Pages share a row. There are 13 windows. Custom values cost a request by ids and four for their definitions. The
+    # leads of the most frequent moment, the end of the day, need more than a page, so they are read a second time.
+    [(_, of_one_moment)] = Counter(record.updated for record in records(api, "leads")).most_common(1)
+    assert len(api.requests) <= count / (page - 1) + 13 + 5 + of_one_moment / page
 
 
 # Every pair of a period, an end of a chain and a kind of cursors.

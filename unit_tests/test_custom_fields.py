@@ -322,6 +322,15 @@ def test_values_that_a_search_lacks_are_read_by_ids_if_only_a_later_page_has_som
     assert [record.get("custom.cf_1") for record in records] == [None, "Web"]
 
 
+def test_a_column_that_a_search_lacks_is_read_by_ids_if_only_a_later_page_has_a_value(
+    api: requests_mock.Mocker,
+) -> None:
+    first, last = {**LEAD, "id": "lead_1"}, {**LEAD, "id": "lead_2"}
+    complete = {**last, "url": "https://example.com"}
+    leads(api, [first], [last], by_ids=[{**first, "url": None}, complete])
+    assert [record.get("url") for record in read("leads", start_date="2025-06-01").records] == [None, complete["url"]]
+
+
 def test_values_of_one_kind_prove_nothing_about_those_of_another(api: requests_mock.Mocker) -> None:
     lists(api, lead=[field("cf_1")], contact=[field("cf_2")])
     lead = {**LEAD, "custom.cf_1": "Web", "contacts": [{"id": "cont_1"}]}

@@ -131,12 +131,13 @@ def test_a_lead_that_the_index_moves_to_its_place_meanwhile_hides_none(api: requ
     assert starts(api) == [("00:00:00", None), ("03:00:00", None)]
 
 
-def test_leads_of_one_moment_are_read_by_cursor(api: requests_mock.Mocker) -> None:
+def test_leads_of_one_moment_are_read_by_cursor_until_a_search_returns_no_new_lead(api: requests_mock.Mocker) -> None:
     rows = leads_of_one_moment(500)
-    first = page(*rows[:200], cursor="a")
-    api.post(SEARCH, [first, first, page(*rows[200:400], cursor="b"), page(*rows[400:])])
+    pages = [page(*rows[:200], cursor="a"), page(*rows[200:400], cursor="b"), page(*rows[400:])]
+    api.post(SEARCH, [pages[0], *pages, *pages])
     assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
-    assert starts(api) == [("00:00:00", None), ("05:00:00", None), ("05:00:00", "a"), ("05:00:00", "b")]
+    search = [("05:00:00", None), ("05:00:00", "a"), ("05:00:00", "b")]
+    assert starts(api) == [("00:00:00", None), *search, *search]
 
 
 def test_leads_of_the_last_ten_minutes_are_read_by_cursor(api: requests_mock.Mocker) -> None:
@@ -144,35 +145,61 @@ def test_leads_of_the_last_ten_minutes_are_read_by_cursor(api: requests_mock.Moc
     old = leads_by_minute(100)
     recent = [lead(number, f"2025-06-15T11:{50 + number // 60}:{number % 60:02}+00:00") for number in range(100, 400)]
     rows = old + recent
-    api.post(SEARCH, [page(*rows[:200], cursor="a"), page(*rows[80:280], cursor="b"), page(*rows[280:])])
+    pages = [page(*rows[80:280], cursor="b"), page(*rows[280:])]
+    api.post(SEARCH, [page(*rows[:200], cursor="a"), *pages, *pages])
     assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
-    assert starts(api) == [("00:00:00", None), ("01:20:00", None), ("01:20:00", "b")]
+    search = [("01:20:00", None), ("01:20:00", "b")]
+    assert starts(api) == [("00:00:00", None), *search, *search]
+
+
+def test_a_lead_that_is_edited_between_two_cursors_hides_no_other(api: requests_mock.Mocker) -> None:
+    """Cursors may count positions: the edited lead leaves the window, and all others move forward."""
+    rows = leads_of_one_moment(300)
+    remaining = rows[:4] + rows[5:]
+    first = page(*rows[:200], cursor="a")
+    pages = [page(*remaining[:200], cursor="a"), page(*remaining[200:])]
+    api.post(SEARCH, [first, first, *pages[1:], *pages, *pages])
+    assert sorted(read("leads", start_date="2025-06-02").ids) == sorted(row["id"] for row in rows)
+    assert [cursor for _, cursor in starts(api)] == [None, None, "a", None, "a", None, "a"]
+
+
+def test_a_search_is_left_for_a_later_moment_only_if_it_is_confirmed(api: requests_mock.Mocker) -> None:
+    rows = leads_of_one_moment(250)
+    later = [lead(number, f"2025-06-02T06:{number - 250:02}:00+00:00") for number in range(250, 300)]
+    pages = [page(*rows[:200], cursor="a"), page(*rows[200:], *later[:30], cursor="b")]
+    api.post(SEARCH, [pages[0], *pages, page(*later[20:]), *pages, page(*later[20:])])
+    assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows + later]
+    search = [("05:00:00", None), ("05:00:00", "a"), ("06:22:00", None)]
+    assert starts(api) == [("00:00:00", None), *search, *search]
 
 
 def test_an_expired_cursor_repeats_the_search(api: requests_mock.Mocker) -> None:
     rows = leads_of_one_moment(300)
-    first = page(*rows[:200], cursor="a")
-    api.post(SEARCH, [first, first, EXPIRED, first, page(*rows[200:])])
+    first, rest = page(*rows[:200], cursor="a"), page(*rows[200:])
+    api.post(SEARCH, [first, first, EXPIRED, first, rest, first, rest])
     assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
-    assert starts(api)[1:] == [("05:00:00", None), ("05:00:00", "a"), ("05:00:00", None), ("05:00:00", "a")]
+    assert [cursor for _, cursor in starts(api)] == [None, None, "a", None, "a", None, "a"]
 
 
 def test_a_search_that_returns_a_lead_twice_is_repeated_as_it_may_skip_another(api: requests_mock.Mocker) -> None:
-    """Leads of one moment may change places between two pages."""
+    """Leads of one moment may change places between two pages, and a second search may do the same."""
     rows = leads_of_one_moment(250)
-    first = page(*rows[:200], cursor="a")
-    api.post(SEARCH, [first, first, page(*rows[190:240]), first, page(*rows[200:])])
+    first, rest = page(*rows[:200], cursor="a"), page(*rows[200:])
+    incomplete = [first, page(*rows[190:240])]
+    api.post(SEARCH, [first, *incomplete * 5, first, rest, first, rest])
     assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
-    assert starts(api)[1:] == [("05:00:00", None), ("05:00:00", "a"), ("05:00:00", None), ("05:00:00", "a")]
+    assert starts(api)[1:] == [("05:00:00", None), ("05:00:00", "a")] * 7
 
 
 def test_a_search_that_repeats_leads_is_not_left_for_a_later_moment(api: requests_mock.Mocker) -> None:
     rows = leads_of_one_moment(250)
     later = [lead(number, "2025-06-02T06:00:00+00:00") for number in range(250, 260)]
-    first, rest = page(*rows[:200], cursor="a"), page(*rows[200:], *later)
-    api.post(SEARCH, [first, first, page(*rows[190:240], *later, cursor="b"), page(), first, rest])
+    first, rest = page(*rows[:200], cursor="a"), page(*rows[200:], *later, cursor="b")
+    incomplete = [first, page(*rows[190:240], *later, cursor="b"), page(*later)]
+    complete = [first, rest, page(*later)]
+    api.post(SEARCH, [first, *incomplete * 5, *complete * 2])
     assert sorted(read("leads", start_date="2025-06-02").ids) == sorted(row["id"] for row in rows + later)
-    assert [cursor for _, cursor in starts(api)] == [None, None, "a", "b", None, "a"]
+    assert starts(api)[1:] == [("05:00:00", None), ("05:00:00", "a"), ("06:00:00", None)] * 7
 
 
 @pytest.mark.parametrize("count", [200, 250])
@@ -187,12 +214,13 @@ def test_leads_that_never_keep_their_places_do_not_fail_the_stream(api: requests
     assert len(bodies(api)) == 1 + 6 * len(more)
 
 
-def test_a_lead_that_is_edited_again_meanwhile_does_not_repeat_the_search(api: requests_mock.Mocker) -> None:
+def test_a_lead_that_is_edited_again_meanwhile_counts_as_no_repetition(api: requests_mock.Mocker) -> None:
     rows = [lead(number, f"2025-06-15T11:5{number // 60}:{number % 60:02}+00:00") for number in range(250)]
     again = {**rows[3], "date_updated": "2025-06-15T11:59:59+00:00"}
-    api.post(SEARCH, [page(*rows[:200], cursor="a"), page(*rows[200:], again)])
+    pages = [page(*rows[:200], cursor="a"), page(*rows[200:], again)]
+    api.post(SEARCH, [*pages, *pages])
     assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
-    assert len(bodies(api)) == 2
+    assert len(bodies(api)) == 4
 
 
 def test_a_cursor_that_always_expires_fails_the_stream_after_five_more_searches(api: requests_mock.Mocker) -> None:
@@ -208,9 +236,10 @@ def test_only_a_400_says_that_a_cursor_has_expired(api: requests_mock.Mocker) ->
     rows = leads_of_one_moment(250)
     first = page(*rows[:200], cursor="next")
     trouble = {"status_code": 503, "json": {"error": "The store of cursors is down"}}
-    api.post(SEARCH, [first, first, trouble, page(*rows[200:])])
+    rest = page(*rows[200:])
+    api.post(SEARCH, [first, first, trouble, rest, first, rest])
     assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
-    assert [body.get("cursor") for body in bodies(api)] == [None, None, "next", "next"]
+    assert [body.get("cursor") for body in bodies(api)] == [None, None, "next", "next", None, "next"]
 
 
 def test_records_are_emitted_as_close_sends_them_except_for_custom_fields(api: requests_mock.Mocker) -> None:

@@ -17,7 +17,7 @@ from source_close.api.responses import Row
 from source_close.api.sync import Sync
 from source_close.streams.records import PREFIX
 
-BY_NAME = "custom"  # the old key of an object with the values by the names of their fields
+CUSTOM = "custom"  # the key of an object with custom values by the names or ids of their fields
 _ID_PREFIXES = ("cf_", "lcf_")  # of the ids of fields; the second is the older one
 _NO_COLUMNS = (
     "Custom fields that can't be read (%s) get no columns. Their values are read all the same. %s"
@@ -123,45 +123,52 @@ class CustomFieldsTransformation(RecordTransformation):
                     unresolved |= unresolved_of_part
         for name in self.drop:
             record.pop(name, None)
-        if "date_created" not in record:
-            return
+        if "date_created" in record:
+            record["custom_fields"] = self._list_of(record, unresolved)
+
+    def _list_of(self, record: Row, unresolved: Mapping[str, Any]) -> list[Row]:
         ids = [key.removeprefix(PREFIX) for key in record if key.startswith(PREFIX)]
         definitions = self._definitions_of("lead") if ids else {}
-        record["custom_fields"] = [
+        values = [
             {
                 "id": field_id,
                 "name": definitions.get(field_id, {}).get("name"),
                 "value": record[PREFIX + field_id],
             }
             for field_id in ids
-        ] + [{"id": None, "name": name, "value": value} for name, value in unresolved.items()]
+        ]
+        return values + [
+            {"id": None, "name": name, "value": value} for name, value in unresolved.items()
+        ]
 
     # Replaces the values that an object has under ``custom``, by the names or the ids of their
     # fields. Those whose name is of no field, or of several, stay in it and are returned.
     def _resolve(self, part: Row, kind: str) -> dict[str, Any]:
-        values = part.get(BY_NAME)
+        values = part.get(CUSTOM)
         unresolved = dict[str, Any]()
         if not isinstance(values, dict) or has_values_by_id(part):
             return unresolved
-        del part[BY_NAME]
-        definitions = self._definitions_of(kind) if values else {}
-        for name, value in values.items():
-            named = [row for row in definitions.values() if row.get("name") == name]
-            # A field of another kind may have the same name. Where a definition names its kinds may
-            # have any form, so the kind is looked for in its text.
-            own = [
-                row for row in named if kind in f"{row['object_type']} {row.get('associations')}"
-            ]
-            if len(own) == 1:
-                part[PREFIX + own[0]["id"]] = value
-            elif name.startswith(_ID_PREFIXES):
-                part[PREFIX + name] = value
+        del part[CUSTOM]
+        for key, value in values.items():
+            field_id = self._field_id(key, kind)
+            if field_id is None:
+                unresolved[key] = value
             else:
-                unresolved[name] = value
+                part[PREFIX + field_id] = value
         if unresolved:
-            part[BY_NAME] = unresolved
+            part[CUSTOM] = unresolved
             self._report(unresolved.keys(), kind)
         return unresolved
+
+    # The id of the field that a key under ``custom`` means; None if no field has it, or several.
+    def _field_id(self, key: str, kind: str) -> str | None:
+        named = [row for row in self._definitions_of(kind).values() if row.get("name") == key]
+        # A field of another kind may have the same name. Where a definition names its kinds may
+        # have any form, so the kind is looked for in its text.
+        own = [row for row in named if kind in f"{row['object_type']} {row.get('associations')}"]
+        if len(own) == 1:
+            return str(own[0]["id"])
+        return key if key.startswith(_ID_PREFIXES) else None
 
     # Each name of a kind is reported once.
     def _report(self, names: Collection[str], kind: str) -> None:
@@ -224,7 +231,7 @@ def read_fields(
             is_missing = getattr(error, "status", None) in NOT_IN_THE_PLAN
             if sync.key_refused or (sync["custom_field_columns"] and not is_missing):
                 raise
-            problems[kind] = str(error)
+            problems[kind] = getattr(error, "text", str(error))
     if problems:
         LOGGER.warning(warning, ", ".join(problems), list(problems.values())[-1])
     return definitions

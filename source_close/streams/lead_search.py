@@ -12,7 +12,7 @@ from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStrea
 from source_close.api.errors import LOGGER, CloseApiError
 from source_close.api.responses import Row, response_json
 from source_close.dates import LATENESS, MILLISECOND, format_moment, moment_of, utc_now
-from source_close.streams.custom_fields import BY_NAME, has_values_by_id, kinds_of, parts_of
+from source_close.streams.custom_fields import CUSTOM, has_values_by_id, kinds_of, parts_of
 from source_close.streams.records import RecordsByIds
 from source_close.streams.windows import WindowRetriever
 
@@ -32,9 +32,9 @@ _STUCK = (
 class SearchedLeads:
     """Completes the leads of a search, if the search does not return all of them.
 
-    Close does not document which columns a search returns, nor the form of its custom values. Leads
-    are compared with a read by ids: once if no lead has a column that was requested, and until no
-    kind of custom field is open. The CDK has no component that compares responses.
+    Close does not document which columns a search returns, nor the form of its custom values. So
+    leads are also read by ids, until each column and each kind of custom field was in a search, or
+    belongs to no lead. The CDK has no component that compares responses.
 
     Attributes:
         by_ids: reads leads by their ids.
@@ -51,38 +51,45 @@ class SearchedLeads:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
-        # The kinds that have fields, for all we know, but no value in a search so far.
+        # What leads have, for all we know, but no search has returned so far.
+        self._open_columns = set(self.lead_fields) - {CUSTOM}
         self._open_kinds = set(self.places)
-        self._comparisons = 0
+        self._has_compared = False
+        self._has_read_fields = False
         self._are_incomplete = False
 
     def complete(self, leads: list[Row]) -> list[Row]:
         """Return the leads of a page with all that a read by ids returns."""
         with self._lock:
-            if leads and self._open_kinds and not self._are_incomplete:
+            is_open = self._open_columns or self._open_kinds
+            if leads and is_open and not self._are_incomplete:
                 self._compare(leads)
         if not self._are_incomplete:
             return leads
         complete_leads = self.by_ids.read([lead["id"] for lead in leads])
         return [complete_leads.get(lead["id"], lead) for lead in leads]
 
+    # Closes what these leads have, and looks for the rest in a read by ids.
     def _compare(self, leads: list[Row]) -> None:
+        self._open_columns.difference_update(*leads)
         self._open_kinds -= self._kinds_with_values(leads)
-        absent_columns = set[str]()
-        if self._comparisons == 0:
-            absent_columns = set(self.lead_fields).difference([BY_NAME], *leads)
-        if self._comparisons == 1:
+        if self._open_kinds and self._has_compared and not self._has_read_fields:
             # Leads without any value prove nothing, unless there are no fields.
             self._open_kinds &= self._kinds_with_fields()
-        if not self._open_kinds and not absent_columns:
+            self._has_read_fields = True
+        if not self._open_columns and not self._open_kinds:
             return
-        self._comparisons += 1
         complete_leads = self.by_ids.read([lead["id"] for lead in leads]).values()
+        if not complete_leads:
+            return
+        self._has_compared = True
+        # What a read by ids does not return either is no column of this account.
+        self._open_columns &= set[str]().union(*complete_leads)
         kinds = self._kinds_with_values(complete_leads) & self._open_kinds
         missing = {f"the custom values of the kind {kind}" for kind in kinds}
-        missing |= {
-            column for column in absent_columns if any(lead.get(column) for lead in complete_leads)
-        }
+        for column in self._open_columns:
+            if any(lead.get(column) for lead in complete_leads):
+                missing.add(column)
         if missing:
             self._are_incomplete = True
             LOGGER.info(_SEARCH_IS_INCOMPLETE, self.name, ", ".join(sorted(missing)))
@@ -92,7 +99,7 @@ class SearchedLeads:
         for lead in leads:
             for kind, path in self.places.items():
                 parts = parts_of(lead, path)
-                if any(part.get(BY_NAME) or has_values_by_id(part) for part in parts):
+                if any(part.get(CUSTOM) or has_values_by_id(part) for part in parts):
                     kinds.add(kind)
         return kinds
 
@@ -111,17 +118,15 @@ class SearchedLeads:
 
 @dataclass
 class SearchPage:
-    """A page of a search; without rows, the search is yet to be made.
+    """A page of a search.
 
     Attributes:
         start: the moment from which the search returns rows, inclusive, in UTC.
-        attempts: how many earlier searches from the same start ended early, without a new row.
+        attempts: how many searches from this start were made again since the last new row.
         rows: the page's rows.
         rows_so_far: how many rows the search has returned, with this page.
         seen: their ids and cursors.
         token: that of the next page.
-        is_full: whether Close may cut the next page.
-        is_last: whether the search has returned all rows.
     """
 
     start: datetime
@@ -130,23 +135,29 @@ class SearchPage:
     rows_so_far: int = 0
     seen: frozenset[tuple[str, str]] = frozenset()
     token: Mapping[str, Any] | None = None
-    is_full: bool = False
-    is_last: bool = False
 
     @property
-    def has_repetitions(self) -> bool:
-        """Whether leads of one moment have changed places, and another may have been skipped."""
-        return len(self.seen) < self.rows_so_far
+    def is_confirmed(self) -> bool:
+        """Whether the search has skipped no row so far.
+
+        Between two pages of a search, an edited lead may leave it, which may hide another one, or
+        leads of one moment may change places. So such a search is made again until it returns no
+        new row, and more often if it has returned a row twice.
+        """
+        has_one_page = self.rows_so_far == len(self.rows)
+        has_repetitions = len(self.seen) < self.rows_so_far
+        return has_one_page or self.attempts >= (_MAX_ATTEMPTS if has_repetitions else 1)
 
 
 @dataclass(kw_only=True)
 class LeadSearchRetriever(WindowRetriever):
-    """Reads a window in ascending order, with a new search for each page.
+    """Reads a window in ascending order, each page by a new search.
 
     A search begins at the last tenth of the page before. If it returns a known row first, no row
-    is skipped. ``CursorPagination``, the built-in, stops at the 10,000 rows of a chain of cursors,
-    fails if a cursor has expired, and skips a row for each one that is edited meanwhile if cursors
-    count positions, which Close does not document.
+    is skipped. Only leads of one moment and of the last ten minutes are paged by cursor.
+    ``CursorPagination``, the built-in, stops at the 10,000 rows of a chain of cursors, fails if a
+    cursor has expired, and skips a row for each one that is edited meanwhile if cursors count
+    positions, which Close does not document.
 
     Attributes:
         rows_per_chain: the number of rows after which Close ends a chain of cursors.
@@ -155,49 +166,45 @@ class LeadSearchRetriever(WindowRetriever):
     requester: HttpRequester
     paginator: DefaultPaginator
     rows_per_chain: int
-    leads: SearchedLeads
+    searched_leads: SearchedLeads
 
     def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
         """Yield the rows of a window, a page at a time."""
         known_ids = set[str]()
-        page = SearchPage(start)
-        while not page.is_last:
-            page = self._next_page(page, end, known_ids)
+        page = self._search(start, 0, end)
+        while True:
             new_rows = [row for row in page.rows if row["id"] not in known_ids]
             known_ids.update(row["id"] for row in new_rows)
             if new_rows:
                 page.attempts = 0
-            yield self.leads.complete(new_rows)
+            yield self.searched_leads.complete(new_rows)
+            if self._is_last(page):
+                return
+            following = self._following_page(page, end, known_ids)
+            page = following or self._search(page.start, page.attempts + 1, end)
 
-    def _next_page(self, page: SearchPage, end: datetime, known_ids: set[str]) -> SearchPage:
-        following = self._following_page(page, end, known_ids)
-        if following is not None:
-            return following
-        if page.attempts < _MAX_ATTEMPTS:
-            return SearchPage(page.start, page.attempts + 1)
-        if page.token is None and 0 < page.rows_so_far < self.rows_per_chain:
-            # Several searches up to the end returned no new row.
-            return SearchPage(page.start, is_last=True)
-        text = _STUCK.format(moment=format_moment(page.start), rows=self.rows_per_chain)
-        raise CloseApiError(self.name, text)
+    # Whether a page ends its window. A full page should have a cursor, and may be cut short.
+    def _is_last(self, page: SearchPage) -> bool:
+        is_cut = page.rows_so_far >= self.rows_per_chain
+        if page.token is not None or is_cut or not page.is_confirmed:
+            return False
+        return len(page.rows) < self._page_size() or page.attempts >= _MAX_ATTEMPTS
 
     # The page after another: by a new search or, if that does not begin with a known row, by the
-    # cursor. None if neither is possible.
+    # cursor. None if the search of the page has to be made again.
     def _following_page(
         self, page: SearchPage, end: datetime, known_ids: set[str]
     ) -> SearchPage | None:
-        following = None
-        if not page.has_repetitions:
-            # Until the index shows an edit, Close sorts the lead by its date before the edit.
-            latest = self._late_moment(page, min(end, utc_now() - LATENESS)) or page.start
-            following = self._search_from_known_row(page, latest, end, known_ids)
-        has_ended = page.token is None and page.rows_so_far > 0
-        if following is None and not has_ended and not page.is_full:
-            following = self._request(page, end)
-        if following is None and page.is_full:
+        # Until the index shows an edit, Close sorts the lead by its date before the edit.
+        latest = self._late_moment(page, min(end, utc_now() - LATENESS)) or page.start
+        following = self._search_from_known_row(page, latest, end, known_ids)
+        ends_chain = page.rows_so_far + self._page_size() > self.rows_per_chain
+        if following is None and ends_chain:
             latest = self._late_moment(page, end) or end - MILLISECOND
             following = self._search_from_known_row(page, latest, end, known_ids)
-        return following
+        if following is not None:
+            return following if page.is_confirmed else None
+        return None if ends_chain or page.token is None else self._page_after(page, end)
 
     # The earliest date of the last tenth of a page, before ``limit``. A single row could show a
     # newer date than the one by which the index sorts it.
@@ -212,14 +219,23 @@ class LeadSearchRetriever(WindowRetriever):
     ) -> SearchPage | None:
         start = latest
         while start > page.start:
-            following = self._request(SearchPage(start), end)
+            following = self._page_after(SearchPage(start), end)
             if following and following.rows and following.rows[0]["id"] in known_ids:
                 return following
             start = (page.start + (start - page.start) / 2).replace(microsecond=0)
         return None
 
-    # The next page of the same search, None if its cursor has expired.
-    def _request(self, page: SearchPage, end: datetime) -> SearchPage | None:
+    # The first page of a search from ``start``.
+    def _search(self, start: datetime, attempts: int, end: datetime) -> SearchPage:
+        if attempts <= _MAX_ATTEMPTS:
+            page = self._page_after(SearchPage(start, attempts), end)
+            return page or self._search(start, attempts + 1, end)
+        text = _STUCK.format(moment=format_moment(start), rows=self.rows_per_chain)
+        raise CloseApiError(self.name, text)
+
+    # The next page of a search, the first one after a page without rows. None if the cursor has
+    # expired.
+    def _page_after(self, page: SearchPage, end: datetime) -> SearchPage | None:
         bounds = {"start_time": format_moment(page.start), "end_time": format_moment(end)}
         response = self.requester.send_request(
             stream_slice=StreamSlice(partition={}, cursor_slice=bounds),
@@ -228,17 +244,14 @@ class LeadSearchRetriever(WindowRetriever):
         if response is None or not response.ok:
             return None
         rows = response_json(response)["data"]
-        page_size = self.paginator.get_page_size() or 0
-        rows_so_far = page.rows_so_far + len(rows)
-        following = SearchPage(
+        return SearchPage(
             start=page.start,
             attempts=page.attempts,
             rows=rows,
-            rows_so_far=rows_so_far,
+            rows_so_far=page.rows_so_far + len(rows),
             seen=page.seen.union((row["id"], str(row.get(self.cursor_field))) for row in rows),
             token=self.paginator.next_page_token(response, len(rows), None, page.token),
-            is_full=rows_so_far + page_size > self.rows_per_chain,
         )
-        is_whole = following.token is None and rows_so_far < self.rows_per_chain
-        following.is_last = is_whole and len(rows) < page_size and not following.has_repetitions
-        return following
+
+    def _page_size(self) -> int:
+        return self.paginator.get_page_size() or 0
