@@ -34,7 +34,8 @@ USERS = f"{API}/user/"
 REQUEST = "GET /api/v1/user/"
 PAGE = {"data": [{"id": "user_1", "date_updated": "2025-06-01T00:00:00+00:00"}], "has_more": False}
 NO_RESPONSE = "Close could not be reached, or the connection broke."
-ALSO_AN_ERROR = "failed: the response has records in data, but also an error: {'error': 'Try later'}."
+ALSO_AN_ERROR = "failed: the response has the status of a success, but also an error: {'error': 'Try later'}."
+NO_LIST = "failed: the response has no list of records in data, only: id, error."
 NO_ID = "failed: the response has a record whose id is missing or not a text."
 UNREADABLE = "The response is not what the connector requested."
 TROUBLE = "Close has a problem."
@@ -175,12 +176,13 @@ def test_a_request_with_a_failed_or_incomplete_response_is_retried(api: requests
         ({"text": '{"data": ['}, "failed: the response (200) is not complete JSON (10 bytes", UNREADABLE),
         ({"text": "{}"}, "failed: the response has no list of records in data, only: nothing.", UNREADABLE),
         ({"json": {"data": [], "errors": [], "error": "Try later"}}, ALSO_AN_ERROR, UNREADABLE),
+        ({"json": {"id": "request_1", "error": "Busy"}}, NO_LIST, UNREADABLE),
         ({"json": {"data": [{"id": None}]}}, NO_ID, UNREADABLE),
         ({"json": {"data": [{"id": 7}]}}, NO_ID, UNREADABLE),
         ({"json": {"data": [{"id": ["a"]}]}}, NO_ID, UNREADABLE),
         ({"json": {"data": [{"id": {}}]}}, NO_ID, UNREADABLE),
     ],
-    ids=["refused", "timeout", "truncated", "no records", "an error", "no id", "a number", "a list", "an object"],
+    ids=["refused", "timeout", "cut", "no list", "also an error", "only an error", "no id", "number", "list", "object"],
 )
 def test_an_endpoint_that_stays_down_fails_the_stream(
     api: requests_mock.Mocker, response: Row, happened: str, meaning: str

@@ -111,7 +111,8 @@ def test_a_list_whose_later_pages_never_overlap_the_rows_read_fails_the_stream(
     api.post(requests_mock.ANY, json={"data": []})
     [(stream, _, message)] = read().failures
     assert stream == "activities"
-    assert "2025-06-05T00:00:00.000000+00:00" in message
+    assert "The records at 2025-06-05T00:00:00.000000+00:00 can't be read completely, even type by type: " in message
+    assert "the list changed each time that it was read" in message
     assert api.call_count < 1_000
 
 
@@ -137,6 +138,15 @@ def test_an_offset_that_close_refuses_splits_the_window(api: requests_mock.Mocke
     whole = ("2025-06-01t00:00:00.000000+00:00", "2025-06-15t12:00:00.000000+00:00")
     assert bounds == [whole, whole, (cut, whole[1]), (cut, whole[1]), (whole[0], cut)]
     assert skips(api) == [0, 2, 1, 3, 0]
+
+
+def test_a_refused_first_page_fails_the_stream_as_smaller_windows_would_not_help(api: requests_mock.Mocker) -> None:
+    refusal = "The range of dates is larger than the maximum of 30 days"
+    api.get(ACTIVITIES, status_code=400, json={"error": refusal})
+    [failure] = read().failures
+    text = f"Stream activities: a request for a page of a list answered 400: «{refusal}». Please report this message."
+    assert failure == ("activities", "system_error", text)
+    assert api.call_count == 1
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def test_a_refused_offset_of_a_whole_list_is_an_error_that_quotes_close(api: req
     api.get(f"{API}/user/", [{"json": {"data": rows, "has_more": True}}, refusal])
     [(_, _, message)] = read("users").failures
     assert message == (
-        f"Stream users: a request for the rest of a list answered 400: «{text}». Please report this message."
+        f"Stream users: a request for a page of a list answered 400: «{text}». Please report this message."
     )
 
 

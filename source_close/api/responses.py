@@ -15,7 +15,7 @@ Row = dict[str, Any]  # a record as Close returns it
 
 SUCCESS_CODES = range(200, 300)
 _NO_RECORDS = "the response has no list of records in data, only"
-_IS_AN_ERROR = "the response has records in data, but also an error"
+_IS_AN_ERROR = "the response has the status of a success, but also an error"
 _NO_ID = "the response has a record whose id is missing or not a text"
 _IS_MORE_UNKNOWN = "the response is a full page and does not say whether more records follow"
 _PARSED = "close_json"  # the attribute of a response that keeps its parsed body
@@ -24,13 +24,14 @@ _SAYS_WHETHER_MORE_FOLLOWS = {"has_more", "cursor", "cursor_next"}
 _PAGE_STEP = 100  # the page sizes to which Close may cut a larger one are multiples
 # https://developer.close.com/api/resources/custom-fields
 _LISTS_WITHOUT_PAGES = ("/custom_field/shared/", "/custom_field/custom_object_type/")
+_ONE_RECORD = re.compile(r"/lead/[^/?]+/")  # the only request that is not for a list
 _LIMIT = re.compile(r"\b_limit=(\d+)\b")
 _POSITION = re.compile(r"_(skip|cursor)=[^&]*")
 _MAX_REPETITIONS = 2
 
 
 def response_json(response: requests.Response | None) -> dict[str, Any]:
-    """Return a response's JSON object; ``{}`` for errors, but for a 400 what it says.
+    """Return the JSON object of a success or of a 400; ``{}`` for any other error.
 
     Raises:
         UnreadableResponseError: if it is not what Close sends.
@@ -56,7 +57,7 @@ def _parse(response: requests.Response) -> dict[str, Any]:
         raise UnreadableResponseError(problem) from None
     parsed = value if isinstance(value, dict) else {type(value).__name__: value}
     if status in SUCCESS_CODES:
-        _check_records(parsed)
+        _check_records(parsed, response.url or "")
         _check_end(parsed, response.url or "")
     return parsed
 
@@ -70,13 +71,13 @@ def _loads(body: bytes) -> Any:
         return orjson.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
-def _check_records(parsed: Mapping[str, Any]) -> None:
-    rows = parsed.get("data", [parsed] if "id" in parsed else None)
+def _check_records(parsed: Mapping[str, Any], url: str) -> None:
+    rows = [parsed] if _ONE_RECORD.search(url) else parsed.get("data")
     if not isinstance(rows, list):
         fields = ", ".join(parsed)[:100] or "nothing"
         raise UnreadableResponseError(f"{_NO_RECORDS}: {fields}")
     errors = {key: parsed[key] for key in _ERROR_KEYS if parsed.get(key)}
-    if errors and "data" in parsed:
+    if errors:
         raise UnreadableResponseError(f"{_IS_AN_ERROR}: {errors}")
     if not all(isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows):
         raise UnreadableResponseError(_NO_ID)
@@ -107,11 +108,12 @@ class RepeatedPages(threading.local):
         if is_first_of_cursors or not has_more:
             self._known.clear()
             self._repetitions = 0
-        if has_more:
-            ids = [row["id"] for row in body.get("data", [])]
-            page = hash((_POSITION.sub("", response.url or ""), *ids))
-            self._repetitions = self._repetitions + 1 if page in self._known else 0
-            if not cursor:  # cursors may go in circles, but offsets may step back
-                self._known.clear()
-            self._known.add(page)
+        if not has_more:
+            return False
+        ids = [row["id"] for row in body.get("data", [])]
+        page = hash((_POSITION.sub("", response.url or ""), *ids))
+        self._repetitions = self._repetitions + 1 if page in self._known else 0
+        if not cursor:  # offsets may step back, so only the page before counts
+            self._known.clear()
+        self._known.add(page)
         return self._repetitions > _MAX_REPETITIONS

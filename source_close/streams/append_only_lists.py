@@ -22,9 +22,9 @@ _READING_BY_TYPE = (
     "Stream %s: too many records at %s for one list; reading that second type by type."
 )
 _OUT_OF_REACH = (
-    "Close has more records at {moment} than its API returns, even if they are read type by type. "
-    "The stream stops here, so that none is skipped. Ask Close's support for a higher limit, or "
-    "set start_date to a later moment."
+    "The records at {moment} can't be read completely, even type by type: {reason} The stream "
+    "stops here, so that none is skipped. If it stops here again, ask Close's support for a higher "
+    "limit, or set start_date to a later moment."
 )
 
 
@@ -107,5 +107,6 @@ class AppendOnlyListRetriever(WindowRetriever):
                 for rows in self._pages(Window(window.start, window.end), part):
                     yield [row for row in rows if row["id"] not in window.seen]
                     window.seen.update((row["id"], None) for row in rows)
-            except OffsetsExhaustedError:  # noqa: PERF203 - few lists
-                raise CloseApiError(self.name, _OUT_OF_REACH.format(moment=moment)) from None
+            except OffsetsExhaustedError as error:  # noqa: PERF203 - few lists
+                text = _OUT_OF_REACH.format(moment=moment, reason=error)
+                raise CloseApiError(self.name, text) from None

@@ -27,7 +27,7 @@ _KEEPS_CHANGING = (
     "the list changed each time that it was read, so records could be missing. Sync again when "
     "fewer changes are made in Close."
 )
-_REFUSED_OFFSET = "a request for the rest of a list {text}. Please report this message."
+_REFUSED_OFFSET = "a request for a page of a list {text}. Please report this message."
 _REFUSED_SIZE = (
     "a request for a page of {size} records {text}. The connector knows no smaller page. Please "
     "report this message."
@@ -137,8 +137,12 @@ class OffsetPages:
         body = response_json(response)
         if "data" in body:
             return response
-        if "limit" not in str(body).lower():
-            raise OffsetsExhaustedError(_REFUSED_OFFSET.format(text=describe(response)))
+        if "limit" not in str(body).lower():  # Close names the field, _limit or _skip
+            text = _REFUSED_OFFSET.format(text=describe(response))
+            if offset:
+                raise OffsetsExhaustedError(text)
+            # A smaller window would not help: not even its first page would be returned.
+            raise CloseApiError(self.name, text, FailureType.system_error)
         if self.smaller_page_size is None or self.smaller_page_size == page_size:
             text = _REFUSED_SIZE.format(size=page_size, text=describe(response))
             raise CloseApiError(self.name, text, FailureType.system_error)
