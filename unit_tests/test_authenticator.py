@@ -64,7 +64,7 @@ def test_requests_over_the_rate_limit_wait_for_its_next_window(
     assert 1040 <= clock.now < 1041
     authenticator(request("task"))
     assert clock.now < 1041
-    assert sync.in_flight.request == "GET /api/v1/task/"
+    assert sync.in_flight.endpoint == "GET /api/v1/task/"
 
 
 def test_a_waiting_request_fails_when_its_endpoint_is_given_up(

@@ -17,7 +17,7 @@ _LOG_EVERY_SECONDS = 30.0
 _LOOK_EVERY_SECONDS = 1.0
 _WAITS = "Stream %s waits %.1f s for the rate limit of %s."
 _WAITED_TOO_LONG = (
-    "{request} has waited {waited:.0f} s for its rate limit and would wait {wait:.0f} s more. "
+    "{endpoint} has waited {waited:.0f} s for its rate limit and would wait {wait:.0f} s more. "
     "Another program probably uses the same rate limit: pause it, lower num_workers, or sync at "
     "another time."
 )
@@ -42,33 +42,33 @@ class PacedAuthenticator(BasicHttpAuthenticator):
             CloseApiError: if the stream or the request was given up, or would wait too long.
         """
         sync = Sync.of(self.config)
-        name = f"{request.method} {urlsplit(request.url or '').path}"
-        self._wait(name, sync)
-        sync.in_flight.request = name
+        endpoint = f"{request.method} {urlsplit(request.url or '').path}"
+        self._wait(endpoint, sync)
+        sync.in_flight.endpoint = endpoint
         request.register_hook("response", _stay_on_the_host)  # type: ignore[no-untyped-call] # types-requests
         return super().__call__(request)
 
-    def _wait(self, request: str, sync: Sync) -> None:
+    def _wait(self, endpoint: str, sync: Sync) -> None:
         began = time.monotonic()
         logged = float("-inf")
         while True:
             error = (
                 sync.key_refused
                 or sync.unreadable_states.get(self.name)
-                or sync.given_up.get((self.name, request))
+                or sync.given_up.get((self.name, endpoint))
             )
             if error:
                 raise CloseApiError(self.name, error.text, error.failure_type, error.status)
-            wait = sync.limiter.reserve(request)
+            wait = sync.limiter.reserve(endpoint)
             if wait <= 0:
                 return
             now = time.monotonic()
             if now + wait > began + self.max_wait_seconds:
-                text = _WAITED_TOO_LONG.format(request=request, waited=now - began, wait=wait)
+                text = _WAITED_TOO_LONG.format(endpoint=endpoint, waited=now - began, wait=wait)
                 raise CloseApiError(self.name, text)
             if wait >= _LONG_WAIT_SECONDS and now - logged >= _LOG_EVERY_SECONDS:
                 logged = now
-                LOGGER.info(_WAITS, self.name, wait, request)
+                LOGGER.info(_WAITS, self.name, wait, endpoint)
             time.sleep(min(wait, _LOOK_EVERY_SECONDS))
 
 

@@ -22,7 +22,7 @@ from source_close.dates import MAX_CLOCK_LEAD, utc_now
 Outcome = requests.Response | Exception
 
 _REPEATS_ITSELF = (
-    "{request}: the list repeats the same page of {rows} records and says that more follow."
+    "{endpoint}: the list repeats the same page of {rows} records and says that more follow."
 )
 _PROXY_PASSWORD = requests.codes.proxy_authentication_required
 _CLOCK_IS_AHEAD = (
@@ -71,32 +71,35 @@ class CloseErrorHandler(DefaultErrorHandler):
         Raises:
             CloseApiError: if a retry would not help, or ``retry_seconds`` have passed.
         """
-        request = getattr(self._sync.in_flight, "request", "A request")
+        endpoint = self._sync.in_flight.endpoint
         outcome = TimeoutError() if response_or_exception is None else response_or_exception
         response = outcome if isinstance(outcome, requests.Response) else None
-        wait = None
-        if response is not None and not response.ok and self.backoff_strategies:
-            # The manifest's first strategy, WaitTimeFromResponse, is the wait that Close asks for.
-            wait = self.backoff_strategies[0].backoff_time(response, attempt_count=1)
-        self._sync.limiter.record_response(request, response, wait)
+        wait = self._requested_wait(response)
+        self._sync.limiter.record_response(endpoint, response, wait)
         try:
-            if response is not None and self._is_usable(request, response):
-                self._sync.failing_since.pop((self.name, request), None)
+            if response is not None and self._is_usable(endpoint, response):
+                self._sync.failing_since.pop((self.name, endpoint), None)
                 return ErrorResolution(ResponseAction.SUCCESS)
             resolution = self._look_up(_status_of(outcome))
         except UnreadableResponseError as unreadable:
             outcome = unreadable
             resolution = _retry(self.unreadable_response_message)
-        return self._retry_or_give_up(request, outcome, resolution, wait or 0.0)
+        return self._retry_or_give_up(endpoint, outcome, resolution, wait or 0.0)
+
+    # The seconds that Close asks to wait: the manifest's first strategy, WaitTimeFromResponse.
+    def _requested_wait(self, response: requests.Response | None) -> float | None:
+        if response is None or response.ok or not self.backoff_strategies:
+            return None
+        return self.backoff_strategies[0].backoff_time(response, attempt_count=1)
 
     # Whether the retriever gets the response; it raises if that is not what was requested.
-    def _is_usable(self, request: str, response: requests.Response) -> bool:
+    def _is_usable(self, endpoint: str, response: requests.Response) -> bool:
         _check_clock(self.name, response.headers.get("date", ""))
         body = response_json(response)
         if response.status_code not in SUCCESS_CODES and not self._is_expected_error(response):
             return False
         if self._pages.is_endless(response, body):
-            text = _REPEATS_ITSELF.format(request=request, rows=len(body["data"]))
+            text = _REPEATS_ITSELF.format(endpoint=endpoint, rows=len(body["data"]))
             raise CloseApiError(self.name, f"{text} {self.unreadable_response_message}")
         return True
 
@@ -104,9 +107,10 @@ class CloseErrorHandler(DefaultErrorHandler):
         is_explained = response.status_code in _FOR_THE_RETRIEVER
         return is_explained and bool(self.expected_error and self.expected_error.matches(response))
 
-    # What the manifest's table says. A status that is not in it counts as the first of its hundred,
-    # so 418 as 400: https://www.rfc-editor.org/rfc/rfc9110#section-15. 0 is no response. The CDK
-    # looks it up by a response, which here has only a status: no row of the table reads more.
+    # The row of the manifest's table for a status; 0, no response, is a retry. A status without a
+    # row counts as the first of its hundred, 418 as 400:
+    # https://www.rfc-editor.org/rfc/rfc9110#section-15. The CDK looks rows up by a response, so
+    # this makes one that has only the status.
     def _look_up(self, status: int) -> ErrorResolution:
         if not status:
             return _retry(self.no_response_message)
@@ -116,19 +120,19 @@ class CloseErrorHandler(DefaultErrorHandler):
         return super().interpret_response(response)
 
     def _retry_or_give_up(
-        self, request: str, outcome: Outcome, resolution: ErrorResolution, wait: float
+        self, endpoint: str, outcome: Outcome, resolution: ErrorResolution, wait: float
     ) -> ErrorResolution:
         is_refused = resolution.response_action == ResponseAction.FAIL
         failure_type = resolution.failure_type if is_refused else FailureType.transient_error
-        request_to_wait = f" It asks to wait {wait:.0f} s." if wait > self._retry_seconds else ""
-        text = f"{request} {describe(outcome)}.{request_to_wait} {resolution.error_message}"
+        longer_wait = f" It asks to wait {wait:.0f} s." if wait > self._retry_seconds else ""
+        text = f"{endpoint} {describe(outcome)}.{longer_wait} {resolution.error_message}"
         status = _status_of(outcome)
         error = CloseApiError(self.name, text, failure_type, status)
         now = time.monotonic()
-        seconds = now - self._sync.failing_since.setdefault((self.name, request), now)
+        seconds = now - self._sync.failing_since.setdefault((self.name, endpoint), now)
         if not is_refused and max(wait, seconds) <= self._retry_seconds:
             return ErrorResolution(ResponseAction.RETRY, failure_type, error.message)
-        self._sync.given_up[self.name, request] = error
+        self._sync.given_up[self.name, endpoint] = error
         if status == requests.codes.unauthorized:
             self._sync.key_refused = error
         raise error

@@ -25,7 +25,17 @@ _MAX_GUESSED_WAIT_SECONDS = 60.0
 class _Group:
     """The rate limit of an endpoint group; all moments are those of ``time.monotonic``.
 
-    It is the window of the ``ratelimit`` header (infinite without one), or else the learned pace.
+    Attributes:
+        limit: the requests in a window of the ``ratelimit`` header; infinite without one.
+        remaining: those that are left in this window; infinite if not known.
+        reset_at: the end of this window; infinite if not known.
+        in_flight: the requests without a response so far.
+        max_in_flight: how many these may be without a limit.
+        refused_in_a_row: the 429s since the last success, for the guessed wait.
+        blocked_until: the end of the wait after a 429.
+        interval: the learned pace, in seconds between two requests.
+        next_start: when that allows the next request.
+        successes: when the last requests succeeded.
     """
 
     def __init__(self) -> None:
@@ -40,7 +50,7 @@ class _Group:
         self.interval = 0.0
         self.successes = deque[float](maxlen=1000)
 
-    def seconds_until_free(self, now: float) -> float:
+    def end_window(self, now: float) -> None:
         if now >= self.reset_at:
             self.remaining = self.limit - self.in_flight
             self.reset_at = inf
@@ -48,6 +58,8 @@ class _Group:
             # Responses no longer have the header.
             self.limit = inf
             self.remaining = inf
+
+    def seconds_until_free(self, now: float) -> float:
         if self.remaining >= 1 and (self.limit != inf or self.in_flight < self.max_in_flight):
             return 0.0
         if self.reset_at == inf:
@@ -60,8 +72,8 @@ class _Group:
         if found is None or (is_refusal and self.limit == inf):
             return  # if only 429s have the header, requests can't be counted by it
         reset = float(found["reset"])
-        # A window's end stays where it is, but for slow responses and for rounded seconds.
-        is_new_window = now + reset > self.reset_at + reset / 2 + 0.2
+        tolerance = reset / 2 + 0.2  # responses may be slow, and seconds are rounded
+        is_new_window = now + reset > self.reset_at + tolerance
         if self.reset_at == inf or is_new_window:
             self.remaining = inf
             self.reset_at = inf
@@ -73,7 +85,8 @@ class _Group:
         self.refused_in_a_row = 0
         self.successes.append(now)
         self.max_in_flight += _GROWTH_PER_SUCCESS
-        self.interval /= _GROWTH_PER_SECOND**self.interval  # at this pace: one success an interval
+        # Successes come once an interval, so this makes the pace 2 % faster each second.
+        self.interval /= _GROWTH_PER_SECOND**self.interval
 
     def slow_down(self, now: float) -> None:
         if now < self.blocked_until:
@@ -97,11 +110,12 @@ class RateLimiter:
         self._lock = threading.Lock()
         self._groups = defaultdict[str, _Group](_Group)
 
-    def reserve(self, name: str) -> float:
+    def reserve(self, endpoint: str) -> float:
         """Reserve a request to a group and return 0, or return the seconds to wait."""
         with self._lock:
             now = time.monotonic()
-            group = self._groups[name]
+            group = self._groups[endpoint]
+            group.end_window(now)
             wait = max(
                 group.seconds_until_free(now), group.blocked_until - now, group.next_start - now
             )
@@ -113,18 +127,18 @@ class RateLimiter:
             return 0.0
 
     def record_response(
-        self, name: str, response: requests.Response | None, requested_wait: float | None = None
+        self, endpoint: str, response: requests.Response | None, requested_wait: float | None = None
     ) -> None:
         """Learn from the response to a reserved request, None if none came.
 
         Args:
-            name: the group, as in ``reserve``.
+            endpoint: the group, as in ``reserve``.
             response: a 429 delays the whole group.
             requested_wait: the seconds that a 429 asks to wait, None if it does not say.
         """
         with self._lock:
             now = time.monotonic()
-            group = self._groups[name]
+            group = self._groups[endpoint]
             group.in_flight = max(group.in_flight - 1, 0)
             if response is None:
                 return

@@ -19,15 +19,14 @@ class Sync(dict[str, Any]):
     """The value of ``sync`` in the config, which no file with a config can set.
 
     Its items are what ``manifest.yaml`` reads as ``config['sync'][…]``; its header explains them.
-    The config holds it for as long as one of the components lives.
 
     Attributes:
         limiter: the rate limits.
-        in_flight: ``request`` is what the thread is sending, such as ``GET /api/v1/task/``.
+        in_flight: ``endpoint`` of the thread's last request, such as ``GET /api/v1/task/``.
         key_refused: why no request is sent any more, if Close refuses the key.
         unreadable_states: why a stream can't be read from its saved state, by stream.
-        given_up: why a request is not sent any more, by stream and request.
-        failing_since: when a request first failed after its last success (``time.monotonic``).
+        given_up: why an endpoint is not requested any more, by stream and endpoint.
+        failing_since: when it first failed after its last success (``time.monotonic``), likewise.
     """
 
     def __init__(self, **values: Any) -> None:

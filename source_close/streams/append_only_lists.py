@@ -86,25 +86,25 @@ class AppendOnlyListRetriever(WindowRetriever):
             try:
                 yield from self._pages(window, self.whole_list)
             except OffsetsExhaustedError:
-                parts = window.split()
-                windows += parts
-                if not parts:
+                halves = window.split()
+                windows += halves
+                if not halves:
                     yield from self._pages_by_type(window)
 
-    def _pages(self, window: Window, part: Mapping[str, Any]) -> Iterator[list[Row]]:
+    def _pages(self, window: Window, one_list: Mapping[str, Any]) -> Iterator[list[Row]]:
         bounds = {"start_time": format_moment(window.start), "end_time": format_moment(window.end)}
         window_slice = StreamSlice(partition={}, cursor_slice=bounds)
         dates = self.request_options_provider.get_request_params(stream_slice=window_slice)
-        parameters = {**dates, **part.get("parameters", {})}
-        return self.pages.read(window.seen, window_slice, parameters, part.get("path"))
+        parameters = {**dates, **one_list.get("parameters", {})}
+        return self.pages.read(window.seen, window_slice, parameters, one_list.get("path"))
 
     # Reads a second with more rows than the offsets of the whole list reach.
     def _pages_by_type(self, window: Window) -> Iterator[list[Row]]:
         moment = format_moment(window.start)
         LOGGER.info(_READING_BY_TYPE, self.name, moment)
-        for part in self.lists_by_type:
+        for one_list in self.lists_by_type:
             try:
-                for rows in self._pages(Window(window.start, window.end), part):
+                for rows in self._pages(Window(window.start, window.end), one_list):
                     yield [row for row in rows if row["id"] not in window.seen]
                     window.seen.update((row["id"], None) for row in rows)
             except OffsetsExhaustedError as error:  # noqa: PERF203 - few lists

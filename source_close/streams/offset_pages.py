@@ -108,7 +108,7 @@ class OffsetPages:
             seen |= {row["id"]: moment_of(row, self.cursor_field) for row in new_rows}
             if new_rows:
                 yield new_rows
-                # Offset 0 always fits, so it proves no order.
+                # A page at offset 0 needs no overlap, so it does not show that the order is kept.
                 steps_back = 0 if offset else steps_back
             token = self.paginator.next_page_token(response, len(rows), None, offset)
             if token is None:
@@ -126,11 +126,11 @@ class OffsetPages:
         self, offset: int, window: StreamSlice, parameters: Mapping[str, Any], path: str | None
     ) -> requests.Response:
         page_size = self._page_size
-        page = self.paginator.get_request_params(
+        paging = self.paginator.get_request_params(
             next_page_token={"next_page_token": offset}, page_size_override=page_size
         )
         response = self.requester.send_request(
-            path=path, stream_slice=window, request_params={**parameters, **page}
+            path=path, stream_slice=window, request_params={**parameters, **paging}
         )
         if response is None:  # the error handler returns or raises
             raise OffsetsExhaustedError(_KEEPS_CHANGING)
@@ -143,13 +143,16 @@ class OffsetPages:
                 raise OffsetsExhaustedError(text)
             # A smaller window would not help: not even its first page would be returned.
             raise CloseApiError(self.name, text, FailureType.system_error)
-        if self.smaller_page_size is None or self.smaller_page_size == page_size:
-            text = _REFUSED_SIZE.format(size=page_size, text=describe(response))
-            raise CloseApiError(self.name, text, FailureType.system_error)
-        if self._page_size != self.smaller_page_size:
-            LOGGER.info(_SMALLER_PAGES, self.name, page_size, self.smaller_page_size)
-        self._page_size = self.smaller_page_size
+        self._take_smaller_pages(page_size, describe(response))
         return self._request(offset, window, parameters, path)
+
+    def _take_smaller_pages(self, refused_size: int, refusal: str) -> None:
+        if self.smaller_page_size is None or self.smaller_page_size == refused_size:
+            text = _REFUSED_SIZE.format(size=refused_size, text=refusal)
+            raise CloseApiError(self.name, text, FailureType.system_error)
+        if self._page_size != self.smaller_page_size:  # else another thread has said so
+            LOGGER.info(_SMALLER_PAGES, self.name, refused_size, self.smaller_page_size)
+        self._page_size = self.smaller_page_size
 
 
 @dataclass

@@ -52,7 +52,8 @@ class WindowRetriever(Retriever):
         self._follows_log = self.name in self._sync["event_log_positions"]
         # An edit moves no date_created.
         is_moved_by_edits = self.cursor_field == "date_updated"
-        self._is_refreshed = is_moved_by_edits and self.name in self._sync["full_refreshes"]
+        is_refreshed = is_moved_by_edits and self.name in self._sync["full_refreshes"]
+        self._has_later_pages = self._follows_log or is_refreshed
         self._open_windows = 0
         self._window_closed = threading.Condition()
         self._emitted = set[str]()
@@ -68,24 +69,23 @@ class WindowRetriever(Retriever):
         window = HashedSlice(stream_slice or _NO_WINDOW)
         start = parse_moment(window["start_time"])
         end = parse_moment(window["end_time"])
-        has_more = self._follows_log or self._is_refreshed
         with self._window_closed:
             self._open_windows += 1
         try:
             for page in self.read_window(start, end):
-                if has_more:
+                if self._has_later_pages:
                     self._emitted.update(row["id"] for row in page)  # atomic by row in CPython
-                yield from self._records(page, window)
+                yield from self._records_of_window(page, window)
             is_last_window = window["end_time"] == self._sync["end"]
-            if has_more and is_last_window:
+            if self._has_later_pages and is_last_window:
                 for page in self._later_pages(end):
-                    yield from self._records(page, _NO_WINDOW)
+                    yield from self.record_selector.filter_and_transform(page, {}, {}, _NO_WINDOW)
         finally:
             with self._window_closed:
                 self._open_windows -= 1
                 self._window_closed.notify_all()
 
-    # What the log reports, or else what was edited since ``end``.
+    # What the log reports or, in a full refresh, what is dated since ten minutes before ``end``.
     def _later_pages(self, end: datetime) -> Iterator[list[Row]]:
         with self._window_closed:  # else a deletion could be emitted before its record
             self._window_closed.wait_for(lambda: self._open_windows == 1)
@@ -98,8 +98,9 @@ class WindowRetriever(Retriever):
 
     # The records of a page. One that is after its window, as Close's index lags, is of no window.
     # Without a schema, the selector does not copy each record to bring it to the schema's types.
-    def _records(self, page: list[Row], window: StreamSlice) -> Iterator[Record]:
-        end = str(window.get("end_time", ""))
+    def _records_of_window(self, page: list[Row], window: StreamSlice) -> Iterator[Record]:
+        end = str(window["end_time"])
         for record in self.record_selector.filter_and_transform(page, {}, {}, window):
-            is_newer = str(record.data.get(self.cursor_field)) > end
-            yield Record(record.data, self.name, _NO_WINDOW) if is_newer else record
+            # Close writes all dates alike, so their texts compare as moments. None is after all.
+            is_after = str(record.data.get(self.cursor_field)) > end
+            yield Record(record.data, self.name, _NO_WINDOW) if is_after else record
