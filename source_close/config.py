@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, MutableMapping
-from contextlib import suppress
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -47,13 +46,16 @@ def _read_start_date(value: Any) -> datetime | None:
 
 
 def _read_base_url(value: str) -> str:
-    parts = urlsplit(value)
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:  # an address that can't be parsed, or a port that is no number
+        raise ValueError(_NO_URL) from None
     is_secure = parts.scheme == "https" and bool(parts.hostname)
     is_local = parts.scheme == "http" and parts.hostname in _LOOPBACK_HOSTS
-    with suppress(ValueError):  # of a port that is no number
-        if (is_secure or is_local) and parts.port != 0:
-            return value.rstrip("/")
-    raise ValueError(_NO_URL)
+    if port == 0 or not (is_secure or is_local):
+        raise ValueError(_NO_URL)
+    return value.rstrip("/")
 
 
 def _read_api_key(value: str) -> str:
@@ -98,6 +100,13 @@ class CloseConfig(BaseModel):
         message = f"The configuration can't be used: {'; '.join(problems)}."
         raise AirbyteTracedException(message, message, FailureType.config_error)
 
+    @property
+    def attribution_window(self) -> timedelta:
+        """``attribution_window_hours`` or, as in tap-closeio's configs, the seconds."""
+        if self.attribution_window_hours is None:
+            return timedelta(seconds=self.activities_window_seconds)
+        return timedelta(hours=self.attribution_window_hours)
+
     def completed(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return ``config`` with its fields in the types of the spec, and without nulls."""
         return _without_nulls(config) | self.model_dump(exclude_none=True)
@@ -122,14 +131,11 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
             sync = Sync()
         end = parse_moment(sync.setdefault("end", format_moment(utc_now())))
         start = checked.start_date or end - _DEFAULT_HISTORY
-        window = timedelta(seconds=checked.activities_window_seconds)
-        if checked.attribution_window_hours is not None:
-            window = timedelta(hours=checked.attribution_window_hours)
+        window = checked.attribution_window
         positions = sync["event_log_positions"]
         oldest_position = parse_moment(min(positions.values(), default=sync["end"]))
         oldest_event = end - RETENTION
-        # The maximum comes first, since a position in year 1 has no room for a subtraction.
-        followed_from = max(oldest_position, oldest_event + LATENESS) - LATENESS
+        followed_from = max(oldest_position - LATENESS, oldest_event)
         sync |= {
             "start": format_moment(start),
             "activities_start": format_moment(start - window),

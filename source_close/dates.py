@@ -5,7 +5,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 EARLIEST = datetime(1900, 1, 1, tzinfo=timezone.utc)  # before any record, with room for a lookback
-# Close shows events up to five minutes late, and the search index a deleted lead for up to ten.
+# Close shows events up to five minutes late, and its search index is a minute behind, or more
+# during incidents. This covers both.
 LATENESS = timedelta(minutes=10)
 MAX_CLOCK_LEAD = timedelta(minutes=5)  # by which two clocks may differ unnoticed
 MILLISECOND = timedelta(milliseconds=1)  # the precision of Close's timestamps

@@ -30,7 +30,8 @@ from source_close.source import READ_FAILURE, SourceClose
 _BYTES_AT_ONCE = 1 << 18  # fewer writes are faster, as each releases the interpreter lock
 _OBJECTS_TO_COLLECT = 100_000
 _MAX_PROBLEM = 200
-# Without a number: of a request. No such file: of certificates, or for temporary files.
+# An OSError of the output has a number. Those of requests have none, and a missing file is one of
+# certificates or a temporary one.
 _NOT_OF_THE_OUTPUT = {None, errno.ENOENT}
 _M_ARENA_MAX = -8  # of mallopt, as in glibc's malloc.h
 _USAGE = "Give a command: spec, check, discover or read. --help shows their options.\n"
@@ -148,7 +149,7 @@ def _check_files(parsed: Namespace) -> None:
 
 def _print_failure(command: str, error: AirbyteTracedException) -> None:
     message = error.as_sanitized_airbyte_message()
-    if error.failure_type == FailureType.config_error and message.trace and message.trace.error:
+    if error.failure_type != FailureType.system_error and message.trace and message.trace.error:
         message.trace.error.stack_trace = None  # the code is not the cause
     if command == "check":
         message = error.as_connection_status_message() or message

@@ -1,6 +1,6 @@
 """The source: the CDK reads the manifest's streams; this adds what a manifest can't express."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from logging import Logger
 from pathlib import Path
@@ -69,10 +69,25 @@ def states_to_use(
     ]
 
 
+def errors_of_unknown_streams(
+    catalog: models.ConfiguredAirbyteCatalog, names: Sequence[str]
+) -> list[CloseApiError]:
+    """Return a config error for each stream of a catalog that is not one of ``names``."""
+    text = _UNKNOWN_STREAM.format(streams=", ".join(names))
+    return [
+        CloseApiError(configured.stream.name, text, models.FailureType.config_error)
+        for configured in catalog.streams
+        if configured.stream.name not in names
+    ]
+
+
 def with_one_error_per_stream(
     messages: Iterable[models.AirbyteMessage],
 ) -> Iterator[models.AirbyteMessage]:
-    """Yield the messages, but only the first error of each stream that fails."""
+    """Yield the messages, but only the first error of each stream that fails.
+
+    An error that no bug has caused loses its stack trace.
+    """
     failed = set[str]()
     for message in messages:
         error = message.trace.error if message.trace else None
@@ -81,7 +96,7 @@ def with_one_error_per_stream(
             continue
         name = error.stream_descriptor.name if error.stream_descriptor else ""
         if error.failure_type != models.FailureType.system_error:
-            error.stack_trace = None  # the code is not the cause
+            error.stack_trace = None
         if not name or name not in failed:
             yield message
         failed.add(name)
@@ -193,13 +208,7 @@ class SourceClose(Source):
         )
         source = SideBySideSource(catalog, {**config, "sync": sync}, states, self._manifest)
         names = [stream["name"] for stream in source.resolved_manifest["streams"]]
-        unknown = [
-            configured.stream.name
-            for configured in catalog.streams
-            if configured.stream.name not in names
-        ]
-        text = _UNKNOWN_STREAM.format(streams=", ".join(names))
-        errors = [CloseApiError(name, text, models.FailureType.config_error) for name in unknown]
+        errors = errors_of_unknown_streams(catalog, names)
         messages = chain(
             [error.as_airbyte_message() for error in errors],
             positions.add_to(source.read(logger, config, catalog), sync),
@@ -207,7 +216,7 @@ class SourceClose(Source):
         yield from with_undeclared_columns_named(
             with_one_error_per_stream(messages), source.resolved_manifest["schemas"]
         )
-        if unknown:
+        if errors:
             raise AirbyteTracedException(
                 internal_message=READ_FAILURE, failure_type=models.FailureType.config_error
             )

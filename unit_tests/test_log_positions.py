@@ -159,3 +159,11 @@ def test_other_streams_have_no_position() -> None:
     states = read_with_positions("custom_fields", "users", start_date="2025-06-14").states()
     assert states
     assert not any("event_log_position" in state for state in states)
+
+
+def test_a_position_of_the_year_1_counts_as_one_before_any_event(api: requests_mock.Mocker) -> None:
+    state = saved(event_log_position="0001-01-01T00:00:00+00:00")
+    assert positions("tasks", state=state) == ["1900-01-01T00:00:00.000000+00:00", END]
+    assert requested(api, "/event")[0].startswith(
+        "/event/?_limit=50&date_updated__gte=2025-05-16T12:00:00.000000+00:00&"
+    )

@@ -111,9 +111,10 @@ class LogPositions:
 
     A sync follows the log from the saved position or, if there is none or a future one, from the
     saved cursor. A stream's states keep that moment until the stream is complete, so that an
-    interruption hides no deletion; then they get the start of the sync. Without either, they have
-    the start of the sync from before the first record on. A stream that is not followed keeps its
-    position. ``event_log`` has one too, since its cursor is only its newest event.
+    interruption hides no deletion; then they get the start of the sync. The states of a stream that
+    is read for the first time have it from before its first record on: whatever is deleted later
+    is in the log after it. A stream that is not followed keeps its position. ``event_log`` has one
+    too, since its cursor is only its newest event.
 
     Args:
         followed: the names of the streams that have a position.
@@ -134,36 +135,46 @@ class LogPositions:
             moments = [moment_of(state, key) for key in _STARTS]
             past_moments = [moment for moment in moments if moment and moment < latest]
             if past_moments:
-                self.saved[name] = format_moment(past_moments[0])
+                self.saved[name] = format_moment(max(past_moments[0], EARLIEST))
 
     def add_to(
         self, messages: Iterable[models.AirbyteMessage], sync: Sync
     ) -> Iterator[models.AirbyteMessage]:
         """Yield the messages of a read, with positions in the states."""
         for message in messages:
-            if message.trace and message.trace.stream_status:
-                status = message.trace.stream_status
-                name = status.stream_descriptor.name
-                if status.status == models.AirbyteStreamStatus.COMPLETE and name in self._followed:
-                    self._complete.add(name)
-                    # The CDK emits its last state before or after this status.
-                    yield from self.add_to([self._states.create_state_message(name, None)], sync)
+            status = message.trace.stream_status if message.trace else None
+            name = status.stream_descriptor.name if status else ""
+            if status and name in self._followed:
+                is_complete = status.status == models.AirbyteStreamStatus.COMPLETE
                 is_start = status.status == models.AirbyteStreamStatus.STARTED
-                if is_start and name in self._followed and name not in self.saved:
-                    yield from self.add_to([self._states.create_state_message(name, None)], sync)
-            if message.state and message.state.stream:
-                if message.state.stream.stream_descriptor.name in sync.unreadable_states:
-                    continue  # the stream has to be cleared; another state would hide that
-                self._add_position(message.state.stream, sync)
-            yield message
+                if is_complete:
+                    self._complete.add(name)
+                if is_complete or (is_start and name not in self.saved):
+                    # The CDK emits its last state before or after the status COMPLETE.
+                    state = self._states.create_state_message(name, None)
+                    yield from self._with_position(state, sync)
+            yield from self._with_position(message, sync)
+
+    # The message; a state gets its position. A stream whose saved state is damaged has to be
+    # cleared, and another state would hide that.
+    def _with_position(
+        self, message: models.AirbyteMessage, sync: Sync
+    ) -> Iterator[models.AirbyteMessage]:
+        state = message.state.stream if message.state else None
+        if state and state.stream_descriptor.name in sync.unreadable_states:
+            return
+        if state:
+            self._add_position(state, sync)
+        yield message
 
     def _add_position(self, state: models.AirbyteStreamState, sync: Sync) -> None:
         name = state.stream_descriptor.name
-        position = self.saved.get(name, sync["end"])
-        if name in self._complete and not sync.share(EventLog).is_forbidden:
-            position = sync["end"]
         if name not in self._followed:
             position = self._states.get_stream_state(name, None).get(POSITION)
+        elif name in self._complete and not sync.share(EventLog).is_forbidden:
+            position = sync["end"]
+        else:
+            position = self.saved.get(name, sync["end"])
         if position:
             blob = {**vars(state.stream_state), POSITION: position}
             state.stream_state = models.AirbyteStateBlob(blob)
