@@ -1,6 +1,6 @@
 """A request as the routes see it, with the helpers that all routes share."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +80,11 @@ class Call:
             raise plain(400, f'{name} must be a date or date-time (got "{text}" instead).') from None
         return micros - micros % SECOND if self.settings.filter_precision == "second" else micros
 
+    def visible(self) -> tuple[frozenset[str], Callable[[Record], bool] | None]:
+        """Return the ids of the leads that the role may not see, and a test that excludes what belongs to them."""
+        hidden = frozenset(self.settings.hidden_lead_ids)
+        return hidden, self.store.is_visible if hidden else None
+
     def count(self, name: str, default: int, maximum: int | None) -> int:
         """Return `_skip` or `_limit` after a check against its maximum (inclusive)."""
         text = self.value(name)
@@ -111,7 +116,7 @@ class Call:
 
     def single(self, record: Record | None) -> Response:
         """Return one object, or raise a 404."""
-        if record is None or self.store.is_hidden(record):
+        if record is None or not self.store.is_visible(record):
             object_id = self.path.rstrip("/").rsplit("/", 1)[-1]
             raise plain(404, f"Empty query: No object found for id {object_id}")
         fields = self.fields()

@@ -42,10 +42,10 @@ class Catalogue:
         """Return the ids of a lead's contacts, opportunities, tasks and activities."""
         return [*self._embedded.get(lead_id, ()), *self._children.get(lead_id, ())]
 
-    def is_hidden(self, record: Record) -> bool:
-        """Return whether the role of the API key may not see the object because of its lead."""
+    def is_visible(self, record: Record) -> bool:
+        """Return whether the role of the API key may see the lead of the object."""
         lead_id = record.id if record.kind == "lead" else record.lead_id
-        return lead_id in self.settings.hidden_lead_ids
+        return lead_id not in self.settings.hidden_lead_ids
 
     def load(self, kind: str, objects: Iterable[Json]) -> None:
         """Add many objects as if they had always existed: without events and without search lag."""

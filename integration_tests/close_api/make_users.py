@@ -26,8 +26,3 @@ def user(maker: Maker, world: World, number: int, created: int, updated: int) ->
         "date_created": iso(created),
         "date_updated": iso(updated),
     }
-
-
-def profile(data: Json, role_id: str) -> Json:
-    """Return the `/me/` form of a user, with its membership."""
-    return data | {"memberships": [{"user_id": data["id"], "role_id": role_id}]}

@@ -80,7 +80,7 @@ class Window(NamedTuple):
         return Window(max(starts, default=None), min(ends, default=None))
 
 
-_OPEN = Window()
+OPEN = Window()
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ class Query:
     """
 
     order: str = "-created"
-    created: Window = _OPEN
-    updated: Window = _OPEN
+    created: Window = OPEN
+    updated: Window = OPEN
     ids: tuple[str, ...] | None = None
     name: Hashable = None
     where: Callable[[Record], bool] | None = field(default=None, compare=False)

@@ -9,11 +9,8 @@ from starlette.responses import Response
 from .call import Call
 from .errors import method_not_allowed, plain
 from .kinds import ACTIVITY_PATHS
-from .routes_activities import activities
-from .routes_custom_fields import custom_fields
 from .routes_events import events
-from .routes_lists import leads, me, single, users
-from .routes_tasks import tasks
+from .routes_lists import activities, custom_fields, leads, me, single, tasks, users
 from .search import Search
 
 Handler = Callable[..., Response]

@@ -10,7 +10,6 @@ from starlette.responses import Response
 from .call import Call
 from .errors import json_response, plain
 from .records import Key, Query, Window
-from .selecting import visible
 
 _PAGE = 50
 
@@ -42,7 +41,7 @@ def events(call: Call) -> Response:
     cursor = Cursor.read(text) if (text := call.value("_cursor")) else None
     bounds = _bounds(call, cursor)
     log = call.store.events
-    hidden, where = visible(call)
+    hidden, where = call.visible()
     window = bounds.meet(start=log.oldest_kept(call.now))
     rows = log.visible.select(Query(order="-updated", updated=window, name=hidden, where=where))
     skip = 0 if cursor is None else len(rows) - rows.rank(cursor.key)

@@ -11,7 +11,6 @@ from .call import DEFAULT_LIMIT, Call, trimmed
 from .errors import ApiError, field_errors, json_response, plain
 from .records import Json, Query, Record
 from .search_query import required_windows
-from .selecting import visible
 from .times import SECOND
 
 _MANY_CHAINS = 1_000
@@ -132,7 +131,7 @@ class _Request:
     def _selected(self) -> list[Record]:
         call = self.call
         windows = required_windows(self._query)
-        hidden, where = visible(call)
+        hidden, where = call.visible()
         query = Query(
             created=windows["created"],
             updated=windows["updated"],
