@@ -1,5 +1,6 @@
 """`POST /data/search/` of leads."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -9,9 +10,8 @@ from starlette.responses import Response
 
 from .call import DEFAULT_LIMIT, Call, trimmed
 from .errors import ApiError, field_errors, json_response, plain
-from .records import Json, Query, Record
-from .search_query import required_windows
-from .times import SECOND
+from .records import OPEN, Json, Query, Record, Window
+from .times import SECOND, parse
 
 _MANY_CHAINS = 1_000
 _MOST_FIELDS = 100
@@ -89,7 +89,7 @@ class _Request:
     def __init__(self, call: Call, body: Json) -> None:
         self.call = call
         settings = call.settings
-        self._query: Json = body.get("query") or {}
+        self._query = body.get("query")
         self._sort = [_sort_stamp(one) for one in body.get("sort") or []]
         self._fields = _field_names(body.get("_fields"))
         self.limit = _limit(body, settings.max_limit["search"])
@@ -130,20 +130,43 @@ class _Request:
 
     def _selected(self) -> list[Record]:
         call = self.call
-        windows = required_windows(self._query)
         hidden, where = call.visible()
-        query = Query(
-            created=windows["created"],
-            updated=windows["updated"],
-            name=(tuple(self._sort), hidden),
-            where=where,
-            arrange=self._arranged,
-        )
+        name = (tuple(self._sort), hidden)
+        query = Query(updated=_window(self._query), name=name, where=where, arrange=self._arranged)
         rows = call.store.leads.visible.select(query)
         return rows.page(0, len(rows))
 
     def _arranged(self, records: list[Record]) -> list[Record]:
         return sorted(records, key=lambda record: _order_key(record, self._sort))
+
+
+def _window(node: Any) -> Window:
+    """Return the window of `date_updated` that a query demands; raise a 400 for any other condition."""
+    match node:
+        case {"type": "and", "queries": [*parts]}:
+            window = OPEN
+            for part in parts:
+                window = window.meet(*_window(part))
+            return window
+        case {"type": "object_type", "object_type": "lead"}:
+            return OPEN
+        case {
+            "type": "field_condition",
+            "field": {"field_name": "date_updated"},
+            "condition": {"type": "moment_range", **bounds},
+        }:
+            return Window(_moment(bounds.get("on_or_after")), _moment(bounds.get("before")))
+    raise field_errors({"query": f"Unsupported query: {node}"})
+
+
+def _moment(bound: Any) -> int | None:
+    match bound:
+        case None:
+            return None
+        case {"type": "fixed_utc", "value": str(text)}:
+            with suppress(ValueError):
+                return parse(text)
+    raise field_errors({"query": f"Unsupported moment: {bound}"})
 
 
 def _order_key(record: Record, sort: list[str]) -> tuple[Any, ...]:
