@@ -11,7 +11,6 @@ from integration_tests.harness.schemas import schema_errors
 from integration_tests.harness.truth import (
     DAY,
     HOUR,
-    assert_complete,
     assert_custom_values_match,
     clock_at,
     custom_values,
@@ -135,8 +134,7 @@ def test_fields_of_every_type_have_a_column_and_their_values(make_api: MakeApi, 
     schemas = schemas_of(connector.discover())
     assert {place: columns(schemas, place) for place in PLACES} == expected
     api.clear_requests()
-    result = connector.read(["leads", "activities", "custom_fields"])
-    assert_complete(result, "leads", "activities", "custom_fields")
+    result = connector.sync(["leads", "activities", "custom_fields"])
     assert schema_mismatches(result, schemas) == []
     assert assert_custom_values_match(api, result, "leads") == 3 * 3 * 20
     assert assert_custom_values_match(api, result, "activities") == 3 * 20
@@ -173,8 +171,7 @@ def test_values_that_do_not_match_the_type_of_their_field_are_kept(make_api: Mak
         add_lead_family(api, {kind: by_kind[kind][position] | unknown for kind in KINDS})
     connector = fork(api, start_date=text(now() - DAY))
     schemas = schemas_of(connector.discover())
-    result = connector.read(["leads", "activities"])
-    assert_complete(result, "leads", "activities")
+    result = connector.sync(["leads", "activities"])
     assert result.errors == []
     assert result.logs("WARN") == []
     assert assert_custom_values_match(api, result, "leads") == len(odd) * 3 * (8 + 3)
@@ -197,8 +194,7 @@ def test_changes_of_fields_between_syncs_lose_no_value(make_api: MakeApi, fork: 
     connector = fork(api, start_date=text(now() - DAY))
     streams = ["leads", "custom_fields"]
     before = schemas_of(connector.discover())
-    first = connector.read(streams)
-    assert_complete(first, *streams)
+    first = connector.sync(streams)
     assert schema_mismatches(first, before) == []
     assert names_on_leads(first) == {renamed["id"]: "Old", retyped["id"]: "Typed", deleted["id"]: "Gone"}
     assert {lead["id"] for lead in first.records("leads")} == {touched, untouched}
@@ -209,8 +205,7 @@ def test_changes_of_fields_between_syncs_lose_no_value(make_api: MakeApi, fork: 
     assert columns(converting, "leads")[key(retyped)]["type"] == ["string", "null"]
     assert "converted to number" in columns(converting, "leads")[key(retyped)]["description"]
     api.store.edit(touched, **{key(retyped): 12})
-    during = connector.read(streams, first.states)
-    assert_complete(during, *streams)
+    during = connector.sync(streams, first.states)
     # A column has one type: a destination writes the number as text until the conversion is finished.
     assert [error for error in schema_mismatches(during, converting) if key(retyped) not in error] == []
     by_id = {lead["id"]: lead for lead in during.records("leads")}
@@ -225,8 +220,7 @@ def test_changes_of_fields_between_syncs_lose_no_value(make_api: MakeApi, fork: 
     assert set(columns(after, "leads")) == {key(renamed), key(retyped), key(added)}
     assert columns(after, "leads")[key(retyped)]["type"] == ["number", "null"]
     assert columns(after, "leads")[key(renamed)]["title"] == "New"
-    last = connector.read(streams, during.states)
-    assert_complete(last, *streams)
+    last = connector.sync(streams, during.states)
     assert assert_custom_values_match(api, last, "leads")
     assert names_on_leads(last) == {renamed["id"]: "New", retyped["id"]: "Typed", added["id"]: "Added"}
     [lead] = [lead for lead in last.records("leads") if lead["id"] == touched]
@@ -239,8 +233,7 @@ def test_changes_of_fields_between_syncs_lose_no_value(make_api: MakeApi, fork: 
 def test_other_streams_do_not_wait_for_the_names_of_lead_fields(make_api: MakeApi, fork: Fork) -> None:
     api = make_api(Volumes(users=2, activities=300, leads=20, custom_fields=4))
     api.faults.add(Fault("slow", "/custom_field/", seconds=1))
-    result = fork(api).read(["leads", "activities"])
-    assert_complete(result, "leads", "activities")
+    result = fork(api).sync(["leads", "activities"])
     emitted = [message["record"]["stream"] for message in result.messages if message["type"] == "RECORD"]
     # Leads without custom values need no names.
     with_names = [lead["id"] for lead in result.records("leads") if lead["custom_fields"]]
@@ -253,8 +246,7 @@ def test_temporary_errors_of_the_definitions_are_retried_without_a_warning(make_
     for path in ("lead", "shared"):
         api.faults.add(Fault("reset", f"/custom_field/{path}/", times=2))
     connector = fork(api, faster=20)
-    result = connector.read(["leads", "custom_fields"])
-    assert_complete(result, "leads", "custom_fields")
+    result = connector.sync(["leads", "custom_fields"])
     assert None not in names_on_leads(result).values()
     assert warnings_about_fields(result) == []
 
@@ -270,8 +262,7 @@ def test_the_stream_custom_fields_describes_every_column(make_api: MakeApi, fork
     api.store.add("lead", **dict.fromkeys((f"custom.{field_id}" for field_id in named), "v"))
     connector = fork(api)
     schemas = schemas_of(connector.discover())
-    result = connector.read(["leads", "custom_fields"])
-    assert_complete(result, "leads", "custom_fields")
+    result = connector.sync(["leads", "custom_fields"])
     assert schema_mismatches(result, schemas) == []
     rows = {row["id"]: row for row in result.records("custom_fields")}
     assert Counter(row["object_type"] for row in rows.values()) == {

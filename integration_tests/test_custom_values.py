@@ -10,7 +10,6 @@ from integration_tests.harness.fixtures import Fork, MakeApi
 from integration_tests.harness.running import Result
 from integration_tests.harness.truth import (
     DAY,
-    assert_complete,
     assert_custom_values_match,
     custom_values,
     ids,
@@ -25,7 +24,6 @@ BY_IDS = "/lead/"
 
 def assert_values_arrive(api: LocalCloseApi, result: Result, lead_ids: set[str]) -> None:
     """Compare the values of each lead one by one, and the list `custom_fields`, which also has their names."""
-    assert_complete(result, "leads")
     assert set(result.ids("leads")) >= lead_ids
     assert assert_custom_values_match(api, result, "leads")
     for lead in result.records("leads"):
@@ -39,21 +37,21 @@ def test_custom_values_arrive_in_a_full_and_in_an_incremental_read(make_api: Mak
     with_values = [lead_id for lead_id in lead_ids if len(custom_values(api.store.get(lead_id))) > 1]
     assert with_values
     connector = fork(api)
-    first = connector.read(["leads"])
+    first = connector.sync(["leads"])
     assert_values_arrive(api, first, lead_ids)
     if form != "none":  # one page by ids shows that the searches return all values
         assert len(requests_of(api, BY_IDS)) <= 1
     [edited, untouched] = sorted(with_values)[:2]
     name = next(iter(custom_values(api.store.get(edited))))
     api.store.edit(edited, **{name: None}, description="edited")
-    second = connector.read(["leads"], first.states)
+    second = connector.sync(["leads"], first.states)
     assert_values_arrive(api, second, {edited})
     assert untouched not in second.ids("leads")
 
 
 def test_an_account_without_custom_fields_costs_one_request_and_the_definitions(make_api: MakeApi, fork: Fork) -> None:
     api = make_api(Volumes(users=2, leads=210))
-    assert_complete(fork(api).read(["leads"]), "leads")
+    fork(api).sync(["leads"])
     assert len(requests_of(api, BY_IDS)) == 1
     assert len(requests_of(api, "/custom_field/")) == 4
 
@@ -71,8 +69,7 @@ def test_values_are_read_by_ids_even_if_only_the_last_lead_has_one(
     last = api.store.add("lead", name="Last", **(value if kind == "lead" else {}))
     if kind == "contact":
         api.store.add("contact", lead_id=last["id"], **value)
-    result = fork(api, start_date=text(now() - DAY)).read(["leads"])
-    assert_complete(result, "leads")
+    result = fork(api, start_date=text(now() - DAY)).sync(["leads"])
     [lead] = [lead for lead in result.records("leads") if lead["id"] == last["id"]]
     assert value in [custom_values(part) for part in (lead, *lead["contacts"])]
     assert [line for line in result.logs("INFO") if f"It lacks the custom values of the kind {kind}. Leads" in line]
@@ -84,8 +81,7 @@ def test_a_column_that_a_search_lacks_is_read_by_ids(make_api: MakeApi, fork: Fo
     api = make_api(VOLUMES, settings=Settings(search_lacks={lacking}))
     for lead_id in ids(api, "leads"):
         api.store.edit(lead_id, url=None, description=f"This is {lead_id}.")
-    result = fork(api).read(["leads"])
-    assert_complete(result, "leads")
+    result = fork(api).sync(["leads"])
     assert all(row["description"] == f"This is {row['id']}." for row in result.records("leads"))
     logged = [line for line in result.logs("INFO") if "search does not return everything of a lead" in line]
     assert len(logged) == (lacking == "description")
@@ -95,8 +91,7 @@ def test_a_name_that_no_field_or_several_fields_have_is_said_aloud(make_api: Mak
     api = make_api(Volumes(users=2), settings=Settings(search_custom_values="by_name"))
     fields = [api.store.add("custom_field.lead", type="text", name="Same") for _ in range(2)]
     lead = api.store.add("lead", name="Twins", **{f"custom.{fields[0]['id']}": "first"})
-    result = fork(api).read(["leads"])
-    assert_complete(result, "leads")
+    result = fork(api).sync(["leads"])
     [emitted] = result.records("leads")
     assert emitted["id"] == lead["id"]
     assert emitted["custom_fields"] == [{"id": None, "name": "Same", "value": "first"}]

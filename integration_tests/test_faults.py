@@ -10,7 +10,7 @@ import pytest
 from integration_tests.close_api import Fault, LocalCloseApi, Volumes
 from integration_tests.harness.fixtures import Fork, MakeApi
 from integration_tests.harness.running import DEFINED, STREAMS, Result
-from integration_tests.harness.truth import DAY, HOUR, SECOND, assert_complete, clock_at, ids, now, saved_cursor, text
+from integration_tests.harness.truth import DAY, HOUR, SECOND, clock_at, ids, now, saved_cursor, text
 
 # Two windows of 30 days with several pages; each list of users and custom fields fits on one page.
 VOLUMES = Volumes(activities=250, leads=450, tasks=450, events=120, users=130, custom_fields=12)
@@ -90,8 +90,7 @@ def test_every_fault_is_retried(api: LocalCloseApi, make_connector: Fork) -> Non
         api.faults.add(Fault(**fault, path=path, times=1, when=is_a_later_page))
     # Searches have no parameters to tell pages by. Both windows have had their first page by then.
     api.faults.add(Fault(**BROKEN[-1], path=PATHS["leads"], times=1, after=2))
-    result = make_connector(api).read()
-    assert_complete(result, *STREAMS)
+    result = make_connector(api).sync()
     assert_all_records_read(api, result, *STREAMS)
     assert all(fault.struck == 1 for fault in api.faults.rules)
 
@@ -146,8 +145,7 @@ def test_a_truncated_error_response_is_retried(api: LocalCloseApi, make_connecto
     api.settings.error_wording = "new"
     api.settings.max_skip |= {"task": 110}
     api.faults.add(Fault("truncate", "/task/", times=1, when=lambda query: int(query.get("_skip", 0)) > 110))
-    result = make_connector(api).read(["tasks"])
-    assert_complete(result, "tasks")
+    result = make_connector(api).sync(["tasks"])
     assert_all_records_read(api, result, "tasks")
     assert api.faults.rules[0].struck == 1
 
@@ -164,8 +162,7 @@ def test_a_record_without_a_readable_cursor_is_emitted_with_a_warning(make_api: 
             Fault("status", PATHS[stream], status=200, body=body, times=1, when=partial(window_contains, yesterday))
         )
     # A fault sees no bounds of a search, so leads have one window only.
-    result = make_connector(api, capture_changes=False, start_date=text(now() - 20 * DAY)).read(streams)
-    assert_complete(result, *streams)
+    result = make_connector(api, capture_changes=False, start_date=text(now() - 20 * DAY)).sync(streams)
     for stream in streams:
         assert set(result.ids(stream)) >= {"x_1", "x_2", "x_3"}, stream
         warnings = [one for one in result.logs("WARN") if f"in record for stream {stream}." in one]
@@ -200,8 +197,7 @@ def test_a_killed_read_is_continued_from_its_last_state(lines: int, api: LocalCl
     connector = make_connector(api)
     killed = connector.read(kill_after=lines)
     assert killed.exit_code == -9
-    rest = connector.read(state=killed.states)
-    assert_complete(rest, *STREAMS)
+    rest = connector.sync(state=killed.states)
     for stream in STREAMS:
         before = _before_the_last_state(killed, stream)
         assert before | set(rest.ids(stream)) == up_to_now(api, stream), stream

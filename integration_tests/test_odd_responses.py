@@ -14,7 +14,6 @@ from integration_tests.harness.running import Result
 from integration_tests.harness.truth import (
     DAY,
     HOUR,
-    assert_complete,
     ids,
     now,
     requests_of,
@@ -121,8 +120,7 @@ def test_odd_events_are_emitted_and_fail_no_stream(make_api: MakeApi, make_conne
     api.faults.add(Fault("edit", "/event/", edit=lambda body: body.replace(b'"Deep"', NESTED)))
     edited = next(iter(ids(api, "tasks")))
     api.store.edit(edited, text="Edited")
-    result = make_connector(api).read([*FOLLOWING, "event_log"], states(event_log=text(now() - HOUR)))
-    assert_complete(result, *FOLLOWING, "event_log")
+    result = make_connector(api).sync([*FOLLOWING, "event_log"], states(event_log=text(now() - HOUR)))
     assert {*followed, *odd} <= set(result.ids("event_log"))
     assert [row["text"] for row in result.records("tasks") if row["id"] == edited] == ["Edited"]
     [warning] = [line for line in result.warnings if "don't say which object changed" in line]
@@ -152,8 +150,7 @@ class TestUnusualAndInvalidJson:
             return b"\xef\xbb\xbf" + body
 
         api.faults.add(Fault("edit", "/user/", edit=edit))
-        result = make_connector(api).read(["users"])
-        assert_complete(result, "users")
+        result = make_connector(api).sync(["users"])
         assert set(result.ids("users")) == ids(api, "users")
         emitted = {row["id"]: row.get("first_name") for row in result.records("users")}
         assert [emitted[one] for one in names] == list(unusual.values())
@@ -204,8 +201,7 @@ class TestPagesWithoutProgress:
         streams = ("activities", "tasks")
         for stream in streams:
             api.faults.add(Fault("stall", PAGED[stream]))
-        result = make_connector(api).read(streams)
-        assert_complete(result, *streams)
+        result = make_connector(api).sync(streams)
         for stream in streams:
             assert set(result.ids(stream)) == ids(api, stream, end=now())
             assert result.repeated(stream) == []
@@ -213,8 +209,7 @@ class TestPagesWithoutProgress:
     def test_a_list_that_progresses_again_is_read_completely(self, api: LocalCloseApi, make_connector: Fork) -> None:
         for path in PAGED.values():
             api.faults.add(Fault("stall", path, times=3))
-        result = make_connector(api, num_workers=1).read(tuple(PAGED))
-        assert_complete(result, *PAGED)
+        result = make_connector(api, num_workers=1).sync(tuple(PAGED))
         for stream in PAGED:
             assert set(result.ids(stream)) == ids(api, stream, end=now())
         assert [fault.struck for fault in api.faults.rules] == [3] * len(PAGED)

@@ -13,7 +13,7 @@ from requests.structures import CaseInsensitiveDict
 from integration_tests.close_api import RateLimit, Settings, Volumes
 from integration_tests.close_api.ratelimit import RateLimiter as Server
 from integration_tests.harness.fixtures import Fork, MakeApi
-from integration_tests.harness.truth import DAY, assert_complete, ids, now
+from integration_tests.harness.truth import DAY, ids, now
 from source_close.api.rate_limits import RateLimiter
 
 LIMIT = RateLimit(20, 1.0)
@@ -48,8 +48,7 @@ def test_requests_are_sent_close_to_the_rate_limit_with_few_refusals(make_api: M
         api.store.load_many("Created", 1_500, now() - 300 * DAY, now() - DAY, lead_id=None)
         connector = fork(api)
         connector.sizes = {"page_size": {100: 10}}
-        result = connector.read(["activities"])
-        assert_complete(result, "activities")
+        result = connector.sync(["activities"])
         assert set(result.ids("activities")) == ids(api, "activities")
         refusals = [entry.started for entry in api.requests if entry.status == 429]
         # Only a 429 shows the limit: the requests in flight at the first 429 count as one.

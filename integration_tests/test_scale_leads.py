@@ -18,7 +18,6 @@ from integration_tests.harness.truth import (
     LOOKBACK,
     MILLISECOND,
     SECOND,
-    assert_complete,
     forbid_after,
     ids,
     now,
@@ -59,8 +58,7 @@ def test_a_day_with_more_leads_than_a_chain_returns_is_read_completely(make_api:
     forbid_after(api, 1_000)
     connector = fork(api)
     connector.sizes = {"page_size": {PAGE: page}, "rows_per_chain": {ROWS_PER_CHAIN: rows_per_chain}}
-    result = connector.read(["leads"])
-    assert_complete(result, "leads")
+    result = connector.sync(["leads"])
     assert set(result.ids("leads")) == ids(api, "leads")
     assert len(set(result.ids("leads"))) == count
     assert len(result.ids("leads")) <= 1.02 * count
@@ -93,8 +91,7 @@ def test_any_number_of_leads_around_the_length_of_a_chain_is_read_completely(
         start = now() - (number + 2) * 30 * DAY
         for lead in range(count):
             small.store.load_many("lead", 1, start + period * lead / count)
-    result = connector(small, tmp_path, start_date=text(now() - 160 * DAY)).read(["leads"])
-    assert_complete(result, "leads")
+    result = connector(small, tmp_path, start_date=text(now() - 160 * DAY)).sync(["leads"])
     assert set(result.ids("leads")) == ids(small, "leads")
 
 
@@ -130,8 +127,7 @@ def test_leads_that_are_newer_than_in_the_index_cause_no_gap(
         return orjson.dumps(response)
 
     small.faults.add(Fault("edit", "/data/search/", edit=edit))
-    result = connector(small, tmp_path, start_date=text(start - DAY)).read(["leads"])
-    assert_complete(result, "leads")
+    result = connector(small, tmp_path, start_date=text(start - DAY)).sync(["leads"])
     assert set(result.ids("leads")) == set(in_order)
 
 
@@ -149,8 +145,7 @@ def test_leads_that_are_edited_while_others_are_read_hide_none(
             small.store.edit(in_order[number - 2])
 
     small.store.on_request(edit_the_next)
-    result = connector(small, tmp_path, start_date=text(start - DAY)).read(["leads"])
-    assert_complete(result, "leads")
+    result = connector(small, tmp_path, start_date=text(start - DAY)).sync(["leads"])
     assert sorted(result.ids("leads")) == sorted(in_order)
 
 
@@ -162,8 +157,7 @@ def test_a_lead_that_the_index_shows_late_is_not_lost(make_api: MakeApi, fork: F
     shown = store.add("lead")["id"]
     api.settings.search_lag = 3_600
     late = store.add("lead")["id"]
-    first = connector.read(["leads"])
-    assert_complete(first, "leads")
+    first = connector.sync(["leads"])
     assert shown in first.ids("leads")
     assert late not in first.ids("leads")
     api.settings.search_lag = 0
@@ -171,7 +165,6 @@ def test_a_lead_that_the_index_shows_late_is_not_lost(make_api: MakeApi, fork: F
     with store.lock:
         record = store.objects[late]
         store.leads.visible.put(record)
-    second = connector.read(["leads"], first.states)
-    assert_complete(second, "leads")
+    second = connector.sync(["leads"], first.states)
     assert {edited, late} <= set(second.ids("leads"))
     assert set(second.ids("leads")) == ids(api, "leads", saved_cursor(first, "leads") - LOOKBACK["leads"], now())

@@ -13,7 +13,6 @@ from integration_tests.harness.truth import (
     HOUR,
     MILLISECOND,
     SECOND,
-    assert_complete,
     forbid_after,
     ids,
     moment,
@@ -40,8 +39,7 @@ def test_lists_in_any_order_are_read_completely(make_api: MakeApi, fork: Fork, o
         "tasks": ids(api, "tasks", start, now()),
         "users": ids(api, "users"),
     }
-    result = fork(api, start_date=text(start)).read(streams)
-    assert_complete(result, *streams)
+    result = fork(api, start_date=text(start)).sync(streams)
     for stream in streams:
         assert set(result.ids(stream)) == expected[stream]
         assert len(result.ids(stream)) <= 1.02 * len(expected[stream])
@@ -60,8 +58,7 @@ def test_an_hour_with_more_rows_than_the_skip_cap_is_read_completely(make_api: M
     start = hour + 40 * DAY - windows * 30 * DAY + HOUR
     connector = fork(api, start_date=text(start), attribution_window_hours=0)
     connector.sizes = {"page_size": {PAGE: page, 10 * PAGE: 10 * page}}
-    result = connector.read(["activities", "tasks"])
-    assert_complete(result, "activities", "tasks")
+    result = connector.sync(["activities", "tasks"])
     for stream, path, rows in (("activities", "/activity/", 1_800), ("tasks", "/task/", 400)):
         assert set(result.ids(stream)) == ids(api, stream)
         assert len(result.ids(stream)) <= 1.02 * rows
@@ -79,8 +76,7 @@ def test_a_timestamp_with_more_rows_of_several_types_than_the_skip_cap_is_read_c
         api.store.load_many(kind, 500, midnight, lead_id=None)
     api.store.load_many("task", 1_500, midnight)
     end = now()
-    result = fork(api, start_date=text(end - 366 * DAY)).read(["activities", "tasks"])
-    assert_complete(result, "activities", "tasks")
+    result = fork(api, start_date=text(end - 366 * DAY)).sync(["activities", "tasks"])
     for stream in ("activities", "tasks"):
         assert set(result.ids(stream)) == ids(api, stream, None, end)
         assert result.repeated(stream) == []
@@ -134,8 +130,7 @@ def test_each_row_of_a_list_with_bursts_is_read_once(
     connector = fork(api, start_date=text(began - 12 * DAY), capture_changes=False)
     connector.sizes = {"page_size": {PAGE: page_size}, "smaller_page_size": {PAGE: page_size}}
     streams = ("activities", "tasks")
-    result = connector.read(streams)
-    assert_complete(result, *streams)
+    result = connector.sync(streams)
     for stream in streams:
         assert sorted(result.ids(stream)) == sorted(ids(api, stream))
 
@@ -151,8 +146,7 @@ def test_a_full_read_stays_within_its_request_budget(make_api: MakeApi, fork: Fo
     api.store.load_many("TaskCompleted", 500, end - 100 * DAY, end - 99 * DAY, lead_id=None)
     connector = fork(api)
     connector.sizes = {"page_size": {PAGE: page}}
-    result = connector.read(["activities"])
-    assert_complete(result, "activities")
+    result = connector.sync(["activities"])
     assert set(result.ids("activities")) == ids(api, "activities")
     assert len(result.ids("activities")) <= 1.02 * rows
     assert len(api.requests) <= 1.25 * rows / page

@@ -2,7 +2,7 @@
 
 from integration_tests.close_api import Volumes
 from integration_tests.harness.fixtures import Fork, MakeApi
-from integration_tests.harness.truth import DAY, LOOKBACK, assert_complete, ids, now, state_of, text
+from integration_tests.harness.truth import DAY, LOOKBACK, ids, now, state_of, text
 
 
 def test_a_global_state_is_used_for_each_stream_without_its_shared_state(make_api: MakeApi, fork: Fork) -> None:
@@ -11,15 +11,13 @@ def test_a_global_state_is_used_for_each_stream_without_its_shared_state(make_ap
     streams = [state["stream"] for state in state_of(tasks=text(cursor))]
     streams[0]["stream_descriptor"]["namespace"] = "crm"
     shared = {"type": "GLOBAL", "global": {"shared_state": {"cdc": "lsn 7"}, "stream_states": streams}}
-    result = fork(api, capture_changes=False).read(["tasks"], [shared])
-    assert_complete(result, "tasks")
+    result = fork(api, capture_changes=False).sync(["tasks"], [shared])
     assert set(result.ids("tasks")) == ids(api, "tasks", cursor - LOOKBACK["tasks"])
 
 
 def test_a_stream_that_the_catalog_has_twice_is_read_once(make_api: MakeApi, fork: Fork) -> None:
     api = make_api(Volumes(tasks=30, users=1), end=now())
-    result = fork(api).read(["tasks", "tasks"], state_of(tasks=text(now() - 50 * DAY)))
-    assert_complete(result, "tasks")
+    result = fork(api).sync(["tasks", "tasks"], state_of(tasks=text(now() - 50 * DAY)))
     assert sorted(result.ids("tasks")) == sorted(ids(api, "tasks", now() - 50 * DAY - LOOKBACK["tasks"]))
 
 
@@ -27,10 +25,8 @@ def test_a_full_refresh_reads_the_whole_stream_and_ignores_its_state(make_api: M
     api = make_api(Volumes(tasks=30, leads=9, users=3), end=now() - DAY)
     connector = fork(api)
     connector.sync_modes = {"tasks": "full_refresh", "users": "full_refresh"}
-    result = connector.read(
-        ["leads", "tasks", "users"], state_of(**dict.fromkeys(("leads", "tasks", "users"), text(now())))
-    )
-    assert_complete(result, "leads", "tasks", "users")
+    streams = ["leads", "tasks", "users"]
+    result = connector.sync(streams, state_of(**dict.fromkeys(streams, text(now()))))
     assert {stream: set(result.ids(stream)) for stream in ("tasks", "users")} == {
         stream: ids(api, stream) for stream in ("tasks", "users")
     }
@@ -50,8 +46,7 @@ def test_a_full_refresh_has_the_records_that_are_edited_while_it_runs(make_api: 
     api.store.on_request(edit)
     connector = fork(api, start_date=text(now() - 400 * DAY))
     connector.sync_modes = dict.fromkeys(streams, "full_refresh")
-    result = connector.read(streams)
-    assert_complete(result, *streams)
+    result = connector.sync(streams)
     for stream in streams:
         assert sorted(result.ids(stream)) == sorted(ids(api, stream))
 

@@ -9,7 +9,6 @@ from integration_tests.harness.truth import (
     HOUR,
     LOOKBACK,
     MILLISECOND,
-    assert_complete,
     ids,
     moment,
     now,
@@ -48,8 +47,7 @@ def test_records_at_the_lower_bounds_are_emitted(make_api: MakeApi, fork: Fork) 
     for stream in KINDS:
         add_record(api, stream, last)
     connector = fork(api, start_date=text(start), attribution_window_hours=WINDOW_HOURS)
-    first = connector.read(list(KINDS))
-    assert_complete(first, *KINDS)
+    first = connector.sync(list(KINDS))
     for stream, (before, at, after) in edges.items():
         emitted = first.ids(stream)
         assert first.repeated(stream) == []
@@ -58,8 +56,7 @@ def test_records_at_the_lower_bounds_are_emitted(make_api: MakeApi, fork: Fork) 
         assert saved_cursor(first, stream) == last
 
     edges = {stream: around(api, stream, last - LOOKBACKS[stream]) for stream in KINDS}
-    second = connector.read(list(KINDS), first.states)
-    assert_complete(second, *KINDS)
+    second = connector.sync(list(KINDS), first.states)
     for stream, (before, at, after) in edges.items():
         assert second.repeated(stream) == []
         assert {at, after} <= set(second.ids(stream))
@@ -92,9 +89,8 @@ def test_the_upper_bound_is_the_start_of_the_sync(make_api: MakeApi, fork: Fork)
     # Less than 30 days, so that there is one window.
     connector = fork(api, start_date=text(now() - 20 * DAY), attribution_window_hours=0)
     began = now()
-    first = connector.read(list(KINDS))
+    first = connector.sync(list(KINDS))
     end()
-    assert_complete(first, *KINDS)
     assert bounds.keys() == KINDS.keys()
     for stream in KINDS:
         _, at, after = edges[stream]
@@ -102,8 +98,7 @@ def test_the_upper_bound_is_the_start_of_the_sync(make_api: MakeApi, fork: Fork)
         assert not {at, after} & set(first.ids(stream))
         assert saved_cursor(first, stream) <= bounds[stream]
     connector.now = lambda: now() + timedelta(seconds=1)
-    second = connector.read(list(KINDS), first.states)
-    assert_complete(second, *KINDS)
+    second = connector.sync(list(KINDS), first.states)
     for stream in KINDS:
         assert second.repeated(stream) == []
         assert set(second.ids(stream)) | set(first.ids(stream)) == set(edges[stream])

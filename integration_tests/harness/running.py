@@ -122,6 +122,13 @@ class Connector:
         """Run `read` for some streams; with `kill_after`, send SIGKILL once it has printed that many lines."""
         return self.run(*self.read_arguments(streams, state), kill_after=kill_after)
 
+    def sync(self, streams: Sequence[str] = STREAMS, state: list[dict[str, Any]] | None = None) -> Result:
+        """Run `read`, and assert that it succeeds and that all its streams are complete."""
+        result = self.read(streams, state)
+        assert result.exit_code == 0, result.errors or result.output[-2_000:]
+        assert {stream: result.status(stream) for stream in streams} == dict.fromkeys(streams, "COMPLETE")
+        return result
+
     def run(self, *arguments: str, kill_after: int | None = None) -> Result:
         """Run the command with these arguments."""
         process = subprocess.Popen(

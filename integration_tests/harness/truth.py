@@ -122,12 +122,6 @@ def saved_cursor(result: Result, stream: str) -> datetime:
     return moment(state.get("state", state)[CURSOR_FIELD[stream]])  # with partitions: the global cursor
 
 
-def assert_complete(result: Result, *streams: str) -> None:
-    """Assert that the read succeeded and that these streams are complete."""
-    assert result.exit_code == 0, result.errors or result.output[-2_000:]
-    assert {stream: result.status(stream) for stream in streams} == dict.fromkeys(streams, "COMPLETE")
-
-
 def custom_values(record: dict[str, Any]) -> dict[str, Any]:
     """Return the custom values of a record or of a part of one, without nulls, by the names of their columns."""
     return {name: value for name, value in record.items() if name.startswith("custom.") and value is not None}
