@@ -11,8 +11,9 @@ from airbyte_cdk.test.standard_tests import SourceTestSuiteBase
 
 from integration_tests.close_api import LocalCloseApi
 from integration_tests.harness.forked import ForkedConnector
+from integration_tests.harness.moments import moment, now
 from integration_tests.harness.running import PROJECT, STREAMS, Result
-from integration_tests.harness.truth import CURSOR_FIELD, LOOKBACK, moment, now, saved_cursor
+from integration_tests.harness.truth import CURSOR_FIELD, LOOKBACK, saved_cursor
 from source_close import SourceClose
 
 

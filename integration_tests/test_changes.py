@@ -12,9 +12,10 @@ from integration_tests.close_api import Volumes
 from integration_tests.close_api.faults import Fault
 from integration_tests.close_api.kinds import ACTIVITY_PATHS
 from integration_tests.harness.fixtures import MakeApi
+from integration_tests.harness.moments import DAY, HOUR, moment, text
 from integration_tests.harness.running import Result
 from integration_tests.harness.schemas import schema_errors
-from integration_tests.harness.truth import CURSOR_FIELD, DAY, HOUR, moment, text
+from integration_tests.harness.truth import CURSOR_FIELD
 from integration_tests.harness.warehouse import DELETED_AT, FOLLOWING, Clock, Warehouse
 
 TYPES = set(ACTIVITY_PATHS) - {"EmailThread"}

@@ -7,7 +7,7 @@ import pytest
 
 from integration_tests.close_api import Volumes
 from integration_tests.harness.fixtures import MakeApi
-from integration_tests.harness.truth import DAY, moment
+from integration_tests.harness.moments import DAY, moment
 from integration_tests.harness.warehouse import FOLLOWING, Clock, Warehouse
 
 

@@ -6,17 +6,10 @@ from typing import Any
 from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.close_api.faults import Fault
 from integration_tests.harness.fixtures import Fork, MakeApi
+from integration_tests.harness.moments import DAY, HOUR, now, text
 from integration_tests.harness.running import Result
 from integration_tests.harness.schemas import schema_errors
-from integration_tests.harness.truth import (
-    DAY,
-    HOUR,
-    assert_custom_values_match,
-    clock_at,
-    custom_values,
-    now,
-    text,
-)
+from integration_tests.harness.truth import assert_custom_values_match, clock_at, custom_values
 
 TEXT = {"type": ["string", "null"]}
 NUMBER = {"type": ["number", "null"]}

@@ -7,16 +7,9 @@ import pytest
 from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.close_api.settings import Settings
 from integration_tests.harness.fixtures import Fork, MakeApi
+from integration_tests.harness.moments import DAY, now, text
 from integration_tests.harness.running import Result
-from integration_tests.harness.truth import (
-    DAY,
-    assert_custom_values_match,
-    custom_values,
-    ids,
-    now,
-    requests_of,
-    text,
-)
+from integration_tests.harness.truth import assert_custom_values_match, custom_values, ids, requests_of
 
 VOLUMES = Volumes(users=2, leads=120, custom_fields=12)
 BY_IDS = "/lead/"

@@ -4,20 +4,8 @@ import orjson
 
 from integration_tests.close_api import Volumes
 from integration_tests.harness.fixtures import Fork, MakeApi
-from integration_tests.harness.truth import (
-    DAY,
-    HOUR,
-    LOOKBACK,
-    MILLISECOND,
-    SECOND,
-    clock_at,
-    ids,
-    moment,
-    now,
-    requests_of,
-    saved_cursor,
-    text,
-)
+from integration_tests.harness.moments import DAY, HOUR, MILLISECOND, SECOND, moment, now, text
+from integration_tests.harness.truth import LOOKBACK, clock_at, ids, requests_of, saved_cursor
 
 OVERLAP = LOOKBACK["event_log"]
 

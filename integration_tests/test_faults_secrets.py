@@ -8,8 +8,8 @@ import pytest
 
 from integration_tests.close_api import Fault, Volumes
 from integration_tests.harness.fixtures import Fork, MakeApi
+from integration_tests.harness.moments import DAY, now, text
 from integration_tests.harness.running import Result
-from integration_tests.harness.truth import DAY, now, text
 
 KEY = "api_S3cr3tS3cr3t.K3yK3yK3y"
 ENCODED = base64.b64encode(f"{KEY}:".encode()).decode()

@@ -10,8 +10,8 @@ import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.harness.fixtures import Connect, MakeApi
+from integration_tests.harness.moments import DAY, now, text
 from integration_tests.harness.running import COMMAND, STREAMS
-from integration_tests.harness.truth import DAY, now, text
 
 # More records in one window of each stream than fit in a pipe and in the connector's queue.
 VOLUMES = Volumes(activities=12_000, leads=500, tasks=2_000, events=500)

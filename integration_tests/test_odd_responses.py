@@ -10,16 +10,9 @@ import pytest
 
 from integration_tests.close_api import Fault, LocalCloseApi, Volumes
 from integration_tests.harness.fixtures import Fork, MakeApi
+from integration_tests.harness.moments import DAY, HOUR, now, text
 from integration_tests.harness.running import Result
-from integration_tests.harness.truth import (
-    DAY,
-    HOUR,
-    ids,
-    now,
-    requests_of,
-    state_of,
-    text,
-)
+from integration_tests.harness.truth import ids, requests_of, state_of
 from integration_tests.harness.warehouse import DELETED_AT, FOLLOWING
 
 VOLUMES = Volumes(activities=40, leads=30, tasks=40, users=3)

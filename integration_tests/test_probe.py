@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from integration_tests.close_api import Fault, LocalCloseApi, RateLimit, Settings, Volumes
-from integration_tests.harness.truth import DAY, now
+from integration_tests.harness.moments import DAY, now
 from integration_tests.probe.__main__ import ask_all, main, probe
 from integration_tests.probe.account import Account
 

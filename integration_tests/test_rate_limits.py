@@ -13,7 +13,8 @@ from requests.structures import CaseInsensitiveDict
 from integration_tests.close_api import RateLimit, Settings, Volumes
 from integration_tests.close_api.ratelimit import RateLimiter as Server
 from integration_tests.harness.fixtures import Fork, MakeApi
-from integration_tests.harness.truth import DAY, ids, now
+from integration_tests.harness.moments import DAY, now
+from integration_tests.harness.truth import ids
 from source_close.api.rate_limits import RateLimiter
 
 LIMIT = RateLimit(20, 1.0)

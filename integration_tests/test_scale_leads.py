@@ -11,20 +11,9 @@ import pytest
 from integration_tests.close_api import Fault, LocalCloseApi, Volumes
 from integration_tests.harness.fixtures import Fork, MakeApi
 from integration_tests.harness.forked import ForkedConnector
+from integration_tests.harness.moments import DAY, HOUR, MILLISECOND, SECOND, now, text
 from integration_tests.harness.running import KEY
-from integration_tests.harness.truth import (
-    DAY,
-    HOUR,
-    LOOKBACK,
-    MILLISECOND,
-    SECOND,
-    forbid_after,
-    ids,
-    now,
-    records,
-    saved_cursor,
-    text,
-)
+from integration_tests.harness.truth import LOOKBACK, forbid_after, ids, records, saved_cursor
 
 PAGE, ROWS_PER_CHAIN = 200, 10_000
 # A tenth of a page, and a hundredth of a chain of pages.

@@ -8,18 +8,8 @@ import pytest
 from integration_tests.close_api import Volumes
 from integration_tests.close_api.settings import ListOrder
 from integration_tests.harness.fixtures import Fork, MakeApi
-from integration_tests.harness.truth import (
-    DAY,
-    HOUR,
-    MILLISECOND,
-    SECOND,
-    forbid_after,
-    ids,
-    moment,
-    now,
-    requests_of,
-    text,
-)
+from integration_tests.harness.moments import DAY, HOUR, MILLISECOND, SECOND, moment, now, text
+from integration_tests.harness.truth import forbid_after, ids, requests_of
 
 PAGE = 100
 

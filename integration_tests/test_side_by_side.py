@@ -7,8 +7,9 @@ from itertools import islice
 import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.harness.moments import DAY, now, text
 from integration_tests.harness.running import Connector
-from integration_tests.harness.truth import DAY, ids, now, text
+from integration_tests.harness.truth import ids
 
 GROUPS = {"activities": "activity", "event_log": "event", "leads": "data", "tasks": "task"}
 WINDOWS = 8

@@ -2,7 +2,8 @@
 
 from integration_tests.close_api import Volumes
 from integration_tests.harness.fixtures import Fork, MakeApi
-from integration_tests.harness.truth import DAY, LOOKBACK, ids, now, state_of, text
+from integration_tests.harness.moments import DAY, now, text
+from integration_tests.harness.truth import LOOKBACK, ids, state_of
 
 
 def test_a_global_state_is_used_for_each_stream_without_its_shared_state(make_api: MakeApi, fork: Fork) -> None:

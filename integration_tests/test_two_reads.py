@@ -12,19 +12,10 @@ import pytest
 from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.close_api.kinds import ACTIVITY_PATHS, CUSTOM_FIELD_OBJECTS, TASK_TYPES
 from integration_tests.harness.forked import ForkedConnector
+from integration_tests.harness.moments import DAY, HOUR, MILLISECOND, now, text
 from integration_tests.harness.running import KEY, STREAMS, Result
 from integration_tests.harness.schemas import schema_errors
-from integration_tests.harness.truth import (
-    DAY,
-    HOUR,
-    LOOKBACK,
-    MILLISECOND,
-    clock_at,
-    ids,
-    newest,
-    now,
-    text,
-)
+from integration_tests.harness.truth import LOOKBACK, clock_at, ids, newest
 from integration_tests.harness.truth import saved_cursor as cursor_of
 
 VOLUMES = Volumes(activities=450, leads=80, tasks=270, events=260, users=12, custom_fields=20)

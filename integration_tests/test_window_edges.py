@@ -4,17 +4,8 @@ from datetime import datetime, timedelta
 
 from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.harness.fixtures import Fork, MakeApi
-from integration_tests.harness.truth import (
-    DAY,
-    HOUR,
-    LOOKBACK,
-    MILLISECOND,
-    ids,
-    moment,
-    now,
-    saved_cursor,
-    text,
-)
+from integration_tests.harness.moments import DAY, HOUR, MILLISECOND, moment, now, text
+from integration_tests.harness.truth import LOOKBACK, ids, saved_cursor
 
 WINDOW_HOURS = 3
 # The date_created of a meeting is its start, which may be in the future.

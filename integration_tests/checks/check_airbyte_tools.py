@@ -17,8 +17,9 @@ import requests
 
 from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.harness.fixtures import MakeApi
+from integration_tests.harness.moments import DAY, now, text
 from integration_tests.harness.running import KEY, PROJECT, STREAMS, Connector, Result
-from integration_tests.harness.truth import DAY, ids, now, requests_of, text
+from integration_tests.harness.truth import ids, requests_of
 from source_close.source import load_manifest
 
 BIN = PROJECT / "build" / "tools" / "bin"

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from integration_tests.close_api import LocalCloseApi
+from integration_tests.harness.moments import DAY, now
 from integration_tests.harness.pyairbyte import (
     TIME_ZONE,
     VOLUMES,
@@ -20,7 +21,7 @@ from integration_tests.harness.pyairbyte import (
 )
 from integration_tests.harness.running import PROJECT, STREAMS
 from integration_tests.harness.sql_truth import QUERIES, canonical, custom_values_view, named_leads
-from integration_tests.harness.truth import DAY, ids, now
+from integration_tests.harness.truth import ids
 
 TWICE = "SELECT * REPLACE ('0' AS _airbyte_raw_id) FROM leads"
 NAMED_LEADS = "create the view `named_leads`"

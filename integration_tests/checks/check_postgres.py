@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from integration_tests.close_api import LocalCloseApi
+from integration_tests.harness.moments import DAY, now
 from integration_tests.harness.postgres_server import NoPostgresError, Server, postgres
 from integration_tests.harness.pyairbyte import (
     TIME_ZONE,
@@ -18,7 +19,6 @@ from integration_tests.harness.pyairbyte import (
     value_of,
 )
 from integration_tests.harness.sql_truth import activities, canonical, tasks
-from integration_tests.harness.truth import DAY, now
 
 TWICE = "SELECT * FROM leads"
 

@@ -10,8 +10,9 @@ import pytest
 
 from integration_tests.close_api import Volumes
 from integration_tests.harness.fixtures import MakeApi
+from integration_tests.harness.moments import DAY, now, text
 from integration_tests.harness.running import KEY, PROJECT, STREAMS, Connector
-from integration_tests.harness.truth import DAY, ids, now, text
+from integration_tests.harness.truth import ids
 
 ENVIRONMENTS = PROJECT / "build" / "pythons"
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")

@@ -17,9 +17,10 @@ import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.close_api.kinds import event_type
+from integration_tests.harness.moments import DAY, HOUR, now
 from integration_tests.harness.running import PROJECT, STREAMS
 from integration_tests.harness.sql_truth import VIEWS, Row, canonical
-from integration_tests.harness.truth import DAY, HOUR, clock_at, ids, now
+from integration_tests.harness.truth import clock_at, ids
 
 EXAMPLES = PROJECT / "examples"
 BIN = PROJECT / "build" / "pyairbyte" / "bin"

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from integration_tests.close_api import LocalCloseApi
-from integration_tests.harness.truth import DAY, moment, now
+from integration_tests.harness.moments import DAY, moment, now
 
 Row = dict[str, Any]
 Truth = Callable[[LocalCloseApi], list[Row]]

@@ -2,37 +2,18 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
 from integration_tests.close_api import LocalCloseApi
 from integration_tests.close_api.records import Collection, Record
-from integration_tests.close_api.times import iso, parse, to_datetime, to_micros
+from integration_tests.close_api.times import to_datetime, to_micros
+from integration_tests.harness.moments import DAY, moment
 from integration_tests.harness.running import Result
 
-MILLISECOND = timedelta(milliseconds=1)
-SECOND = timedelta(seconds=1)
-HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
 LOOKBACK = {"activities": DAY, "event_log": timedelta(minutes=5), "leads": timedelta(minutes=10)}
 LOOKBACK |= {"tasks": timedelta(minutes=5), "custom_fields": timedelta(minutes=10), "users": timedelta(minutes=10)}
 CURSOR_FIELD = dict.fromkeys(LOOKBACK, "date_updated") | {"activities": "date_created"}
-
-
-def now() -> datetime:
-    """Return the current time in whole milliseconds."""
-    moment = datetime.now(timezone.utc)
-    return moment - timedelta(microseconds=moment.microsecond % 1000)
-
-
-def text(moment: datetime) -> str:
-    """Return a time in the format of the API."""
-    return iso(to_micros(moment))
-
-
-def moment(value: str) -> datetime:
-    """Parse a timestamp of the API, the connector or a state; without an offset, it is in UTC."""
-    return to_datetime(parse(value))
 
 
 def ids(api: LocalCloseApi, stream: str, start: datetime | None = None, end: datetime | None = None) -> set[str]:

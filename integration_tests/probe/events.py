@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from integration_tests.harness.truth import MILLISECOND, now, text
+from integration_tests.harness.moments import MILLISECOND, now, text
 from integration_tests.probe.account import Account, Row
 from integration_tests.probe.question import Finding, Question, ids, moment_of, unseen, with_fraction
 

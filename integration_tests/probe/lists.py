@@ -8,7 +8,7 @@ from typing import Any
 
 from airbyte_cdk.sources.declarative.interpolation.interpolated_boolean import InterpolatedBoolean
 
-from integration_tests.harness.truth import MILLISECOND, SECOND, now, text
+from integration_tests.harness.moments import MILLISECOND, SECOND, now, text
 from integration_tests.probe.account import Account
 from integration_tests.probe.question import Finding, Question, ids, moment_of, order_of, unseen, with_fraction
 

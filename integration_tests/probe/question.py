@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from integration_tests.harness.truth import moment as parsed
+from integration_tests.harness.moments import moment as parsed
 from integration_tests.probe.account import Account, Row
 
 NOT_SEEN = "not seen"

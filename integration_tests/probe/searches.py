@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from integration_tests.harness.truth import MILLISECOND, now, text
+from integration_tests.harness.moments import MILLISECOND, now, text
 from integration_tests.probe.account import Account, Row
 from integration_tests.probe.question import Finding, Question, ids, moment_of, order_of, unseen, with_fraction
 
