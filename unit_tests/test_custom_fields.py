@@ -361,12 +361,13 @@ def test_a_value_with_a_name_belongs_to_the_field_of_its_own_kind(api: requests_
     assert record["contacts"] == [{"id": "cont_1", "custom.cf_2": "Fair", "custom.cf_3": "Boss"}]
 
 
-def test_names_of_no_field_are_reported_for_each_kind_and_are_listed_for_leads_only(
+def test_names_of_no_field_are_reported_once_for_each_kind_and_are_listed_for_leads_only(
     api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture
 ) -> None:
     contact = {"id": "cont_1", "custom": {"Old": 2}}
-    leads(api, [{**LEAD, "custom": {"Old": 1}, "contacts": [contact]}], by_ids=[])
-    [record] = read("leads", start_date="2025-06-01").records
+    lead = {**LEAD, "custom": {"Old": 1}, "contacts": [contact]}
+    leads(api, [lead], [{**lead, "id": "lead_2"}], by_ids=[])
+    [record, _] = read("leads", start_date="2025-06-01").records
     assert record["custom_fields"] == [{"id": None, "name": "Old", "value": 1}]
     assert record["contacts"] == [contact]
     assert [line.partition(" are not in columns")[0] for line in warnings(caplog)] == [
