@@ -195,6 +195,18 @@ def test_an_endpoint_that_stays_down_fails_the_stream(
     assert api.call_count == ATTEMPTS
 
 
+def test_a_read_by_ids_that_created_a_record_is_not_made_again(api: requests_mock.Mocker) -> None:
+    lead = {"id": "lead_1", "date_created": "2025-01-01T00:00:00Z", "date_updated": "2025-06-01T00:00:00Z"}
+    api.post(f"{API}/data/search/", json={"data": [lead], "cursor": None})
+    api.post(f"{API}/lead/", json={**lead, "id": "lead_2"})
+    reading = read("leads", start_date="2025-06-01")
+    assert requested(api, "/lead/") == ["/lead/"]
+    assert reading.statuses == {"leads": "INCOMPLETE"}
+    [(_, kind, message)] = reading.failures
+    assert kind == "config_error"
+    assert "POST /api/v1/lead/ failed: the response is a single record instead of a list. Something between" in message
+
+
 def test_the_windows_after_a_failed_one_do_not_retry(api: requests_mock.Mocker) -> None:
     api.get(f"{API}/task/", status_code=503)
     reading = read("tasks", start_date="2025-01-01", retry_seconds=RETRY_SECONDS)

@@ -14,7 +14,12 @@ from airbyte_cdk.sources.declarative.requesters.error_handlers import (
 )
 from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution, ResponseAction
 
-from source_close.api.errors import CloseApiError, UnreadableResponseError, describe
+from source_close.api.errors import (
+    CloseApiError,
+    LostOverrideError,
+    UnreadableResponseError,
+    describe,
+)
 from source_close.api.responses import SUCCESS_CODES, RepeatedPages, response_json
 from source_close.api.sync import Sync
 from source_close.dates import MAX_CLOCK_LEAD, utc_now
@@ -46,6 +51,7 @@ class CloseErrorHandler(DefaultErrorHandler):
         max_retry_seconds: bounds how long a request is retried.
         no_response_message: what it means and what to do if no response came.
         unreadable_response_message: the same for a response that is not what was requested.
+        lost_override_message: the same for a request that may have written to Close.
     """
 
     name: str = ""
@@ -53,6 +59,7 @@ class CloseErrorHandler(DefaultErrorHandler):
     max_retry_seconds: float = float("inf")
     no_response_message: str = ""
     unreadable_response_message: str = ""
+    lost_override_message: str = ""
 
     def __post_init__(self, parameters: Mapping[str, Any]) -> None:
         super().__post_init__(parameters)
@@ -84,6 +91,10 @@ class CloseErrorHandler(DefaultErrorHandler):
         except UnreadableResponseError as unreadable:
             outcome = unreadable
             resolution = _retry(self.unreadable_response_message)
+        except LostOverrideError as record:
+            outcome = record
+            text = self.lost_override_message
+            resolution = ErrorResolution(ResponseAction.FAIL, FailureType.config_error, text)
         return self._retry_or_give_up(endpoint, outcome, resolution, wait or 0.0)
 
     # The seconds that Close asks to wait: the manifest's first strategy, WaitTimeFromResponse.

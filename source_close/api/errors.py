@@ -21,6 +21,10 @@ class UnreadableResponseError(requests.RequestException):
     """A response that is cut short, not JSON, without records or ids, or silent on what follows."""
 
 
+class LostOverrideError(requests.RequestException):
+    """A single record where a list was requested: a POST that should count as a GET did not."""
+
+
 class CloseApiError(AirbyteTracedException):
     """The stream can't be read further.
 

@@ -9,13 +9,14 @@ from typing import Any
 import orjson
 import requests
 
-from source_close.api.errors import UnreadableResponseError
+from source_close.api.errors import LostOverrideError, UnreadableResponseError
 
 Row = dict[str, Any]  # a record as Close returns it
 
 SUCCESS_CODES = range(200, 300)
 _NO_RECORDS = "the response has no list of records in data, only"
 _IS_AN_ERROR = "the response has the status of a success, but also an error"
+_NO_LIST = "the response is a single record instead of a list"
 _NO_ID = "the response has a record whose id is missing or not a text"
 _IS_MORE_UNKNOWN = "the response is a full page and does not say whether more records follow"
 _PARSED = "close_json"  # the attribute of a response that keeps its parsed body
@@ -34,7 +35,8 @@ def response_json(response: requests.Response | None) -> dict[str, Any]:
     """Return the JSON object of a success or of a 400; ``{}`` for any other error.
 
     Raises:
-        UnreadableResponseError: if it is not what Close sends.
+        LostOverrideError: if it is a record that the request may have created.
+        UnreadableResponseError: if it is otherwise not what Close sends.
     """
     if response is None:
         return {}
@@ -73,6 +75,8 @@ def _loads(body: bytes) -> Any:
 
 def _check_records(parsed: Mapping[str, Any], url: str) -> None:
     rows = [parsed] if _ONE_RECORD.search(url) else parsed.get("data")
+    if rows is None and "date_created" in parsed:
+        raise LostOverrideError(_NO_LIST)
     if not isinstance(rows, list):
         fields = ", ".join(parsed)[:100] or "nothing"
         raise UnreadableResponseError(f"{_NO_RECORDS}: {fields}")
