@@ -123,8 +123,9 @@ def test_a_list_whose_later_pages_never_overlap_the_rows_read_fails_the_stream(
         '{"errors": [], "field-errors": {"_skip": "Input should be less than or equal to 2"}}',
         f'{{"field-errors": {{"_skip": "{CAP}"}}}}',
         '{"message": [{"_skip": ["INPUT SHOULD BE LESS THAN OR EQUAL TO 2"]}],\n "errors": []}',
+        '{"error": "_skip and _limit must not exceed 2 together."}',
     ],
-    ids=["old", "new", "old under the field", "new in a list"],
+    ids=["old", "new", "old under the field", "new in a list", "another"],
 )
 def test_an_offset_that_close_refuses_splits_the_window(api: requests_mock.Mocker, refusal: str) -> None:
     refused = {"status_code": 400, "text": refusal}
@@ -141,10 +142,12 @@ def test_an_offset_that_close_refuses_splits_the_window(api: requests_mock.Mocke
 
 
 def test_a_refused_first_page_fails_the_stream_as_smaller_windows_would_not_help(api: requests_mock.Mocker) -> None:
-    refusal = "The range of dates is larger than the maximum of 30 days"
+    refusal = "_skip must be a multiple of _limit"
     api.get(ACTIVITIES, status_code=400, json={"error": refusal})
     [failure] = read().failures
-    text = f"Stream activities: a request for a page of a list answered 400: «{refusal}». Please report this message."
+    text = (
+        f"Stream activities: a request with _skip 0 and _limit 3 answered 400: «{refusal}». Please report this message."
+    )
     assert failure == ("activities", "system_error", text)
     assert api.call_count == 1
 
@@ -175,7 +178,7 @@ def test_a_window_is_cut_at_a_whole_second(seen: tuple[float, ...], end: float, 
     [
         "<html>400</html>",
         '{"errors": [], "field-errors": {"cursor": "Expired cursor"}}',
-        '{"error": "_skip must be a non-negative integer (got \\"-1\\" instead)."}',
+        '{"error": "The range of dates is larger than the maximum of 30 days"}',
     ],
 )
 def test_other_400s_are_not_taken_for_a_refused_offset(api: requests_mock.Mocker, text: str) -> None:

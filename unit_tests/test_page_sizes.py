@@ -119,8 +119,8 @@ def test_a_refusal_of_the_smaller_pages_is_an_error_that_quotes_close(api: reque
     [(stream, _, message)] = read("users").failures
     assert stream == "users"
     assert message == (
-        "Stream users: a request for a page of 100 records answered 400: «_limit: Input should be less than or equal "
-        "to 50». The connector knows no smaller page. Please report this message."
+        "Stream users: a request with _skip 0 and _limit 100 answered 400: «_limit: Input should be less than or equal "
+        "to 50». Please report this message."
     )
     assert len(requested(api, "/user/")) == 2
 
@@ -140,7 +140,7 @@ def test_a_refused_offset_of_a_whole_list_is_an_error_that_quotes_close(api: req
     api.get(f"{API}/user/", [{"json": {"data": rows, "has_more": True}}, refusal])
     [(_, _, message)] = read("users").failures
     assert message == (
-        f"Stream users: a request for a page of a list answered 400: «{text}». Please report this message."
+        f"Stream users: a request with _skip 999 and _limit 1000 answered 400: «{text}». Please report this message."
     )
 
 

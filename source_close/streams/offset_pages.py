@@ -27,10 +27,8 @@ _KEEPS_CHANGING = (
     "the list changed each time that it was read, so records could be missing. Sync again when "
     "fewer changes are made in Close."
 )
-_REFUSED_OFFSET = "a request for a page of a list {text}. Please report this message."
-_REFUSED_SIZE = (
-    "a request for a page of {size} records {text}. The connector knows no smaller page. Please "
-    "report this message."
+_REFUSED_PAGE = (
+    "a request with _skip {offset} and _limit {size} {refusal}. Please report this message."
 )
 _NOT_READ = (
     "Stream %s: Close does not return what belongs to %s, which not every plan includes. The rest "
@@ -137,22 +135,21 @@ class OffsetPages:
         body = response_json(response)
         if "data" in body:
             return response
-        if "limit" not in str(body).lower():  # Close names the field, _limit or _skip
-            text = _REFUSED_OFFSET.format(text=describe(response))
-            if offset:
-                raise OffsetsExhaustedError(text)
-            # A smaller window would not help: not even its first page would be returned.
-            raise CloseApiError(self.name, text, FailureType.system_error)
-        self._take_smaller_pages(page_size, describe(response))
-        return self._request(offset, window, parameters, path)
+        refusal = describe(response)
+        smaller_size = self.smaller_page_size or page_size
+        if smaller_size != page_size and "limit" in str(body).lower():
+            self._take_smaller_pages(page_size, smaller_size)
+            return self._request(offset, window, parameters, path)
+        text = _REFUSED_PAGE.format(offset=offset, size=page_size, refusal=refusal)
+        if offset:
+            raise OffsetsExhaustedError(text)
+        # A smaller window would not help: not even its first page would be returned.
+        raise CloseApiError(self.name, text, FailureType.system_error)
 
-    def _take_smaller_pages(self, refused_size: int, refusal: str) -> None:
-        if self.smaller_page_size is None or self.smaller_page_size == refused_size:
-            text = _REFUSED_SIZE.format(size=refused_size, text=refusal)
-            raise CloseApiError(self.name, text, FailureType.system_error)
-        if self._page_size != self.smaller_page_size:  # else another thread has said so
-            LOGGER.info(_SMALLER_PAGES, self.name, refused_size, self.smaller_page_size)
-        self._page_size = self.smaller_page_size
+    def _take_smaller_pages(self, refused_size: int, smaller_size: int) -> None:
+        if self._page_size == refused_size:  # else another thread has done so
+            LOGGER.info(_SMALLER_PAGES, self.name, refused_size, smaller_size)
+        self._page_size = smaller_size
 
 
 @dataclass
