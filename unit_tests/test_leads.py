@@ -125,10 +125,22 @@ def test_a_search_that_begins_with_an_unknown_lead_is_made_from_an_earlier_momen
 def test_a_lead_that_the_index_moves_to_its_place_meanwhile_hides_none(api: requests_mock.Mocker) -> None:
     """It comes first in a search from its date, which does not prove that all leads before were read."""
     rows = leads_by_minute(300)
-    moved = {**rows[190], "date_updated": "2025-06-02T04:30:00+00:00"}
-    api.post(SEARCH, [page(*rows[:190], moved, *rows[191:200], cursor="a"), page(*rows[180:190], *rows[191:], moved)])
+    moved = {**rows[190], "date_updated": "2025-06-15T11:55:00+00:00"}
+    api.post(SEARCH, [page(*rows[:190], moved, *rows[191:200], cursor="a"), page(*rows[179:190], *rows[191:], moved)])
     assert sorted(read("leads", start_date="2025-06-02").ids) == sorted(row["id"] for row in rows)
-    assert starts(api) == [("00:00:00", None), ("03:00:00", None)]
+    assert starts(api) == [("00:00:00", None), ("02:59:00", None)]
+
+
+@pytest.mark.parametrize("moved", [1, 299], ids=["one lead", "all leads"])
+def test_leads_that_are_not_sorted_are_read_by_cursor(api: requests_mock.Mocker, moved: int) -> None:
+    """A search that begins at one of them would skip those that have earlier dates and are on later pages."""
+    rows = leads_by_minute(300)
+    rows = rows[: -moved - 1 : -1] + rows[:-moved]
+    pages = [page(*rows[:200], cursor="a"), page(*rows[200:])]
+    later = [page(*rows[189:])] if moved == 1 else []
+    api.post(SEARCH, [*pages, *later, *pages, *later])
+    assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
+    assert starts(api)[:2] == [("00:00:00", None), ("00:00:00", "a")]
 
 
 def test_leads_of_one_moment_are_read_by_cursor_until_a_search_returns_no_new_lead(api: requests_mock.Mocker) -> None:

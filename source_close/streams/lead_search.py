@@ -23,8 +23,8 @@ _SEARCH_IS_INCOMPLETE = (
 )
 _STUCK = (
     "Close's search does not get past the moment {moment}: {rows} or more records have it as "
-    "date_updated, or each search ends early. The stream stops here, so that none is skipped. Ask "
-    "Close's support for help."
+    "date_updated, the records are not sorted by it, or each search ends early. The stream stops "
+    "here, so that none is skipped. Ask Close's support for help."
 )
 
 
@@ -154,7 +154,8 @@ class LeadSearchRetriever(WindowRetriever):
     """Reads a window in ascending order, each page by a new search.
 
     A search begins at the last tenth of the page before. If it returns a known row first, no row
-    is skipped. Only leads of one moment and of the last ten minutes are paged by cursor.
+    is skipped. Only leads of one moment, of the last ten minutes, and of a page that is not sorted
+    are paged by cursor.
     ``CursorPagination``, the built-in, stops at the 10,000 rows of a chain of cursors, fails if a
     cursor has expired, and skips a row for each one that is edited meanwhile if cursors count
     positions, which Close does not document.
@@ -195,23 +196,24 @@ class LeadSearchRetriever(WindowRetriever):
     def _following_page(
         self, page: SearchPage, end: datetime, known_ids: set[str]
     ) -> SearchPage | None:
-        # Until the index shows an edit, Close sorts the lead by its date before the edit.
-        latest = self._late_moment(page, min(end, utc_now() - LATENESS)) or page.start
-        following = self._search_from_known_row(page, latest, end, known_ids)
         ends_chain = page.rows_so_far + self._page_size() > self.rows_per_chain
-        if following is None and ends_chain:
-            latest = self._late_moment(page, end) or end - MILLISECOND
+        following = None
+        # Until the index shows an edit, Close sorts the lead by its date before the edit.
+        settled = self._moments(page, min(end, utc_now() - LATENESS))
+        if settled == sorted(settled):  # else Close ignores the sort, and a search would skip rows
+            latest = _late_moment(settled, page) or page.start
             following = self._search_from_known_row(page, latest, end, known_ids)
+            if following is None and ends_chain:
+                latest = _late_moment(self._moments(page, end), page) or end - MILLISECOND
+                following = self._search_from_known_row(page, latest, end, known_ids)
         if following is not None:
             return following if page.is_confirmed else None
         return None if ends_chain or page.token is None else self._page_after(page, end)
 
-    # The earliest date of the last tenth of a page, before ``limit``. A single row could show a
-    # newer date than the one by which the index sorts it.
-    def _late_moment(self, page: SearchPage, limit: datetime) -> datetime | None:
+    # The dates of a page's rows that are before ``limit``.
+    def _moments(self, page: SearchPage, limit: datetime) -> list[datetime]:
         moments = [moment_of(row, self.cursor_field) for row in page.rows]
-        earlier = [moment for moment in moments if moment is not None and moment < limit]
-        return min(earlier[-max(len(page.rows) // 10, 1) :], default=None)
+        return [moment for moment in moments if moment is not None and moment < limit]
 
     # A new search that begins with a known row: from ``latest`` or, if that fails, from before.
     def _search_from_known_row(
@@ -255,3 +257,9 @@ class LeadSearchRetriever(WindowRetriever):
 
     def _page_size(self) -> int:
         return self.paginator.get_page_size() or 0
+
+
+# The earliest of the dates of a page that are among those of its last tenth. A single row could
+# show a newer date than the one by which the index sorts it.
+def _late_moment(moments: Sequence[datetime], page: SearchPage) -> datetime | None:
+    return min(moments[-max(len(page.rows) // 10, 1) :], default=None)
