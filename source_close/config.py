@@ -61,6 +61,8 @@ def _read_base_url(value: str) -> str:
 def _read_api_key(value: str) -> str:
     if not value.strip():
         raise ValueError("is empty. Create a key in Close under Settings > Developer > API Keys")
+    if not value.strip().isascii():
+        raise ValueError("has characters that no key has. Copy it from Close once more")
     return value.strip()
 
 

@@ -11,6 +11,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
@@ -34,6 +35,9 @@ _MAX_PROBLEM = 200
 # certificates or a temporary one.
 _NOT_OF_THE_OUTPUT = {None, errno.ENOENT}
 _M_ARENA_MAX = -8  # of mallopt, as in glibc's malloc.h
+_MISSING_CERTIFICATES = (
+    "The file of certificates {path}, which REQUESTS_CA_BUNDLE names, does not exist."
+)
 _USAGE = "Give a command: spec, check, discover or read. --help shows their options.\n"
 
 
@@ -134,7 +138,7 @@ def _prepare_process() -> None:
         handler.addFilter(_ExpectedErrors())
 
 
-# Raises a config error if a file that is given on the command line can't be read.
+# Raises a config error if a file can't be read that the command line or the environment names.
 def _check_files(parsed: Namespace) -> None:
     for kind in ("config", "catalog", "state"):
         path = getattr(parsed, kind, None)
@@ -145,6 +149,10 @@ def _check_files(parsed: Namespace) -> None:
             problem = " ".join(str(error).split())[:_MAX_PROBLEM].rstrip(".")
             text = f"The {kind} file {path} can't be used: {problem}."
             raise AirbyteTracedException(text, text, FailureType.config_error) from None
+    certificates = os.environ.get("REQUESTS_CA_BUNDLE")
+    if certificates and not Path(certificates).exists():
+        text = _MISSING_CERTIFICATES.format(path=certificates)
+        raise AirbyteTracedException(text, text, FailureType.config_error)
 
 
 def _print_failure(command: str, error: AirbyteTracedException) -> None:

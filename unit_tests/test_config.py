@@ -223,10 +223,11 @@ def test_any_other_base_url_is_rejected(given: str) -> None:
         ({"start_date": "2024-01-01"}, "api_key is missing"),
         ({"api_key": ""}, "api_key is empty. Create a key in Close under Settings > Developer > API Keys"),
         ({"api_key": "  "}, "api_key is empty. Create a key in Close under Settings > Developer > API Keys"),
+        ({"api_key": "api_\u2013key"}, "api_key has characters that no key has. Copy it from Close once more"),
         ({"api_key": None}, "api_key is missing"),
         ({"api_key": [KEY]}, "api_key: Input should be a valid string"),
     ],
-    ids=["missing", "empty", "blank", "null", "list"],
+    ids=["missing", "empty", "blank", "with a dash", "null", "list"],
 )
 def test_a_missing_or_invalid_key_fails_with_the_reason(config: Row, problem: str) -> None:
     assert message_for(config) == f"The configuration can't be used: {problem}."

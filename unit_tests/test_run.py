@@ -160,6 +160,17 @@ def test_check_with_an_invalid_config_returns_failed(
     assert KEY not in printed
 
 
+def test_a_missing_file_of_certificates_is_an_error_of_one_sentence(
+    files: Files, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/missing/ca.pem")
+    code, messages, printed = run(capsys, "discover", "--config", files.write("config", {"api_key": KEY}))
+    assert code == 1
+    sentence = "The file of certificates /missing/ca.pem, which REQUESTS_CA_BUNDLE names, does not exist."
+    assert the_error(messages)["message"] == sentence
+    assert "Traceback" not in printed
+
+
 def test_check_with_a_missing_config_file_returns_failed(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(files.folder / "missing.json")
     code, messages, _ = run(capsys, "check", "--config", path)
