@@ -322,13 +322,43 @@ def test_values_that_a_search_lacks_are_read_by_ids_if_only_a_later_page_has_som
     assert [record.get("custom.cf_1") for record in records] == [None, "Web"]
 
 
-def test_a_column_that_a_search_lacks_is_read_by_ids_if_only_a_later_page_has_a_value(
+@pytest.mark.parametrize(
+    ("searched", "complete"),
+    [
+        ({}, {"url": "https://example.com"}),
+        ({"url": None}, {"url": "https://example.com"}),
+        (
+            {"contacts": [{"id": "cont_1", "emails": []}]},
+            {"contacts": [{"id": "cont_1", "emails": [{"type": "office"}]}]},
+        ),
+    ],
+    ids=["no column", "null", "less of a contact"],
+)
+def test_what_a_search_lacks_of_the_first_leads_is_read_by_ids_for_all(
+    api: requests_mock.Mocker, searched: Row, complete: Row
+) -> None:
+    first, last = {**LEAD, "id": "lead_1"}, {**LEAD, "id": "lead_2"}
+    leads(api, [{**first, **searched}], [{**last, **searched}], by_ids=[{**first, **complete}, {**last, **complete}])
+    column = next(iter(complete))
+    assert [row[column] for row in read("leads", start_date="2025-06-01").records] == [complete[column]] * 2
+
+
+def test_a_column_that_no_search_returns_is_read_by_ids_even_if_the_first_leads_have_no_value(
     api: requests_mock.Mocker,
 ) -> None:
     first, last = {**LEAD, "id": "lead_1"}, {**LEAD, "id": "lead_2"}
     complete = {**last, "url": "https://example.com"}
     leads(api, [first], [last], by_ids=[{**first, "url": None}, complete])
     assert [record.get("url") for record in read("leads", start_date="2025-06-01").records] == [None, complete["url"]]
+
+
+def test_a_lead_that_was_edited_after_the_search_does_not_show_that_the_search_lacks_something(
+    api: requests_mock.Mocker,
+) -> None:
+    lists(api)
+    edited = {**LEAD, "date_updated": "2025-06-15T11:59:59+00:00", "url": "https://example.com"}
+    leads(api, [{**LEAD, "url": None}], by_ids=[edited])
+    assert [record["url"] for record in read("leads", start_date="2025-06-01").records] == [None]
 
 
 def test_values_of_one_kind_prove_nothing_about_those_of_another(api: requests_mock.Mocker) -> None:

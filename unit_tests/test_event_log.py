@@ -128,6 +128,20 @@ def test_a_page_may_be_repeated_twice_before_the_list_continues(
     assert (set(reading.ids) == {row["id"] for row in rows}) == (status == "COMPLETE")
 
 
+@pytest.mark.parametrize(
+    ("cursor", "status"), [("after_{}", "COMPLETE"), ("same", "INCOMPLETE")], ids=["others", "same"]
+)
+def test_pages_without_events_end_a_window_only_if_their_cursors_are_the_same(
+    api: requests_mock.Mocker, cursor: str, status: str
+) -> None:
+    rows = events(10, timedelta(minutes=1))
+    empty = [page([], cursor.format(number)) for number in range(5)]
+    api.get(URL, [page(rows[:5], "first"), *empty, page(rows[5:])])
+    reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T10:00:00"}})
+    assert reading.statuses == {"event_log": status}
+    assert (reading.ids == [row["id"] for row in rows]) == (status == "COMPLETE")
+
+
 def test_data_and_previous_data_are_json_text_or_null(api: requests_mock.Mocker) -> None:
     at = NOON - timedelta(minutes=1)
     given = [

@@ -115,7 +115,8 @@ class RepeatedPages(threading.local):
         if not has_more:
             return False
         ids = [row["id"] for row in body.get("data", [])]
-        page = hash((_POSITION.sub("", response.url or ""), *ids))
+        # Several pages without rows may follow each other, if their cursors differ.
+        page = hash((_POSITION.sub("", response.url or ""), *(ids or [cursor])))
         self._repetitions = self._repetitions + 1 if page in self._known else 0
         if not cursor:  # offsets may step back, so only the page before counts
             self._known.clear()

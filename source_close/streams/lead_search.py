@@ -13,7 +13,7 @@ from source_close.api.errors import LOGGER, CloseApiError
 from source_close.api.responses import Row, response_json
 from source_close.dates import LATENESS, MILLISECOND, format_moment, moment_of, utc_now
 from source_close.streams.custom_fields import CUSTOM, has_values_by_id, kinds_of, parts_of
-from source_close.streams.records import RecordsByIds
+from source_close.streams.records import PREFIX, RecordsByIds
 from source_close.streams.windows import WindowRetriever
 
 _MAX_ATTEMPTS = 5
@@ -33,8 +33,8 @@ class SearchedLeads:
     """Completes the leads of a search, if the search does not return all of them.
 
     Close does not document which columns a search returns, nor the form of its custom values. So
-    leads are also read by ids, until each column and each kind of custom field was in a search, or
-    belongs to no lead. The CDK has no component that compares responses.
+    the first leads are also read by ids, and further ones until each kind of custom field was in a
+    search, or belongs to no lead. The CDK has no component that compares responses.
 
     Attributes:
         by_ids: reads leads by their ids.
@@ -44,6 +44,7 @@ class SearchedLeads:
     """
 
     name: str
+    cursor_field: str
     by_ids: RecordsByIds
     fields: AbstractStream
     places: Mapping[str, Sequence[str]]
@@ -51,8 +52,7 @@ class SearchedLeads:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
-        # What leads have, for all we know, but no search has returned so far.
-        self._open_columns = set(self.lead_fields) - {CUSTOM}
+        # The kinds that leads have, for all we know, but no search has returned so far.
         self._open_kinds = set(self.places)
         self._has_compared = False
         self._has_read_fields = False
@@ -61,7 +61,7 @@ class SearchedLeads:
     def complete(self, leads: list[Row]) -> list[Row]:
         """Return the leads of a page with all that a read by ids returns."""
         with self._lock:
-            is_open = self._open_columns or self._open_kinds
+            is_open = self._open_kinds or not self._has_compared
             if leads and is_open and not self._are_incomplete:
                 self._compare(leads)
         if not self._are_incomplete:
@@ -69,30 +69,34 @@ class SearchedLeads:
         complete_leads = self.by_ids.read([lead["id"] for lead in leads])
         return [complete_leads.get(lead["id"], lead) for lead in leads]
 
-    # Closes what these leads have, and looks for the rest in a read by ids.
+    # Closes the kinds that these leads have, and looks for the rest in a read by ids.
     def _compare(self, leads: list[Row]) -> None:
-        self._open_columns.difference_update(*leads)
         self._open_kinds -= self._kinds_with_values(leads)
         if self._open_kinds and self._has_compared and not self._has_read_fields:
             # Leads without any value prove nothing, unless there are no fields.
             self._open_kinds &= self._kinds_with_fields()
             self._has_read_fields = True
-        if not self._open_columns and not self._open_kinds:
+        if self._has_compared and not self._open_kinds:
             return
-        complete_leads = self.by_ids.read([lead["id"] for lead in leads]).values()
+        complete_leads = self.by_ids.read([lead["id"] for lead in leads])
         if not complete_leads:
             return
         self._has_compared = True
-        # What a read by ids does not return either is no column of this account.
-        self._open_columns &= set[str]().union(*complete_leads)
-        kinds = self._kinds_with_values(complete_leads) & self._open_kinds
+        kinds = self._kinds_with_values(complete_leads.values()) & self._open_kinds
         missing = {f"the custom values of the kind {kind}" for kind in kinds}
-        for column in self._open_columns:
-            if any(lead.get(column) for lead in complete_leads):
-                missing.add(column)
+        for lead in leads:
+            missing |= self._missing(lead, complete_leads.get(lead["id"], {}))
         if missing:
             self._are_incomplete = True
             LOGGER.info(_SEARCH_IS_INCOMPLETE, self.name, ", ".join(sorted(missing)))
+
+    # What a lead lacks, besides custom values. A lead that was edited meanwhile proves nothing.
+    def _missing(self, lead: Row, complete_lead: Row) -> set[str]:
+        moment = moment_of(lead, self.cursor_field)
+        if moment_of(complete_lead, self.cursor_field) != moment:
+            return set()
+        columns = (complete_lead.keys() & set(self.lead_fields)) - {*lead, CUSTOM}
+        return columns | (places_of_values(complete_lead) - places_of_values(lead))
 
     def _kinds_with_values(self, leads: Iterable[Row]) -> set[str]:
         kinds = set[str]()
@@ -263,3 +267,18 @@ class LeadSearchRetriever(WindowRetriever):
 # show a newer date than the one by which the index sorts it.
 def _late_moment(moments: Sequence[datetime], page: SearchPage) -> datetime | None:
     return min(moments[-max(len(page.rows) // 10, 1) :], default=None)
+
+
+def places_of_values(value: Any, place: str = "") -> set[str]:
+    """Return where an object has values, such as ``contacts.emails.type``, but for custom ones."""
+    places = set[str]()
+    if isinstance(value, list):
+        for item in value:
+            places |= places_of_values(item, place)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if name != CUSTOM and not name.startswith(PREFIX):
+                places |= places_of_values(item, f"{place}.{name}".lstrip("."))
+    elif value is not None:
+        places.add(place)
+    return places
