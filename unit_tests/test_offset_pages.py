@@ -101,6 +101,25 @@ def test_a_list_that_changes_between_two_pages_loses_no_row_and_repeats_none(
     assert skips(api) == [skip for skip, _ in pages]
 
 
+@pytest.mark.parametrize(
+    ("pages", "ids"),
+    [
+        ([(0, "abd+"), (2, "dce+"), (4, "efg")], "abdcefg"),
+        # The last page has a again in place of f.
+        ([(0, "abc+"), (2, "cde+"), (4, "eag"), (0, "abc+"), (2, "cde+"), (4, "efg")], "abcdegf"),
+        ([(0, "abc+"), (2, "cad")] + [(0, "abc+"), (2, "cad")] * 5, "abcd"),
+    ],
+    ids=["none is lost", "one is lost", "the list has a row twice"],
+)
+def test_a_list_that_has_more_positions_than_rows_were_seen_is_read_again(
+    api: requests_mock.Mocker, pages: list[tuple[int, str]], ids: str
+) -> None:
+    """Rows of one moment may change places between two requests: one is returned twice, and another one never."""
+    api.get(ACTIVITIES, [page(names) for _, names in pages])
+    assert "".join(read().ids) == ids
+    assert skips(api) == [skip for skip, _ in pages]
+
+
 @pytest.mark.parametrize("later", ["", "xyz"], ids=["no rows", "other rows"])
 def test_a_list_whose_later_pages_never_overlap_the_rows_read_fails_the_stream(
     api: requests_mock.Mocker, later: str

@@ -1,8 +1,9 @@
 """Page through a list by offset: https://developer.close.com/api/overview/pagination.md."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import requests
@@ -23,6 +24,7 @@ from source_close.api.sync import Sync
 from source_close.dates import moment_of, parse_moment
 
 _MAX_STEPS_BACK = 25
+_MAX_PASSES_WITHOUT_ROWS = 5
 _KEEPS_CHANGING = (
     "the list changed each time that it was read, so records could be missing. Sync again when "
     "fewer changes are made in Close."
@@ -75,9 +77,8 @@ class OffsetPages:
     ) -> Iterator[list[Row]]:
         """Yield the new rows of each page, and add their ids and cursors to ``seen``.
 
-        A page begins at the last row of the one before. If another row comes first, rows were
-        removed or edited meanwhile: step back until a page begins with a known row. This needs most
-        rows to keep their order.
+        A list of several pages is read again if it has more positions than rows were seen: rows
+        that Close sorts alike may change places between two requests, and new ones may be inserted.
 
         Args:
             seen: the rows that were read already, in the list's order; reading continues there.
@@ -89,11 +90,31 @@ class OffsetPages:
             OffsetsExhaustedError: if the list can't be read further.
             CloseApiError: if Close refuses even a small page.
         """
+        request = partial(self._request, window=window, parameters=parameters, path=path)
         offset = max(len(seen) - 1, 0)
+        passes_without_rows = 0
+        while True:
+            known = len(seen)
+            positions = yield from self._read_from(offset, seen, request)
+            passes_without_rows = 0 if len(seen) > known else passes_without_rows + 1
+            if len(seen) >= positions or passes_without_rows == _MAX_PASSES_WITHOUT_ROWS:
+                return
+            offset = 0
+
+    # Yields the new rows up to the end of the list, and returns how many positions it has, or 0 if
+    # they are on one page, which is complete. A page begins at the last row of the one before. If
+    # another row comes first, rows were removed or edited meanwhile: it steps back until a page
+    # begins with a known row. This needs most rows to keep their order.
+    def _read_from(
+        self,
+        offset: int,
+        seen: dict[str, datetime | None],
+        request: Callable[[int], requests.Response],
+    ) -> Generator[list[Row], None, int]:
         last_id = next(reversed(seen), None)
         steps_back = 0
         while True:
-            response = self._request(offset, window, parameters, path)
+            response = request(offset)
             rows = response_json(response)["data"]
             # After a step back any known row will do, since an edit may have moved the last one.
             known_ids = seen if steps_back else {last_id}
@@ -110,7 +131,7 @@ class OffsetPages:
                 steps_back = 0 if offset else steps_back
             token = self.paginator.next_page_token(response, len(rows), None, offset)
             if token is None:
-                return
+                return offset + len(rows) if offset else 0
             offset = token["next_page_token"]
             last_id = rows[-1]["id"] if rows else None
 
