@@ -123,8 +123,7 @@ class OffsetPages:
                 steps_back += 1
                 offset = self._step_back(offset, steps_back)
                 continue
-            new_rows = [row for row in rows if row["id"] not in seen]
-            seen |= {row["id"]: moment_of(row, self.cursor_field) for row in new_rows}
+            new_rows = self._add_to(seen, rows)
             if new_rows:
                 yield new_rows
                 # A page at offset 0 needs no overlap, so it does not show that the order is kept.
@@ -134,6 +133,12 @@ class OffsetPages:
                 return offset + len(rows) if offset else 0
             offset = token["next_page_token"]
             last_id = rows[-1]["id"] if rows else None
+
+    # Adds rows to ``seen``, and returns those that were not in it.
+    def _add_to(self, seen: dict[str, datetime | None], rows: list[Row]) -> list[Row]:
+        new_rows = [row for row in rows if row["id"] not in seen]
+        seen |= {row["id"]: moment_of(row, self.cursor_field) for row in new_rows}
+        return new_rows
 
     def _step_back(self, offset: int, steps_back: int) -> int:
         if steps_back > _MAX_STEPS_BACK:
