@@ -12,7 +12,6 @@ from urllib.parse import unquote
 
 import pytest
 import requests
-import requests_mock
 import time_machine
 from airbyte_cdk.models import (
     AirbyteMessage,
@@ -26,6 +25,7 @@ from airbyte_cdk.sources.declarative.concurrent_declarative_source import Concur
 from airbyte_cdk.sources.declarative.parsers.manifest_reference_resolver import ManifestReferenceResolver
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from requests.structures import CaseInsensitiveDict
+from requests_mock import Mocker
 
 from source_close.api.sync import Sync
 from source_close.source import SourceClose, load_manifest
@@ -73,6 +73,21 @@ class Clock:
             if self.day is not None:
                 self.day.shift(seconds)
         os.sched_yield()
+
+
+@dataclass
+class Log:
+    """What a test has logged so far."""
+
+    caplog: pytest.LogCaptureFixture
+
+    @property
+    def messages(self) -> list[str]:
+        return self.caplog.messages
+
+    @property
+    def warnings(self) -> list[str]:
+        return [one.getMessage() for one in self.caplog.records if one.levelname == "WARNING"]
 
 
 @dataclass
@@ -207,7 +222,7 @@ def run(
     return reading
 
 
-def requested(api: requests_mock.Mocker, path: str = "") -> list[str]:
+def requested(api: Mocker, path: str = "") -> list[str]:
     """Return the requests so far that start with ``path``, without ``API`` and with sorted query parameters."""
     found = []
     for request in api.request_history:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import requests
-import requests_mock
 import time_machine
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
 from airbyte_cdk.utils.airbyte_secrets_utils import update_secrets
+from requests_mock import ANY, Mocker
 
 from source_close.api.responses import RepeatedPages
 from source_close.api.sync import Sync
@@ -83,7 +83,7 @@ def test_the_error_table_of_the_manifest_is_the_expected_one() -> None:
     ids=lambda value: "-".join(map(str, value)) if isinstance(value, list) else "",
 )
 def test_each_status_has_its_failure_type_message_and_number_of_attempts(
-    api: requests_mock.Mocker, codes: list[int], action: str, kind: str, meaning: str
+    api: Mocker, codes: list[int], action: str, kind: str, meaning: str
 ) -> None:
     """Up to six statuses are tested at once, each in the response to one list of custom fields."""
     for object_type, status in itertools.zip_longest(KINDS, codes):
@@ -99,9 +99,9 @@ def test_each_status_has_its_failure_type_message_and_number_of_attempts(
         assert len(requested(api, path)) == (1 if action == "FAIL" else ATTEMPTS)
 
 
-def test_a_rejected_key_fails_all_streams_after_one_request_of_each_at_most(api: requests_mock.Mocker) -> None:
-    api.get(requests_mock.ANY, status_code=401, json={"error": "Unauthorized"})
-    api.post(requests_mock.ANY, status_code=401, json={"error": "Unauthorized"})
+def test_a_rejected_key_fails_all_streams_after_one_request_of_each_at_most(api: Mocker) -> None:
+    api.get(ANY, status_code=401, json={"error": "Unauthorized"})
+    api.post(ANY, status_code=401, json={"error": "Unauthorized"})
     reading = read("users", "tasks", "leads", "custom_fields")
     assert api.call_count <= 4
     assert {stream for stream, _, _ in reading.failures} == {"users", "tasks", "leads", "custom_fields"}
@@ -111,7 +111,7 @@ def test_a_rejected_key_fails_all_streams_after_one_request_of_each_at_most(api:
         assert " answered 401: «Unauthorized». Close does not accept the API key" in message
 
 
-def test_a_failed_stream_does_not_stop_the_others(api: requests_mock.Mocker) -> None:
+def test_a_failed_stream_does_not_stop_the_others(api: Mocker) -> None:
     api.get(USERS, json=PAGE)
     api.get(f"{API}/task/", status_code=403, json={"error": "Forbidden"})
     reading = read("tasks", "users", start_date="2024-01-01")
@@ -121,7 +121,7 @@ def test_a_failed_stream_does_not_stop_the_others(api: requests_mock.Mocker) -> 
     assert len(requested(api, "/task/")) == 1
 
 
-def test_the_waits_between_attempts_grow_until_the_retry_time_is_over(api: requests_mock.Mocker, clock: Clock) -> None:
+def test_the_waits_between_attempts_grow_until_the_retry_time_is_over(api: Mocker, clock: Clock) -> None:
     sent: list[float] = []
 
     def trouble(request: Any, context: Any) -> str:
@@ -162,7 +162,7 @@ def test_the_waits_between_attempts_grow_until_the_retry_time_is_over(api: reque
     ],
     ids=lambda response: " ".join(str(part) for part in response.values())[:60] or "empty",
 )
-def test_a_request_with_a_failed_or_incomplete_response_is_retried(api: requests_mock.Mocker, response: Row) -> None:
+def test_a_request_with_a_failed_or_incomplete_response_is_retried(api: Mocker, response: Row) -> None:
     api.get(USERS, [response, response, {"json": PAGE}])
     reading = read("users")
     assert (reading.ids, reading.statuses, api.call_count) == (["user_1"], {"users": "COMPLETE"}, 3)
@@ -184,9 +184,7 @@ def test_a_request_with_a_failed_or_incomplete_response_is_retried(api: requests
     ],
     ids=["refused", "timeout", "cut", "no list", "also an error", "only an error", "no id", "number", "list", "object"],
 )
-def test_an_endpoint_that_stays_down_fails_the_stream(
-    api: requests_mock.Mocker, response: Row, happened: str, meaning: str
-) -> None:
+def test_an_endpoint_that_stays_down_fails_the_stream(api: Mocker, response: Row, happened: str, meaning: str) -> None:
     api.get(USERS, **response)
     kind, message = failure()
     assert kind == "transient_error"
@@ -195,7 +193,7 @@ def test_an_endpoint_that_stays_down_fails_the_stream(
     assert api.call_count == ATTEMPTS
 
 
-def test_a_read_by_ids_that_created_a_record_is_not_made_again(api: requests_mock.Mocker) -> None:
+def test_a_read_by_ids_that_created_a_record_is_not_made_again(api: Mocker) -> None:
     lead = {"id": "lead_1", "date_created": "2025-01-01T00:00:00Z", "date_updated": "2025-06-01T00:00:00Z"}
     api.post(f"{API}/data/search/", json={"data": [lead], "cursor": None})
     api.post(f"{API}/lead/", json={**lead, "id": "lead_2"})
@@ -207,14 +205,14 @@ def test_a_read_by_ids_that_created_a_record_is_not_made_again(api: requests_moc
     assert "POST /api/v1/lead/ failed: the response is a single record instead of a list. Something between" in message
 
 
-def test_the_windows_after_a_failed_one_do_not_retry(api: requests_mock.Mocker) -> None:
+def test_the_windows_after_a_failed_one_do_not_retry(api: Mocker) -> None:
     api.get(f"{API}/task/", status_code=503)
     reading = read("tasks", start_date="2025-01-01", retry_seconds=RETRY_SECONDS)
     assert reading.statuses == {"tasks": "INCOMPLETE"}
     assert api.call_count == ATTEMPTS
 
 
-def test_the_retry_time_restarts_after_each_success(api: requests_mock.Mocker, clock: Clock) -> None:
+def test_the_retry_time_restarts_after_each_success(api: Mocker, clock: Clock) -> None:
     trouble = [{"status_code": 503}] * 5  # 42 seconds
     window = {"json": {"data": [{"id": "task_1"}], "has_more": False}}
     api.get(f"{API}/task/", [*trouble, window, *trouble, window])
@@ -234,9 +232,7 @@ def test_a_list_that_repeats_itself_is_noticed_while_another_worker_reads_lists_
     assert found == [False, False, False, True]
 
 
-def test_a_request_that_fails_while_others_to_its_endpoint_succeed_is_given_up(
-    api: requests_mock.Mocker, clock: Clock
-) -> None:
+def test_a_request_that_fails_while_others_to_its_endpoint_succeed_is_given_up(api: Mocker, clock: Clock) -> None:
     config = plain_config({"retry_seconds": RETRY_SECONDS})
 
     def trouble(request: Any, context: Any) -> str:
@@ -272,7 +268,7 @@ def test_a_request_that_fails_while_others_to_its_endpoint_succeed_is_given_up(
     ],
 )
 def test_the_wait_is_the_longest_that_a_response_names_and_else_one_second(
-    api: requests_mock.Mocker, clock: Clock, headers: dict[str, str], body: Row | None, least: float, most: float
+    api: Mocker, clock: Clock, headers: dict[str, str], body: Row | None, least: float, most: float
 ) -> None:
     api.get(USERS, [{"status_code": 429, "headers": headers, "json": body}, {"json": PAGE}])
     assert read("users").ids == ["user_1"]
@@ -281,14 +277,14 @@ def test_the_wait_is_the_longest_that_a_response_names_and_else_one_second(
 
 
 @pytest.mark.parametrize(("status", "wait"), [(429, "3600"), (429, "1000000000000"), (503, "3600")])
-def test_a_wait_that_is_too_long_fails_at_once(api: requests_mock.Mocker, clock: Clock, status: int, wait: str) -> None:
+def test_a_wait_that_is_too_long_fails_at_once(api: Mocker, clock: Clock, status: int, wait: str) -> None:
     api.get(USERS, status_code=status, headers={"Retry-After": wait}, json={"error": "Wait"})
     text = f"Stream users: {REQUEST} answered {status}: «Wait». It asks to wait {wait} s."
     assert failure()[1].startswith(text)
     assert (api.call_count, clock.now) == (1, 1000)
 
 
-def test_repeated_429s_are_retried_until_the_retry_time_is_over(api: requests_mock.Mocker, clock: Clock) -> None:
+def test_repeated_429s_are_retried_until_the_retry_time_is_over(api: Mocker, clock: Clock) -> None:
     api.get(USERS, status_code=429, headers={"Retry-After": "25"}, json={"error": "Too many requests"})
     kind, message = failure()
     assert (kind, api.call_count) == ("transient_error", 4)
@@ -316,14 +312,12 @@ def test_repeated_429s_are_retried_until_the_retry_time_is_over(api: requests_mo
     ],
     ids=["error text", "error object", "errors", "field-errors", "a text", "HTML", "accents", "a long text", "nested"],
 )
-def test_the_message_quotes_the_error_text_of_every_form_of_body(
-    api: requests_mock.Mocker, body: str, text: str
-) -> None:
+def test_the_message_quotes_the_error_text_of_every_form_of_body(api: Mocker, body: str, text: str) -> None:
     api.get(USERS, status_code=400, text=body)
     assert failure()[1].startswith(f"Stream users: {REQUEST} answered 400: «{text}». Close rejected")
 
 
-def test_a_quote_that_is_cut_in_the_middle_of_the_key_shows_no_part_of_it(api: requests_mock.Mocker) -> None:
+def test_a_quote_that_is_cut_in_the_middle_of_the_key_shows_no_part_of_it(api: Mocker) -> None:
     update_secrets([KEY])
     try:
         api.get(USERS, status_code=403, json={"error": "Odd" * 97 + KEY})
@@ -335,12 +329,12 @@ def test_a_quote_that_is_cut_in_the_middle_of_the_key_shows_no_part_of_it(api: r
 
 
 @pytest.mark.parametrize("body", ["", "{}", "[]"])
-def test_the_message_says_that_a_response_has_no_text(api: requests_mock.Mocker, body: str) -> None:
+def test_the_message_says_that_a_response_has_no_text(api: Mocker, body: str) -> None:
     api.get(USERS, status_code=404, text=body)
     assert failure()[1].startswith(f"Stream users: {REQUEST} answered 404 without a text. Close does not accept")
 
 
-def test_a_proxy_error_is_retried_if_407_is_only_in_the_address(api: requests_mock.Mocker) -> None:
+def test_a_proxy_error_is_retried_if_407_is_only_in_the_address(api: Mocker) -> None:
     refused = "Max retries exceeded with url: /api/v1/user/?_skip=40788 (Caused by ProxyError('Unable to connect'))"
     api.get(USERS, [{"exc": requests.exceptions.ProxyError(refused)}, {"json": PAGE}])
     reading = read("users", retry_seconds=RETRY_SECONDS)
@@ -348,7 +342,7 @@ def test_a_proxy_error_is_retried_if_407_is_only_in_the_address(api: requests_mo
     assert reading.failures == []
 
 
-def test_a_clock_that_is_ahead_of_closes_fails_the_stream_and_names_the_moment(api: requests_mock.Mocker) -> None:
+def test_a_clock_that_is_ahead_of_closes_fails_the_stream_and_names_the_moment(api: Mocker) -> None:
     """The sync starts at 12:00:00 by the local clock."""
     api.get(USERS, json=PAGE, headers={"Date": "Sun, 15 Jun 2025 11:54:59 GMT"})
     kind, message = failure()
@@ -362,6 +356,6 @@ def test_a_clock_that_is_ahead_of_closes_fails_the_stream_and_names_the_moment(a
     ["Sun, 15 Jun 2025 11:55:00 GMT", "Mon, 16 Jun 2025 12:00:00 GMT", "soon", "Sat, 31 Dec 2016 23:59:60 GMT"],
     ids=["five minutes ahead", "a day behind", "unreadable", "leap second"],
 )
-def test_a_clock_that_loses_nothing_is_accepted(api: requests_mock.Mocker, date: str) -> None:
+def test_a_clock_that_loses_nothing_is_accepted(api: Mocker, date: str) -> None:
     api.get(USERS, json=PAGE, headers={"Date": date})
     assert read("users").ids == ["user_1"]

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests_mock
 import time_machine
 import yaml
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
 from jsonschema import Draft7Validator
+from requests_mock import ANY, Mocker
 
 from source_close.config import CloseConfigTransformation
 from source_close.source import FOLLOWS_LOG, load_manifest
@@ -48,10 +48,10 @@ def columns(stream: str) -> Row:
     return dict(found.get_json_schema())
 
 
-def test_the_manifest_runs_with_the_source_class_of_the_cdk(api: requests_mock.Mocker) -> None:
+def test_the_manifest_runs_with_the_source_class_of_the_cdk(api: Mocker) -> None:
     """The test uses only the CDK's own class, the unchanged file, and the fields that a user enters."""
     stamps = {"date_created": "2025-06-15T09:00:00+00:00", "date_updated": "2025-06-15T10:00:00+00:00"}
-    api.get(requests_mock.ANY, json={"data": [{"id": "x_1", **stamps}], "has_more": False, "cursor_next": None})
+    api.get(ANY, json={"data": [{"id": "x_1", **stamps}], "has_more": False, "cursor_next": None})
     for kind in KINDS:
         api.get(f"{API}/custom_field/{kind}/", json={"data": [{"id": f"cf_{kind}", "name": kind, **stamps}]})
     lead = {"id": "lead_1", **stamps, "custom.cf_lead": "x"}

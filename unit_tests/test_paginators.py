@@ -4,12 +4,13 @@ import pytest
 import requests_mock
 import time_machine
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
+from requests_mock import Mocker
 
 from source_close.source import load_manifest
 from unit_tests.syncs import API, NOW, Row, catalog, plain_config, run
 
 
-def offsets_requested(api: requests_mock.Mocker, strategy: Row | None) -> list[str]:
+def offsets_requested(api: Mocker, strategy: Row | None) -> list[str]:
     """Read three pages of three activities, and return the `_skip` of each request."""
     rows = [{"id": f"acti_{number}", "date_created": "2025-06-15T10:00:00+00:00"} for number in range(9)]
 
@@ -30,10 +31,10 @@ def offsets_requested(api: requests_mock.Mocker, strategy: Row | None) -> list[s
     return [request.qs["_skip"][0] for request in api.request_history]
 
 
-def test_pages_overlap_by_a_row(api: requests_mock.Mocker) -> None:
+def test_pages_overlap_by_a_row(api: Mocker) -> None:
     assert offsets_requested(api, None) == ["0", "2", "4", "6"]
 
 
 @pytest.mark.parametrize("kind", ["OffsetIncrement", "PageIncrement"])
-def test_a_strategy_without_overlap_does_not_pass_unnoticed(api: requests_mock.Mocker, kind: str) -> None:
+def test_a_strategy_without_overlap_does_not_pass_unnoticed(api: Mocker, kind: str) -> None:
     assert offsets_requested(api, {"type": kind, "page_size": 3}) != ["0", "2", "4", "6"]

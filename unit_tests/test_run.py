@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests_mock
 from airbyte_cdk.utils.airbyte_secrets_utils import update_secrets
+from requests_mock import ANY, Mocker
 
 from source_close.run import main
 from unit_tests.syncs import KEY
@@ -191,10 +191,10 @@ def test_the_message_about_a_damaged_state_says_how_to_reset_the_stream(
 
 
 def test_an_error_of_a_request_is_not_taken_for_one_of_the_output(
-    api: requests_mock.Mocker, files: Files, capsys: pytest.CaptureFixture[str]
+    api: Mocker, files: Files, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The CDK prints an error that leaves the command as a message. One of the output can't be printed."""
-    api.get(requests_mock.ANY, exc=OSError("Could not find a suitable TLS CA certificate bundle"))
+    api.get(ANY, exc=OSError("Could not find a suitable TLS CA certificate bundle"))
     with pytest.raises(OSError, match="certificate bundle"):
         run(capsys, "check", "--config", files.write("config", {"api_key": KEY}))
 

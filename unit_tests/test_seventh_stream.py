@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests_mock
 import time_machine
 import yaml
 from airbyte_cdk.models import Status, SyncMode
+from requests_mock import ANY, Mocker
 
 from source_close.source import SourceClose, load_manifest
 from unit_tests.syncs import API, DEFINED, LOGGER, NOW, Reading, Row, plain_config, requested, run, saved
@@ -40,8 +40,8 @@ def manifest_with_recipe(*, with_cursor: bool = False) -> Row:
 
 
 @pytest.fixture(autouse=True)
-def _close(api: requests_mock.Mocker) -> None:
-    api.get(requests_mock.ANY, json={"data": [{"id": "x_1", **STAMPS}], "has_more": False, "cursor_next": None})
+def _close(api: Mocker) -> None:
+    api.get(ANY, json={"data": [{"id": "x_1", **STAMPS}], "has_more": False, "cursor_next": None})
     api.post(f"{API}/data/search/", json={"data": [{"id": "lead_1", **STAMPS}], "cursor": None})
     api.get(f"{API}/status/lead/", json={"data": STATUSES, "has_more": False})
 
@@ -66,7 +66,7 @@ def test_the_recipe_is_a_few_lines_without_python() -> None:
 
 
 def test_the_stream_is_checked_and_discovered_as_full_refresh_with_its_key_and_columns(
-    monkeypatch: Any, api: requests_mock.Mocker
+    monkeypatch: Any, api: Mocker
 ) -> None:
     assert source_of(monkeypatch).check(LOGGER, CONFIG).status == Status.SUCCEEDED
     assert [url for url in requested(api) if "status" in url] == ["/status/lead/?_limit=1000&_skip=0"]
@@ -77,7 +77,7 @@ def test_the_stream_is_checked_and_discovered_as_full_refresh_with_its_key_and_c
     assert list(found[-1].json_schema["properties"]) == ["id", "label", "color", "organization_id"]
 
 
-def test_every_sync_reads_the_whole_stream(monkeypatch: Any, api: requests_mock.Mocker) -> None:
+def test_every_sync_reads_the_whole_stream(monkeypatch: Any, api: Mocker) -> None:
     first = read(monkeypatch, NAME)
     assert (first.error, first.records, first.statuses) == ("", STATUSES, {NAME: "COMPLETE"})
     again = read(monkeypatch, NAME, state=saved(**{NAME: first.states(NAME)[-1]}))
@@ -85,7 +85,7 @@ def test_every_sync_reads_the_whole_stream(monkeypatch: Any, api: requests_mock.
     assert requested(api) == ["/status/lead/?_limit=1000&_skip=0"] * 2
 
 
-def test_a_later_sync_with_a_cursor_emits_changed_records(monkeypatch: Any, api: requests_mock.Mocker) -> None:
+def test_a_later_sync_with_a_cursor_emits_changed_records(monkeypatch: Any, api: Mocker) -> None:
     rows = [
         {"id": "stat_1", "date_updated": "2025-05-01T00:00:00.000000+00:00"},
         {"id": "stat_2", "date_updated": "2025-06-02T00:00:00.000000+00:00"},

@@ -1,6 +1,5 @@
 """The migration of saved states: known forms, damaged states, states in the future, and states that are too old."""
 
-import logging
 from typing import Any
 
 import pytest
@@ -8,7 +7,7 @@ from airbyte_cdk.models import FailureType
 
 from source_close.api.sync import Sync
 from source_close.streams.saved_states import CursorStateMigration
-from unit_tests.syncs import NOW, Row
+from unit_tests.syncs import NOW, Log, Row
 
 WRITTEN = "2024-05-06T07:08:09.010000+00:00"
 
@@ -123,24 +122,21 @@ def test_a_state_in_year_1_leaves_room_for_a_lookback() -> None:
     }
 
 
-def test_a_state_in_the_future_continues_from_now(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_state_in_the_future_continues_from_now(log: Log) -> None:
     # A millisecond earlier: without a window, no stream would follow the event log.
     expected = {"date_updated": "2025-06-15T11:59:59.999000+00:00"}
     assert migrate({"date_updated": "2025-06-15T12:00:00.001Z"}) == expected
-    assert "is in the future. The sync continues from now" in caplog.text
-    assert "2025-06-15 12:00:00.001000+00:00" in caplog.text
+    [warning] = log.warnings
+    assert "2025-06-15 12:00:00.001000+00:00 is in the future. The sync continues from now" in warning
 
 
 @pytest.mark.parametrize(("reached", "is_lost"), [("2025-05-16T12:00:00Z", False), ("2025-05-16T11:59:59Z", True)])
-def test_a_gap_in_the_event_log_logs_a_warning(
-    caplog: pytest.LogCaptureFixture, reached: str, *, is_lost: bool
-) -> None:
+def test_a_gap_in_the_event_log_logs_a_warning(log: Log, reached: str, *, is_lost: bool) -> None:
     """A stream with a position in the event log can have a gap; an old cursor alone is none."""
-    with caplog.at_level(logging.WARNING):
-        migrate({"date_updated": "2020-01-01"}, reached)
-        migrate({"date_updated": "2020-01-01"})
-    assert len(caplog.messages) == is_lost
-    for message in caplog.messages:
+    migrate({"date_updated": "2020-01-01"}, reached)
+    migrate({"date_updated": "2020-01-01"})
+    assert len(log.warnings) == is_lost
+    for message in log.warnings:
         assert "2025-05-16T11:59:59.000000+00:00" in message
         assert "Close has events since 2025-05-16T12:00:00.000000+00:00" in message
         assert "Refresh the stream leads" in message

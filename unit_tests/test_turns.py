@@ -6,9 +6,9 @@ from typing import Any, cast
 from unittest.mock import Mock
 
 import pytest
-import requests_mock
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
 from airbyte_cdk.sources.streams.concurrent.partitions.partition import Partition
+from requests_mock import Mocker
 
 from source_close.streams import turns
 from source_close.streams.turns import StreamInTurn, Turns
@@ -92,7 +92,7 @@ def test_the_newest_window_comes_second_unless_it_leads_to_the_event_log(
 
 
 @pytest.mark.parametrize("state", [{}, {"tasks": {"date_updated": "2025-03-01T00:00:00+00:00"}}])
-def test_only_a_first_read_takes_the_newest_window_early(api: requests_mock.Mocker, state: Row) -> None:
+def test_only_a_first_read_takes_the_newest_window_early(api: Mocker, state: Row) -> None:
     api.get(f"{API}/task/", json={"data": [], "has_more": False})
     api.get(f"{API}/event/", json={"data": [], "cursor_next": None})
     read_with_positions("tasks", state=state, start_date="2025-02-24")
