@@ -21,7 +21,7 @@ from airbyte_cdk.models import (
     ConfiguredAirbyteCatalogSerializer,
 )
 from airbyte_cdk.sources.declarative import concurrent_declarative_source
-from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
+from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource, TestLimits
 from airbyte_cdk.sources.declarative.parsers.manifest_reference_resolver import ManifestReferenceResolver
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from requests.structures import CaseInsensitiveDict
@@ -171,24 +171,30 @@ def manifest_of(*streams: str) -> Row:
     return {**manifest, "streams": wanted, "schemas": schemas}
 
 
-def plain_config(config: Row) -> Row:
-    """Return a config that reads windows one after the other and requests no custom fields for columns.
+def read(
+    *streams: str,
+    state: Row | None = None,
+    now: str = NOW,
+    clock: Clock | None = None,
+    manifest: Row | None = None,
+    limits: TestLimits | None = None,
+    sync: Sync | None = None,
+    **config: Any,
+) -> Reading:
+    """Sync streams at the time ``now`` with the source class of the CDK.
 
-    `retry_seconds` and `event_log_positions` are values that the source of the connector sets.
+    It reads windows one after the other and requests no custom fields for columns. ``retry_seconds`` and
+    ``event_log_positions`` are values that the source of the connector sets; ``sync`` has all of these.
     """
     values = {name: config.pop(name) for name in ("retry_seconds", "event_log_positions") if name in config}
-    return {"api_key": KEY, "num_workers": 1, **config, "sync": Sync(custom_field_columns=False, **values)}
-
-
-def read(*streams: str, state: Row | None = None, now: str = NOW, clock: Clock | None = None, **config: Any) -> Reading:
-    """Sync streams at the time ``now`` with the source class of the CDK."""
+    sync = sync or Sync(custom_field_columns=False, **values)
+    given = {"api_key": KEY, "num_workers": 1, **config, "sync": sync}
+    manifest = manifest or manifest_of(*streams)
     states = saved(**(state or {}))
     with time_machine.travel(now, tick=False) as day:
         if clock:
             clock.day = day
-        source = ConcurrentDeclarativeSource(
-            catalog(*streams), plain_config(config), states, source_config=manifest_of(*streams)
-        )
+        source = ConcurrentDeclarativeSource(catalog(*streams), given, states, source_config=manifest, limits=limits)
         return run(source, *streams)
 
 

@@ -6,29 +6,13 @@ from typing import Any
 
 import pytest
 import requests
-import time_machine
-from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
 from airbyte_cdk.utils.airbyte_secrets_utils import update_secrets
 from requests_mock import ANY, Mocker
 
 from source_close.api.responses import RepeatedPages
 from source_close.api.sync import Sync
 from source_close.source import load_manifest
-from unit_tests.syncs import (
-    API,
-    KEY,
-    KINDS,
-    NOW,
-    Clock,
-    Row,
-    catalog,
-    manifest_of,
-    plain_config,
-    read,
-    requested,
-    response,
-    run,
-)
+from unit_tests.syncs import API, KEY, KINDS, Clock, Row, read, requested, response
 
 USERS = f"{API}/user/"
 REQUEST = "GET /api/v1/user/"
@@ -233,18 +217,15 @@ def test_a_list_that_repeats_itself_is_noticed_while_another_worker_reads_lists_
 
 
 def test_a_request_that_fails_while_others_to_its_endpoint_succeed_is_given_up(api: Mocker, clock: Clock) -> None:
-    config = plain_config({"retry_seconds": RETRY_SECONDS})
+    sync = Sync(custom_field_columns=False, retry_seconds=RETRY_SECONDS)
 
     def trouble(request: Any, context: Any) -> str:
-        Sync.of(config).failing_since.clear()  # as the success of another request does
+        sync.failing_since.clear()  # as the success of another request does
         context.status_code = 503
         return ""
 
     api.get(USERS, text=trouble)
-    with time_machine.travel(NOW, tick=False) as clock.day:
-        source = ConcurrentDeclarativeSource(catalog("users"), config, [], source_config=manifest_of("users"))
-        reading = run(source, "users")
-    assert reading.statuses == {"users": "INCOMPLETE"}
+    assert read("users", sync=sync, clock=clock).statuses == {"users": "INCOMPLETE"}
     assert RETRY_SECONDS < clock.now - 1000 < 3 * RETRY_SECONDS
 
 

@@ -3,26 +3,11 @@
 from typing import Any
 
 import pytest
-from airbyte_cdk.sources.declarative.concurrent_declarative_source import (
-    ConcurrentDeclarativeSource,
-    TestLimits,
-)
+from airbyte_cdk.sources.declarative.concurrent_declarative_source import TestLimits
 from requests_mock import Mocker
 
 from source_close.source import SourceClose
-from unit_tests.syncs import (
-    API,
-    KEY,
-    KINDS,
-    LOGGER,
-    Row,
-    catalog,
-    manifest_of,
-    plain_config,
-    read,
-    requested,
-    run,
-)
+from unit_tests.syncs import API, KEY, KINDS, LOGGER, Row, read, requested
 
 NEW_WORDING = {"errors": [], "field-errors": {"_limit": "Input should be less than or equal to 100"}}
 OLD_WORDING = {"error": "The limit you set is larger than the maximum limit for this resource (max_limit = 100)."}
@@ -147,10 +132,7 @@ def test_a_refused_offset_of_a_whole_list_is_an_error_that_quotes_close(api: Moc
 def test_a_test_read_of_airbytes_tools_reads_smaller_pages_as_well(api: Mocker) -> None:
     api.get(f"{API}/user/", json=List(250, NEW_WORDING))
     limits = TestLimits(max_records=1_000, max_pages_per_slice=5, max_slices=5)
-    source = ConcurrentDeclarativeSource(
-        catalog("users"), plain_config({}), [], source_config=manifest_of("users"), limits=limits
-    )
-    assert len(run(source, "users").ids) == 250
+    assert len(read("users", limits=limits).ids) == 250
 
 
 def test_the_page_size_of_activities_is_fixed(api: Mocker) -> None:

@@ -12,13 +12,13 @@ from airbyte_cdk.models import Status, SyncMode
 from requests_mock import ANY, Mocker
 
 from source_close.source import SourceClose, load_manifest
-from unit_tests.syncs import API, DEFINED, LOGGER, NOW, Reading, Row, plain_config, requested, run, saved
+from unit_tests.syncs import API, DEFINED, KEY, LOGGER, NOW, Reading, Row, requested, run, saved
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE = (ROOT / "CONTRIBUTING.md").read_text().split("## A seventh stream")[1].split("\n## ")[0]
 STREAM, CHECK, SCHEMA = re.findall(r"```yaml\n(.*?)```", RECIPE, flags=re.DOTALL)
 NAME = "lead_statuses"
-CONFIG = plain_config({"start_date": "2025-06-14"})
+CONFIG = {"api_key": KEY, "num_workers": 1, "start_date": "2025-06-14"}
 STAMPS = {"date_created": "2025-06-15T09:00:00+00:00", "date_updated": "2025-06-15T10:00:00+00:00"}
 STATUSES = [{"id": f"stat_{number}", "label": f"Status {number}", "color": "blue"} for number in range(3)]
 
