@@ -7,6 +7,7 @@ import threading
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -30,6 +31,8 @@ from requests_mock import Mocker
 from source_close.api.sync import Sync
 from source_close.source import SourceClose, load_manifest
 
+ROOT = Path(__file__).resolve().parent.parent
+CODE = sorted((ROOT / "source_close").rglob("*.py"))
 API = "https://api.close.com/api/v1"
 KEY = "api_0Secret0Key0.2Never3Printed"
 NOW = "2025-06-15T12:00:00.000000+00:00"
