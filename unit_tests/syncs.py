@@ -54,9 +54,17 @@ def stock_source() -> ConcurrentDeclarativeSource:
 # The streams of the manifest by name.
 DEFINED: dict[str, dict[str, Any]] = {one["name"]: one for one in stock_source().resolved_manifest["streams"]}
 STREAMS = list(DEFINED)
+PROPERTIES: dict[str, dict[str, Any]] = stock_source().resolved_manifest["spec"]["connection_specification"][
+    "properties"
+]
 KINDS = ["lead", "contact", "opportunity", "activity", "shared", "custom_object_type"]
 LOGGER = logging.getLogger("airbyte")
 Row = dict[str, Any]
+
+
+def cursor_of(stream: str) -> str | None:
+    field: str | None = DEFINED[stream].get("incremental_sync", {}).get("cursor_field")
+    return field
 
 
 class Clock:
