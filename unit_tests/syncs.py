@@ -29,6 +29,7 @@ from requests.structures import CaseInsensitiveDict
 from requests_mock import Mocker
 
 from source_close.api.sync import Sync
+from source_close.config import CloseConfigTransformation
 from source_close.source import SourceClose, load_manifest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -162,6 +163,14 @@ def saved(**states: Row) -> list[AirbyteStateMessage]:
         )
         for name, state in states.items()
     ]
+
+
+def transform(now: str = NOW, **config: Any) -> Row:
+    """Return the config with the values that the manifest uses."""
+    given = {"api_key": KEY, **config}
+    with time_machine.travel(now, tick=False):
+        CloseConfigTransformation().transform(given)
+    return given
 
 
 @cache

@@ -11,18 +11,9 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_close.api.sync import Sync
 from source_close.config import CloseConfigTransformation
-from source_close.source import load_manifest
-from unit_tests.syncs import KEY, NOW, Row
+from unit_tests.syncs import KEY, NOW, PROPERTIES, Row, transform
 
 FORMS = "YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ (any ISO date-time; without a zone it is UTC) or MM/DD/YYYY"
-
-
-def transform(now: str = NOW, **config: Any) -> Row:
-    """Return the config with the values that the manifest uses."""
-    with time_machine.travel(now, tick=False):
-        given = {"api_key": KEY, **config}
-        CloseConfigTransformation().transform(given)
-        return given
 
 
 def message_for(config: Row) -> str:
@@ -57,8 +48,7 @@ NOT_LIKE_A_DATE = ["yesterday", "2024", "20240131", "31.01.2024", "2024-1-31", "
 
 
 def matches_the_pattern(given: str) -> bool:
-    pattern = load_manifest()["spec"]["connection_specification"]["properties"]["start_date"]["pattern"]
-    return re.search(pattern, given) is not None
+    return re.search(PROPERTIES["start_date"]["pattern"], given) is not None
 
 
 @pytest.mark.parametrize(("given", "start"), ACCEPTED)

@@ -2,7 +2,6 @@
 
 import re
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +11,8 @@ from airbyte_cdk.models import Status, SyncMode
 from requests_mock import ANY, Mocker
 
 from source_close.source import SourceClose, load_manifest
-from unit_tests.syncs import API, DEFINED, KEY, LOGGER, NOW, Reading, Row, requested, run, saved
+from unit_tests.syncs import API, DEFINED, KEY, LOGGER, NOW, ROOT, Reading, Row, requested, run, saved
 
-ROOT = Path(__file__).resolve().parent.parent
 RECIPE = (ROOT / "CONTRIBUTING.md").read_text().split("## A seventh stream")[1].split("\n## ")[0]
 STREAM, CHECK, SCHEMA = re.findall(r"```yaml\n(.*?)```", RECIPE, flags=re.DOTALL)
 NAME = "lead_statuses"
