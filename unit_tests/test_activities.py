@@ -36,26 +36,10 @@ def test_a_first_sync_starts_one_attribution_window_before_the_start_date(api: M
     assert reading.states()[-1] == {"date_created": "2025-04-29T00:00:00.000000+00:00"}
 
 
-def test_a_first_sync_reads_a_year_and_a_day_by_default(api: Mocker) -> None:
-    respond(api)
-    read("activities")
-    assert requested(api)[0] == window("2024-06-14T12:00:00.000000+00:00", "2024-07-14T12:00:00.000000+00:00")
-    assert requested(api)[-1] == window("2025-06-09T12:00:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")
-    assert len(requested(api)) == 13
-
-
 def test_a_later_sync_reads_the_attribution_window_again(api: Mocker) -> None:
     respond(api)
     read("activities", state={"activities": {"date_created": "2025-06-15T06:00:00.000000+00:00"}})
     assert requested(api) == [window("2025-06-14T06:00:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")]
-
-
-def test_a_later_sync_with_an_attribution_window_of_zero_reads_ten_minutes_again(api: Mocker) -> None:
-    """A new activity may be late in the list, or the clock ahead of Close's."""
-    respond(api)
-    state = {"activities": {"date_created": "2025-06-15T06:00:00.000000+00:00"}}
-    read("activities", state=state, attribution_window_hours=0)
-    assert requested(api) == [window("2025-06-15T05:50:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")]
 
 
 def test_the_state_is_the_newest_date_created(api: Mocker) -> None:
@@ -72,18 +56,6 @@ def test_records_of_the_attribution_window_do_not_move_the_state_back(api: Mocke
     reading = read("activities", state={"activities": state})
     assert reading.ids == ["acti_1"]
     assert reading.states()[-1] == state
-
-
-def test_a_state_is_emitted_after_each_window(api: Mocker) -> None:
-    api.get(
-        URL,
-        [
-            {"json": {"data": [activity(1, "2025-05-11T00:00:00+00:00")], "has_more": False}},
-            {"json": {"data": [activity(2, "2025-06-11T00:00:00+00:00")], "has_more": False}},
-        ],
-    )
-    reading = read("activities", start_date="2025-05-10")
-    assert [state["date_created"][:10] for state in reading.states()] == ["2025-05-11", "2025-06-11", "2025-06-11"]
 
 
 def test_records_are_emitted_as_close_sends_them(api: Mocker) -> None:

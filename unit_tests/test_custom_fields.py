@@ -6,10 +6,10 @@ import pytest
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from jsonschema import Draft7Validator
-from requests_mock import ANY, Mocker
+from requests_mock import Mocker
 
 from source_close.source import load_manifest
-from unit_tests.syncs import API, KEY, KINDS, LOGGER, Clock, Log, Row, read, requested
+from unit_tests.syncs import API, KEY, KINDS, Clock, Log, Row, read, requested
 
 OLD, NEW = "2019-05-06T07:08:09+00:00", "2025-06-01T00:00:00+00:00"
 LEAD = {"id": "lead_1", "date_created": OLD, "date_updated": NEW}
@@ -23,6 +23,19 @@ def lists(api: Mocker, **fields: list[Row]) -> None:
     """Register the lists of custom fields by object type; a list is empty unless its fields are given."""
     for kind in KINDS:
         api.get(f"{API}/custom_field/{kind}/", json={"data": fields.get(kind, [])})
+
+
+def leads(api: Mocker, *pages: list[Row], by_ids: list[Row] | None = None) -> None:
+    """Register the pages of a search, and the leads that a read by ids finds."""
+    cursors = [*map(str, range(1, len(pages))), None]
+    found = [{"json": {"data": rows, "cursor": cursor}} for rows, cursor in zip(pages, cursors, strict=True)]
+    api.post(f"{API}/data/search/", found)
+
+    def read_by_ids(request: Any, _: Any) -> Row:
+        wanted = request.json()["_params"]["id__in"].split(",")
+        return {"data": [row for row in by_ids or [] if row["id"] in wanted], "has_more": False}
+
+    api.post(f"{API}/lead/", json=read_by_ids)
 
 
 def properties(stream: str) -> Row:
@@ -200,11 +213,12 @@ def test_discover_fails_while_close_has_an_outage(api: Mocker, clock: Clock) -> 
     [
         ({"status_code": 302, "headers": {"Location": "https://login.example/"}}, "redirect to https://login.example/"),
         ({"status_code": 418}, "answered 418"),
+        ({"status_code": 401}, "answered 401 without a text. Close does not accept the API key"),
         ({"json": {"data": []}, "headers": {"Date": "Sun, 15 Jun 2008 12:00:00 GMT"}}, "clock is"),
     ],
-    ids=["redirect", "refusal", "clock"],
+    ids=["redirect", "refusal", "key", "clock"],
 )
-def test_discover_fails_if_something_between_responds_instead_of_close(
+def test_discover_fails_if_close_refuses_the_key_or_something_between_responds(
     api: Mocker, response: Row, problem: str
 ) -> None:
     lists(api, lead=[field("cf_a")])
@@ -222,26 +236,25 @@ def test_the_stream_is_retried_after_the_names_of_lead_fields_were_given_up(api:
         return {"data": [field("cf_1")]}
 
     api.get(f"{API}/custom_field/lead/", json=respond)
-    api.post(f"{API}/data/search/", json={"data": [{**LEAD, "custom.cf_1": "Web"}], "cursor": None})
+    leads(api, [{**LEAD, "custom.cf_1": "Web"}])
     reading = read("leads", "custom_fields", start_date="2025-06-01", clock=clock)
     assert reading.statuses == {"leads": "COMPLETE", "custom_fields": "COMPLETE"}
     assert [row["custom_fields"][0]["name"] for row in reading.records if row["id"] == "lead_1"] == [None]
     assert "cf_1" in [row["id"] for row in reading.records]
 
 
-def test_discover_fails_when_the_key_is_not_accepted(api: Mocker) -> None:
-    api.get(ANY, status_code=401, json={"error": "Unauthorized"})
-    source = ConcurrentDeclarativeSource(None, {"api_key": KEY}, None, source_config=load_manifest())
-    with pytest.raises(
-        AirbyteTracedException, match=r"answered 401: «Unauthorized»\. Close does not accept the API key"
-    ):
-        source.discover(LOGGER, {})
+def test_leads_fail_if_the_key_is_refused_when_their_names_are_requested(api: Mocker) -> None:
+    leads(api, [{**LEAD, "custom.cf_1": "Web"}])
+    api.get(f"{API}/custom_field/lead/", status_code=401)
+    reading = read("leads", start_date="2025-06-01")
+    assert reading.statuses == {"leads": "INCOMPLETE"}
+    assert [kind for _, kind, _ in reading.failures] == ["config_error"]
 
 
 def test_leads_list_their_custom_values_with_the_names_of_the_fields(api: Mocker) -> None:
     lists(api, lead=[field("cf_1"), field("cf_4")], shared=[field("cf_2")], contact=[field("cf_3")])
     row = {**LEAD, "custom.cf_1": ["a", "b"], "custom.cf_2": 0, "custom.cf_3": None, "custom.lcf_old.1": "x"}
-    api.post(f"{API}/data/search/", json={"data": [row], "cursor": None})
+    leads(api, [row])
     (record,) = read("leads", start_date="2025-06-01").records
     assert record == {
         **row,
@@ -261,11 +274,11 @@ def test_leads_list_their_custom_values_with_the_names_of_the_fields(api: Mocker
 def test_names_are_requested_once_and_only_if_leads_have_custom_values(api: Mocker) -> None:
     lists(api, lead=[field("cf_1")])
     without = {**LEAD, "custom": {}, "customs.cf_1": 1, "__object_type": "lead"}
-    api.post(f"{API}/data/search/", json={"data": [without], "cursor": None})
+    leads(api, [without])
     assert read("leads", start_date="2025-06-01").records == [{**LEAD, "customs.cf_1": 1, "custom_fields": []}]
     assert requested(api, "/custom") == []
     rows = [{**LEAD, "id": f"lead_{number}", "custom.cf_1": "Web"} for number in range(5)]
-    api.post(f"{API}/data/search/", json={"data": rows, "cursor": None})
+    leads(api, rows)
     assert all(row["custom_fields"][0]["name"] == "CF_1" for row in read("leads", start_date="2025-06-01").records)
     assert len(requested(api, "/custom")) == 2
 
@@ -274,26 +287,13 @@ def test_names_that_cannot_be_read_log_one_warning_and_do_not_fail_the_stream(ap
     lists(api, lead=[field("cf_1")])
     api.get(f"{API}/custom_field/shared/", status_code=402, json={"error": "Upgrade"})
     row = {**LEAD, "custom.cf_1": "Web", "custom.cf_2": 1}
-    api.post(f"{API}/data/search/", json={"data": [row, {**row, "id": "lead_2"}], "cursor": None})
+    leads(api, [row, {**row, "id": "lead_2"}])
     reading = read("leads", start_date="2025-06-01")
     assert reading.statuses == {"leads": "COMPLETE"}
     assert [[one["name"] for one in row["custom_fields"]] for row in reading.records] == [["CF_1", None]] * 2
     (warning,) = log.warnings
     assert "(shared)" in warning
     assert "answered 402: «Upgrade»" in warning
-
-
-def leads(api: Mocker, *pages: list[Row], by_ids: list[Row] | None = None) -> None:
-    """Register the pages of a search, and the leads that a read by ids finds."""
-    cursors = [*map(str, range(1, len(pages))), None]
-    found = [{"json": {"data": rows, "cursor": cursor}} for rows, cursor in zip(pages, cursors, strict=True)]
-    api.post(f"{API}/data/search/", found)
-
-    def read_by_ids(request: Any, _: Any) -> Row:
-        wanted = request.json()["_params"]["id__in"].split(",")
-        return {"data": [row for row in by_ids or [] if row["id"] in wanted], "has_more": False}
-
-    api.post(f"{API}/lead/", json=read_by_ids)
 
 
 @pytest.mark.parametrize("fields", ["shared", "unreadable"])
@@ -346,7 +346,7 @@ def test_a_value_with_a_name_belongs_to_the_field_of_its_own_kind(api: Mocker) -
 def test_names_of_no_field_are_reported_once_for_each_kind_and_are_listed_for_leads_only(api: Mocker, log: Log) -> None:
     contact = {"id": "cont_1", "custom": {"Old": 2}}
     lead = {**LEAD, "custom": {"Old": 1}, "contacts": [contact]}
-    leads(api, [lead], [{**lead, "id": "lead_2"}], by_ids=[])
+    leads(api, [lead], [{**lead, "id": "lead_2"}])
     [record, _] = read("leads", start_date="2025-06-01").records
     assert record["custom_fields"] == [{"id": None, "name": "Old", "value": 1}]
     assert record["contacts"] == [contact]
@@ -359,7 +359,7 @@ def test_names_of_no_field_are_reported_once_for_each_kind_and_are_listed_for_le
 @pytest.mark.parametrize("key", ["cf_1", "lcf_old"])
 def test_values_by_the_ids_of_fields_need_no_definitions(api: Mocker, key: str) -> None:
     api.get(f"{API}/custom_field/lead/", status_code=403, json={"error": "Forbidden"})
-    leads(api, [{**LEAD, "custom": {key: "Web"}, "contacts": [{"id": "cont_1", "custom": {key: 2}}]}], by_ids=[])
+    leads(api, [{**LEAD, "custom": {key: "Web"}, "contacts": [{"id": "cont_1", "custom": {key: 2}}]}])
     (record,) = read("leads", start_date="2025-06-01").records
     assert record == {
         **LEAD,

@@ -144,13 +144,6 @@ def test_a_long_time_without_events_is_no_gap_in_the_event_log(log: Log, *, capt
     assert log.warnings == []
 
 
-def test_a_break_of_more_than_30_days_is_a_gap_in_the_event_log(log: Log) -> None:
-    state = {"date_updated": "2025-05-01T12:00:00Z", "event_log_position": "2025-05-01T12:00:00.000000+00:00"}
-    positions("event_log", state={"event_log": state}, capture_changes=False)
-    [warning] = log.warnings
-    assert "Stream event_log: the last sync reached 2025-05-01T12:00:00.000000+00:00 in the event log" in warning
-
-
 def test_other_streams_have_no_position() -> None:
     states = read_with_positions("custom_fields", "users", start_date="2025-06-14").states()
     assert states

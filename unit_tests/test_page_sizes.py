@@ -75,19 +75,6 @@ def test_custom_fields_of_all_lists_are_read_in_smaller_pages(api: Mocker) -> No
     assert [limit for limit, _ in sizes(api, "/custom_field/")] == [1000] + [100] * 12
 
 
-@pytest.mark.parametrize("change", ["removed", "moved"])
-def test_no_user_is_lost_while_the_list_changes(api: Mocker, change: str) -> None:
-    users = List(300, NEW_WORDING)
-    users.changes = [
-        lambda rows: rows.pop(0) if change == "removed" else rows.append(rows.pop(0)),
-        lambda rows: rows.pop(50) if change == "removed" else rows.append(rows.pop(50)),
-    ]
-    api.get(f"{API}/user/", json=users)
-    reading = read("users")
-    assert reading.failures == []
-    assert sorted(reading.ids) == sorted(f"id_{number}" for number in range(300))
-
-
 def test_a_check_and_a_discover_find_the_smaller_page_size(api: Mocker) -> None:
     for path in ("user", "task", *(f"custom_field/{kind}" for kind in KINDS)):
         api.get(f"{API}/{path}/", json=List(1, NEW_WORDING))
@@ -133,13 +120,6 @@ def test_a_test_read_of_airbytes_tools_reads_smaller_pages_as_well(api: Mocker) 
     api.get(f"{API}/user/", json=List(250, NEW_WORDING))
     limits = TestLimits(max_records=1_000, max_pages_per_slice=5, max_slices=5)
     assert len(read("users", limits=limits).ids) == 250
-
-
-def test_the_page_size_of_activities_is_fixed(api: Mocker) -> None:
-    api.get(f"{API}/activity/", json=List(1, OLD_WORDING, 50))
-    [(stream, kind, message)] = read("activities", start_date="2025-06-14").failures
-    assert (stream, kind) == ("activities", "system_error")
-    assert "max_limit = 100" in message
 
 
 @pytest.mark.parametrize(("count", "is_read"), [(99, True), (100, False), (999, True), (1_000, False), (1_001, True)])

@@ -54,14 +54,6 @@ def test_records_are_emitted_as_close_sends_them(api: Mocker) -> None:
     assert read("users").records == [row]
 
 
-def test_more_users_than_one_page_are_read_page_by_page(api: Mocker) -> None:
-    rows = [user(number, "2025-01-01T00:00:00+00:00") for number in range(1_003)]
-    api.get(f"{API}/user/?_limit=1000&_skip=0", json={"data": rows[:1000], "has_more": True})
-    api.get(f"{API}/user/?_limit=1000&_skip=999", json={"data": rows[999:], "has_more": False})
-    assert len(read("users").ids) == 1_003
-    assert requested(api) == ["/user/?_limit=1000&_skip=0", "/user/?_limit=1000&_skip=999"]
-
-
 @pytest.mark.parametrize(
     ("updated", "is_emitted"),
     [
