@@ -29,6 +29,10 @@ def positions(*streams: str, **options: Any) -> list[str | None]:
     return list(dict.fromkeys(state.get("event_log_position") for state in states))
 
 
+def events_since(start: str) -> str:
+    return f"/event/?_limit=50&date_updated__gte={start}&date_updated__lt={END}"
+
+
 def saved(**more: str) -> Row:
     return {"tasks": {"date_updated": CURSOR, **more}}
 
@@ -51,9 +55,7 @@ def test_a_sync_after_an_interrupted_first_sync_reads_all_records_and_the_log_fr
     assert requested(api, "/task") == [
         f"/task/?_limit=1000&_skip=0&_type=all&date_updated__gte=2025-06-15T00:00:00.000000+00:00&date_updated__lt={END}"
     ]
-    assert requested(api, "/event") == [
-        f"/event/?_limit=50&date_updated__gte=2025-06-15T05:50:00.000000+00:00&date_updated__lt={END}"
-    ]
+    assert requested(api, "/event") == [events_since("2025-06-15T05:50:00.000000+00:00")]
 
 
 def test_the_position_moves_in_the_last_state_of_a_complete_stream() -> None:
@@ -85,9 +87,7 @@ def test_a_stream_keeps_its_position_when_the_log_is_forbidden(api: Mocker) -> N
 
 def test_the_log_is_read_from_the_cursor_when_no_position_is_saved(api: Mocker) -> None:
     assert positions("tasks", state=saved()) == [CURSOR, END]
-    assert requested(api, "/event") == [
-        f"/event/?_limit=50&date_updated__gte=2025-06-15T10:50:00.000000+00:00&date_updated__lt={END}"
-    ]
+    assert requested(api, "/event") == [events_since("2025-06-15T10:50:00.000000+00:00")]
 
 
 def test_a_position_in_the_future_is_replaced_by_the_cursor(api: Mocker) -> None:
@@ -98,9 +98,7 @@ def test_a_position_in_the_future_is_replaced_by_the_cursor(api: Mocker) -> None
 def test_a_position_that_another_clock_saved_may_be_five_minutes_ahead(api: Mocker) -> None:
     """Without a cursor, a stream that ignored its position would not follow the log at all."""
     positions("tasks", state={"tasks": {"event_log_position": "2025-06-15T12:04:59+00:00"}})
-    assert requested(api, "/event") == [
-        f"/event/?_limit=50&date_updated__gte=2025-06-15T11:54:59.000000+00:00&date_updated__lt={END}"
-    ]
+    assert requested(api, "/event") == [events_since("2025-06-15T11:54:59.000000+00:00")]
 
 
 def test_the_log_is_followed_when_the_cursor_is_in_the_future(api: Mocker) -> None:
@@ -112,13 +110,13 @@ def test_the_log_is_followed_when_the_cursor_is_in_the_future(api: Mocker) -> No
 def test_positions_with_different_offsets_are_compared_as_moments(api: Mocker) -> None:
     states = {"tasks": {"date_updated": "2025-06-15T01:00:00+05:00"}, "leads": {"date_updated": "2025-06-15T00:30:00Z"}}
     read_with_positions("tasks", "leads", state=states)
-    assert "date_updated__gte=2025-06-14T19:50:00.000000+00:00" in requested(api, "/event")[0]
+    assert requested(api, "/event") == [events_since("2025-06-14T19:50:00.000000+00:00")]
 
 
 def test_the_state_of_a_stream_that_is_not_read_has_no_effect(api: Mocker) -> None:
     others = {"leads": {"event_log_position": "2025-05-20T00:00:00+00:00"}, "activities": {"date_created": "yesterday"}}
     assert positions("tasks", state={**saved(event_log_position=POSITION), **others}) == [POSITION, END]
-    assert "date_updated__gte=2025-06-15T05:50:00.000000+00:00" in requested(api, "/event")[0]
+    assert requested(api, "/event") == [events_since("2025-06-15T05:50:00.000000+00:00")]
 
 
 def test_a_state_of_another_form_is_kept_until_the_cdk_saves_a_new_one() -> None:
