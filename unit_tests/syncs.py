@@ -219,7 +219,7 @@ def read(
 
 
 def read_with_positions(
-    *streams: str, state: Row | None = None, whole_manifest: bool = False, **config: Any
+    *streams: str, state: Row | None = None, whole: Collection[str] = (), whole_manifest: bool = False, **config: Any
 ) -> Reading:
     """Sync streams at ``NOW`` with the source class of the connector, which saves event log positions.
 
@@ -229,7 +229,8 @@ def read_with_positions(
     with time_machine.travel(NOW, tick=False), pytest.MonkeyPatch.context() as patch:
         if not whole_manifest:
             patch.setattr("source_close.source.load_manifest", lambda: manifest_of(*streams))
-        return run(SourceClose(), *streams, config={"api_key": KEY, "num_workers": 1, **config}, states=states)
+        config = {"api_key": KEY, "num_workers": 1, **config}
+        return run(SourceClose(), *streams, whole=whole, config=config, states=states)
 
 
 def run(
