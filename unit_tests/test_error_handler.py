@@ -73,16 +73,6 @@ def test_a_rejected_key_fails_all_streams_after_one_request_of_each_at_most(api:
         assert " answered 401: «Unauthorized». Close does not accept the API key" in message
 
 
-def test_a_failed_stream_does_not_stop_the_others(api: Mocker) -> None:
-    api.get(USERS, json=PAGE)
-    api.get(f"{API}/task/", status_code=403, json={"error": "Forbidden"})
-    reading = read("tasks", "users", start_date="2024-01-01")
-    assert reading.ids_of("users") == ["user_1"]
-    assert reading.statuses == {"tasks": "INCOMPLETE", "users": "COMPLETE"}
-    # The other windows of the failed stream send no request.
-    assert len(requested(api, "/task/")) == 1
-
-
 def test_the_waits_between_attempts_grow_until_the_retry_time_is_over(api: Mocker, clock: Clock) -> None:
     sent: list[float] = []
 

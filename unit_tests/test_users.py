@@ -48,12 +48,6 @@ def test_a_user_changed_after_the_start_of_a_sync_is_emitted_by_a_later_sync() -
     ]
 
 
-def test_records_are_emitted_as_close_sends_them(api: Mocker) -> None:
-    row = {**user(1, "2025-06-01T00:00:00+00:00"), "a_new_column": {"deep": [1, None, "é"]}}
-    api.get(f"{API}/user/", json={"data": [row], "has_more": False})
-    assert read("users").records == [row]
-
-
 @pytest.mark.parametrize(
     ("updated", "is_emitted"),
     [
