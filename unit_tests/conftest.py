@@ -1,12 +1,13 @@
 """Fixtures: a clock that advances only when code sleeps, and a mock of the Close API."""
 
 import gc
+import logging
 from collections.abc import Iterator
 
 import pytest
-import requests_mock
+from requests_mock import Mocker
 
-from unit_tests.syncs import API, KINDS, Clock
+from unit_tests.syncs import API, KINDS, Clock, Log
 
 # As in the command: before Python 3.11.8, a collection in a thread that parses a template can make that fail.
 gc.disable()
@@ -29,12 +30,18 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def api() -> Iterator[requests_mock.Mocker]:
+def log(caplog: pytest.LogCaptureFixture) -> Log:
+    caplog.set_level(logging.INFO)
+    return Log(caplog)
+
+
+@pytest.fixture
+def api() -> Iterator[Mocker]:
     """Yield a mock of Close; a request fails unless a test has registered its address.
 
     The first leads of a sync are also read by ids, to compare their custom values: here the account has none.
     """
-    with requests_mock.Mocker() as api:
+    with Mocker() as api:
         api.post(f"{API}/lead/", json={"data": [], "has_more": False})
         for kind in KINDS:
             api.get(f"{API}/custom_field/{kind}/", json={"data": []})

@@ -7,12 +7,12 @@ import threading
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
 import requests
-import requests_mock
 import time_machine
 from airbyte_cdk.models import (
     AirbyteMessage,
@@ -22,14 +22,18 @@ from airbyte_cdk.models import (
     ConfiguredAirbyteCatalogSerializer,
 )
 from airbyte_cdk.sources.declarative import concurrent_declarative_source
-from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
+from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource, TestLimits
 from airbyte_cdk.sources.declarative.parsers.manifest_reference_resolver import ManifestReferenceResolver
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from requests.structures import CaseInsensitiveDict
+from requests_mock import Mocker
 
 from source_close.api.sync import Sync
+from source_close.config import CloseConfigTransformation
 from source_close.source import SourceClose, load_manifest
 
+ROOT = Path(__file__).resolve().parent.parent
+CODE = sorted((ROOT / "source_close").rglob("*.py"))
 API = "https://api.close.com/api/v1"
 KEY = "api_0Secret0Key0.2Never3Printed"
 NOW = "2025-06-15T12:00:00.000000+00:00"
@@ -51,9 +55,17 @@ def stock_source() -> ConcurrentDeclarativeSource:
 # The streams of the manifest by name.
 DEFINED: dict[str, dict[str, Any]] = {one["name"]: one for one in stock_source().resolved_manifest["streams"]}
 STREAMS = list(DEFINED)
+PROPERTIES: dict[str, dict[str, Any]] = stock_source().resolved_manifest["spec"]["connection_specification"][
+    "properties"
+]
 KINDS = ["lead", "contact", "opportunity", "activity", "shared", "custom_object_type"]
 LOGGER = logging.getLogger("airbyte")
 Row = dict[str, Any]
+
+
+def cursor_of(stream: str) -> str | None:
+    field: str | None = DEFINED[stream].get("incremental_sync", {}).get("cursor_field")
+    return field
 
 
 class Clock:
@@ -73,6 +85,21 @@ class Clock:
             if self.day is not None:
                 self.day.shift(seconds)
         os.sched_yield()
+
+
+@dataclass
+class Log:
+    """What a test has logged so far."""
+
+    caplog: pytest.LogCaptureFixture
+
+    @property
+    def messages(self) -> list[str]:
+        return self.caplog.messages
+
+    @property
+    def warnings(self) -> list[str]:
+        return [one.getMessage() for one in self.caplog.records if one.levelname == "WARNING"]
 
 
 @dataclass
@@ -138,6 +165,14 @@ def saved(**states: Row) -> list[AirbyteStateMessage]:
     ]
 
 
+def transform(now: str = NOW, **config: Any) -> Row:
+    """Return the config with the values that the manifest uses."""
+    given = {"api_key": KEY, **config}
+    with time_machine.travel(now, tick=False):
+        CloseConfigTransformation().transform(given)
+    return given
+
+
 @cache
 def _resolved_manifest() -> Row:
     """Return the manifest with its references resolved, which takes long, and without what they refer to."""
@@ -156,29 +191,35 @@ def manifest_of(*streams: str) -> Row:
     return {**manifest, "streams": wanted, "schemas": schemas}
 
 
-def plain_config(config: Row) -> Row:
-    """Return a config that reads windows one after the other and requests no custom fields for columns.
+def read(
+    *streams: str,
+    state: Row | None = None,
+    now: str = NOW,
+    clock: Clock | None = None,
+    manifest: Row | None = None,
+    limits: TestLimits | None = None,
+    sync: Sync | None = None,
+    **config: Any,
+) -> Reading:
+    """Sync streams at the time ``now`` with the source class of the CDK.
 
-    `retry_seconds` and `event_log_positions` are values that the source of the connector sets.
+    It reads windows one after the other and requests no custom fields for columns. ``retry_seconds`` and
+    ``event_log_positions`` are values that the source of the connector sets; ``sync`` has all of these.
     """
     values = {name: config.pop(name) for name in ("retry_seconds", "event_log_positions") if name in config}
-    return {"api_key": KEY, "num_workers": 1, **config, "sync": Sync(custom_field_columns=False, **values)}
-
-
-def read(*streams: str, state: Row | None = None, now: str = NOW, clock: Clock | None = None, **config: Any) -> Reading:
-    """Sync streams at the time ``now`` with the source class of the CDK."""
+    sync = sync or Sync(custom_field_columns=False, **values)
+    given = {"api_key": KEY, "num_workers": 1, **config, "sync": sync}
+    manifest = manifest or manifest_of(*streams)
     states = saved(**(state or {}))
     with time_machine.travel(now, tick=False) as day:
         if clock:
             clock.day = day
-        source = ConcurrentDeclarativeSource(
-            catalog(*streams), plain_config(config), states, source_config=manifest_of(*streams)
-        )
+        source = ConcurrentDeclarativeSource(catalog(*streams), given, states, source_config=manifest, limits=limits)
         return run(source, *streams)
 
 
 def read_with_positions(
-    *streams: str, state: Row | None = None, whole_manifest: bool = False, **config: Any
+    *streams: str, state: Row | None = None, whole: Collection[str] = (), whole_manifest: bool = False, **config: Any
 ) -> Reading:
     """Sync streams at ``NOW`` with the source class of the connector, which saves event log positions.
 
@@ -188,7 +229,8 @@ def read_with_positions(
     with time_machine.travel(NOW, tick=False), pytest.MonkeyPatch.context() as patch:
         if not whole_manifest:
             patch.setattr("source_close.source.load_manifest", lambda: manifest_of(*streams))
-        return run(SourceClose(), *streams, config={"api_key": KEY, "num_workers": 1, **config}, states=states)
+        config = {"api_key": KEY, "num_workers": 1, **config}
+        return run(SourceClose(), *streams, whole=whole, config=config, states=states)
 
 
 def run(
@@ -207,7 +249,7 @@ def run(
     return reading
 
 
-def requested(api: requests_mock.Mocker, path: str = "") -> list[str]:
+def requested(api: Mocker, path: str = "") -> list[str]:
     """Return the requests so far that start with ``path``, without ``API`` and with sorted query parameters."""
     found = []
     for request in api.request_history:

@@ -1,7 +1,7 @@
 """Activities: windows of 30 days, the cursor ``date_created``, and the attribution window as the lookback."""
 
 import orjson
-import requests_mock
+from requests_mock import Mocker
 
 from unit_tests.syncs import API, Row, read, requested
 
@@ -21,11 +21,11 @@ def window(start: str, end: str) -> str:
     return f"/activity/?_limit=100&_skip=0&date_created__gte={start}&date_created__lt={end}"
 
 
-def respond(api: requests_mock.Mocker, *rows: Row, has_more: bool = False) -> None:
+def respond(api: Mocker, *rows: Row, has_more: bool = False) -> None:
     api.get(URL, json={"data": list(rows), "has_more": has_more})
 
 
-def test_a_first_sync_starts_one_attribution_window_before_the_start_date(api: requests_mock.Mocker) -> None:
+def test_a_first_sync_starts_one_attribution_window_before_the_start_date(api: Mocker) -> None:
     respond(api)
     reading = read("activities", start_date="2025-05-01", attribution_window_hours=48)
     assert requested(api) == [
@@ -36,29 +36,13 @@ def test_a_first_sync_starts_one_attribution_window_before_the_start_date(api: r
     assert reading.states()[-1] == {"date_created": "2025-04-29T00:00:00.000000+00:00"}
 
 
-def test_a_first_sync_reads_a_year_and_a_day_by_default(api: requests_mock.Mocker) -> None:
-    respond(api)
-    read("activities")
-    assert requested(api)[0] == window("2024-06-14T12:00:00.000000+00:00", "2024-07-14T12:00:00.000000+00:00")
-    assert requested(api)[-1] == window("2025-06-09T12:00:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")
-    assert len(requested(api)) == 13
-
-
-def test_a_later_sync_reads_the_attribution_window_again(api: requests_mock.Mocker) -> None:
+def test_a_later_sync_reads_the_attribution_window_again(api: Mocker) -> None:
     respond(api)
     read("activities", state={"activities": {"date_created": "2025-06-15T06:00:00.000000+00:00"}})
     assert requested(api) == [window("2025-06-14T06:00:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")]
 
 
-def test_a_later_sync_with_an_attribution_window_of_zero_reads_ten_minutes_again(api: requests_mock.Mocker) -> None:
-    """A new activity may be late in the list, or the clock ahead of Close's."""
-    respond(api)
-    state = {"activities": {"date_created": "2025-06-15T06:00:00.000000+00:00"}}
-    read("activities", state=state, attribution_window_hours=0)
-    assert requested(api) == [window("2025-06-15T05:50:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")]
-
-
-def test_the_state_is_the_newest_date_created(api: requests_mock.Mocker) -> None:
+def test_the_state_is_the_newest_date_created(api: Mocker) -> None:
     newest = "2025-06-15T11:59:59.999000+00:00"
     respond(api, activity(2, newest), activity(1, "2025-06-15T10:00:00+00:00"))
     reading = read("activities", state={"activities": {"date_created": "2025-06-15T06:00:00.000000+00:00"}})
@@ -66,7 +50,7 @@ def test_the_state_is_the_newest_date_created(api: requests_mock.Mocker) -> None
     assert reading.states()[-1] == {"date_created": newest}
 
 
-def test_records_of_the_attribution_window_do_not_move_the_state_back(api: requests_mock.Mocker) -> None:
+def test_records_of_the_attribution_window_do_not_move_the_state_back(api: Mocker) -> None:
     respond(api, activity(1, "2025-06-14T08:00:00+00:00"))
     state = {"date_created": "2025-06-15T06:00:00.000000+00:00"}
     reading = read("activities", state={"activities": state})
@@ -74,25 +58,13 @@ def test_records_of_the_attribution_window_do_not_move_the_state_back(api: reque
     assert reading.states()[-1] == state
 
 
-def test_a_state_is_emitted_after_each_window(api: requests_mock.Mocker) -> None:
-    api.get(
-        URL,
-        [
-            {"json": {"data": [activity(1, "2025-05-11T00:00:00+00:00")], "has_more": False}},
-            {"json": {"data": [activity(2, "2025-06-11T00:00:00+00:00")], "has_more": False}},
-        ],
-    )
-    reading = read("activities", start_date="2025-05-10")
-    assert [state["date_created"][:10] for state in reading.states()] == ["2025-05-11", "2025-06-11", "2025-06-11"]
-
-
-def test_records_are_emitted_as_close_sends_them(api: requests_mock.Mocker) -> None:
+def test_records_are_emitted_as_close_sends_them(api: Mocker) -> None:
     row = {**activity(1, "2025-06-15T11:00:00+00:00"), "custom.cf_1": ["a"], "attachments": [{"size": 1.5}], "n": None}
     respond(api, row)
     assert read("activities", start_date="2025-06-15").records == [row]
 
 
-def test_a_flag_that_is_a_number_becomes_a_boolean(api: requests_mock.Mocker) -> None:
+def test_a_flag_that_is_a_number_becomes_a_boolean(api: Mocker) -> None:
     rows = [
         {**activity(n, "2025-06-15T11:00:00+00:00"), "need_smtp_credentials": flag}
         for n, flag in enumerate((0, 1, True, None))
@@ -102,7 +74,7 @@ def test_a_flag_that_is_a_number_becomes_a_boolean(api: requests_mock.Mocker) ->
     assert orjson.dumps(flags) == b'[false,true,true,null,"absent"]'  # compared as JSON, because 0 == False in Python
 
 
-def test_a_draft_of_any_form_becomes_text(api: requests_mock.Mocker) -> None:
+def test_a_draft_of_any_form_becomes_text(api: Mocker) -> None:
     drafts = ["Hello", {"body": "Hello"}, ["Hello"], True, None]
     rows = [{**activity(n, "2025-06-15T11:00:00+00:00"), "ai_draft": draft} for n, draft in enumerate(drafts)]
     respond(api, *rows)

@@ -1,16 +1,15 @@
 """The authenticator: the headers of each request, the wait for the rate limit, and redirects."""
 
 import base64
-import logging
 
 import pytest
 import requests
-import requests_mock
+from requests_mock import ANY, Mocker
 
 from source_close.api.authenticator import PacedAuthenticator
 from source_close.api.errors import CloseApiError
 from source_close.api.sync import Sync
-from unit_tests.syncs import API, KEY, Clock, read, response
+from unit_tests.syncs import API, KEY, Clock, Log, read, response
 
 GROUP = "GET /api/v1/user/"
 USER = {"id": "user_1", "date_updated": "2025-06-01T00:00:00+00:00"}
@@ -43,7 +42,7 @@ def request(path: str = "user") -> requests.PreparedRequest:
     return requests.Request("GET", f"{API}/{path}/?_limit=1").prepare()
 
 
-def test_a_request_has_the_key_and_the_headers_and_timeouts_of_the_manifest(api: requests_mock.Mocker) -> None:
+def test_a_request_has_the_key_and_the_headers_and_timeouts_of_the_manifest(api: Mocker) -> None:
     api.get(f"{API}/user/", json={"data": [USER]})
     assert read("users").ids == ["user_1"]
     sent = api.request_history[0]
@@ -95,13 +94,10 @@ def test_a_wait_longer_than_the_maximum_fails_at_once(
     assert clock.now == 1000
 
 
-def test_a_long_wait_is_logged_every_30_seconds(
-    authenticator: PacedAuthenticator, sync: Sync, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_long_wait_is_logged_every_30_seconds(authenticator: PacedAuthenticator, sync: Sync, log: Log) -> None:
     sync.limiter.record_response(GROUP, response(429), 95.0)
-    with caplog.at_level(logging.INFO):
-        authenticator(request())
-    assert caplog.messages == [
+    authenticator(request())
+    assert log.messages == [
         f"Stream users waits {seconds}.0 s for the rate limit of GET /api/v1/user/." for seconds in (95, 65, 35, 5)
     ]
 
@@ -116,8 +112,8 @@ def test_a_long_wait_is_logged_every_30_seconds(
         "http://[x",
     ],
 )
-def test_a_redirect_to_another_host_or_to_http_is_not_followed(api: requests_mock.Mocker, target: str) -> None:
-    api.get(requests_mock.ANY, json={"data": [USER]})
+def test_a_redirect_to_another_host_or_to_http_is_not_followed(api: Mocker, target: str) -> None:
+    api.get(ANY, json={"data": [USER]})
     api.get(f"{API}/user/", status_code=302, headers={"Location": target})
     ((_, kind, message),) = read("users").failures
     assert kind == "config_error"
@@ -125,7 +121,7 @@ def test_a_redirect_to_another_host_or_to_http_is_not_followed(api: requests_moc
     assert api.call_count == 1
 
 
-def test_a_redirect_on_the_same_host_is_followed(api: requests_mock.Mocker) -> None:
+def test_a_redirect_on_the_same_host_is_followed(api: Mocker) -> None:
     api.get(f"{API}/user/", status_code=308, headers={"Location": "/api/v2/user/"})
     api.get("https://api.close.com/api/v2/user/", json={"data": [USER]})
     assert read("users").ids == ["user_1"]

@@ -1,13 +1,17 @@
 """Late edits, deletions and merges: the event log names the records, which are then requested by id."""
 
 from itertools import permutations
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import orjson
 import pytest
-import requests_mock
+from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
+from requests_mock import Mocker
 
-from unit_tests.syncs import API, Clock, Reading, Row, read, requested
+from source_close.streams.event_log import EventLog
+from unit_tests.syncs import API, Clock, Log, Reading, Row, read, requested
 
 STATES = {
     "activities": {"date_created": "2025-06-15T00:00:00+00:00"},
@@ -35,7 +39,7 @@ class Close:
     most = 100
     says_more = True
 
-    def __init__(self, api: requests_mock.Mocker, *events: Row, alive: tuple[str, ...] = (), indexed: str = "") -> None:
+    def __init__(self, api: Mocker, *events: Row, alive: tuple[str, ...] = (), indexed: str = "") -> None:
         self.rows = {one: {"id": one, "date_created": CREATED, "date_updated": CREATED, "now": 1} for one in alive}
         self.indexed = {one: {"id": one, "date_created": CREATED} for one in indexed.split()}
         self.requested_by_id: list[Row] = []
@@ -75,7 +79,7 @@ def deletion(record_id: str, stream: str = "activities", created: str = "") -> R
     return {"id": record_id, cursor_field: created or DELETED_AT, "_ab_cdc_deleted_at": DELETED_AT}
 
 
-def test_an_edited_record_is_emitted_in_its_current_form(api: requests_mock.Mocker) -> None:
+def test_an_edited_record_is_emitted_in_its_current_form(api: Mocker) -> None:
     close = Close(api, event("acti_1"), event("acti_2", "created"), event("acti_1", "sent"), alive=("acti_1", "acti_2"))
     close.rows["acti_2"]["date_created"] = "2025-06-15T11:59:00+00:00"
     reading = changes("activities")
@@ -85,7 +89,7 @@ def test_an_edited_record_is_emitted_in_its_current_form(api: requests_mock.Mock
     assert reading.states()[-1] == {"date_created": "2025-06-15T00:00:00.000000+00:00"}
 
 
-def test_changed_records_are_requested_100_at_a_time(api: requests_mock.Mocker) -> None:
+def test_changed_records_are_requested_100_at_a_time(api: Mocker) -> None:
     ids = [f"task_{number:03}" for number in range(250)]
     close = Close(api, *(event(one, kind="task.lead") for one in ids), alive=tuple(ids))
     assert changes("tasks").ids == ids
@@ -94,7 +98,7 @@ def test_changed_records_are_requested_100_at_a_time(api: requests_mock.Mocker) 
 
 
 @pytest.mark.parametrize("says_more", [True, False])
-def test_what_an_incomplete_response_lacks_is_requested_again(api: requests_mock.Mocker, says_more: bool) -> None:
+def test_what_an_incomplete_response_lacks_is_requested_again(api: Mocker, says_more: bool) -> None:
     edited = [f"acti_{number:03}" for number in range(90)]
     deleted = [f"acti_{number:03}" for number in range(90, 120)]
     close = Close(api, *map(event, edited), *(event(one, "deleted") for one in deleted), alive=tuple(edited))
@@ -104,7 +108,7 @@ def test_what_an_incomplete_response_lacks_is_requested_again(api: requests_mock
     assert sorted(row["id"] for row in records if "_ab_cdc_deleted_at" in row) == deleted
 
 
-def test_changed_leads_are_requested_with_the_columns_of_the_search(api: requests_mock.Mocker) -> None:
+def test_changed_leads_are_requested_with_the_columns_of_the_search(api: Mocker) -> None:
     close = Close(api, event("lead_1", kind="lead"), alive=("lead_1",))
     assert changes("leads").records == [{**close.rows["lead_1"], "custom_fields": []}]
     (params,) = close.requested_by_id
@@ -129,7 +133,7 @@ def test_changed_leads_are_requested_with_the_columns_of_the_search(api: request
     ],
 )
 def test_a_stream_follows_only_events_of_its_own_object_types(
-    api: requests_mock.Mocker, stream: str, ours: list[str], others: list[str]
+    api: Mocker, stream: str, ours: list[str], others: list[str]
 ) -> None:
     events = [event(f"id_{kind}", kind=kind) for kind in (*ours, *others)]
     close = Close(api, *events, alive=tuple(one["object_id"] for one in events))
@@ -137,7 +141,7 @@ def test_a_stream_follows_only_events_of_its_own_object_types(
     assert [params["id__in"] for params in close.requested_by_id] == [",".join(sorted(f"id_{kind}" for kind in ours))]
 
 
-def test_updated_records_that_a_window_has_emitted_are_not_emitted_again(api: requests_mock.Mocker) -> None:
+def test_updated_records_that_a_window_has_emitted_are_not_emitted_again(api: Mocker) -> None:
     close = Close(api, event("acti_1"), event("acti_2"), event("acti_3", "deleted"), alive=("acti_1", "acti_2"))
     seen = [{"id": one, "date_created": "2025-06-15T09:00:00+00:00"} for one in ("acti_1", "acti_3")]
     api.get(f"{API}/activity/", json={"data": seen, "has_more": False})
@@ -146,7 +150,7 @@ def test_updated_records_that_a_window_has_emitted_are_not_emitted_again(api: re
     assert close.requested_by_id == [{"id__in": "acti_2,acti_3", "_limit": 100}]
 
 
-def test_a_deletion_requires_an_event_and_a_missing_record(api: requests_mock.Mocker) -> None:
+def test_a_deletion_requires_an_event_and_a_missing_record(api: Mocker) -> None:
     """acti_1 was deleted but exists again, acti_2 was deleted, and acti_3 was updated but is not returned."""
     close = Close(
         api, event("acti_1", "deleted"), event("acti_2", "deleted"), event("acti_3"), event("acti_2"), alive=("acti_1",)
@@ -154,7 +158,7 @@ def test_a_deletion_requires_an_event_and_a_missing_record(api: requests_mock.Mo
     assert changes("activities").records == [close.rows["acti_1"], deletion("acti_2")]
 
 
-def test_rows_that_were_not_requested_are_not_emitted(api: requests_mock.Mocker) -> None:
+def test_rows_that_were_not_requested_are_not_emitted(api: Mocker) -> None:
     """Close ignores a filter that it does not understand, and may then return other rows."""
     close = Close(api, event("acti_1"), alive=("acti_1",))
     close.strangers = [{"id": "acti_9", "date_created": CREATED}]
@@ -173,13 +177,13 @@ def test_rows_that_were_not_requested_are_not_emitted(api: requests_mock.Mocker)
     ],
 )
 def test_a_deletion_is_not_older_than_the_earlier_rows_of_its_record(
-    api: requests_mock.Mocker, stream: str, kind: str, previous: Row | None, created: str
+    api: Mocker, stream: str, kind: str, previous: Row | None, created: str
 ) -> None:
     Close(api, event("x_1", "deleted", kind, previous_data=previous))
     assert changes(stream).records == [deletion("x_1", stream, created)]
 
 
-def test_the_latest_of_several_deletions_counts_in_any_order_of_events(api: requests_mock.Mocker) -> None:
+def test_the_latest_of_several_deletions_counts_in_any_order_of_events(api: Mocker) -> None:
     events = (
         event("acti_1", "deleted", hour="08", previous_data={"date_created": CREATED}),
         event("acti_1", "deleted", hour="10"),
@@ -190,7 +194,7 @@ def test_the_latest_of_several_deletions_counts_in_any_order_of_events(api: requ
         assert changes("activities").records == [deletion("acti_1", created=CREATED)]
 
 
-def test_a_merge_updates_one_lead_and_deletes_the_other(api: requests_mock.Mocker) -> None:
+def test_a_merge_updates_one_lead_and_deletes_the_other(api: Mocker) -> None:
     meta = {"merge_source_lead_id": "lead_s", "merge_destination_lead_id": "lead_d"}
     # Events of records that a merge moved have the same meta; they do not report a deletion.
     moved = [event("lead_x", kind="lead", meta={"merge_source_lead_id": "lead_y"}), event("lead_z", "merged", "lead")]
@@ -202,7 +206,7 @@ def test_a_merge_updates_one_lead_and_deletes_the_other(api: requests_mock.Mocke
     assert len(close.requested_by_id) == 1
 
 
-def test_a_deleted_lead_that_is_still_in_the_index_is_requested_singly(api: requests_mock.Mocker) -> None:
+def test_a_deleted_lead_that_is_still_in_the_index_is_requested_singly(api: Mocker) -> None:
     events = [event(f"lead_{number}", "deleted", "lead") for number in (1, 2, 3)]
     Close(api, *events, event("lead_4", kind="lead"), alive=("lead_3",), indexed="lead_1 lead_2 lead_4")
     api.get(f"{API}/lead/lead_2/", json={"id": "lead_it_was_merged_into"})
@@ -213,7 +217,7 @@ def test_a_deleted_lead_that_is_still_in_the_index_is_requested_singly(api: requ
     assert requested(api, "/lead/lead") == [f"/lead/lead_{number}/?_fields=id" for number in (1, 2, 3)]
 
 
-def test_an_id_from_the_log_can_not_lead_to_another_address(api: requests_mock.Mocker) -> None:
+def test_an_id_from_the_log_can_not_lead_to_another_address(api: Mocker) -> None:
     odd = "../../me/?x="
     Close(api, event(odd, "deleted", "lead"), indexed=odd)
     api.get(f"{API}/lead/..%2F..%2Fme%2F%3Fx%3D/", status_code=404, json={"error": "Not found"})
@@ -222,7 +226,7 @@ def test_an_id_from_the_log_can_not_lead_to_another_address(api: requests_mock.M
     assert single == f"{API}/lead/..%2F..%2Fme%2F%3Fx%3D/?_fields=id"
 
 
-def test_an_error_other_than_404_does_not_prove_a_deletion(api: requests_mock.Mocker) -> None:
+def test_an_error_other_than_404_does_not_prove_a_deletion(api: Mocker) -> None:
     Close(api, event("lead_1", "deleted", "lead"), indexed="lead_1")
     api.get(f"{API}/lead/lead_1/", status_code=403)
     reading = changes("leads")
@@ -230,7 +234,7 @@ def test_an_error_other_than_404_does_not_prove_a_deletion(api: requests_mock.Mo
     assert [failure[:2] for failure in reading.failures] == [("leads", "config_error")]
 
 
-def test_the_log_is_read_once_from_ten_minutes_before_the_oldest_position(api: requests_mock.Mocker) -> None:
+def test_the_log_is_read_once_from_ten_minutes_before_the_oldest_position(api: Mocker) -> None:
     Close(api, event("acti_1"), event("task_1", kind="task.lead"), event("lead_1", kind="lead"))
     states = {**STATES, "event_log": {"date_updated": "2025-06-15T11:00:00+00:00"}}
     positions = {"activities": "2025-06-15T06:00:00+00:00", "leads": "2025-06-14T05:00:00+00:00"}
@@ -241,13 +245,13 @@ def test_the_log_is_read_once_from_ten_minutes_before_the_oldest_position(api: r
     assert [url for url in requested(api) if url in {"/activity/", "/lead/", "/task/"}] == ["/activity/", "/lead/"]
 
 
-def test_the_log_is_not_read_without_a_position(api: requests_mock.Mocker) -> None:
+def test_the_log_is_not_read_without_a_position(api: Mocker) -> None:
     Close(api, event("acti_1"), alive=("acti_1",))
     assert read("activities", state={"activities": STATES["activities"]}).records == []
     assert requested(api, "/event") == []
 
 
-def test_the_emails_of_a_deleted_thread_are_deleted_unless_close_still_returns_them(api: requests_mock.Mocker) -> None:
+def test_the_emails_of_a_deleted_thread_are_deleted_unless_close_still_returns_them(api: Mocker) -> None:
     """Close does not document whether it logs each email of a thread that is deleted."""
     emails = [{"id": f"acti_{number}", "date_created": CREATED} for number in (1, 2)]
     thread = {"emails": emails, "latest_emails": [emails[0], {"id": "acti_3"}, {"id": None}, "acti_4"]}
@@ -263,14 +267,12 @@ def test_the_emails_of_a_deleted_thread_are_deleted_unless_close_still_returns_t
 
 
 @pytest.mark.parametrize("status", [402, 403])
-def test_a_forbidden_log_logs_one_warning_and_the_streams_complete(
-    api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture, status: int
-) -> None:
+def test_a_forbidden_log_logs_one_warning_and_the_streams_complete(api: Mocker, log: Log, status: int) -> None:
     Close(api)
     api.get(f"{API}/event/", status_code=status, json={"error": "No"})
     reading = changes("activities", "leads", "tasks")
     assert set(reading.statuses.values()) == {"COMPLETE"}
-    (warning,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    (warning,) = log.warnings
     assert "The API key can't read the event log" in warning
     assert f"GET /api/v1/event/ answered {status}: «No»." in warning
     assert len(requested(api, "/event")) == 1
@@ -278,7 +280,7 @@ def test_a_forbidden_log_logs_one_warning_and_the_streams_complete(
 
 @pytest.mark.parametrize(("status", "kind", "most"), [(404, "system_error", 1), (503, "transient_error", 20)])
 def test_an_error_of_the_log_fails_each_stream_with_a_message_that_names_it(
-    api: requests_mock.Mocker, clock: Clock, status: int, kind: str, most: int
+    api: Mocker, clock: Clock, status: int, kind: str, most: int
 ) -> None:
     Close(api)
     api.get(f"{API}/event/", status_code=status, json={"error": "No"})
@@ -291,11 +293,22 @@ def test_an_error_of_the_log_fails_each_stream_with_a_message_that_names_it(
     assert len(requested(api, "/event")) <= most
 
 
-def test_an_event_without_a_readable_date_logs_a_warning(
-    api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_event_without_a_readable_date_logs_a_warning(api: Mocker, log: Log) -> None:
     Close(api, {**event("acti_1"), "date_updated": "yesterday"}, event("acti_2"), alive=("acti_2",))
     reading = changes("activities")
     assert (reading.ids, reading.statuses) == (["acti_2"], {"activities": "COMPLETE"})
-    [warning] = [one.getMessage() for one in caplog.records if "say which object changed" in one.getMessage()]
-    assert warning.startswith("1 events of the event log (first: ")
+    [warning] = log.warnings
+    assert warning.startswith("1 events of the event log (first: ev_acti_1_updated) don't say which object changed")
+
+
+def test_a_log_that_could_not_be_read_is_read_again_for_the_next_stream() -> None:
+    """No error makes it look read, and what was read is for all streams."""
+    window = SimpleNamespace(read=lambda: [SimpleNamespace(data=event("lead_1", "deleted", "lead"))])
+    events = Mock(spec=AbstractStream)
+    events.generate_partitions.side_effect = [RuntimeError("none of Close's errors"), [window]]
+    log = EventLog()
+    with pytest.raises(RuntimeError):
+        log.changes("activities", events)
+    assert list(log.changes("leads", events)["lead"]) == ["lead_1"]
+    assert list(log.changes("tasks", events)["lead"]) == ["lead_1"]
+    assert events.generate_partitions.call_count == 2

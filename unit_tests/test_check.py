@@ -4,21 +4,21 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-import requests_mock
 from airbyte_cdk.models import Status
+from requests_mock import ANY, Mocker
 
 from source_close.dates import format_moment, utc_now
 from source_close.source import SourceClose, load_manifest
-from unit_tests.syncs import API, KEY, KINDS, LOGGER, STREAMS, catalog, read_with_positions, requested, run
+from unit_tests.syncs import API, KEY, KINDS, LOGGER, STREAMS, Log, catalog, read_with_positions, requested, run
 
 # The paths of the six original streams, in the order in which a check requests them.
 PATHS = ["/activity/", "/custom_field/lead/", "/event/", "/data/search/", "/task/", "/user/"]
 
 
 @pytest.fixture(autouse=True)
-def _one_record_in_every_stream(api: requests_mock.Mocker) -> None:
+def _one_record_in_every_stream(api: Mocker) -> None:
     stamps = {"date_created": "2025-06-01T00:00:00+00:00", "date_updated": "2025-06-01T00:00:00+00:00"}
-    api.get(requests_mock.ANY, json={"data": [{"id": "x_1", **stamps}], "has_more": False})
+    api.get(ANY, json={"data": [{"id": "x_1", **stamps}], "has_more": False})
     api.post(f"{API}/data/search/", json={"data": [{"id": "lead_1", **stamps}], "cursor": None})
 
 
@@ -28,7 +28,7 @@ def check(**config: Any) -> tuple[Status, str]:
     return status.status, status.message or ""
 
 
-def test_a_check_sends_one_request_per_stream(api: requests_mock.Mocker) -> None:
+def test_a_check_sends_one_request_per_stream(api: Mocker) -> None:
     assert check(start_date="2025-06-15") == (Status.SUCCEEDED, "")
     paths = [url.partition("?")[0] for url in requested(api)]
     assert [path for path in paths if path in PATHS] == PATHS
@@ -36,8 +36,8 @@ def test_a_check_sends_one_request_per_stream(api: requests_mock.Mocker) -> None
     assert sorted(paths) == sorted([*PATHS, "/lead/"])
 
 
-def test_a_check_with_a_wrong_key_fails_after_one_request(api: requests_mock.Mocker) -> None:
-    api.get(requests_mock.ANY, status_code=401, json={"error": "Unauthorized"})
+def test_a_check_with_a_wrong_key_fails_after_one_request(api: Mocker) -> None:
+    api.get(ANY, status_code=401, json={"error": "Unauthorized"})
     status, message = check()
     assert status == Status.FAILED
     assert "answered 401: «Unauthorized». Close does not accept the API key" in message
@@ -50,33 +50,33 @@ def test_a_check_with_a_wrong_key_fails_after_one_request(api: requests_mock.Moc
     [("event_log", "/event/", 403), ("custom_fields", "/custom_field/lead/", 402)],
 )
 def test_a_check_names_a_stream_that_the_key_or_the_plan_lacks_and_succeeds(
-    api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture, stream: str, path: str, status: int
+    api: Mocker, log: Log, stream: str, path: str, status: int
 ) -> None:
     """Airbyte shows no message of a check that succeeds, so the log has it too."""
     api.get(f"{API}{path}", status_code=status, json={"error": "No"})
     found, message = check()
     assert found == Status.SUCCEEDED
     assert message.startswith(f"Stream {stream}: GET /api/v1{path} answered {status}: «No».")
-    assert f"This key can't read every stream. {message}" in caplog.messages
+    assert f"This key can't read every stream. {message}" in log.messages
 
 
-def test_a_check_of_an_account_without_records_sends_few_requests(api: requests_mock.Mocker) -> None:
+def test_a_check_of_an_account_without_records_sends_few_requests(api: Mocker) -> None:
     """A user waits for the check, so it does not search a whole year for a first record."""
-    api.get(requests_mock.ANY, json={"data": [], "has_more": False, "cursor_next": None})
+    api.get(ANY, json={"data": [], "has_more": False, "cursor_next": None})
     api.post(f"{API}/data/search/", json={"data": [], "cursor": None})
     assert check() == (Status.SUCCEEDED, "")
     assert api.call_count <= len(STREAMS) + 5, "the stream custom_fields has six lists"
 
 
-def test_a_check_fails_when_every_stream_is_forbidden(api: requests_mock.Mocker) -> None:
-    api.get(requests_mock.ANY, status_code=403, json={"error": "Forbidden"})
-    api.post(requests_mock.ANY, status_code=403, json={"error": "Forbidden"})
+def test_a_check_fails_when_every_stream_is_forbidden(api: Mocker) -> None:
+    api.get(ANY, status_code=403, json={"error": "Forbidden"})
+    api.post(ANY, status_code=403, json={"error": "Forbidden"})
     status, message = check()
     assert status == Status.FAILED
     assert all(f"Stream {name}:" in message for name in STREAMS)
 
 
-def test_a_check_fails_within_a_minute_when_an_endpoint_is_down(api: requests_mock.Mocker, clock: Any) -> None:
+def test_a_check_fails_within_a_minute_when_an_endpoint_is_down(api: Mocker, clock: Any) -> None:
     api.get(f"{API}/event/", status_code=503)
     status, message = check()
     assert (status, clock.now - 1000 < 60) == (Status.FAILED, True)
@@ -86,9 +86,7 @@ def test_a_check_fails_within_a_minute_when_an_endpoint_is_down(api: requests_mo
 @pytest.mark.parametrize(
     ("status", "failure_type"), [(403, "config_error"), (404, "system_error"), (503, "transient_error")]
 )
-def test_a_stream_whose_partitions_all_fail_reports_one_error(
-    api: requests_mock.Mocker, status: int, failure_type: str
-) -> None:
+def test_a_stream_whose_partitions_all_fail_reports_one_error(api: Mocker, status: int, failure_type: str) -> None:
     for kind in KINDS:
         api.get(f"{API}/custom_field/{kind}/", status_code=status, json={"error": kind})
     reading = read_with_positions("custom_fields", "users")
@@ -101,14 +99,12 @@ def test_a_stream_whose_partitions_all_fail_reports_one_error(
 
 
 @pytest.mark.parametrize("status", [402, 403, 404])
-def test_an_account_without_custom_objects_reads_the_other_custom_fields(
-    api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture, status: int
-) -> None:
+def test_an_account_without_custom_objects_reads_the_other_custom_fields(api: Mocker, log: Log, status: int) -> None:
     api.get(f"{API}/custom_field/custom_object_type/", status_code=status, json={"error": "No"})
     reading = read_with_positions("custom_fields")
     assert len(reading.ids) == len(KINDS) - 1
     assert reading.statuses == {"custom_fields": "COMPLETE"}
-    [warning] = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    [warning] = log.warnings
     assert warning.startswith("Stream custom_fields: Close does not return what belongs to custom_object_type, which")
     assert f"custom_object_type/ answered {status}: «No»." in warning
 
@@ -124,9 +120,7 @@ def test_a_source_accepts_its_config_after_construction(tmp_path: Any) -> None:
     assert [one.record.data["id"] for one in messages if one.record] == ["x_1"]
 
 
-def test_discover_returns_the_columns_of_custom_fields_and_read_does_not_request_them(
-    api: requests_mock.Mocker,
-) -> None:
+def test_discover_returns_the_columns_of_custom_fields_and_read_does_not_request_them(api: Mocker) -> None:
     config = {"api_key": KEY, "start_date": format_moment(utc_now() - timedelta(days=1))}
     leads = SourceClose().discover(LOGGER, config).streams[STREAMS.index("leads")].json_schema
     assert "custom.x_1" in leads["properties"]

@@ -3,13 +3,13 @@
 from typing import Any
 
 import pytest
-import requests_mock
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from jsonschema import Draft7Validator
+from requests_mock import Mocker
 
 from source_close.source import load_manifest
-from unit_tests.syncs import API, KEY, KINDS, LOGGER, Clock, Row, read, requested
+from unit_tests.syncs import API, KEY, KINDS, Clock, Log, Row, read, requested
 
 OLD, NEW = "2019-05-06T07:08:09+00:00", "2025-06-01T00:00:00+00:00"
 LEAD = {"id": "lead_1", "date_created": OLD, "date_updated": NEW}
@@ -19,10 +19,23 @@ def field(field_id: str, updated: str = OLD, **more: Any) -> Row:
     return {"id": field_id, "name": field_id.upper(), "type": "text", "date_updated": updated, **more}
 
 
-def lists(api: requests_mock.Mocker, **fields: list[Row]) -> None:
+def lists(api: Mocker, **fields: list[Row]) -> None:
     """Register the lists of custom fields by object type; a list is empty unless its fields are given."""
     for kind in KINDS:
         api.get(f"{API}/custom_field/{kind}/", json={"data": fields.get(kind, [])})
+
+
+def leads(api: Mocker, *pages: list[Row], by_ids: list[Row] | None = None) -> None:
+    """Register the pages of a search, and the leads that a read by ids finds."""
+    cursors = [*map(str, range(1, len(pages))), None]
+    found = [{"json": {"data": rows, "cursor": cursor}} for rows, cursor in zip(pages, cursors, strict=True)]
+    api.post(f"{API}/data/search/", found)
+
+    def read_by_ids(request: Any, _: Any) -> Row:
+        wanted = request.json()["_params"]["id__in"].split(",")
+        return {"data": [row for row in by_ids or [] if row["id"] in wanted], "has_more": False}
+
+    api.post(f"{API}/lead/", json=read_by_ids)
 
 
 def properties(stream: str) -> Row:
@@ -35,13 +48,13 @@ def properties(stream: str) -> Row:
     return columns
 
 
-def column(api: requests_mock.Mocker, **definition: Any) -> Row:
+def column(api: Mocker, **definition: Any) -> Row:
     lists(api, activity=[{"id": "cf_1", **definition}])
     found: Row = properties("activities")["custom.cf_1"]
     return found
 
 
-def test_a_first_sync_emits_the_fields_of_all_six_lists_regardless_of_the_start_date(api: requests_mock.Mocker) -> None:
+def test_a_first_sync_emits_the_fields_of_all_six_lists_regardless_of_the_start_date(api: Mocker) -> None:
     lists(api, **{kind: [field(f"cf_{kind}_1"), field(f"cf_{kind}_2", NEW)] for kind in KINDS})
     reading = read("custom_fields", start_date="2025-06-10")
     assert [(row["id"], row["object_type"]) for row in reading.records] == [
@@ -50,13 +63,13 @@ def test_a_first_sync_emits_the_fields_of_all_six_lists_regardless_of_the_start_
     assert requested(api) == [f"/custom_field/{kind}/?_limit=1000&_skip=0" for kind in KINDS]
 
 
-def test_a_later_sync_emits_fields_changed_since_ten_minutes_before_the_state(api: requests_mock.Mocker) -> None:
+def test_a_later_sync_emits_fields_changed_since_ten_minutes_before_the_state(api: Mocker) -> None:
     lists(api, **{kind: [field(f"cf_{kind}_1"), field(f"cf_{kind}_2", NEW)] for kind in KINDS})
     state = {"custom_fields": {"date_updated": "2025-06-01T00:10:00.000000+00:00"}}
     assert read("custom_fields", state=state).ids == [f"cf_{kind}_2" for kind in KINDS]
 
 
-def test_all_partitions_share_one_state_from_which_the_next_sync_continues(api: requests_mock.Mocker) -> None:
+def test_all_partitions_share_one_state_from_which_the_next_sync_continues(api: Mocker) -> None:
     lists(api, lead=[field("cf_1", NEW)], shared=[field("cf_2", "2025-06-02T00:00:00+00:00")])
     state = read("custom_fields").states()[-1]
     assert state["use_global_cursor"] is True
@@ -64,13 +77,13 @@ def test_all_partitions_share_one_state_from_which_the_next_sync_continues(api: 
     assert read("custom_fields", state={"custom_fields": state}).ids == ["cf_2"]
 
 
-def test_a_shared_field_is_emitted_once_from_the_list_of_shared_fields(api: requests_mock.Mocker) -> None:
+def test_a_shared_field_is_emitted_once_from_the_list_of_shared_fields(api: Mocker) -> None:
     shared = field("cf_1", is_shared=True)
     lists(api, lead=[shared], contact=[shared], shared=[shared])
     assert [(row["id"], row["object_type"]) for row in read("custom_fields").records] == [("cf_1", "shared")]
 
 
-def test_enrichment_options_of_any_form_become_text(api: requests_mock.Mocker) -> None:
+def test_enrichment_options_of_any_form_become_text(api: Mocker) -> None:
     options: list[Any] = ["on", {"prompt": "Who?"}, [1], None]
     lists(api, lead=[field(f"cf_{number}", enrichment_options=one) for number, one in enumerate(options)])
     found = [row["enrichment_options"] for row in read("custom_fields").records]
@@ -102,20 +115,20 @@ SEVERAL_TO_NUMBER: Row = {"type": "text", "converting_to_type": "number", "accep
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_column_has_the_type_and_the_description_of_its_custom_field(
-    api: requests_mock.Mocker, definition: Row, schema: Row, described: str
+    api: Mocker, definition: Row, schema: Row, described: str
 ) -> None:
     found = column(api, name="Budget", **definition)
     assert found == {**schema, "title": "Budget", "description": f"Custom field «Budget» {described}"}
     Draft7Validator.check_schema(found)
 
 
-def test_the_column_of_a_field_with_nulls_has_its_id_as_the_title(api: requests_mock.Mocker) -> None:
+def test_the_column_of_a_field_with_nulls_has_its_id_as_the_title(api: Mocker) -> None:
     """It is not known whether Close sends such a definition."""
     found = column(api, name=None, choices=None, description=None)
     assert found == {**TEXT, "title": "cf_1", "description": "Custom field «cf_1» (of no known type)."}
 
 
-def test_every_column_of_every_stream_has_one_type(api: requests_mock.Mocker) -> None:
+def test_every_column_of_every_stream_has_one_type(api: Mocker) -> None:
     """PyAirbyte and other programs report that they can't determine the type of a column that has several types."""
     types = [*load_manifest()["schemas"]["custom_field_types"], "a future type"]
     forms: list[Row] = [{}, {"accepts_multiple_values": True}, {"converting_to_type": "number"}]
@@ -131,7 +144,7 @@ def test_every_column_of_every_stream_has_one_type(api: requests_mock.Mocker) ->
     assert {place: kinds for place, kinds in columns.items() if len(kinds) != 1} == {}
 
 
-def test_columns_are_where_the_values_are(api: requests_mock.Mocker) -> None:
+def test_columns_are_where_the_values_are(api: Mocker) -> None:
     everywhere = [{"object_type": name} for name in ("contact", "custom_activity_type", "contact", "new", None)]
     lists(
         api,
@@ -155,13 +168,11 @@ def test_columns_are_where_the_values_are(api: requests_mock.Mocker) -> None:
     assert {"id", "date_updated", "contacts"} <= set(leads)
 
 
-def test_discover_logs_one_warning_when_a_list_of_custom_fields_cannot_be_read(
-    api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_discover_logs_one_warning_when_a_list_of_custom_fields_cannot_be_read(api: Mocker, log: Log) -> None:
     lists(api, activity=[field("cf_a")])
     api.get(f"{API}/custom_field/shared/", status_code=403, json={"error": "Forbidden"})
     assert "custom.cf_a" in properties("activities")
-    (warning,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    (warning,) = log.warnings
     assert warning.startswith("Custom fields that can't be read (shared) get no columns. Their")
     assert "GET /api/v1/custom_field/shared/ answered 403: «Forbidden»." in warning
 
@@ -171,23 +182,21 @@ def test_discover_logs_one_warning_when_a_list_of_custom_fields_cannot_be_read(
     [{"choices": 7}, {"converting_to_type": ["text"]}, {"associations": ["lead"]}, {"associations": 7}],
     ids=str,
 )
-def test_a_malformed_definition_loses_only_its_own_column(
-    api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture, odd: Row
-) -> None:
+def test_a_malformed_definition_loses_only_its_own_column(api: Mocker, log: Log, odd: Row) -> None:
     everywhere = [{"object_type": "activity"}]
     lists(api, shared=[field("cf_a", **{"associations": everywhere, **odd}), field("cf_b", associations=everywhere)])
     assert [name for name in properties("activities") if name.startswith("custom.")] == ["custom.cf_b"]
-    (warning,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    (warning,) = log.warnings
     assert warning == "Custom field cf_a gets no column: its form is unknown. Its values are read."
 
 
 @pytest.mark.parametrize("odd", [{"type": {"a": 1}}, {"name": ["x"]}, {"description": 7}, {"type": None}], ids=str)
-def test_a_definition_with_unexpected_texts_still_has_a_column(api: requests_mock.Mocker, odd: Row) -> None:
+def test_a_definition_with_unexpected_texts_still_has_a_column(api: Mocker, odd: Row) -> None:
     lists(api, activity=[{**field("cf_a"), **odd}])
     assert "custom.cf_a" in properties("activities")
 
 
-def test_discover_fails_while_close_has_an_outage(api: requests_mock.Mocker, clock: Clock) -> None:
+def test_discover_fails_while_close_has_an_outage(api: Mocker, clock: Clock) -> None:
     """A catalog without the columns would remove them from the user's tables. A missing list (404) is no outage."""
     lists(api, lead=[field("cf_a")])
     api.get(f"{API}/custom_field/contact/", status_code=404, json={"error": "Not found"})
@@ -204,12 +213,13 @@ def test_discover_fails_while_close_has_an_outage(api: requests_mock.Mocker, clo
     [
         ({"status_code": 302, "headers": {"Location": "https://login.example/"}}, "redirect to https://login.example/"),
         ({"status_code": 418}, "answered 418"),
+        ({"status_code": 401}, "answered 401 without a text. Close does not accept the API key"),
         ({"json": {"data": []}, "headers": {"Date": "Sun, 15 Jun 2008 12:00:00 GMT"}}, "clock is"),
     ],
-    ids=["redirect", "refusal", "clock"],
+    ids=["redirect", "refusal", "key", "clock"],
 )
-def test_discover_fails_if_something_between_responds_instead_of_close(
-    api: requests_mock.Mocker, response: Row, problem: str
+def test_discover_fails_if_close_refuses_the_key_or_something_between_responds(
+    api: Mocker, response: Row, problem: str
 ) -> None:
     lists(api, lead=[field("cf_a")])
     api.get(f"{API}/custom_field/shared/", **response)
@@ -217,9 +227,7 @@ def test_discover_fails_if_something_between_responds_instead_of_close(
         properties("leads")
 
 
-def test_the_stream_is_retried_after_the_names_of_lead_fields_were_given_up(
-    api: requests_mock.Mocker, clock: Clock
-) -> None:
+def test_the_stream_is_retried_after_the_names_of_lead_fields_were_given_up(api: Mocker, clock: Clock) -> None:
     lists(api, lead=[field("cf_1")])
     started = clock.now
 
@@ -228,26 +236,25 @@ def test_the_stream_is_retried_after_the_names_of_lead_fields_were_given_up(
         return {"data": [field("cf_1")]}
 
     api.get(f"{API}/custom_field/lead/", json=respond)
-    api.post(f"{API}/data/search/", json={"data": [{**LEAD, "custom.cf_1": "Web"}], "cursor": None})
+    leads(api, [{**LEAD, "custom.cf_1": "Web"}])
     reading = read("leads", "custom_fields", start_date="2025-06-01", clock=clock)
     assert reading.statuses == {"leads": "COMPLETE", "custom_fields": "COMPLETE"}
     assert [row["custom_fields"][0]["name"] for row in reading.records if row["id"] == "lead_1"] == [None]
     assert "cf_1" in [row["id"] for row in reading.records]
 
 
-def test_discover_fails_when_the_key_is_not_accepted(api: requests_mock.Mocker) -> None:
-    api.get(requests_mock.ANY, status_code=401, json={"error": "Unauthorized"})
-    source = ConcurrentDeclarativeSource(None, {"api_key": KEY}, None, source_config=load_manifest())
-    with pytest.raises(
-        AirbyteTracedException, match=r"answered 401: «Unauthorized»\. Close does not accept the API key"
-    ):
-        source.discover(LOGGER, {})
+def test_leads_fail_if_the_key_is_refused_when_their_names_are_requested(api: Mocker) -> None:
+    leads(api, [{**LEAD, "custom.cf_1": "Web"}])
+    api.get(f"{API}/custom_field/lead/", status_code=401)
+    reading = read("leads", start_date="2025-06-01")
+    assert reading.statuses == {"leads": "INCOMPLETE"}
+    assert [kind for _, kind, _ in reading.failures] == ["config_error"]
 
 
-def test_leads_list_their_custom_values_with_the_names_of_the_fields(api: requests_mock.Mocker) -> None:
+def test_leads_list_their_custom_values_with_the_names_of_the_fields(api: Mocker) -> None:
     lists(api, lead=[field("cf_1"), field("cf_4")], shared=[field("cf_2")], contact=[field("cf_3")])
     row = {**LEAD, "custom.cf_1": ["a", "b"], "custom.cf_2": 0, "custom.cf_3": None, "custom.lcf_old.1": "x"}
-    api.post(f"{API}/data/search/", json={"data": [row], "cursor": None})
+    leads(api, [row])
     (record,) = read("leads", start_date="2025-06-01").records
     assert record == {
         **row,
@@ -264,54 +271,33 @@ def test_leads_list_their_custom_values_with_the_names_of_the_fields(api: reques
     ]
 
 
-def test_names_are_requested_once_and_only_if_leads_have_custom_values(api: requests_mock.Mocker) -> None:
+def test_names_are_requested_once_and_only_if_leads_have_custom_values(api: Mocker) -> None:
     lists(api, lead=[field("cf_1")])
     without = {**LEAD, "custom": {}, "customs.cf_1": 1, "__object_type": "lead"}
-    api.post(f"{API}/data/search/", json={"data": [without], "cursor": None})
+    leads(api, [without])
     assert read("leads", start_date="2025-06-01").records == [{**LEAD, "customs.cf_1": 1, "custom_fields": []}]
     assert requested(api, "/custom") == []
     rows = [{**LEAD, "id": f"lead_{number}", "custom.cf_1": "Web"} for number in range(5)]
-    api.post(f"{API}/data/search/", json={"data": rows, "cursor": None})
+    leads(api, rows)
     assert all(row["custom_fields"][0]["name"] == "CF_1" for row in read("leads", start_date="2025-06-01").records)
     assert len(requested(api, "/custom")) == 2
 
 
-def test_names_that_cannot_be_read_log_one_warning_and_do_not_fail_the_stream(
-    api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_names_that_cannot_be_read_log_one_warning_and_do_not_fail_the_stream(api: Mocker, log: Log) -> None:
     lists(api, lead=[field("cf_1")])
     api.get(f"{API}/custom_field/shared/", status_code=402, json={"error": "Upgrade"})
     row = {**LEAD, "custom.cf_1": "Web", "custom.cf_2": 1}
-    api.post(f"{API}/data/search/", json={"data": [row, {**row, "id": "lead_2"}], "cursor": None})
+    leads(api, [row, {**row, "id": "lead_2"}])
     reading = read("leads", start_date="2025-06-01")
     assert reading.statuses == {"leads": "COMPLETE"}
     assert [[one["name"] for one in row["custom_fields"]] for row in reading.records] == [["CF_1", None]] * 2
-    (warning,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    (warning,) = log.warnings
     assert "(shared)" in warning
     assert "answered 402: «Upgrade»" in warning
 
 
-def leads(api: requests_mock.Mocker, *pages: list[Row], by_ids: list[Row] | None = None) -> None:
-    """Register the pages of a search, and the leads that a read by ids finds."""
-    cursors = [*map(str, range(1, len(pages))), None]
-    found = [{"json": {"data": rows, "cursor": cursor}} for rows, cursor in zip(pages, cursors, strict=True)]
-    api.post(f"{API}/data/search/", found)
-
-    def read_by_ids(request: Any, _: Any) -> Row:
-        wanted = request.json()["_params"]["id__in"].split(",")
-        return {"data": [row for row in by_ids or [] if row["id"] in wanted], "has_more": False}
-
-    api.post(f"{API}/lead/", json=read_by_ids)
-
-
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
-
-
 @pytest.mark.parametrize("fields", ["shared", "unreadable"])
-def test_values_that_a_search_lacks_are_read_by_ids_if_only_a_later_page_has_some(
-    api: requests_mock.Mocker, fields: str
-) -> None:
+def test_values_that_a_search_lacks_are_read_by_ids_if_only_a_later_page_has_some(api: Mocker, fields: str) -> None:
     """The first leads prove that there are no values only if no field, also no shared one, can have any."""
     lists(api, shared=[field("cf_1", associations=[{"object_type": "lead"}])])
     if fields == "unreadable":
@@ -335,7 +321,7 @@ def test_values_that_a_search_lacks_are_read_by_ids_if_only_a_later_page_has_som
     ids=["no column", "null", "less of a contact"],
 )
 def test_what_a_search_lacks_of_the_first_leads_is_read_by_ids_for_all(
-    api: requests_mock.Mocker, searched: Row, complete: Row
+    api: Mocker, searched: Row, complete: Row
 ) -> None:
     first, last = {**LEAD, "id": "lead_1"}, {**LEAD, "id": "lead_2"}
     leads(api, [{**first, **searched}], [{**last, **searched}], by_ids=[{**first, **complete}, {**last, **complete}])
@@ -344,7 +330,7 @@ def test_what_a_search_lacks_of_the_first_leads_is_read_by_ids_for_all(
 
 
 def test_a_column_that_no_search_returns_is_read_by_ids_even_if_the_first_leads_have_no_value(
-    api: requests_mock.Mocker,
+    api: Mocker,
 ) -> None:
     first, last = {**LEAD, "id": "lead_1"}, {**LEAD, "id": "lead_2"}
     complete = {**last, "url": "https://example.com"}
@@ -353,7 +339,7 @@ def test_a_column_that_no_search_returns_is_read_by_ids_even_if_the_first_leads_
 
 
 def test_a_lead_that_was_edited_after_the_search_does_not_show_that_the_search_lacks_something(
-    api: requests_mock.Mocker,
+    api: Mocker,
 ) -> None:
     lists(api)
     edited = {**LEAD, "date_updated": "2025-06-15T11:59:59+00:00", "url": "https://example.com"}
@@ -361,7 +347,7 @@ def test_a_lead_that_was_edited_after_the_search_does_not_show_that_the_search_l
     assert [record["url"] for record in read("leads", start_date="2025-06-01").records] == [None]
 
 
-def test_values_of_one_kind_prove_nothing_about_those_of_another(api: requests_mock.Mocker) -> None:
+def test_values_of_one_kind_prove_nothing_about_those_of_another(api: Mocker) -> None:
     lists(api, lead=[field("cf_1")], contact=[field("cf_2")])
     lead = {**LEAD, "custom.cf_1": "Web", "contacts": [{"id": "cont_1"}]}
     contact = {"id": "cont_1", "custom.cf_2": "Boss"}
@@ -370,9 +356,7 @@ def test_values_of_one_kind_prove_nothing_about_those_of_another(api: requests_m
     assert record["contacts"] == [contact]
 
 
-def test_a_lead_that_a_read_by_ids_does_not_find_is_emitted_as_the_search_returned_it(
-    api: requests_mock.Mocker,
-) -> None:
+def test_a_lead_that_a_read_by_ids_does_not_find_is_emitted_as_the_search_returned_it(api: Mocker) -> None:
     lists(api, lead=[field("cf_1")])
     first, hidden = {**LEAD, "id": "lead_1"}, {**LEAD, "id": "lead_2", "name": "Acme"}
     leads(api, [first, hidden], by_ids=[{**first, "custom.cf_1": "Web"}])
@@ -381,7 +365,7 @@ def test_a_lead_that_a_read_by_ids_does_not_find_is_emitted_as_the_search_return
     assert records[1] == {**hidden, "custom_fields": []}
 
 
-def test_a_value_with_a_name_belongs_to_the_field_of_its_own_kind(api: requests_mock.Mocker) -> None:
+def test_a_value_with_a_name_belongs_to_the_field_of_its_own_kind(api: Mocker) -> None:
     of_contacts = field("cf_2", name="Source", associations=[{"object_type": "contact"}])
     lists(api, lead=[field("cf_1", name="Source")], contact=[field("cf_3", name="Role")], shared=[of_contacts])
     contact = {"id": "cont_1", "custom": {"Source": "Fair", "Role": "Boss"}}
@@ -391,25 +375,23 @@ def test_a_value_with_a_name_belongs_to_the_field_of_its_own_kind(api: requests_
     assert record["contacts"] == [{"id": "cont_1", "custom.cf_2": "Fair", "custom.cf_3": "Boss"}]
 
 
-def test_names_of_no_field_are_reported_once_for_each_kind_and_are_listed_for_leads_only(
-    api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_names_of_no_field_are_reported_once_for_each_kind_and_are_listed_for_leads_only(api: Mocker, log: Log) -> None:
     contact = {"id": "cont_1", "custom": {"Old": 2}}
     lead = {**LEAD, "custom": {"Old": 1}, "contacts": [contact]}
-    leads(api, [lead], [{**lead, "id": "lead_2"}], by_ids=[])
+    leads(api, [lead], [{**lead, "id": "lead_2"}])
     [record, _] = read("leads", start_date="2025-06-01").records
     assert record["custom_fields"] == [{"id": None, "name": "Old", "value": 1}]
     assert record["contacts"] == [contact]
-    assert [line.partition(" are not in columns")[0] for line in warnings(caplog)] == [
+    assert [line.partition(" are not in columns")[0] for line in log.warnings] == [
         "Custom values of the kind lead",
         "Custom values of the kind contact",
     ]
 
 
 @pytest.mark.parametrize("key", ["cf_1", "lcf_old"])
-def test_values_by_the_ids_of_fields_need_no_definitions(api: requests_mock.Mocker, key: str) -> None:
+def test_values_by_the_ids_of_fields_need_no_definitions(api: Mocker, key: str) -> None:
     api.get(f"{API}/custom_field/lead/", status_code=403, json={"error": "Forbidden"})
-    leads(api, [{**LEAD, "custom": {key: "Web"}, "contacts": [{"id": "cont_1", "custom": {key: 2}}]}], by_ids=[])
+    leads(api, [{**LEAD, "custom": {key: "Web"}, "contacts": [{"id": "cont_1", "custom": {key: 2}}]}])
     (record,) = read("leads", start_date="2025-06-01").records
     assert record == {
         **LEAD,

@@ -2,7 +2,6 @@
 
 import gc
 import io
-import logging
 import sys
 import threading
 import time
@@ -15,25 +14,13 @@ import orjson
 import pytest
 from airbyte_cdk.entrypoint import AirbyteEntrypoint
 from airbyte_cdk.logger import PRINT_BUFFER
-from airbyte_cdk.models import (
-    AirbyteLogMessage,
-    AirbyteMessage,
-    AirbyteRecordMessage,
-    AirbyteStateBlob,
-    AirbyteStateMessage,
-    AirbyteStateStats,
-    AirbyteStateType,
-    AirbyteStreamState,
-    Level,
-    StreamDescriptor,
-    Type,
-)
+from airbyte_cdk.models import AirbyteLogMessage, AirbyteMessage, AirbyteRecordMessage, AirbyteStateStats, Level, Type
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from source_close.run import CloseEntrypoint, record_line
 from source_close.source import SourceClose
-from unit_tests.syncs import KEY
+from unit_tests.syncs import KEY, LOGGER, saved
 
 VALUES = st.recursive(
     st.none()
@@ -56,8 +43,8 @@ def log(text: str) -> AirbyteMessage:
 
 
 def state(stream: str) -> AirbyteMessage:
-    saved = AirbyteStreamState(stream_descriptor=StreamDescriptor(name=stream), stream_state=AirbyteStateBlob())
-    return AirbyteMessage(type=Type.STATE, state=AirbyteStateMessage(type=AirbyteStateType.STREAM, stream=saved))
+    [message] = saved(**{stream: {}})
+    return AirbyteMessage(type=Type.STATE, state=message)
 
 
 def nested(depth: int) -> dict[str, Any]:
@@ -88,7 +75,7 @@ def reading(output: io.BytesIO, *messages: AirbyteMessage, error: Exception | No
             raise error
 
     made = SourceClose()
-    spec = made.spec(logging.getLogger("airbyte"))
+    spec = made.spec(LOGGER)
     with patch.object(made, "read", emitted):
         yield from CloseEntrypoint(made, output).read(spec, {"api_key": KEY}, None, [])
 
@@ -99,9 +86,9 @@ def read(*messages: AirbyteMessage, seen: list[Any], error: Exception | None = N
 
 
 def test_messages_keep_their_order() -> None:
-    note, saved, seen = log("halfway"), state("leads"), list[Any]()
-    read(record("lead_1"), record("lead_2"), note, record("lead_3"), saved, record("lead_4"), seen=seen)
-    assert seen == ["lead_1", "lead_2", note, "lead_3", saved, "lead_4"]
+    note, its_state, seen = log("halfway"), state("leads"), list[Any]()
+    read(record("lead_1"), record("lead_2"), note, record("lead_3"), its_state, record("lead_4"), seen=seen)
+    assert seen == ["lead_1", "lead_2", note, "lead_3", its_state, "lead_4"]
 
 
 def test_a_state_has_the_count_of_its_records() -> None:

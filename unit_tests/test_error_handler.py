@@ -6,29 +6,12 @@ from typing import Any
 
 import pytest
 import requests
-import requests_mock
-import time_machine
-from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
 from airbyte_cdk.utils.airbyte_secrets_utils import update_secrets
+from requests_mock import ANY, Mocker
 
 from source_close.api.responses import RepeatedPages
 from source_close.api.sync import Sync
-from source_close.source import load_manifest
-from unit_tests.syncs import (
-    API,
-    KEY,
-    KINDS,
-    NOW,
-    Clock,
-    Row,
-    catalog,
-    manifest_of,
-    plain_config,
-    read,
-    requested,
-    response,
-    run,
-)
+from unit_tests.syncs import API, KEY, KINDS, Clock, Row, read, requested, response
 
 USERS = f"{API}/user/"
 REQUEST = "GET /api/v1/user/"
@@ -38,24 +21,21 @@ ALSO_AN_ERROR = "failed: the response has the status of a success, but also an e
 NO_LIST = "failed: the response has no list of records in data, only: id, error."
 NO_ID = "failed: the response has a record whose id is missing or not a text."
 UNREADABLE = "The response is not what the connector requested."
-TROUBLE = "Close has a problem."
 # Seconds between the attempts of a request that always fails: the last wait begins before RETRY_SECONDS are over.
 RETRY_SECONDS = 60
 WAITS = [2.2, 3.4, 5.8, 10.6, 20.2, 39.4]
 ATTEMPTS = 7
-TABLE: list[tuple[list[int], str, str, str]] = [
-    ([300], "FAIL", "config_error", "The response is a redirect that the connector does not follow"),
-    ([400], "FAIL", "system_error", "Close rejected the request as invalid."),
-    ([401], "FAIL", "config_error", "Close does not accept the API key"),
-    ([402], "FAIL", "config_error", "The organization's Close plan does not include this."),
-    ([403], "FAIL", "config_error", "has no permission to read this."),
-    ([404, 405, 410], "FAIL", "system_error", "Close does not accept requests to this address:"),
-    ([407], "FAIL", "config_error", "The proxy between the connector and Close requires a user name and a password"),
-    ([429], "RATE_LIMITED", "transient_error", "Close asks for a longer wait than the connector accepts."),
-    ([408, 425, 500], "RETRY", "transient_error", TROUBLE),
+# The statuses of each meaning, also some that the manifest does not name. At most six: they are tested in the responses
+# to the six lists of custom fields. Other tests have 401 and 429.
+TABLE = [
+    ([300, 301, 302, 303, 307, 308], "config_error", "The response is a redirect that the connector does not follow"),
+    ([400, 406, 409, 418, 422, 451], "system_error", "Close rejected the request as invalid."),
+    ([402], "config_error", "The organization's Close plan does not include this."),
+    ([403], "config_error", "has no permission to read this."),
+    ([404, 405, 410], "system_error", "Close does not accept requests to this address:"),
+    ([407], "config_error", "The proxy between the connector and Close requires a user name and a password"),
+    ([408, 425, 500, 502, 503, 599], "transient_error", "Close has a problem."),
 ]
-# Statuses that the table does not have, and the one as which they count.
-UNLISTED = {300: [301, 302, 303, 307, 308], 400: [406, 409, 418, 422, 451, 499], 500: [502, 503, 504, 522, 599]}
 
 
 def failure() -> tuple[str, str]:
@@ -65,43 +45,25 @@ def failure() -> tuple[str, str]:
     return kind, message
 
 
-def test_the_error_table_of_the_manifest_is_the_expected_one() -> None:
-    rows = load_manifest()["definitions"]["shared"]["error_handler"]["response_filters"]
-    assert len(rows) == len(TABLE)
-    for row, (codes, action, kind, meaning) in zip(rows, TABLE, strict=True):
-        assert (sorted(row["http_codes"]), row["action"], row["failure_type"]) == (codes, action, kind)
-        assert meaning in row["error_message"]
-
-
-@pytest.mark.parametrize(
-    ("codes", "action", "kind", "meaning"),
-    [
-        (codes + UNLISTED.get(codes[-1], [])[: 6 - len(codes)], *more)
-        for codes, *more in TABLE
-        if codes not in ([401], [429])
-    ],
-    ids=lambda value: "-".join(map(str, value)) if isinstance(value, list) else "",
-)
+@pytest.mark.parametrize(("statuses", "kind", "meaning"), TABLE, ids=[str(row[0][0]) for row in TABLE])
 def test_each_status_has_its_failure_type_message_and_number_of_attempts(
-    api: requests_mock.Mocker, codes: list[int], action: str, kind: str, meaning: str
+    api: Mocker, statuses: list[int], kind: str, meaning: str
 ) -> None:
-    """Up to six statuses are tested at once, each in the response to one list of custom fields."""
-    for object_type, status in itertools.zip_longest(KINDS, codes):
-        response: Row = {"status_code": status, "json": {"error": "Own words"}} if status else {"json": {"data": []}}
-        api.get(f"{API}/custom_field/{object_type}/", **response)
+    for object_type, status in zip(KINDS, statuses, strict=False):
+        api.get(f"{API}/custom_field/{object_type}/", status_code=status, json={"error": "Own words"})
     failures = read("custom_fields", retry_seconds=RETRY_SECONDS).failures
-    assert len(failures) == len(codes)
-    for object_type, status, (stream, failure_type, message) in zip(KINDS, codes, failures, strict=False):
+    assert len(failures) == len(statuses)
+    for object_type, status, (stream, failure_type, message) in zip(KINDS, statuses, failures, strict=False):
         path = f"/custom_field/{object_type}/"
         assert (stream, failure_type) == ("custom_fields", kind)
         assert message.startswith(f"Stream custom_fields: GET /api/v1{path} answered {status}: «Own words». ")
         assert meaning in message
-        assert len(requested(api, path)) == (1 if action == "FAIL" else ATTEMPTS)
+        assert len(requested(api, path)) == (ATTEMPTS if kind == "transient_error" else 1)
 
 
-def test_a_rejected_key_fails_all_streams_after_one_request_of_each_at_most(api: requests_mock.Mocker) -> None:
-    api.get(requests_mock.ANY, status_code=401, json={"error": "Unauthorized"})
-    api.post(requests_mock.ANY, status_code=401, json={"error": "Unauthorized"})
+def test_a_rejected_key_fails_all_streams_after_one_request_of_each_at_most(api: Mocker) -> None:
+    api.get(ANY, status_code=401, json={"error": "Unauthorized"})
+    api.post(ANY, status_code=401, json={"error": "Unauthorized"})
     reading = read("users", "tasks", "leads", "custom_fields")
     assert api.call_count <= 4
     assert {stream for stream, _, _ in reading.failures} == {"users", "tasks", "leads", "custom_fields"}
@@ -111,17 +73,7 @@ def test_a_rejected_key_fails_all_streams_after_one_request_of_each_at_most(api:
         assert " answered 401: «Unauthorized». Close does not accept the API key" in message
 
 
-def test_a_failed_stream_does_not_stop_the_others(api: requests_mock.Mocker) -> None:
-    api.get(USERS, json=PAGE)
-    api.get(f"{API}/task/", status_code=403, json={"error": "Forbidden"})
-    reading = read("tasks", "users", start_date="2024-01-01")
-    assert reading.ids_of("users") == ["user_1"]
-    assert reading.statuses == {"tasks": "INCOMPLETE", "users": "COMPLETE"}
-    # The other windows of the failed stream send no request.
-    assert len(requested(api, "/task/")) == 1
-
-
-def test_the_waits_between_attempts_grow_until_the_retry_time_is_over(api: requests_mock.Mocker, clock: Clock) -> None:
+def test_the_waits_between_attempts_grow_until_the_retry_time_is_over(api: Mocker, clock: Clock) -> None:
     sent: list[float] = []
 
     def trouble(request: Any, context: Any) -> str:
@@ -142,27 +94,19 @@ def test_the_waits_between_attempts_grow_until_the_retry_time_is_over(api: reque
 @pytest.mark.parametrize(
     "response",
     [
-        {"status_code": 500, "json": {"error": "Server error"}},
         {"status_code": 502, "text": "<html>"},
         {"exc": requests.ConnectionError("Connection refused")},
-        {"exc": requests.ConnectTimeout("timed out")},
-        {"exc": requests.ReadTimeout("Read timed out. (read timeout=45)")},
         {"exc": requests.exceptions.ChunkedEncodingError("Connection broken: IncompleteRead")},
-        {"exc": requests.exceptions.SSLError("EOF occurred in violation of protocol")},
         {"text": '{"data": [{"id": "user_1"}, {"id": "us'},
-        {"text": "<html>Please log in</html>"},
         {"text": ""},
         {"text": "null"},
         {"text": "[]"},
-        {"text": "{}"},
-        {"text": '{"data": null, "has_more": false}'},
-        {"text": '{"data": [{"no": "id"}], "has_more": false}'},
+        {"text": '{"data": {}, "has_more": false}'},
         {"text": '{"data": ["user_1"], "has_more": false}'},
-        {"text": '{"error": "Something went wrong"}'},
     ],
     ids=lambda response: " ".join(str(part) for part in response.values())[:60] or "empty",
 )
-def test_a_request_with_a_failed_or_incomplete_response_is_retried(api: requests_mock.Mocker, response: Row) -> None:
+def test_a_request_with_a_failed_or_incomplete_response_is_retried(api: Mocker, response: Row) -> None:
     api.get(USERS, [response, response, {"json": PAGE}])
     reading = read("users")
     assert (reading.ids, reading.statuses, api.call_count) == (["user_1"], {"users": "COMPLETE"}, 3)
@@ -178,15 +122,11 @@ def test_a_request_with_a_failed_or_incomplete_response_is_retried(api: requests
         ({"json": {"data": [], "errors": [], "error": "Try later"}}, ALSO_AN_ERROR, UNREADABLE),
         ({"json": {"id": "request_1", "error": "Busy"}}, NO_LIST, UNREADABLE),
         ({"json": {"data": [{"id": None}]}}, NO_ID, UNREADABLE),
-        ({"json": {"data": [{"id": 7}]}}, NO_ID, UNREADABLE),
         ({"json": {"data": [{"id": ["a"]}]}}, NO_ID, UNREADABLE),
-        ({"json": {"data": [{"id": {}}]}}, NO_ID, UNREADABLE),
     ],
-    ids=["refused", "timeout", "cut", "no list", "also an error", "only an error", "no id", "number", "list", "object"],
+    ids=["refused", "timeout", "cut", "no list", "also an error", "only an error", "no id", "no text"],
 )
-def test_an_endpoint_that_stays_down_fails_the_stream(
-    api: requests_mock.Mocker, response: Row, happened: str, meaning: str
-) -> None:
+def test_an_endpoint_that_stays_down_fails_the_stream(api: Mocker, response: Row, happened: str, meaning: str) -> None:
     api.get(USERS, **response)
     kind, message = failure()
     assert kind == "transient_error"
@@ -195,7 +135,7 @@ def test_an_endpoint_that_stays_down_fails_the_stream(
     assert api.call_count == ATTEMPTS
 
 
-def test_a_read_by_ids_that_created_a_record_is_not_made_again(api: requests_mock.Mocker) -> None:
+def test_a_read_by_ids_that_created_a_record_is_not_made_again(api: Mocker) -> None:
     lead = {"id": "lead_1", "date_created": "2025-01-01T00:00:00Z", "date_updated": "2025-06-01T00:00:00Z"}
     api.post(f"{API}/data/search/", json={"data": [lead], "cursor": None})
     api.post(f"{API}/lead/", json={**lead, "id": "lead_2"})
@@ -207,14 +147,14 @@ def test_a_read_by_ids_that_created_a_record_is_not_made_again(api: requests_moc
     assert "POST /api/v1/lead/ failed: the response is a single record instead of a list. Something between" in message
 
 
-def test_the_windows_after_a_failed_one_do_not_retry(api: requests_mock.Mocker) -> None:
+def test_the_windows_after_a_failed_one_do_not_retry(api: Mocker) -> None:
     api.get(f"{API}/task/", status_code=503)
     reading = read("tasks", start_date="2025-01-01", retry_seconds=RETRY_SECONDS)
     assert reading.statuses == {"tasks": "INCOMPLETE"}
     assert api.call_count == ATTEMPTS
 
 
-def test_the_retry_time_restarts_after_each_success(api: requests_mock.Mocker, clock: Clock) -> None:
+def test_the_retry_time_restarts_after_each_success(api: Mocker, clock: Clock) -> None:
     trouble = [{"status_code": 503}] * 5  # 42 seconds
     window = {"json": {"data": [{"id": "task_1"}], "has_more": False}}
     api.get(f"{API}/task/", [*trouble, window, *trouble, window])
@@ -234,21 +174,16 @@ def test_a_list_that_repeats_itself_is_noticed_while_another_worker_reads_lists_
     assert found == [False, False, False, True]
 
 
-def test_a_request_that_fails_while_others_to_its_endpoint_succeed_is_given_up(
-    api: requests_mock.Mocker, clock: Clock
-) -> None:
-    config = plain_config({"retry_seconds": RETRY_SECONDS})
+def test_a_request_that_fails_while_others_to_its_endpoint_succeed_is_given_up(api: Mocker, clock: Clock) -> None:
+    sync = Sync(custom_field_columns=False, retry_seconds=RETRY_SECONDS)
 
     def trouble(request: Any, context: Any) -> str:
-        Sync.of(config).failing_since.clear()  # as the success of another request does
+        sync.failing_since.clear()  # as the success of another request does
         context.status_code = 503
         return ""
 
     api.get(USERS, text=trouble)
-    with time_machine.travel(NOW, tick=False) as clock.day:
-        source = ConcurrentDeclarativeSource(catalog("users"), config, [], source_config=manifest_of("users"))
-        reading = run(source, "users")
-    assert reading.statuses == {"users": "INCOMPLETE"}
+    assert read("users", sync=sync, clock=clock).statuses == {"users": "INCOMPLETE"}
     assert RETRY_SECONDS < clock.now - 1000 < 3 * RETRY_SECONDS
 
 
@@ -272,7 +207,7 @@ def test_a_request_that_fails_while_others_to_its_endpoint_succeed_is_given_up(
     ],
 )
 def test_the_wait_is_the_longest_that_a_response_names_and_else_one_second(
-    api: requests_mock.Mocker, clock: Clock, headers: dict[str, str], body: Row | None, least: float, most: float
+    api: Mocker, clock: Clock, headers: dict[str, str], body: Row | None, least: float, most: float
 ) -> None:
     api.get(USERS, [{"status_code": 429, "headers": headers, "json": body}, {"json": PAGE}])
     assert read("users").ids == ["user_1"]
@@ -281,14 +216,14 @@ def test_the_wait_is_the_longest_that_a_response_names_and_else_one_second(
 
 
 @pytest.mark.parametrize(("status", "wait"), [(429, "3600"), (429, "1000000000000"), (503, "3600")])
-def test_a_wait_that_is_too_long_fails_at_once(api: requests_mock.Mocker, clock: Clock, status: int, wait: str) -> None:
+def test_a_wait_that_is_too_long_fails_at_once(api: Mocker, clock: Clock, status: int, wait: str) -> None:
     api.get(USERS, status_code=status, headers={"Retry-After": wait}, json={"error": "Wait"})
     text = f"Stream users: {REQUEST} answered {status}: «Wait». It asks to wait {wait} s."
     assert failure()[1].startswith(text)
     assert (api.call_count, clock.now) == (1, 1000)
 
 
-def test_repeated_429s_are_retried_until_the_retry_time_is_over(api: requests_mock.Mocker, clock: Clock) -> None:
+def test_repeated_429s_are_retried_until_the_retry_time_is_over(api: Mocker, clock: Clock) -> None:
     api.get(USERS, status_code=429, headers={"Retry-After": "25"}, json={"error": "Too many requests"})
     kind, message = failure()
     assert (kind, api.call_count) == ("transient_error", 4)
@@ -302,10 +237,7 @@ def test_repeated_429s_are_retried_until_the_retry_time_is_over(api: requests_mo
     ("body", "text"),
     [
         ('{"error": "text"}', "text"),
-        (
-            '{"error": {"message": "API call count exceeded", "rate_reset": 0.87}}',
-            "API call count exceeded; rate_reset: 0.87",
-        ),
+        ('{"error": {"message": "Too many calls", "rate_reset": 0.87}}', "Too many calls; rate_reset: 0.87"),
         ('{"errors": ["one", "two"]}', "one; two"),
         ('{"errors": ["one"], "field-errors": {"a": ["x", "y"]}}', "one; a: x; a: y"),
         ('"just a text"', "just a text"),
@@ -316,14 +248,12 @@ def test_repeated_429s_are_retried_until_the_retry_time_is_over(api: requests_mo
     ],
     ids=["error text", "error object", "errors", "field-errors", "a text", "HTML", "accents", "a long text", "nested"],
 )
-def test_the_message_quotes_the_error_text_of_every_form_of_body(
-    api: requests_mock.Mocker, body: str, text: str
-) -> None:
+def test_the_message_quotes_the_error_text_of_every_form_of_body(api: Mocker, body: str, text: str) -> None:
     api.get(USERS, status_code=400, text=body)
     assert failure()[1].startswith(f"Stream users: {REQUEST} answered 400: «{text}». Close rejected")
 
 
-def test_a_quote_that_is_cut_in_the_middle_of_the_key_shows_no_part_of_it(api: requests_mock.Mocker) -> None:
+def test_a_quote_that_is_cut_in_the_middle_of_the_key_shows_no_part_of_it(api: Mocker) -> None:
     update_secrets([KEY])
     try:
         api.get(USERS, status_code=403, json={"error": "Odd" * 97 + KEY})
@@ -335,12 +265,12 @@ def test_a_quote_that_is_cut_in_the_middle_of_the_key_shows_no_part_of_it(api: r
 
 
 @pytest.mark.parametrize("body", ["", "{}", "[]"])
-def test_the_message_says_that_a_response_has_no_text(api: requests_mock.Mocker, body: str) -> None:
+def test_the_message_says_that_a_response_has_no_text(api: Mocker, body: str) -> None:
     api.get(USERS, status_code=404, text=body)
     assert failure()[1].startswith(f"Stream users: {REQUEST} answered 404 without a text. Close does not accept")
 
 
-def test_a_proxy_error_is_retried_if_407_is_only_in_the_address(api: requests_mock.Mocker) -> None:
+def test_a_proxy_error_is_retried_if_407_is_only_in_the_address(api: Mocker) -> None:
     refused = "Max retries exceeded with url: /api/v1/user/?_skip=40788 (Caused by ProxyError('Unable to connect'))"
     api.get(USERS, [{"exc": requests.exceptions.ProxyError(refused)}, {"json": PAGE}])
     reading = read("users", retry_seconds=RETRY_SECONDS)
@@ -348,7 +278,7 @@ def test_a_proxy_error_is_retried_if_407_is_only_in_the_address(api: requests_mo
     assert reading.failures == []
 
 
-def test_a_clock_that_is_ahead_of_closes_fails_the_stream_and_names_the_moment(api: requests_mock.Mocker) -> None:
+def test_a_clock_that_is_ahead_of_closes_fails_the_stream_and_names_the_moment(api: Mocker) -> None:
     """The sync starts at 12:00:00 by the local clock."""
     api.get(USERS, json=PAGE, headers={"Date": "Sun, 15 Jun 2025 11:54:59 GMT"})
     kind, message = failure()
@@ -362,6 +292,6 @@ def test_a_clock_that_is_ahead_of_closes_fails_the_stream_and_names_the_moment(a
     ["Sun, 15 Jun 2025 11:55:00 GMT", "Mon, 16 Jun 2025 12:00:00 GMT", "soon", "Sat, 31 Dec 2016 23:59:60 GMT"],
     ids=["five minutes ahead", "a day behind", "unreadable", "leap second"],
 )
-def test_a_clock_that_loses_nothing_is_accepted(api: requests_mock.Mocker, date: str) -> None:
+def test_a_clock_that_loses_nothing_is_accepted(api: Mocker, date: str) -> None:
     api.get(USERS, json=PAGE, headers={"Date": date})
     assert read("users").ids == ["user_1"]

@@ -4,9 +4,9 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-import requests_mock
+from requests_mock import Mocker
 
-from unit_tests.syncs import API, Row, read, read_with_positions, requested
+from unit_tests.syncs import API, Log, Row, read, read_with_positions, requested
 
 URL = f"{API}/event/"
 NOON = datetime(2025, 6, 15, 12, tzinfo=timezone.utc)
@@ -31,7 +31,7 @@ def window(start: str, end: str) -> str:
     return f"/event/?_limit=50&date_updated__gte={start}&date_updated__lt={end}"
 
 
-def test_a_first_sync_reads_30_days_in_windows_of_one_day(api: requests_mock.Mocker) -> None:
+def test_a_first_sync_reads_30_days_in_windows_of_one_day(api: Mocker) -> None:
     api.get(URL, json={"data": [], "cursor_next": None})
     reading = read("event_log", start_date="2020-01-01")
     assert len(requested(api)) == 30
@@ -40,14 +40,14 @@ def test_a_first_sync_reads_30_days_in_windows_of_one_day(api: requests_mock.Moc
     assert reading.states()[-1] == {"date_updated": "2025-05-16T12:00:00.000000+00:00"}
 
 
-def test_a_first_sync_begins_at_a_start_date_within_the_30_days(api: requests_mock.Mocker) -> None:
+def test_a_first_sync_begins_at_a_start_date_within_the_30_days(api: Mocker) -> None:
     api.get(URL, json={"data": [], "cursor_next": None})
     read("event_log", start_date="2025-06-15T00:00:00Z")
     assert requested(api) == [window("2025-06-15T00:00:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")]
 
 
 @pytest.mark.parametrize("no_cursor", [None, ""])
-def test_a_later_sync_reads_five_minutes_again(api: requests_mock.Mocker, no_cursor: str | None) -> None:
+def test_a_later_sync_reads_five_minutes_again(api: Mocker, no_cursor: str | None) -> None:
     api.get(URL, **page(events(15, timedelta(minutes=1)), no_cursor))
     reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T11:50:00"}})
     assert requested(api) == [window("2025-06-15T11:45:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")]
@@ -55,20 +55,18 @@ def test_a_later_sync_reads_five_minutes_again(api: requests_mock.Mocker, no_cur
     assert reading.states()[-1] == {"date_updated": "2025-06-15T11:59:00.000000+00:00"}
 
 
-def test_a_state_older_than_30_days_continues_30_days_ago_and_logs_the_gap(
-    api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_state_older_than_30_days_continues_30_days_ago_and_logs_the_gap(api: Mocker, log: Log) -> None:
     api.get(URL, json={"data": [], "cursor_next": None})
     # Only the cursor: states of version 0.1.0 and of other connectors have no position in the log.
     state = {"event_log": {"date_updated": "2025-04-01T00:00:00"}}
     read_with_positions("event_log", state=state, start_date="2024-01-01")
     assert requested(api)[0] == window("2025-05-16T12:00:00.000000+00:00", "2025-05-17T12:00:00.000000+00:00")
-    (warning,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    (warning,) = log.warnings
     assert "the last sync reached 2025-04-01T00:00:00.000000+00:00" in warning
     assert "2025-05-16T12:00:00.000000+00:00" in warning
 
 
-def test_requests_after_the_first_page_send_the_cursor_without_bounds(api: requests_mock.Mocker) -> None:
+def test_requests_after_the_first_page_send_the_cursor_without_bounds(api: Mocker) -> None:
     rows = events(120, timedelta(minutes=1))
     api.get(URL, [page(rows[:50], "two"), page(rows[50:100], "three"), page(rows[100:])])
     reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T09:00:00"}})
@@ -80,7 +78,7 @@ def test_requests_after_the_first_page_send_the_cursor_without_bounds(api: reque
     assert reading.ids == [row["id"] for row in rows]
 
 
-def test_a_cursor_that_leads_past_the_lower_bound_is_not_followed(api: requests_mock.Mocker) -> None:
+def test_a_cursor_that_leads_past_the_lower_bound_is_not_followed(api: Mocker) -> None:
     """Close does not document whether a cursor keeps the date range of its first page."""
     older = [event(900 + number, NOON - timedelta(hours=20, minutes=number)) for number in range(20)]
     rows = events(60, timedelta(minutes=2))
@@ -91,7 +89,7 @@ def test_a_cursor_that_leads_past_the_lower_bound_is_not_followed(api: requests_
 
 
 @pytest.mark.parametrize("odd", [None, "", 17, True, [], "0", "17/01/2025", "2025-06-15T08:30:00-02:00"], ids=str)
-def test_a_cursor_is_followed_after_an_event_whose_date_is_odd(api: requests_mock.Mocker, odd: Any) -> None:
+def test_a_cursor_is_followed_after_an_event_whose_date_is_odd(api: Mocker, odd: Any) -> None:
     """It would be earlier than the window if it were compared as text, but it is not known to be."""
     rows = events(60, timedelta(minutes=1))
     rows[49]["date_updated"] = odd
@@ -101,14 +99,14 @@ def test_a_cursor_is_followed_after_an_event_whose_date_is_odd(api: requests_moc
     assert reading.statuses == {"event_log": "COMPLETE"}
 
 
-def test_a_cursor_is_followed_among_events_of_the_moment_at_which_a_window_begins(api: requests_mock.Mocker) -> None:
+def test_a_cursor_is_followed_among_events_of_the_moment_at_which_a_window_begins(api: Mocker) -> None:
     rows = [event(number, NOON - timedelta(minutes=15)) for number in range(60)]
     api.get(URL, [page(rows[:50], "two"), page(rows[50:])])
     reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T11:50:00"}})
     assert reading.ids == [row["id"] for row in rows]
 
 
-def test_events_outside_the_window_are_dropped_when_the_api_ignores_the_bounds(api: requests_mock.Mocker) -> None:
+def test_events_outside_the_window_are_dropped_when_the_api_ignores_the_bounds(api: Mocker) -> None:
     rows = [event(99, NOON + timedelta(seconds=1)), event(98, NOON), *events(30, timedelta(hours=1))]
     api.get(URL, json={"data": rows, "cursor_next": "next", "cursor_previous": None})
     reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T02:04:00"}})
@@ -117,9 +115,7 @@ def test_events_outside_the_window_are_dropped_when_the_api_ignores_the_bounds(a
 
 
 @pytest.mark.parametrize(("repetitions", "status"), [(2, "COMPLETE"), (3, "INCOMPLETE")])
-def test_a_page_may_be_repeated_twice_before_the_list_continues(
-    api: requests_mock.Mocker, repetitions: int, status: str
-) -> None:
+def test_a_page_may_be_repeated_twice_before_the_list_continues(api: Mocker, repetitions: int, status: str) -> None:
     rows = events(60, timedelta(minutes=1))
     repeated = page(rows[50:55], "two")
     api.get(URL, [page(rows[:50], "two"), *[repeated] * (1 + repetitions), page(rows[55:])])
@@ -132,7 +128,7 @@ def test_a_page_may_be_repeated_twice_before_the_list_continues(
     ("cursor", "status"), [("after_{}", "COMPLETE"), ("same", "INCOMPLETE")], ids=["others", "same"]
 )
 def test_pages_without_events_end_a_window_only_if_their_cursors_are_the_same(
-    api: requests_mock.Mocker, cursor: str, status: str
+    api: Mocker, cursor: str, status: str
 ) -> None:
     rows = events(10, timedelta(minutes=1))
     empty = [page([], cursor.format(number)) for number in range(5)]
@@ -142,7 +138,7 @@ def test_pages_without_events_end_a_window_only_if_their_cursors_are_the_same(
     assert (reading.ids == [row["id"] for row in rows]) == (status == "COMPLETE")
 
 
-def test_data_and_previous_data_are_json_text_or_null(api: requests_mock.Mocker) -> None:
+def test_data_and_previous_data_are_json_text_or_null(api: Mocker) -> None:
     at = NOON - timedelta(minutes=1)
     given = [
         event(3, at, data={"name": 'Zoë "Z" 🚀', "n": 1.5, "none": None}, previous_data={}),

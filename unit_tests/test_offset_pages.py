@@ -8,12 +8,11 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-import requests_mock
-import time_machine
-from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
+from requests_mock import ANY, Mocker
 
+from source_close.source import load_manifest
 from source_close.streams.append_only_lists import Window
-from unit_tests.syncs import API, NOW, Reading, Row, catalog, manifest_of, plain_config, run
+from unit_tests.syncs import API, Reading, Row, manifest_of, read
 
 PAGE_SIZE = 3
 ACTIVITIES = f"{API}/activity/"
@@ -41,16 +40,13 @@ def small_pages(node: Any) -> Any:
     }
 
 
-def read() -> Reading:
+def read_activities(manifest: Row | None = None) -> Reading:
     """Read the activities of one window."""
-    config = plain_config({"start_date": "2025-06-01", "attribution_window_hours": 0})
-    manifest = small_pages(manifest_of("activities"))
-    with time_machine.travel(NOW, tick=False):
-        source = ConcurrentDeclarativeSource(catalog("activities"), config, [], source_config=manifest)
-        return run(source, "activities")
+    manifest = manifest or small_pages(manifest_of("activities"))
+    return read("activities", manifest=manifest, start_date="2025-06-01", attribution_window_hours=0)
 
 
-def skips(api: requests_mock.Mocker) -> list[int]:
+def skips(api: Mocker) -> list[int]:
     return [int(request.qs["_skip"][0]) for request in api.request_history]
 
 
@@ -67,10 +63,10 @@ def skips(api: requests_mock.Mocker) -> list[int]:
     ids=["empty", "one row", "one full page", "one row more", "two full pages", "three pages"],
 )
 def test_each_request_begins_with_the_last_row_of_the_previous_page(
-    api: requests_mock.Mocker, pages: dict[int, str], ids: str
+    api: Mocker, pages: dict[int, str], ids: str
 ) -> None:
     api.get(ACTIVITIES, [page(names) for names in pages.values()])
-    assert "".join(read().ids) == ids
+    assert "".join(read_activities().ids) == ids
     assert skips(api) == list(pages)
 
 
@@ -94,10 +90,10 @@ def test_each_request_begins_with_the_last_row_of_the_previous_page(
     ],
 )
 def test_a_list_that_changes_between_two_pages_loses_no_row_and_repeats_none(
-    api: requests_mock.Mocker, pages: list[tuple[int, str]], ids: str
+    api: Mocker, pages: list[tuple[int, str]], ids: str
 ) -> None:
     api.get(ACTIVITIES, [page(names) for _, names in pages])
-    assert "".join(read().ids) == ids
+    assert "".join(read_activities().ids) == ids
     assert skips(api) == [skip for skip, _ in pages]
 
 
@@ -112,23 +108,21 @@ def test_a_list_that_changes_between_two_pages_loses_no_row_and_repeats_none(
     ids=["none is lost", "one is lost", "the list has a row twice"],
 )
 def test_a_list_that_has_more_positions_than_rows_were_seen_is_read_again(
-    api: requests_mock.Mocker, pages: list[tuple[int, str]], ids: str
+    api: Mocker, pages: list[tuple[int, str]], ids: str
 ) -> None:
     """Rows of one moment may change places between two requests: one is returned twice, and another one never."""
     api.get(ACTIVITIES, [page(names) for _, names in pages])
-    assert "".join(read().ids) == ids
+    assert "".join(read_activities().ids) == ids
     assert skips(api) == [skip for skip, _ in pages]
 
 
 @pytest.mark.parametrize("later", ["", "xyz"], ids=["no rows", "other rows"])
-def test_a_list_whose_later_pages_never_overlap_the_rows_read_fails_the_stream(
-    api: requests_mock.Mocker, later: str
-) -> None:
+def test_a_list_whose_later_pages_never_overlap_the_rows_read_fails_the_stream(api: Mocker, later: str) -> None:
     first = [{**row(name), "date_created": "2025-06-05T00:00:00+00:00"} for name in "abc"]
-    api.get(requests_mock.ANY, **page(f"{later}+"))
+    api.get(ANY, **page(f"{later}+"))
     api.get(re.compile(r"_skip=0\b"), json={"data": first, "has_more": True})
-    api.post(requests_mock.ANY, json={"data": []})
-    [(stream, _, message)] = read().failures
+    api.post(ANY, json={"data": []})
+    [(stream, _, message)] = read_activities().failures
     assert stream == "activities"
     assert "The records at 2025-06-05T00:00:00.000000+00:00 can't be read completely, even type by type: " in message
     assert "the list changed each time that it was read" in message
@@ -146,11 +140,11 @@ def test_a_list_whose_later_pages_never_overlap_the_rows_read_fails_the_stream(
     ],
     ids=["old", "new", "old under the field", "new in a list", "another"],
 )
-def test_an_offset_that_close_refuses_splits_the_window(api: requests_mock.Mocker, refusal: str) -> None:
+def test_an_offset_that_close_refuses_splits_the_window(api: Mocker, refusal: str) -> None:
     refused = {"status_code": 400, "text": refusal}
     # The cut is at the median of the known rows. Each half continues at its last known row.
     api.get(ACTIVITIES, [page("abc+"), refused, page("cde+"), page("ef"), page("a")])
-    assert "".join(read().ids) == "abcdef"
+    assert "".join(read_activities().ids) == "abcdef"
     cut = "2025-06-05t00:00:01.000000+00:00"
     bounds = [
         (request.qs["date_created__gte"][0], request.qs["date_created__lt"][0]) for request in api.request_history
@@ -160,10 +154,10 @@ def test_an_offset_that_close_refuses_splits_the_window(api: requests_mock.Mocke
     assert skips(api) == [0, 2, 1, 3, 0]
 
 
-def test_a_refused_first_page_fails_the_stream_as_smaller_windows_would_not_help(api: requests_mock.Mocker) -> None:
+def test_a_refused_first_page_fails_the_stream_as_smaller_windows_would_not_help(api: Mocker) -> None:
     refusal = "_skip must be a multiple of _limit"
     api.get(ACTIVITIES, status_code=400, json={"error": refusal})
-    [failure] = read().failures
+    [failure] = read_activities().failures
     text = (
         f"Stream activities: a request with _skip 0 and _limit 3 answered 400: «{refusal}». Please report this message."
     )
@@ -200,9 +194,19 @@ def test_a_window_is_cut_at_a_whole_second(seen: tuple[float, ...], end: float, 
         '{"error": "The range of dates is larger than the maximum of 30 days"}',
     ],
 )
-def test_other_400s_are_not_taken_for_a_refused_offset(api: requests_mock.Mocker, text: str) -> None:
+def test_other_400s_are_not_taken_for_a_refused_offset(api: Mocker, text: str) -> None:
     api.get(ACTIVITIES, [page("abc+"), {"status_code": 400, "text": text}])
-    [(stream, kind, message)] = read().failures
+    [(stream, kind, message)] = read_activities().failures
     assert (stream, kind) == ("activities", "system_error")
     assert "answered 400: " in message
     assert "Close rejected the request as invalid." in message
+
+
+@pytest.mark.parametrize(("kind", "second"), [("OffsetIncrement", 3), ("PageIncrement", 1)])
+def test_the_paginator_of_the_manifest_is_the_one_that_is_asked(api: Mocker, kind: str, second: int) -> None:
+    manifest = load_manifest()
+    paginator = manifest["definitions"]["shared"]["offset_paginator"]
+    paginator["pagination_strategy"] = {"type": kind, "page_size": PAGE_SIZE}
+    api.get(ACTIVITIES, [page("abc+"), page("cd")])
+    read_activities(manifest)
+    assert skips(api)[:2] == [0, second]

@@ -1,7 +1,7 @@
 """Tasks: all types, the cursor ``date_updated``, and a lookback of five minutes."""
 
 import pytest
-import requests_mock
+from requests_mock import Mocker
 
 from unit_tests.syncs import API, Row, read, requested
 
@@ -21,7 +21,7 @@ def window(start: str, end: str) -> str:
     return f"/task/?_limit=1000&_skip=0&_type=all&date_updated__gte={start}&date_updated__lt={end}"
 
 
-def test_a_first_sync_requests_every_type_in_windows_of_30_days(api: requests_mock.Mocker) -> None:
+def test_a_first_sync_requests_every_type_in_windows_of_30_days(api: Mocker) -> None:
     api.get(URL, json={"data": [], "has_more": False})
     reading = read("tasks", start_date="2025-05-01T06:00:00Z")
     assert requested(api) == [
@@ -31,7 +31,7 @@ def test_a_first_sync_requests_every_type_in_windows_of_30_days(api: requests_mo
     assert reading.states()[-1] == {"date_updated": "2025-05-01T06:00:00.000000+00:00"}
 
 
-def test_a_later_sync_reads_five_minutes_again(api: requests_mock.Mocker) -> None:
+def test_a_later_sync_reads_five_minutes_again(api: Mocker) -> None:
     rows = [task(1, "2025-06-15T11:50:00+00:00"), task(2, "2025-06-15T11:59:59.999000+00:00")]
     api.get(URL, json={"data": rows, "has_more": False})
     reading = read("tasks", state={"tasks": {"date_updated": "2025-06-15T11:40:00.000000+00:00"}})
@@ -51,13 +51,13 @@ def test_a_later_sync_reads_five_minutes_again(api: requests_mock.Mocker) -> Non
         "2025-06-14T10:00:00.000Z",
     ],
 )
-def test_a_date_in_any_form_moves_the_state(api: requests_mock.Mocker, written: str) -> None:
+def test_a_date_in_any_form_moves_the_state(api: Mocker, written: str) -> None:
     api.get(URL, json={"data": [task(1, written)], "has_more": False})
     assert read("tasks", start_date="2025-06-01").states()[-1] == {"date_updated": "2025-06-14T10:00:00.000000+00:00"}
 
 
 @pytest.mark.parametrize("written", ["2025-06-14T12:00:00+02:00", "2025-06-14T12:00:00.000000+02:00"])
-def test_a_date_with_an_offset_does_not_move_the_state_past_its_moment(api: requests_mock.Mocker, written: str) -> None:
+def test_a_date_with_an_offset_does_not_move_the_state_past_its_moment(api: Mocker, written: str) -> None:
     """The next sync would begin two hours too late, and skip what changed in between."""
     api.get(URL, json={"data": [task(1, written)], "has_more": False})
     reading = read("tasks", start_date="2025-06-01")
@@ -65,7 +65,7 @@ def test_a_date_with_an_offset_does_not_move_the_state_past_its_moment(api: requ
     assert reading.states()[-1]["date_updated"] <= "2025-06-14T10:00:00.000000+00:00"
 
 
-def test_a_priority_of_another_type_becomes_text(api: requests_mock.Mocker) -> None:
+def test_a_priority_of_another_type_becomes_text(api: Mocker) -> None:
     at = "2025-06-15T11:50:00+00:00"
     rows = [{**task(n, at), "priority": priority} for n, priority in enumerate(("high", 1, 2.5, None, {"n": 1}))]
     api.get(URL, json={"data": [*rows, task(9, at)], "has_more": False})

@@ -1,7 +1,7 @@
 """Users: every sync requests the whole list, and the connector filters it."""
 
 import pytest
-import requests_mock
+from requests_mock import Mocker
 
 from unit_tests.syncs import API, Row, read, requested
 
@@ -20,18 +20,18 @@ USERS = [
 
 
 @pytest.fixture(autouse=True)
-def _users(api: requests_mock.Mocker) -> None:
+def _users(api: Mocker) -> None:
     api.get(f"{API}/user/", json={"data": USERS, "has_more": False})
 
 
-def test_a_first_sync_emits_every_user_regardless_of_the_start_date(api: requests_mock.Mocker) -> None:
+def test_a_first_sync_emits_every_user_regardless_of_the_start_date(api: Mocker) -> None:
     reading = read("users", start_date="2025-06-10")
     assert reading.ids == ["user_1", "user_2", "user_3", "user_4"]
     assert requested(api) == ["/user/?_limit=1000&_skip=0"]
     assert reading.statuses == {"users": "COMPLETE"}
 
 
-def test_a_later_sync_emits_users_changed_since_ten_minutes_before_the_state(api: requests_mock.Mocker) -> None:
+def test_a_later_sync_emits_users_changed_since_ten_minutes_before_the_state(api: Mocker) -> None:
     reading = read("users", state={"users": {"date_updated": "2025-06-01T00:10:00.000000+00:00"}})
     assert reading.ids == ["user_2", "user_3"]
     assert requested(api) == ["/user/?_limit=1000&_skip=0"]
@@ -48,20 +48,6 @@ def test_a_user_changed_after_the_start_of_a_sync_is_emitted_by_a_later_sync() -
     ]
 
 
-def test_records_are_emitted_as_close_sends_them(api: requests_mock.Mocker) -> None:
-    row = {**user(1, "2025-06-01T00:00:00+00:00"), "a_new_column": {"deep": [1, None, "é"]}}
-    api.get(f"{API}/user/", json={"data": [row], "has_more": False})
-    assert read("users").records == [row]
-
-
-def test_more_users_than_one_page_are_read_page_by_page(api: requests_mock.Mocker) -> None:
-    rows = [user(number, "2025-01-01T00:00:00+00:00") for number in range(1_003)]
-    api.get(f"{API}/user/?_limit=1000&_skip=0", json={"data": rows[:1000], "has_more": True})
-    api.get(f"{API}/user/?_limit=1000&_skip=999", json={"data": rows[999:], "has_more": False})
-    assert len(read("users").ids) == 1_003
-    assert requested(api) == ["/user/?_limit=1000&_skip=0", "/user/?_limit=1000&_skip=999"]
-
-
 @pytest.mark.parametrize(
     ("updated", "is_emitted"),
     [
@@ -74,9 +60,7 @@ def test_more_users_than_one_page_are_read_page_by_page(api: requests_mock.Mocke
         (None, True),
     ],
 )
-def test_a_date_in_any_form_is_compared_with_the_state(
-    api: requests_mock.Mocker, updated: str | None, *, is_emitted: bool
-) -> None:
+def test_a_date_in_any_form_is_compared_with_the_state(api: Mocker, updated: str | None, *, is_emitted: bool) -> None:
     api.get(f"{API}/user/", json={"data": [{"id": "user_1", "date_updated": updated}], "has_more": False})
     reading = read("users", state={"users": {"date_updated": "2025-06-01T00:10:00.000000+00:00"}})
     assert reading.ids == (["user_1"] if is_emitted else [])

@@ -2,7 +2,6 @@
 
 import re
 from importlib.metadata import metadata, version
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -10,29 +9,28 @@ from airbyte_cdk.models.connector_metadata import ConnectorLanguage, MetadataFil
 
 from source_close.api.sync import READ_RETRY_SECONDS
 from source_close.source import load_manifest
-from unit_tests.syncs import STREAMS
+from unit_tests.syncs import PROPERTIES, ROOT, STREAMS
 
-PROJECT = Path(__file__).resolve().parent.parent
-DOCKERFILE = (PROJECT / "Dockerfile").read_text()
-RELEASE: dict[Any, Any] = yaml.safe_load((PROJECT / ".github" / "workflows" / "release.yml").read_text())
-METADATA: dict[str, Any] = yaml.safe_load((PROJECT / "metadata.yaml").read_text())["data"]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+RELEASE: dict[Any, Any] = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text())
+METADATA: dict[str, Any] = yaml.safe_load((ROOT / "metadata.yaml").read_text())["data"]
 IMAGE = r"[a-z0-9./-]+:[\w.-]+@sha256:[0-9a-f]{64}"
 
 
 def test_the_version_is_the_same_everywhere() -> None:
     declared = version("source-close")
     assert re.fullmatch(r"\d+\.\d+\.\d+", declared)
-    assert f'\nversion = "{declared}"\n' in (PROJECT / "pyproject.toml").read_text()
+    assert f'\nversion = "{declared}"\n' in (ROOT / "pyproject.toml").read_text()
     assert METADATA["dockerImageTag"] == declared
     assert f'io.airbyte.version="{declared}"' in DOCKERFILE
-    page = (PROJECT / "docs" / "close.md").read_text()
+    page = (ROOT / "docs" / "close.md").read_text()
     releases = re.findall(r"^\| (\d+\.\d+\.\d+) \| (\d{4}-\d{2}-\d{2}) \|", page, re.MULTILINE)
-    changelog = re.findall(r"^## \[(.+)\] - (.+)$", (PROJECT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    changelog = re.findall(r"^## \[(.+)\] - (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert releases == changelog
     assert releases[0][0] == declared
     assert releases[-1][1] == METADATA["releaseDate"]
     for example in ("duckdb_sync.py", "postgres_sync.py"):
-        assert f"source_close-{declared}-py3" in (PROJECT / "examples" / example).read_text()
+        assert f"source_close-{declared}-py3" in (ROOT / "examples" / example).read_text()
 
 
 def test_the_image_has_the_name_in_the_metadata_and_base_images_are_pinned_by_digest() -> None:
@@ -42,15 +40,15 @@ def test_the_image_has_the_name_in_the_metadata_and_base_images_are_pinned_by_di
 
 
 def test_the_metadata_describe_the_connector() -> None:
-    assert MetadataFile.from_file(PROJECT / "metadata.yaml").data.language == ConnectorLanguage.PYTHON
+    assert MetadataFile.from_file(ROOT / "metadata.yaml").data.language == ConnectorLanguage.PYTHON
     assert METADATA["suggestedStreams"]["streams"] == STREAMS
-    assert (PROJECT / METADATA["icon"]).read_text().startswith("<svg")
+    assert (ROOT / METADATA["icon"]).read_text().startswith("<svg")
 
 
 def test_the_only_allowed_host_is_that_of_the_default_url() -> None:
     """The platform would block every request if the host of the default URL were missing."""
-    base_url = load_manifest()["spec"]["connection_specification"]["properties"]["base_url"]["default"]
-    assert [f"https://{host}/api/v1" for host in METADATA["allowedHosts"]["hosts"]] == [base_url]
+    hosts = METADATA["allowedHosts"]["hosts"]
+    assert [f"https://{host}/api/v1" for host in hosts] == [PROPERTIES["base_url"]["default"]]
 
 
 def test_every_link_to_the_documentation_leads_to_the_connectors_own_page() -> None:
@@ -59,7 +57,7 @@ def test_every_link_to_the_documentation_leads_to_the_connectors_own_page() -> N
     assert page == f"{urls['Repository']}/blob/main/docs/close.md"
     assert METADATA["documentationUrl"] == page
     assert load_manifest()["spec"]["documentation_url"] == page
-    assert (PROJECT / "docs" / "close.md").is_file()
+    assert (ROOT / "docs" / "close.md").is_file()
 
 
 def test_the_registry_knows_the_package() -> None:

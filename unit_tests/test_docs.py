@@ -1,36 +1,39 @@
-"""README.md and docs/ agree with the manifest, the config, the Makefile and the names of tests."""
+"""README.md and docs/ agree with the manifest, the config and the Makefile."""
 
 import re
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from isodate import parse_duration
 
-from source_close.config import CloseConfigTransformation
 from source_close.source import load_manifest
-from unit_tests.syncs import DEFINED, stock_source
+from unit_tests.syncs import DEFINED, PROPERTIES, ROOT, STREAMS, Row, stock_source, transform
 
-ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 STREAMS_PAGE = (ROOT / "docs" / "streams.md").read_text()
 ERRORS_PAGE = (ROOT / "docs" / "reliability.md").read_text()
+CLOSE_PAGE = (ROOT / "docs" / "close.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-MANIFEST = load_manifest()
-STREAMS: list[dict[str, Any]] = list(DEFINED.values())
-PROPERTIES: dict[str, dict[str, Any]] = MANIFEST["spec"]["connection_specification"]["properties"]
-HANDLER: dict[str, Any] = MANIFEST["definitions"]["shared"]["error_handler"]
-
-
-def prepared(**config: Any) -> dict[str, Any]:
-    """Return a config with the values that the manifest uses."""
-    given = {"api_key": "api_test", **config}
-    CloseConfigTransformation().transform(given)
-    return given
-
-
+HANDLER: Row = load_manifest()["definitions"]["shared"]["error_handler"]
+SHOWN = {name: field for name, field in PROPERTIES.items() if not field.get("airbyte_hidden")}
+# https://docs.airbyte.com/community/contributing-to-airbyte/resources/qa-checks; subheadings in between are allowed.
+HEADINGS = [
+    "# Close",
+    "## Prerequisites",
+    "## Setup guide",
+    "## Set up the Close connector in Airbyte",
+    "### For Airbyte Cloud:",
+    "### For Airbyte Open Source:",
+    "## Supported sync modes",
+    "## Supported Streams",
+    "### Performance considerations",
+    "## Data type map",
+    "## Limitations & Troubleshooting",
+    "## IP allow list",
+    "## Changelog",
+]
 RETRIED = {
     "FAIL": "no",
     "RETRY": "yes",
@@ -47,10 +50,14 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip().strip("|").split("|")]
 
 
+def after(text: str, heading: str) -> str:
+    return re.split(rf"^#+ {re.escape(heading)}$", text, maxsplit=1, flags=re.MULTILINE)[1]
+
+
 def table(text: str, heading: str) -> list[dict[str, str]]:
     """Return the first table under a heading, as one mapping per row."""
-    section = re.split(rf"^#+ {re.escape(heading)}$", text, maxsplit=1, flags=re.MULTILINE)[1]
-    lines = section[section.index("\n|") + 1 :].splitlines()
+    text = after(text, heading)
+    lines = text[text.index("\n|") + 1 :].splitlines()
     head, _, *rows = takewhile(lambda line: line.startswith("|"), lines)
     return [dict(zip(cells(head), cells(row.replace("||", "| |")), strict=True)) for row in rows]
 
@@ -77,16 +84,23 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def anchored() -> dict[str, str]:
+    """Return the text for each field of the form."""
+    return dict(
+        re.findall(r'^<FieldAnchor field="(.+?)">\n(.*?)^</FieldAnchor>$', CLOSE_PAGE, flags=re.MULTILINE | re.DOTALL)
+    )
+
+
 def test_the_tables_and_the_page_of_streams_have_every_stream() -> None:
-    names = [stream["name"] for stream in STREAMS]
-    assert list(by_code(table(README, "What you get"), "table")) == names
-    assert list(by_code(table(STREAMS_PAGE, "How the streams are read"), "stream")) == names
-    assert set(names) <= anchors(STREAMS_PAGE)
+    assert list(by_code(table(README, "What you get"), "table")) == STREAMS
+    assert list(by_code(table(STREAMS_PAGE, "How the streams are read"), "stream")) == STREAMS
+    assert set(STREAMS) <= anchors(STREAMS_PAGE)
 
 
-@pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: str(stream["name"]))
-def test_a_stream_is_described_as_the_manifest_defines_it(stream: dict[str, Any]) -> None:
-    row = by_code(table(STREAMS_PAGE, "How the streams are read"), "stream")[stream["name"]]
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_is_described_as_the_manifest_defines_it(name: str) -> None:
+    stream = DEFINED[name]
+    row = by_code(table(STREAMS_PAGE, "How the streams are read"), "stream")[name]
     cursor = stream.get("incremental_sync", {})
     resource = stream["$parameters"].get("resource", "custom_field/…")
     lookback = cursor.get("lookback_window", "")
@@ -125,16 +139,6 @@ def test_the_make_targets_files_and_headings_that_a_page_names_exist(page: Path)
             assert not parts.fragment or parts.fragment in anchors(file.read_text()), target
 
 
-def test_every_test_that_the_docs_name_exists() -> None:
-    files = [file for folder in ("unit_tests", "integration_tests") for file in (ROOT / folder).glob("**/*.py")]
-    names = {file.name for file in files}
-    for file in files:
-        names |= set(re.findall(r"^ *(?:def|class) ([Tt]est\w+)", file.read_text(), re.MULTILINE))
-    named = {name for page in PAGES for name in re.findall(r"`([Tt]est_?\w+(?:\.py)?)`", page.read_text())}
-    assert {"test_faults.py", "test_error_handler.py"} <= named
-    assert named - names == set()
-
-
 def test_the_column_types_of_custom_fields_are_the_manifests() -> None:
     text = (ROOT / "docs" / "custom-fields.md").read_text()
     types = stock_source().resolved_manifest["schemas"]["custom_field_types"]
@@ -166,3 +170,45 @@ def test_files_with_a_key_that_documented_commands_create_are_ignored_by_git() -
     made = {name for line in lines for name in re.findall(r"(?:\s>\s*|mkdir -p )([\w.-][\w./-]*)", line)}
     assert made == {"secrets", "secrets/config.json"}
     assert "/secrets/" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def test_the_page_has_the_required_headings_in_order() -> None:
+    headings = re.findall(r"^#+ .*$", CLOSE_PAGE, flags=re.MULTILINE)
+    assert [heading for heading in headings if heading in HEADINGS] == HEADINGS
+    assert {heading for heading in headings if heading.startswith("## ")} <= set(HEADINGS)
+
+
+def test_the_page_has_the_fields_in_the_order_of_the_form() -> None:
+    assert list(anchored()) == sorted(SHOWN, key=lambda name: SHOWN[name]["order"])
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_field_has_the_title_default_and_bounds_of_the_spec(name: str) -> None:
+    field = SHOWN[name]
+    text = " ".join(anchored()[name].split())
+    assert text.startswith(f"**{field['title']}** (`{name}`" + ("):" if name == "api_key" else ", optional):"))
+    assert ("default" in field) == ("by default " in text)
+    if "default" in field:
+        assert f"by default {str(field['default']).lower()}." in text
+    if "minimum" in field:
+        assert f"From {field['minimum']} to {field['maximum']}," in text
+
+
+def test_the_example_start_dates_are_accepted() -> None:
+    examples = re.findall(r"`(\d.+?)`", anchored()["start_date"])
+    assert len(examples) == 3
+    assert all(transform(start_date=example)["sync"]["start"].startswith("2024-01-31") for example in examples)
+
+
+def test_the_list_of_streams_agrees_with_the_manifest() -> None:
+    modes = {
+        stream.name: {mode.value for mode in stream.as_airbyte_stream().supported_sync_modes}
+        for stream in stock_source().streams({})
+    }
+    notes = {"full_refresh": " (full refresh only)", "full_refresh incremental": ""}
+    listed = re.findall(
+        r"^- \[`(\w+)`\]\(https://developer\.close\.com/\S+\)(.*)$",
+        after(CLOSE_PAGE, "Supported Streams").split("\n## ")[0],
+        re.MULTILINE,
+    )
+    assert listed == [(name, notes[" ".join(sorted(modes[name]))]) for name in STREAMS]
