@@ -12,7 +12,7 @@ from airbyte_cdk import AirbyteTracedException, Config, RecordTransformation
 from airbyte_cdk.sources.declarative.schema import SchemaLoader
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
 
-from source_close.api.errors import LOGGER, NOT_IN_THE_PLAN
+from source_close.api.errors import LOGGER, NOT_IN_THE_PLAN, CloseApiError
 from source_close.api.responses import Row
 from source_close.api.sync import Sync
 from source_close.streams.records import PREFIX
@@ -42,6 +42,7 @@ class CustomFieldsSchemaLoader(SchemaLoader):
         fields: the stream of definitions.
     """
 
+    name: str
     config: Config
     schema_loader: SchemaLoader
     fields: AbstractStream
@@ -53,7 +54,8 @@ class CustomFieldsSchemaLoader(SchemaLoader):
         schema = deepcopy(dict(self.schema_loader.get_json_schema()))
         sync = Sync.of(self.config)
         if sync["custom_field_columns"]:
-            for row in read_fields(self.fields, {*self.places, "shared"}, _NO_COLUMNS, sync):
+            kinds = {*self.places, "shared"}
+            for row in read_fields(self.name, self.fields, kinds, _NO_COLUMNS, sync):
                 try:
                     self._add_column(schema, row)
                 except (AttributeError, TypeError):  # noqa: PERF203 - once
@@ -103,6 +105,7 @@ class CustomFieldsTransformation(RecordTransformation):
         drop: the fields to remove.
     """
 
+    name: str
     config: Config
     fields: AbstractStream
     places: Mapping[str, Sequence[str]]
@@ -183,7 +186,7 @@ class CustomFieldsTransformation(RecordTransformation):
         with self._lock:
             if kind not in self._definitions:
                 sync = Sync.of(self.config)
-                rows = read_fields(self.fields, {kind, "shared"}, _NO_NAMES, sync)
+                rows = read_fields(self.name, self.fields, {kind, "shared"}, _NO_NAMES, sync)
                 self._definitions[kind] = {row["id"]: row for row in rows}
             return self._definitions[kind]
 
@@ -209,15 +212,15 @@ def has_values_by_id(part: Row) -> bool:
 
 
 def read_fields(
-    fields: AbstractStream, kinds: Collection[str], warning: str, sync: Sync
+    stream: str, fields: AbstractStream, kinds: Collection[str], warning: str, sync: Sync
 ) -> list[Row]:
-    """Return the definitions of ``kinds`` such as ``lead`` or ``shared``.
+    """Return the definitions of ``kinds`` such as ``lead`` or ``shared``, which ``stream`` needs.
 
     ``warning`` is logged if some can't be read, with their kinds and the last error.
 
     Raises:
-        AirbyteTracedException: if the key is refused; in discover at any error but a missing
-            permission or list, since a catalog would lack the columns.
+        CloseApiError: if the key is refused; in discover at any error but a missing permission or
+            list, since a catalog would lack the columns.
     """
     definitions = list[Row]()
     problems = dict[str, str]()
@@ -228,10 +231,12 @@ def read_fields(
         try:
             definitions += [dict(record.data) for record in result.result()]
         except AirbyteTracedException as error:  # noqa: PERF203 - few lists
-            is_missing = getattr(error, "status", None) in NOT_IN_THE_PLAN
-            if sync.key_refused or (sync["custom_field_columns"] and not is_missing):
-                raise
-            problems[kind] = getattr(error, "text", str(error))
+            status = getattr(error, "status", 0)
+            text = getattr(error, "text", str(error))
+            is_needed = sync["custom_field_columns"] and status not in NOT_IN_THE_PLAN
+            if sync.key_refused or is_needed:
+                raise CloseApiError(stream, text, error.failure_type, status) from None
+            problems[kind] = text
     if problems:
         LOGGER.warning(warning, ", ".join(problems), list(problems.values())[-1])
     return definitions
