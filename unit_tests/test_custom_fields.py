@@ -340,6 +340,19 @@ def test_a_column_that_no_search_returns_is_read_by_ids_even_if_the_first_leads_
     assert [record.get("url") for record in read("leads", start_date="2025-06-01").records] == [None, complete["url"]]
 
 
+@pytest.mark.parametrize(("pages", "is_noticed"), [(5, True), (6, False)])
+def test_a_column_that_a_search_returns_as_null_is_looked_for_in_five_pages(
+    api: Mocker, pages: int, *, is_noticed: bool
+) -> None:
+    value = {"custom.cf_1": 1}
+    complete = {**LEAD, **value, "contacts": [value], "opportunities": [value], "url": None}
+    rows = [{**complete, "id": f"lead_{number}"} for number in range(pages)]
+    by_ids = [*rows[:-1], {**rows[-1], "url": "https://example.com"}]
+    leads(api, *[[row] for row in rows], by_ids=by_ids)
+    records = read("leads", start_date="2025-06-01").records
+    assert [record["url"] for record in records] == [row["url"] for row in (by_ids if is_noticed else rows)]
+
+
 def test_a_lead_that_was_edited_after_the_search_does_not_show_that_the_search_lacks_something(
     api: Mocker,
 ) -> None:

@@ -17,6 +17,7 @@ from source_close.streams.records import PREFIX, RecordsByIds
 from source_close.streams.windows import WindowRetriever
 
 _MAX_ATTEMPTS = 5
+_PAGES_TO_COMPARE = 5  # a column may have values in few leads only
 _SEARCH_IS_INCOMPLETE = (
     "Stream %s: Close's search does not return everything of a lead. It lacks %s. Leads are read "
     "by their ids, which takes longer."
@@ -33,7 +34,7 @@ class SearchedLeads:
     """Completes the leads of a search, if the search does not return all of them.
 
     Close does not document which columns a search returns, nor the form of its custom values. So
-    the first leads are also read by ids, and further ones until each kind of custom field was in a
+    the first pages are also read by ids, and further ones until each kind of custom field was in a
     search, or belongs to no lead. The CDK has no component that compares responses.
 
     Attributes:
@@ -54,14 +55,14 @@ class SearchedLeads:
         self._lock = threading.Lock()
         # The kinds that leads have, for all we know, but no search has returned so far.
         self._open_kinds = set(self.places)
-        self._has_compared = False
+        self._compared_pages = 0
         self._has_read_fields = False
         self._are_incomplete = False
 
     def complete(self, leads: list[Row]) -> list[Row]:
         """Return the leads of a page with all that a read by ids returns."""
         with self._lock:
-            is_open = self._open_kinds or not self._has_compared
+            is_open = self._open_kinds or self._compared_pages < _PAGES_TO_COMPARE
             if leads and is_open and not self._are_incomplete:
                 self._compare(leads)
         if not self._are_incomplete:
@@ -72,16 +73,16 @@ class SearchedLeads:
     # Closes the kinds that these leads have, and looks for the rest in a read by ids.
     def _compare(self, leads: list[Row]) -> None:
         self._open_kinds -= self._kinds_with_values(leads)
-        if self._open_kinds and self._has_compared and not self._has_read_fields:
+        if self._open_kinds and self._compared_pages and not self._has_read_fields:
             # Leads without any value prove nothing, unless there are no fields.
             self._open_kinds &= self._kinds_with_fields()
             self._has_read_fields = True
-        if self._has_compared and not self._open_kinds:
+        if self._compared_pages >= _PAGES_TO_COMPARE and not self._open_kinds:
             return
         complete_leads = self.by_ids.read([lead["id"] for lead in leads])
         if not complete_leads:
             return
-        self._has_compared = True
+        self._compared_pages += 1
         kinds = self._kinds_with_values(complete_leads.values()) & self._open_kinds
         missing = {f"the custom values of the kind {kind}" for kind in kinds}
         for lead in leads:
