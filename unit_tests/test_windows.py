@@ -97,5 +97,17 @@ def test_a_full_refresh_reads_the_last_ten_minutes_again_and_what_is_edited_mean
     assert asked == [(parse_moment(MIDDLE), end), (end - timedelta(minutes=10), end + timedelta(days=1))]
 
 
+def test_a_full_refresh_emits_a_record_once_that_an_edit_moves_to_a_later_window() -> None:
+    class Refresh(Retriever):
+        def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
+            yield [{"id": "moved"}, {"id": f"since {start:%m}"}]
+
+    config = {"sync": Sync(end=NOW, full_refreshes=["tasks"])}
+    refresh = Refresh("tasks", "date_updated", config, cast("Any", Selector()))
+    assert [record["id"] for record in refresh.read_records({}, FIRST)] == ["moved", "since 05"]
+    with time_machine.travel(NOW, tick=False):
+        assert next(record["id"] for record in refresh.read_records({}, LAST)) == "since 06"
+
+
 def test_only_the_last_window_is_followed_by_changes(retriever: Retriever) -> None:
     assert [record["id"] for record in retriever.read_records({}, FIRST)] == ["05 a", "05 b"]

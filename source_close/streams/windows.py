@@ -52,8 +52,7 @@ class WindowRetriever(Retriever):
         self._follows_log = self.name in self._sync["event_log_positions"]
         # An edit moves no date_created.
         is_moved_by_edits = self.cursor_field == "date_updated"
-        is_refreshed = is_moved_by_edits and self.name in self._sync["full_refreshes"]
-        self._has_later_pages = self._follows_log or is_refreshed
+        self._is_refreshed = is_moved_by_edits and self.name in self._sync["full_refreshes"]
         self._open_windows = 0
         self._window_closed = threading.Condition()
         self._emitted = set[str]()
@@ -73,11 +72,9 @@ class WindowRetriever(Retriever):
             self._open_windows += 1
         try:
             for page in self.read_window(start, end):
-                if self._has_later_pages:
-                    self._emitted.update(row["id"] for row in page)  # atomic by row in CPython
-                yield from self._records_of_window(page, window)
+                yield from self._records_of_window(self._rows_to_emit(page), window)
             is_last_window = window["end_time"] == self._sync["end"]
-            if self._has_later_pages and is_last_window:
+            if is_last_window and (self._follows_log or self._is_refreshed):
                 for page in self._later_pages(end):
                     yield from self.record_selector.filter_and_transform(page, {}, {}, _NO_WINDOW)
         finally:
@@ -94,7 +91,17 @@ class WindowRetriever(Retriever):
             return
         # Close's index may have shown an edit before ``end`` late, after the last window was read.
         for page in self.read_window(end - LATENESS, utc_now() + _MAX_CLOCK_DELAY):
-            yield [row for row in page if row["id"] not in self._emitted]
+            yield self._rows_to_emit(page)
+
+    # Notes the rows of a page. A full refresh emits each row once, as a table that is overwritten
+    # would have it twice if an edit moves it to a later window meanwhile.
+    def _rows_to_emit(self, page: list[Row]) -> list[Row]:
+        if not self._follows_log and not self._is_refreshed:
+            return page
+        with self._window_closed:
+            new_rows = [row for row in page if row["id"] not in self._emitted]
+            self._emitted.update(row["id"] for row in page)
+        return new_rows if self._is_refreshed else page
 
     # The records of a page. One that is after its window, as Close's index lags, is of no window.
     # Without a schema, the selector does not copy each record to bring it to the schema's types.
