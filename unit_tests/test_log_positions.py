@@ -68,7 +68,7 @@ def test_the_position_moves_even_if_the_last_state_comes_before_the_stream_is_co
     [state] = [AirbyteMessage(Type.STATE, state=one) for one in saved_states(tasks={"date_updated": END})]
     stream = AirbyteStream("tasks", {}, [SyncMode.incremental])
     messages = [state, as_airbyte_message(stream, AirbyteStreamStatus.COMPLETE)]
-    emitted = LogPositions(["tasks"], saved_states(tasks=before)).add_to(messages, Sync(end=END))
+    emitted = LogPositions(["tasks"], ["tasks"], saved_states(tasks=before)).add_to(messages, Sync(end=END))
     states = [vars(one.state.stream.stream_state) for one in emitted if one.state and one.state.stream]
     assert states == [{"date_updated": END, "event_log_position": position} for position in (POSITION, END)]
 
@@ -127,10 +127,12 @@ def test_a_state_of_another_form_is_kept_until_the_cdk_saves_a_new_one() -> None
 
 
 def test_positions_do_not_change_when_changes_are_not_captured(api: Mocker) -> None:
+    """A first sync has a position all the same, in case that the option is switched on later."""
     kept = positions("tasks", state=saved(event_log_position=POSITION), capture_changes=False)
     assert set(kept) == {POSITION}
     assert set(positions("tasks", state=saved(), capture_changes=False)) == {None}
-    assert set(positions("tasks", capture_changes=False)) == {None}
+    assert set(positions("tasks", capture_changes=False)) == {END}
+    assert set(positions("users", capture_changes=False)) == {None}
     assert requested(api, "/event") == []
 
 

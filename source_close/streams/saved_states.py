@@ -117,16 +117,23 @@ class LogPositions:
     too, since its cursor is only its newest event.
 
     Args:
-        followed: the names of the streams that have a position.
+        names: the streams that have a position.
+        followed: those of them that follow the log in this sync.
         states: the saved states of streams.
 
     Attributes:
         saved: the moment from which each followed stream that was read before continues.
     """
 
-    def __init__(self, followed: Collection[str], states: list[models.AirbyteStateMessage]) -> None:
+    def __init__(
+        self,
+        names: Collection[str],
+        followed: Collection[str],
+        states: list[models.AirbyteStateMessage],
+    ) -> None:
         self._followed = followed
         self._states = ConnectorStateManager(states)
+        self._unread = {name for name in names if not self._states.get_stream_state(name, None)}
         self._complete = set[str]()
         self.saved = dict[str, str]()
         latest = utc_now() + MAX_CLOCK_LEAD
@@ -170,7 +177,8 @@ class LogPositions:
     def _add_position(self, state: models.AirbyteStreamState, sync: Sync) -> None:
         name = state.stream_descriptor.name
         if name not in self._followed:
-            position = self._states.get_stream_state(name, None).get(POSITION)
+            start = sync["end"] if name in self._unread else None
+            position = self._states.get_stream_state(name, None).get(POSITION, start)
         elif name in self._complete and not sync.share(EventLog).is_forbidden:
             position = sync["end"]
         else:
