@@ -11,6 +11,8 @@ from airbyte_cdk import AirbyteTracedException, Source, models
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import (
     ConcurrentDeclarativeSource,
 )
+from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
+from airbyte_cdk.sources.streams.concurrent.partitions.partition import Partition
 
 from source_close.api.errors import FORBIDDEN, LOGGER, CloseApiError
 from source_close.api.sync import Sync
@@ -79,6 +81,15 @@ def errors_of_unknown_streams(
         for configured in catalog.streams
         if configured.stream.name not in names
     ]
+
+
+def one_partition_of_each_list(stream: AbstractStream) -> Iterable[Partition]:
+    """Return the first window of each list that a stream reads; custom fields have several."""
+    partitions = dict[str | None, Partition]()
+    for partition in stream.generate_partitions():
+        object_type = (partition.to_slice() or {}).get("object_type")
+        partitions.setdefault(object_type, partition)
+    return partitions.values()
 
 
 def with_one_error_per_stream(
@@ -158,7 +169,7 @@ class SourceClose(Source):
         return catalog
 
     def check(self, logger: Logger, config: Mapping[str, Any]) -> models.AirbyteConnectionStatus:
-        """Read a page of each stream that ``check`` in the manifest names.
+        """Read a page of each list of the streams that ``check`` in the manifest names.
 
         It names those that the key may not read, and fails if that is all or at any other error.
         """
@@ -168,8 +179,8 @@ class SourceClose(Source):
         streams = [stream for stream in source.streams(config) if stream.name in names]
         for stream in streams:
             try:
-                partition = next(iter(stream.generate_partitions()))
-                next(iter(partition.read()), None)
+                for partition in one_partition_of_each_list(stream):
+                    next(iter(partition.read()), None)
             except AirbyteTracedException as error:  # noqa: PERF203 - few streams
                 if getattr(error, "status", None) not in FORBIDDEN:
                     return models.AirbyteConnectionStatus(models.Status.FAILED, str(error))
@@ -195,7 +206,8 @@ class SourceClose(Source):
         catalog = models.ConfiguredAirbyteCatalog(list(unique.values()))
         states = states_to_use(state or [], catalog)
         follows_log = FOLLOWS_LOG if config.get("capture_changes") is not False else ()
-        positions = LogPositions(("event_log", *follows_log), states)
+        names = ("event_log", *FOLLOWS_LOG)
+        positions = LogPositions(names, ("event_log", *follows_log), states)
         sync = Sync(
             end=format_moment(utc_now()),
             event_log_positions=positions.saved,
@@ -207,8 +219,8 @@ class SourceClose(Source):
             ],
         )
         source = SideBySideSource(catalog, {**config, "sync": sync}, states, self._manifest)
-        names = [stream["name"] for stream in source.resolved_manifest["streams"]]
-        errors = errors_of_unknown_streams(catalog, names)
+        defined = [stream["name"] for stream in source.resolved_manifest["streams"]]
+        errors = errors_of_unknown_streams(catalog, defined)
         messages = chain(
             [error.as_airbyte_message() for error in errors],
             positions.add_to(source.read(logger, config, catalog), sync),

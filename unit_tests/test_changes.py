@@ -124,9 +124,9 @@ def test_changed_leads_are_requested_with_the_columns_of_the_search(api: Mocker)
             [
                 *("activity.note", "activity.custom_activity", "lead_merge"),
                 # Close documents no such events.
-                *("activity.created", "activity.import_update", "activity.lead_merge"),
+                *("note", "activity.created", "activity.import_update", "activity.lead_merge"),
             ],
-            ["activity.notes", "activity.email_thread", "task.lead", "lead"],
+            ["activity.notes", "activity.email_thread", "task.lead", "lead", "custom_activity_type"],
         ),
         ("tasks", ["task.lead", "task.a_type_to_come"], ["tasks", "activity.task_completed"]),
         ("leads", ["lead"], ["lead_merge", "lead.x", "contact"]),

@@ -11,8 +11,9 @@ from source_close.dates import format_moment, utc_now
 from source_close.source import SourceClose, load_manifest
 from unit_tests.syncs import API, KEY, KINDS, LOGGER, STREAMS, Log, catalog, read_with_positions, requested, run
 
-# The paths of the six original streams, in the order in which a check requests them.
-PATHS = ["/activity/", "/custom_field/lead/", "/event/", "/data/search/", "/task/", "/user/"]
+# The lists of the six streams, in the order in which a check requests them.
+CUSTOM_FIELDS = [f"/custom_field/{kind}/" for kind in KINDS]
+PATHS = ["/activity/", *CUSTOM_FIELDS, "/event/", "/data/search/", "/task/", "/user/"]
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +29,7 @@ def check(**config: Any) -> tuple[Status, str]:
     return status.status, status.message or ""
 
 
-def test_a_check_sends_one_request_per_stream(api: Mocker) -> None:
+def test_a_check_sends_one_request_per_list(api: Mocker) -> None:
     assert check(start_date="2025-06-15") == (Status.SUCCEEDED, "")
     paths = [url.partition("?")[0] for url in requested(api)]
     assert [path for path in paths if path in PATHS] == PATHS
@@ -47,7 +48,11 @@ def test_a_check_with_a_wrong_key_fails_after_one_request(api: Mocker) -> None:
 
 @pytest.mark.parametrize(
     ("stream", "path", "status"),
-    [("event_log", "/event/", 403), ("custom_fields", "/custom_field/lead/", 402)],
+    [
+        ("event_log", "/event/", 403),
+        ("custom_fields", "/custom_field/lead/", 402),
+        ("custom_fields", "/custom_field/shared/", 403),
+    ],
 )
 def test_a_check_names_a_stream_that_the_key_or_the_plan_lacks_and_succeeds(
     api: Mocker, log: Log, stream: str, path: str, status: int
