@@ -5,7 +5,7 @@ from typing import Any
 
 from .maker import Maker
 from .records import Json
-from .times import DAY, MILLISECOND, iso
+from .times import MILLISECOND, iso
 from .world import World
 
 FIELD_TYPES = (
@@ -22,7 +22,6 @@ FIELD_TYPES = (
 )
 _MULTIPLE_TYPES = {"choices", "user", "contact", "custom_object", "text"}
 _CHOICES = ("Web", "Referral", "Événement", "Other 🤷")
-_FIRST_DAY = 19_700
 
 
 def custom_field(maker: Maker, world: World, object_type: str, number: int, created: int, updated: int) -> Json:
@@ -91,14 +90,10 @@ def _single(maker: Maker, world: World, one: Json) -> str | float:
     return maker.phrase() if make is None else make(maker, world)
 
 
-def _day(maker: Maker) -> int:
-    return (_FIRST_DAY + maker.number(0, 700)) * DAY
-
-
 _VALUE_MAKERS: dict[str, Callable[[Maker, World], str | float]] = {
     "number": lambda maker, _: maker.pick((maker.number(-5, 5_000), maker.number(0, 999) / 4)),
-    "date": lambda maker, _: maker.date(_day(maker)),
-    "datetime": lambda maker, _: iso(_day(maker) + maker.number(0, 86_399_999) * MILLISECOND),
+    "date": lambda maker, _: maker.date(maker.day()),
+    "datetime": lambda maker, _: iso(maker.day() + maker.number(0, 86_399_999) * MILLISECOND),
     "choices": lambda maker, _: maker.pick(_CHOICES),
     "user": lambda maker, world: maker.pick(world.people).id,
     "contact": lambda maker, _: maker.id("cont"),

@@ -180,7 +180,7 @@ class Store(Catalogue):
         if record.kind == "lead":
             for child_id in self.children_of(record.id):
                 self._delete(self.objects[child_id], now, meta, with_lead=True)
-            self.factory.world.drop_lead(record.id)
+            self.factory.world.lead_ids.remove(record.id)
         if record.kind == "EmailThread":
             self._delete_emails(record, now)
         self._drop(record, now)
@@ -214,8 +214,6 @@ class Store(Catalogue):
     def _move(self, child: Record, destination: Json, meta: Json, now: int) -> None:
         before = child.data()
         after = before | {"lead_id": destination["id"]}
-        if "lead_name" in before:
-            after["lead_name"] = destination["display_name"]
         if self.settings.merge_moves_date_updated:
             after["date_updated"] = iso(now)
         record = Record(child.kind, after)
