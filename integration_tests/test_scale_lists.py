@@ -42,7 +42,7 @@ def test_an_hour_with_more_rows_than_the_skip_cap_is_read_completely(make_api: M
     api.settings.max_skip |= {"activity": 300, "task": 100}
     hour = now() - 40 * DAY
     for kind in ("Note", "Call", "Email"):
-        api.store.load_hour(kind, 600, hour, lead_id=None)
+        api.store.load_many(kind, 600, hour, hour + HOUR, lead_id=None)
     for number in range(400):
         api.store.load_many("task", 1, hour + number * 8_750 * MILLISECOND)
     start = hour + 40 * DAY - windows * 30 * DAY + HOUR

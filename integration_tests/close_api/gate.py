@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from . import protocol
 from .call import Call
 from .errors import ApiError, plain
-from .faults import HTML, Fault, FaultPlan
+from .faults import Fault, FaultPlan
 from .ratelimit import RateLimiter, Standing, too_many_requests
 from .requestlog import RequestEntry, RequestLog
 from .routes import Routes
@@ -181,10 +181,6 @@ def _damaged(response: Response, fault: Fault) -> Response:
         case "truncate":
             body = bytes(response.body)
             return Response(body[: len(body) // 2], response.status_code, media_type="application/json")
-        case "html":
-            return Response(HTML, 200, media_type="text/html")
-        case "empty":
-            return Response(b"", 200, media_type="application/json")
         case "edit":
             body = fault.edit(bytes(response.body))
             return Response(body, response.status_code, fault.headers, media_type="application/json")

@@ -1,7 +1,7 @@
 """The server's data and the methods that change it; each change writes its events."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from .catalogue import Catalogue
@@ -66,10 +66,6 @@ class Store(Catalogue):
             made = [self.factory.make(kind, period, fields) for _ in range(count)]
             self.load(kind, made)
             return [data["id"] for data in made]
-
-    def load_hour(self, kind: str, count: int, hour: datetime, **fields: Any) -> list[str]:
-        """Create objects dated in the hour that begins at `hour`, without events; return their ids."""
-        return self.load_many(kind, count, hour, hour + timedelta(hours=1), **fields)
 
     def add(self, kind: str, **fields: Any) -> Json:
         """Create an object now and log it; `date_created` back-dates it. Return the object as the API shows it."""
