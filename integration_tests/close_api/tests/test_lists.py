@@ -1,14 +1,15 @@
 """Lists of the local API that are paged by offset."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from integration_tests.close_api import LocalCloseApi
+from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.harness.fixtures import MakeApi
+from integration_tests.harness.warehouse import Clock
 
-from .conftest import NOON, Client, Clock
+from .conftest import NOON, Client
 
 
 def all_ids(client: Client, path: str, limit: int, **params: Any) -> list[str]:
@@ -101,9 +102,8 @@ def test_the_order_of_rows_with_the_same_timestamp_is_stable_and_arbitrary(api: 
     assert ids not in (sorted(made), sorted(made, reverse=True), made, made[::-1])
 
 
-def test_every_activity_type_has_its_list(serve: Callable[..., LocalCloseApi]) -> None:
-    api = serve(activities=15)
-    client = Client(api)
+def test_every_activity_type_has_its_list(make_api: MakeApi) -> None:
+    client = Client(make_api(Volumes(activities=15)))
     paths = [
         *("note", "call", "email", "emailthread", "sms", "whatsapp_message", "meeting", "custom", "created"),
         *("form_submission", "status_change/lead", "status_change/opportunity", "lead_merge", "task_completed"),
@@ -123,9 +123,8 @@ def test_tasks_can_be_filtered_by_type(api: LocalCloseApi, client: Client) -> No
     assert client.json("/task/", _type="missed_call")["total_results"] == 2
 
 
-def test_custom_field_lists_have_the_plain_and_shared_fields(serve: Callable[..., LocalCloseApi]) -> None:
-    api = serve(custom_fields=20)
-    client = Client(api)
+def test_custom_field_lists_have_the_plain_and_shared_fields(make_api: MakeApi) -> None:
+    client = Client(make_api(Volumes(custom_fields=20)))
     lists = {
         name: client.json(f"/custom_field/{name}/")
         for name in ("lead", "contact", "opportunity", "activity", "custom_object_type", "shared")
@@ -143,10 +142,10 @@ def test_lead_lists_show_changes_after_the_search_lag(api: LocalCloseApi, client
     lead = api.store.add("lead")["id"]
     assert client.ids("/lead/") == []
     assert client.json(f"/lead/{lead}/")["id"] == lead
-    clock.forward(seconds=31)
+    clock.advance(seconds=31)
     assert client.ids("/lead/") == [lead]
     assert client.json("/lead/")["total_results"] == 1
     api.store.delete(lead)
     assert client.ids("/lead/") == [lead]
-    clock.forward(seconds=31)
+    clock.advance(seconds=31)
     assert client.ids("/lead/") == []

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from integration_tests.close_api import LocalCloseApi
+from integration_tests.harness.warehouse import Clock
 
-from .conftest import NOON, Client, Clock
+from .conftest import NOON, Client
 
 
 def between(start: str | None = None, before: str | None = None) -> dict[str, Any]:
@@ -69,9 +70,9 @@ def test_each_kind_of_cursor_returns_moved_rows_in_its_own_way(
 def test_a_cursor_expires_after_30_seconds(client: Client, clock: Clock, leads: list[str]) -> None:
     assert leads
     cursor = client.search(_limit=1)["cursor"]
-    clock.forward(seconds=30)
+    clock.advance(seconds=30)
     assert client.try_search(_limit=1, cursor=cursor).status_code == 200
-    clock.forward(seconds=1)
+    clock.advance(seconds=1)
     response = client.try_search(_limit=1, cursor=cursor)
     assert (response.status_code, response.json()) == (400, {"field-errors": {"cursor": "Expired cursor"}})
 
@@ -93,5 +94,5 @@ def test_results_show_changes_after_the_search_lag(
     api.store.edit(leads[0], name="Later")
     recent = between(NOON.isoformat())
     assert ids(client.search(recent)) == []
-    clock.forward(seconds=60)
+    clock.advance(seconds=60)
     assert ids(client.search(recent)) == [leads[0]]
