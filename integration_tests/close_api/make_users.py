@@ -19,7 +19,7 @@ def user(maker: Maker, world: World, number: int, created: int, updated: int) ->
         "first_name": first,
         "last_name": last,
         "email": email,
-        **optional(maker, "users", "image google_profile_image_url last_used_timezone email_verified_at"),
+        **optional(maker, "users", "image google_profile_image_url last_used_timezone email_verified_at", share=0.7),
         "organizations": [world.organization_id],
         "date_created": iso(created),
         "date_updated": iso(updated),
