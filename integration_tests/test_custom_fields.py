@@ -59,10 +59,6 @@ def columns(schemas: Schemas, place: str) -> dict[str, Any]:
     return {name: column for name, column in properties.items() if name.startswith("custom.")}
 
 
-def all_columns(schemas: Schemas) -> dict[str, set[str]]:
-    return {place: set(columns(schemas, place)) for place in PLACES}
-
-
 def schema_mismatches(result: Result, schemas: Schemas) -> list[str]:
     """Return the places where records do not match the discovered schemas."""
     return [
@@ -91,9 +87,9 @@ def warnings_about_fields(result: Result) -> list[str]:
     ]
 
 
-def add_lead_family(api: LocalCloseApi, by_kind: dict[str, dict[str, Any]], **more: Any) -> str:
+def add_lead_family(api: LocalCloseApi, by_kind: dict[str, dict[str, Any]]) -> str:
     """Add a lead with a contact, an opportunity and a custom activity that have these values; return the lead's id."""
-    lead_id = str(api.store.add("lead", **by_kind.get("lead", {}), **more)["id"])
+    lead_id = str(api.store.add("lead", **by_kind.get("lead", {}))["id"])
     api.store.add("contact", lead_id=lead_id, **by_kind.get("contact", {}))
     api.store.add("opportunity", lead_id=lead_id, **by_kind.get("opportunity", {}))
     api.store.add("CustomActivity", lead_id=lead_id, **by_kind.get("activity", {}))

@@ -12,6 +12,7 @@ from integration_tests.harness.fixtures import Fork, MakeApi
 from integration_tests.harness.moments import DAY, HOUR, SECOND, now, text
 from integration_tests.harness.running import DEFINED, STREAMS, Result
 from integration_tests.harness.truth import clock_at, ids, saved_cursor
+from integration_tests.soak.destination import Destination
 
 # Two windows of 30 days with several pages; each list of users and custom fields fits on one page.
 VOLUMES = Volumes(activities=250, leads=450, tasks=450, events=120, users=130, custom_fields=12)
@@ -199,18 +200,7 @@ def test_a_killed_read_is_continued_from_its_last_state(lines: int, api: LocalCl
     killed = connector.read(kill_after=lines)
     assert killed.exit_code == -9
     rest = connector.sync(state=killed.states)
+    destination = Destination()
+    destination.take(killed.messages)
     for stream in STREAMS:
-        before = _before_the_last_state(killed, stream)
-        assert before | set(rest.ids(stream)) == up_to_now(api, stream), stream
-
-
-def _before_the_last_state(result: Result, stream: str) -> set[str]:
-    """Return the ids before the last state of the stream, which a destination has kept."""
-    kept, since = set[str](), set[str]()
-    for message in result.messages:
-        if message["type"] == "RECORD" and message["record"]["stream"] == stream:
-            since.add(message["record"]["data"]["id"])
-        if message["type"] == "STATE" and message["state"]["stream"]["stream_descriptor"]["name"] == stream:
-            kept |= since
-            since.clear()
-    return kept
+        assert destination.committed[stream] | set(rest.ids(stream)) == up_to_now(api, stream), stream

@@ -3,6 +3,8 @@
 import http.server
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,16 @@ def test_a_refused_connection_fails_the_stream_with_its_cause(make_api: MakeApi,
     assert error["failure_type"] == "transient_error"
     assert "Connection refused" in error["message"]
     assert "Check the network, proxy and firewall" in error["message"]
+
+
+@contextmanager
+def running(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[http.server.ThreadingHTTPServer]:
+    """Run a server on a free port."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
 
 
 class _ForwardingProxy(http.server.BaseHTTPRequestHandler):
@@ -50,16 +62,13 @@ def test_the_proxy_from_the_environment_is_used_and_a_netrc_is_not(
 ) -> None:
     api = make_api(Volumes(tasks=30, leads=10, users=3))
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password else\n")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _ForwardingProxy) as proxy:
-        proxy.daemon_threads = True
+    with running(_ForwardingProxy) as proxy:
         proxy.received = []  # type: ignore[attr-defined]
-        threading.Thread(target=proxy.serve_forever, daemon=True).start()
         connector = fork(api, start_date="2020-01-01")
         address = f"http://127.0.0.1:{proxy.server_port}"
         connector.environment = {"HTTP_PROXY": address, "http_proxy": address, "NETRC": str(tmp_path / "netrc")}
         connector.environment |= {"NO_PROXY": "", "no_proxy": ""}
         result = connector.sync(["tasks", "leads", "users"])
-        proxy.shutdown()
     assert set(result.ids("tasks")) == ids(api, "tasks")
     received = proxy.received  # type: ignore[attr-defined]
     assert len(received) == len(api.requests) > 0
@@ -90,14 +99,11 @@ class _ProxyWithPassword(http.server.BaseHTTPRequestHandler):
 
 
 def test_a_proxy_that_requires_a_password_fails_without_retries(make_api: MakeApi, fork: Fork) -> None:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _ProxyWithPassword) as proxy:
-        proxy.daemon_threads = True
-        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    with running(_ProxyWithPassword) as proxy:
         connector = fork(make_api(), base_url="https://localhost:1/api/v1")
         address = f"http://127.0.0.1:{proxy.server_port}"
         connector.environment = {"HTTPS_PROXY": address, "https_proxy": address, "NO_PROXY": "", "no_proxy": ""}
         [error] = connector.read(["users"]).errors
-        proxy.shutdown()
     assert error["failure_type"] == "config_error"
     assert "failed: Tunnel connection failed: 407" in error["message"]
     assert "The proxy between the connector and Close requires a user name and a password" in error["message"]
