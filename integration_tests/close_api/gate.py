@@ -155,7 +155,7 @@ class _Asked:
         override = self.headers.get(_OVERRIDE, "").upper()
         self.method = override if request.method == "POST" and override == "GET" else request.method
         if self.method != request.method and isinstance(self.body, dict):
-            self.query |= {name: _as_text(value) for name, value in self.body.get("_params", {}).items()}
+            self.query |= {name: str(value) for name, value in self.body.get("_params", {}).items()}
 
     def _parsed(self, raw: bytes) -> Any:
         if not raw:
@@ -165,14 +165,6 @@ class _Asked:
         except orjson.JSONDecodeError:
             self.is_invalid = True
             return None
-
-
-def _as_text(value: object) -> str:
-    if isinstance(value, list):
-        return ",".join(_as_text(one) for one in value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value)
 
 
 def _damaged(response: Response, fault: Fault) -> Response:

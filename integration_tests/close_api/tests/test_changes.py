@@ -41,38 +41,12 @@ def test_a_change_of_a_child_updates_date_updated_of_its_lead(
     assert (len(updates) > 0) is (expected > 0)
 
 
-def test_a_lead_contains_its_children(api: LocalCloseApi, client: Client, lead: str) -> None:
-    contact = api.store.add("contact", lead_id=lead)
-    opportunity = api.store.add("opportunity", lead_id=lead)
-    task = api.store.add("task", lead_id=lead, _type="lead", is_complete=False)
-    shown = client.json(f"/lead/{lead}/")
-    assert shown["contacts"] == [contact]
-    assert shown["contact_ids"] == [contact["id"]]
-    assert shown["opportunities"] == [opportunity]
-    assert shown["tasks"] == [task]
-    api.store.complete_task(task["id"])
-    assert client.json(f"/lead/{lead}/")["tasks"] == []
-
-
 def test_created_activities_and_users_create_no_events(api: LocalCloseApi, client: Client) -> None:
     created = api.store.add("Created", lead_id=None)["id"]
     api.store.delete(created)
     user = api.store.add("user")["id"]
     api.store.edit(user, first_name="Zoë")
     assert client.ids("/event/") == []
-
-
-def test_deleting_a_lead_deletes_its_children(api: LocalCloseApi, client: Client, lead: str) -> None:
-    kinds = ("Note", "task", "contact", "opportunity")
-    children = [api.store.add(kind, lead_id=lead, **({"_type": "lead"} if kind == "task" else {})) for kind in kinds]
-    api.store.delete(lead)
-    assert client.get(f"/lead/{lead}/").status_code == 404
-    assert client.ids("/lead/") == client.ids("/activity/") == client.ids("/task/", _type="all") == []
-    deleted = {row["object_id"]: row for row in client.json("/event/")["data"] if row["action"] == "deleted"}
-    assert set(deleted) == {lead, *(child["id"] for child in children)}
-    assert {row["lead_id"] for row in deleted.values()} == {lead}
-    assert deleted[children[0]["id"]]["previous_data"] == children[0]
-    assert deleted[lead]["data"] is None
 
 
 @pytest.mark.parametrize("moves", [True, False])
@@ -150,18 +124,6 @@ def test_status_changes_within_seconds_are_folded_into_one(
     api.store.edit(lead, status_id=statuses[0])
     assert len(client.ids("/activity/status_change/lead/")) == count
     assert logged(client)["activity.lead_status_change", "deleted"] == 1
-
-
-def test_deleting_a_custom_field_removes_its_values(api: LocalCloseApi, client: Client, clock: Clock) -> None:
-    field = api.store.add("custom_field.lead", type="text", accepts_multiple_values=False)["id"]
-    lead = api.store.add("lead", **{f"custom.{field}": "value"})
-    clock.advance(hours=1)
-    api.store.delete(field)
-    shown = client.json(f"/lead/{lead['id']}/")
-    assert f"custom.{field}" not in shown
-    assert shown["date_updated"] == lead["date_updated"]
-    assert client.ids("/custom_field/lead/") == []
-    assert logged(client)["custom_fields.lead", "deleted"] == 1
 
 
 def test_the_same_seed_generates_the_same_data() -> None:

@@ -26,17 +26,6 @@ def read_all_pages(client: Client, **params: Any) -> list[str]:
         page = client.json("/event/", _cursor=page["cursor_next"], **params)
 
 
-def test_pages_have_at_most_50_events_and_the_newest_first(api: LocalCloseApi, client: Client, clock: Clock) -> None:
-    add_notes(api, clock, 120)
-    page = client.json("/event/", _limit=500)
-    assert len(page["data"]) == 50
-    assert page["cursor_previous"] is None
-    stamps = [row["date_updated"] for row in page["data"]]
-    assert stamps == sorted(stamps, reverse=True)
-    assert "+" not in stamps[0]
-    assert len(set(read_all_pages(client))) == 120
-
-
 @pytest.mark.parametrize(
     ("with_cursor", "keeps", "resent", "expected"),
     [
@@ -68,16 +57,6 @@ def test_events_are_kept_for_30_days(api: LocalCloseApi, client: Client, clock: 
     assert len(client.ids("/event/")) == 1
     clock.advance(hours=1, minutes=2)
     assert client.ids("/event/") == []
-
-
-def test_a_key_without_admin_rights_gets_no_data_of_old_events(
-    api: LocalCloseApi, client: Client, clock: Clock
-) -> None:
-    api.settings.admin = False
-    api.store.add("Note")
-    assert client.json("/event/")["data"][0]["data"]["_type"] == "Note"
-    clock.advance(minutes=61)
-    assert not {"data", "previous_data"} & client.json("/event/")["data"][0].keys()
 
 
 def test_updates_within_seconds_are_folded_into_one_event(api: LocalCloseApi, client: Client, clock: Clock) -> None:

@@ -35,25 +35,6 @@ def leads(api: LocalCloseApi) -> list[str]:
     return [api.store.load_many("lead", 1, NOON - timedelta(days=10 - number))[0] for number in range(10)]
 
 
-def test_a_moment_range_is_half_open(client: Client, leads: list[str]) -> None:
-    found = client.search(between("2026-01-06T12:00:00Z", "2026-01-08T12:00:00Z"), sort=by("date_updated"))
-    assert ids(found) == leads[1:3]
-    assert ids(client.search(between(before="2026-01-06T12:00:00Z"))) == leads[:1]
-
-
-@pytest.mark.parametrize("kind", ["snapshot", "after", "offset"])
-def test_a_cursor_leads_through_all_pages(api: LocalCloseApi, client: Client, leads: list[str], kind: Any) -> None:
-    api.settings.search_cursor = kind
-    found, cursor = [], None
-    while True:
-        response = client.search(sort=by("date_updated"), _limit=4, cursor=cursor)
-        found += ids(response)
-        cursor = response["cursor"]
-        if cursor is None:
-            break
-    assert found == leads
-
-
 def test_each_kind_of_cursor_returns_moved_rows_in_its_own_way(
     api: LocalCloseApi, client: Client, leads: list[str]
 ) -> None:
@@ -85,14 +66,3 @@ def test_unknown_conditions_and_exceeded_limits_get_400(client: Client) -> None:
     names = [f"custom.cf_{number}" for number in range(101)]
     response = client.try_search(_fields={"lead": names})
     assert (response.status_code, "List is too long." in response.text) == (400, True)
-
-
-def test_results_show_changes_after_the_search_lag(
-    api: LocalCloseApi, client: Client, clock: Clock, leads: list[str]
-) -> None:
-    api.settings.search_lag = 60
-    api.store.edit(leads[0], name="Later")
-    recent = between(NOON.isoformat())
-    assert ids(client.search(recent)) == []
-    clock.advance(seconds=60)
-    assert ids(client.search(recent)) == [leads[0]]
