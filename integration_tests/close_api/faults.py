@@ -7,17 +7,7 @@ from random import Random
 from threading import Lock
 from typing import Any, Literal
 
-FaultKind = Literal[
-    "status",
-    "rate_limit",
-    "reset",
-    "close_mid_body",
-    "truncate",
-    "hang",
-    "slow",
-    "edit",
-    "stall",
-]
+FaultKind = Literal["status", "rate_limit", "reset", "close_mid_body", "truncate", "hang", "slow", "edit", "stall"]
 
 
 @dataclass

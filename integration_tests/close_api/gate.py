@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import binascii
 import time
 from email.utils import formatdate
 from typing import Any
@@ -130,16 +129,10 @@ class Gate:
             return self._routes.answer(call)
 
     def _check_key(self, authorization: str) -> None:
-        settings = self._store.settings
         scheme, _, value = authorization.partition(" ")
-        if scheme.lower() == "basic":
-            try:
-                pair = base64.b64decode(value).decode()
-            except (binascii.Error, UnicodeDecodeError):
-                pair = ""
-            if pair == f"{settings.api_key}:":
-                return
-        raise plain(401, "Unauthorized")
+        expected = base64.b64encode(f"{self._store.settings.api_key}:".encode()).decode()
+        if scheme.lower() != "basic" or value != expected:
+            raise plain(401, "Unauthorized")
 
 
 class _Asked:

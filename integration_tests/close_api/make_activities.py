@@ -25,7 +25,7 @@ _OPTIONAL = {
     "Call": f"""
         {_FINDINGS} {_PHONES} {_SEQUENCE} agent_config_id call_method coach_legs date_answered dialer_id
         dialer_saved_search_id direction disposition forwarded_to has_recording is_forwarded is_joinable
-        is_to_group_number note note_date_updated note_html note_mentions parent_meeting_id phone recording_duration
+        is_to_group_number note_date_updated note_html note_mentions parent_meeting_id phone recording_duration
         recording_expires_at recording_history recording_url source status transferred_from transferred_from_user_id
         transferred_to transferred_to_user_id users voicemail_duration voicemail_url
     """,
@@ -99,7 +99,7 @@ def _note(maker: Maker, _: World, __: Json) -> Json:
 
 
 def _call(maker: Maker, _: World, __: Json) -> Json:
-    return {"duration": maker.number(0, 1_800)}
+    return {"duration": maker.number(0, 1_800), "note": maker.phrase()}
 
 
 def _email(maker: Maker, _: World, __: Json) -> Json:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .maker import Maker
+from .optional_columns import optional
 from .records import Json
 from .times import MILLISECOND, iso
 from .world import World
@@ -21,6 +22,7 @@ FIELD_TYPES = (
     "hidden",
 )
 _MULTIPLE_TYPES = {"choices", "user", "contact", "custom_object", "text"}
+_OPTIONAL = "always_visible back_reference_is_visible description enrichment_enabled enrichment_options"
 _CHOICES = ("Web", "Referral", "Événement", "Other 🤷")
 
 
@@ -29,20 +31,15 @@ def custom_field(maker: Maker, world: World, object_type: str, number: int, crea
     field_type = FIELD_TYPES[number % len(FIELD_TYPES)]
     multiple = field_type in _MULTIPLE_TYPES and (number // len(FIELD_TYPES)) % 2 == 1
     is_shared = object_type == "shared"
-    is_enriched = maker.chance(0.3)
     one: Json = {
         "id": maker.id("lcf" if object_type == "lead" and maker.chance(0.1) else "cf"),
         "name": f"{object_type} {field_type} {number} – é",
-        "description": maker.maybe("Made for a test", 0.3),
         "type": field_type,
         "choices": list(_CHOICES) if field_type == "choices" else None,
         "accepts_multiple_values": multiple,
-        "always_visible": maker.chance(0.2),
         "is_shared": is_shared,
-        "back_reference_is_visible": field_type == "custom_object",
         "editable_with_roles": ["admin"] if maker.chance(0.2) else [],
-        "enrichment_enabled": is_enriched,
-        "enrichment_options": "web" if is_enriched else None,
+        **optional(maker, "custom_fields", _OPTIONAL),
         "referenced_custom_type_id": world.object_type_ids[0] if field_type == "custom_object" else None,
         "organization_id": world.organization_id,
         "created_by": world.me.id,
