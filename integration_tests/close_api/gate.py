@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from . import protocol
 from .call import Call
-from .errors import ApiError, plain
+from .errors import ApiError, json_response, plain
 from .faults import Fault, FaultPlan
 from .ratelimit import RateLimiter, Standing, too_many_requests
 from .requestlog import RequestEntry, RequestLog
@@ -87,11 +87,9 @@ class Gate:
             return too_many_requests(self._store.settings, Standing(RateLimit(40, 1.0), 0, fault.seconds))
         if fault.kind != "status":
             return None
-        if fault.body is None:
-            return Response(b"", fault.status, fault.headers)
-        if isinstance(fault.body, str):
+        if fault.body is None or isinstance(fault.body, str):
             return Response(fault.body, fault.status, fault.headers, media_type="text/html")
-        return Response(orjson.dumps(fault.body), fault.status, fault.headers, media_type="application/json")
+        return json_response(fault.body, fault.status, fault.headers)
 
     @staticmethod
     def _stalled(fault: Fault | None, asked: "_Asked") -> Response | None:
@@ -102,7 +100,7 @@ class Gate:
         page: dict[str, Any] = {"has_more": True} if asked.query.get("_skip", "0") != "0" else {}
         cursors = {"cursor_next": asked.query.get("_cursor"), "cursor": body.get("cursor")}
         page |= {name: cursor for name, cursor in cursors.items() if cursor}
-        return Response(orjson.dumps({"data": [], **page}), media_type="application/json") if page else None
+        return json_response({"data": [], **page}) if page else None
 
     def _answer(self, asked: "_Asked") -> Response:
         try:
