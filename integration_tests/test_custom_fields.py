@@ -81,12 +81,6 @@ def definition_requests(api: LocalCloseApi) -> list[str]:
     return [entry.path for entry in api.requests if entry.path.startswith("/custom_field")]
 
 
-def warnings_about_fields(result: Result) -> list[str]:
-    return [
-        line for line in result.logs("WARN") if "ustom field" in line or "Custom values of leads have no names" in line
-    ]
-
-
 def add_lead_family(api: LocalCloseApi, by_kind: dict[str, dict[str, Any]]) -> str:
     """Add a lead with a contact, an opportunity and a custom activity that have these values; return the lead's id."""
     lead_id = str(api.store.add("lead", **by_kind.get("lead", {}))["id"])
@@ -228,16 +222,6 @@ def test_other_streams_do_not_wait_for_the_names_of_lead_fields(make_api: MakeAp
     with_names = [lead["id"] for lead in result.records("leads") if lead["custom_fields"]]
     last_activity = len(emitted) - 1 - emitted[::-1].index("activities")
     assert emitted[last_activity + 1 :].count("leads") >= len(with_names) > 0
-
-
-def test_temporary_errors_of_the_definitions_are_retried_without_a_warning(make_api: MakeApi, fork: Fork) -> None:
-    api = make_api(Volumes(users=2, leads=5, custom_fields=4))
-    for path in ("lead", "shared"):
-        api.faults.add(Fault("reset", f"/custom_field/{path}/", times=2))
-    connector = fork(api, faster=20)
-    result = connector.sync(["leads", "custom_fields"])
-    assert None not in names_on_leads(result).values()
-    assert warnings_about_fields(result) == []
 
 
 def test_the_stream_custom_fields_describes_every_column(make_api: MakeApi, fork: Fork) -> None:

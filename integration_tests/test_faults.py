@@ -80,10 +80,6 @@ def up_to_now(api: LocalCloseApi, stream: str) -> set[str]:
     return ids(api, stream, end=now())
 
 
-def waits(result: Result) -> list[str]:
-    return [message for message in result.logs("INFO") if " waits " in message]
-
-
 def test_every_fault_is_retried(api: LocalCloseApi, make_connector: Fork) -> None:
     """The streams are hit in turn: at their first requests, and at a later page if they have several."""
     for path, fault in zip(cycle(PATHS.values()), BROKEN + WRONG, strict=False):
@@ -122,24 +118,6 @@ def test_streams_that_fail_are_incomplete_and_the_others_are_complete(api: Local
     # Once, though the windows of tasks fail one by one.
     logged = result.logs("ERROR")
     assert len(logged) == len(set(logged)) >= len(failures)
-
-
-def test_a_key_that_is_deleted_during_a_sync_stops_the_sync(make_api: MakeApi, make_connector: Fork) -> None:
-    workers = 4
-    api = make_api(Volumes(activities=300, leads=50, tasks=300, events=200, users=90, custom_fields=2))
-    api.faults.add(Fault("status", status=401, body={"error": "Unauthorized"}, after=10))
-    result = make_connector(api, num_workers=workers).read()
-    assert result.exit_code == 1
-    assert {error["failure_type"] for error in result.errors} == {"config_error"}
-    assert len(result.errors) == len({error["stream_descriptor"]["name"] for error in result.errors})
-    for error in result.errors:
-        assert error["message"].startswith(f"Stream {error['stream_descriptor']['name']}: ")
-        assert "answered 401: «Unauthorized»" in error["message"]
-        assert "does not accept the API key" in error["message"]
-    assert not waits(result)
-    assert [entry.status for entry in api.requests].count(401) <= workers
-    assert {name for name in STREAMS if result.status(name) == "INCOMPLETE"}
-    assert "Traceback" not in result.output
 
 
 def test_a_truncated_error_response_is_retried(api: LocalCloseApi, make_connector: Fork) -> None:
