@@ -44,7 +44,7 @@ def fork(tmp_path: Path) -> Fork:
 
     These options of `ForkedConnector` may be given as well: `fork(api, faster=20, start_date="2024-01-01")`.
     """
-    options = {"retry_seconds", "faster", "sizes", "skips_waits"}
+    options = {"retry_seconds", "faster", "sizes"}
 
     def make(api: LocalCloseApi, **given: Any) -> ForkedConnector:
         config = {name: value for name, value in given.items() if name not in options}

@@ -12,7 +12,7 @@ from airbyte_cdk.test.standard_tests import SourceTestSuiteBase
 from integration_tests.close_api import LocalCloseApi
 from integration_tests.harness.forked import ForkedConnector
 from integration_tests.harness.moments import moment, now
-from integration_tests.harness.running import PROJECT, STREAMS, Result
+from integration_tests.harness.running import PROJECT, STREAMS
 from integration_tests.harness.truth import CURSOR_FIELD, LOOKBACK, saved_cursor
 from source_close import SourceClose
 
@@ -45,16 +45,11 @@ def connector_of(scenario: ConnectorTestScenario, folder: Path) -> ForkedConnect
     return ForkedConnector(scenario.get_config_dict(connector_root=PROJECT, empty_if_missing=False), folder)
 
 
-@pytest.fixture
-def first(scenario: ConnectorTestScenario, tmp_path: Path) -> Result:
-    """Sync without a state."""
-    return connector_of(scenario, tmp_path).sync()
-
-
 @pytest.mark.parametrize(("scenario", "future_state"), incremental_scenarios())
 def test_a_read_continues_from_the_state_of_the_previous_read(
-    scenario: ConnectorTestScenario, future_state: Path, first: Result, tmp_path: Path
+    scenario: ConnectorTestScenario, future_state: Path, tmp_path: Path
 ) -> None:
+    first = connector_of(scenario, tmp_path).sync()
     assert {stream for stream in STREAMS if first.records(stream)} == set(STREAMS)
     second = connector_of(scenario, tmp_path).sync(state=first.states)
     for stream in STREAMS:

@@ -421,7 +421,8 @@ def test_a_failure_while_changes_are_read_keeps_the_position_and_the_next_sync_c
     # The records of the windows are emitted and saved.
     assert new in present(result, "activities")
     faults.clear()
-    faults.add(*(Fault(kind, path, when=is_by_ids, times=1) for kind in ("truncate", "reset", "rate_limit", "empty")))
+    faults.add(*(Fault(kind, path, when=is_by_ids, times=1) for kind in ("truncate", "reset", "rate_limit")))
+    faults.add(Fault("status", path, when=is_by_ids, times=1, status=200, body=None))
     warehouse.retry_seconds = None
     result = warehouse.sync()
     assert all(fault.struck for fault in faults.rules)

@@ -6,12 +6,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.close_api import Volumes
+from integration_tests.harness.fixtures import MakeApi
 from integration_tests.harness.running import COMMAND, KEY, PROJECT, STREAMS, parse_messages
 
 BASH = shutil.which("bash") or "bash"
@@ -35,9 +35,7 @@ def state_of(stream: str, cursor: str) -> dict[str, object]:
     return {"stream": {"stream_descriptor": {"name": stream}, "stream_state": {"date_updated": cursor}}}
 
 
-def test_the_commands_of_the_readme_read_everything_and_then_continue(
-    make_api: Callable[..., LocalCloseApi], tmp_path: Path
-) -> None:
+def test_the_commands_of_the_readme_read_everything_and_then_continue(make_api: MakeApi, tmp_path: Path) -> None:
     api = make_api(Volumes(activities=150, leads=120, tasks=90, events=60, users=5, custom_fields=3))
     secrets = tmp_path / "secrets"
     secrets.mkdir()

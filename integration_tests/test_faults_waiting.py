@@ -1,55 +1,38 @@
-"""How long a sync waits, what it logs before it waits, and how it uses proxies, redirects and certificates."""
+"""Connections: a refused one, and how a sync uses proxies, redirects and certificates."""
 
 import http.server
-import re
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import requests
 
 from integration_tests.close_api import Fault, Volumes
-from integration_tests.harness.clock import SharedClock
 from integration_tests.harness.fixtures import Fork, MakeApi
-from integration_tests.harness.running import Result
 from integration_tests.harness.truth import ids
 
-TEN_MINUTES = 600.0
-LONGEST_WAIT = 156.0
 
-
-def seconds_to_error(result: Result, stream: str) -> float:
-    """Return the seconds from a stream's start to its error, by the connector's clock."""
-    traces = result.of("TRACE")
-    statuses = [one for one in traces if one["type"] == "STREAM_STATUS"]
-    [began] = [
-        one["emitted_at"]
-        for one in statuses
-        if one["stream_status"]["stream_descriptor"]["name"] == stream and one["stream_status"]["status"] == "STARTED"
-    ]
-    [ended] = [one["emitted_at"] for one in traces if one["type"] == "ERROR"]
-    return float(ended - began) / 1000
-
-
-def longest_wait(result: Result) -> float:
-    """Return the longest wait in the log, which has a line before each wait."""
-    waits = [re.search(r"(?:Retrying in|waits) ([\d.]+) s", line) for line in result.logs("INFO")]
-    return max((float(wait[1]) for wait in waits if wait), default=0.0)
-
-
-def test_a_refused_connection_is_given_up_within_ten_minutes(make_api: MakeApi, fork: Fork, tmp_path: Path) -> None:
+def test_a_refused_connection_fails_the_stream_with_its_cause(make_api: MakeApi, fork: Fork) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        connector = fork(make_api(), base_url=url, skips_waits=SharedClock(tmp_path / "clock"))
-        result = connector.read(["users"])
-    assert 200 < seconds_to_error(result, "users") < TEN_MINUTES
-    assert 0 < longest_wait(result) <= LONGEST_WAIT, "the log has a line before each wait"
-    [error] = result.errors
+        [error] = fork(make_api(), base_url=url, retry_seconds=0.1).read(["users"]).errors
     assert error["failure_type"] == "transient_error"
     assert "Connection refused" in error["message"]
     assert "Check the network, proxy and firewall" in error["message"]
+
+
+@contextmanager
+def running(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[http.server.ThreadingHTTPServer]:
+    """Run a server on a free port."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
 
 
 class _ForwardingProxy(http.server.BaseHTTPRequestHandler):
@@ -79,16 +62,13 @@ def test_the_proxy_from_the_environment_is_used_and_a_netrc_is_not(
 ) -> None:
     api = make_api(Volumes(tasks=30, leads=10, users=3))
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password else\n")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _ForwardingProxy) as proxy:
-        proxy.daemon_threads = True
+    with running(_ForwardingProxy) as proxy:
         proxy.received = []  # type: ignore[attr-defined]
-        threading.Thread(target=proxy.serve_forever, daemon=True).start()
         connector = fork(api, start_date="2020-01-01")
         address = f"http://127.0.0.1:{proxy.server_port}"
         connector.environment = {"HTTP_PROXY": address, "http_proxy": address, "NETRC": str(tmp_path / "netrc")}
         connector.environment |= {"NO_PROXY": "", "no_proxy": ""}
         result = connector.sync(["tasks", "leads", "users"])
-        proxy.shutdown()
     assert set(result.ids("tasks")) == ids(api, "tasks")
     received = proxy.received  # type: ignore[attr-defined]
     assert len(received) == len(api.requests) > 0
@@ -119,14 +99,11 @@ class _ProxyWithPassword(http.server.BaseHTTPRequestHandler):
 
 
 def test_a_proxy_that_requires_a_password_fails_without_retries(make_api: MakeApi, fork: Fork) -> None:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _ProxyWithPassword) as proxy:
-        proxy.daemon_threads = True
-        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    with running(_ProxyWithPassword) as proxy:
         connector = fork(make_api(), base_url="https://localhost:1/api/v1")
         address = f"http://127.0.0.1:{proxy.server_port}"
         connector.environment = {"HTTPS_PROXY": address, "https_proxy": address, "NO_PROXY": "", "no_proxy": ""}
         [error] = connector.read(["users"]).errors
-        proxy.shutdown()
     assert error["failure_type"] == "config_error"
     assert "failed: Tunnel connection failed: 407" in error["message"]
     assert "The proxy between the connector and Close requires a user name and a password" in error["message"]

@@ -5,13 +5,14 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.harness.fixtures import Connect, MakeApi
 from integration_tests.harness.moments import DAY, now, text
-from integration_tests.harness.running import COMMAND, STREAMS
+from integration_tests.harness.running import COMMAND, STREAMS, Connector
 
 # More records in one window of each stream than fit in a pipe and in the connector's queue.
 VOLUMES = Volumes(activities=12_000, leads=500, tasks=2_000, events=500)
@@ -34,6 +35,17 @@ def _heed_interrupts() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+@contextmanager
+def started(connector: Connector, command: str = "read", **outputs: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Start `spec` or a `read` of all streams; kill it if it has not ended."""
+    words = ["spec"] if command == "spec" else connector.read_arguments(STREAMS, None)
+    with subprocess.Popen([COMMAND, *words], cwd=connector.folder, **outputs) as process:  # type: ignore[call-overload]
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize(
     ("interrupt", "errors"),
     [
@@ -47,38 +59,25 @@ def _heed_interrupts() -> Iterator[None]:
 def test_an_interrupted_or_unread_command_exits_soon(
     interrupt: signal.Signals | None, errors: int, api: LocalCloseApi, connect: Connect
 ) -> None:
-    connector = connect(api, start_date=START)
-    arguments = connector.read_arguments(STREAMS, None)
-    with subprocess.Popen(
-        [COMMAND, *arguments], stdout=subprocess.PIPE, stderr=errors, cwd=connector.folder
-    ) as process:
+    with started(connect(api, start_date=START), stdout=subprocess.PIPE, stderr=errors) as process:
         assert process.stdout is not None
         assert any(b'"RECORD"' in line for line in process.stdout)
         if interrupt is None:
             process.stdout.close()
         else:
             process.send_signal(interrupt)
-        try:
-            process.communicate(timeout=EXITS_WITHIN_SECONDS)  # reads on after an interrupt
-        finally:
-            process.kill()
+        process.communicate(timeout=EXITS_WITHIN_SECONDS)  # reads on after an interrupt
     # Not by a signal, which the first process of a container would not heed.
     assert process.returncode == 1
 
 
 def test_a_command_that_is_interrupted_early_exits_soon(api: LocalCloseApi, connect: Connect) -> None:
-    connector = connect(api, start_date=START)
-    arguments = connector.read_arguments(STREAMS, None)
-    with subprocess.Popen(
-        [COMMAND, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=connector.folder
-    ) as process:
+    nowhere = subprocess.DEVNULL
+    with started(connect(api, start_date=START), stdout=nowhere, stderr=nowhere) as process:
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(1.6)
         process.send_signal(signal.SIGINT)
-        try:
-            assert process.wait(EXITS_WITHIN_SECONDS) != 0
-        finally:
-            process.kill()
+        assert process.wait(EXITS_WITHIN_SECONDS) != 0
 
 
 @pytest.mark.parametrize(("command", "output"), [("spec", "broken pipe"), ("read", "disk full")])
@@ -86,17 +85,12 @@ def test_a_command_that_cannot_print_exits_and_names_the_cause(
     command: str, output: str, api: LocalCloseApi, connect: Connect
 ) -> None:
     connector = connect(api, start_date=START)
-    arguments = connector.read_arguments(STREAMS, None)
-    words = {"spec": ["spec"], "read": arguments}[command]
     reader, writer = (
         os.pipe() if output == "broken pipe" else (os.open(os.devnull, os.O_RDONLY), os.open("/dev/full", os.O_WRONLY))
     )
     os.close(reader)
-    with subprocess.Popen([COMMAND, *words], stdout=writer, stderr=subprocess.PIPE, cwd=connector.folder) as process:
-        try:
-            _, errors = process.communicate(timeout=EXITS_WITHIN_SECONDS)
-        finally:
-            process.kill()
+    with started(connector, command, stdout=writer, stderr=subprocess.PIPE) as process:
+        _, errors = process.communicate(timeout=EXITS_WITHIN_SECONDS)
     os.close(writer)
     assert process.returncode != 0
     cause = errno.EPIPE if output == "broken pipe" else errno.ENOSPC

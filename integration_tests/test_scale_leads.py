@@ -2,7 +2,6 @@
 
 from collections import Counter
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -10,9 +9,7 @@ import pytest
 
 from integration_tests.close_api import Fault, LocalCloseApi, Volumes
 from integration_tests.harness.fixtures import Fork, MakeApi
-from integration_tests.harness.forked import ForkedConnector
 from integration_tests.harness.moments import DAY, HOUR, MILLISECOND, SECOND, now, text
-from integration_tests.harness.running import KEY
 from integration_tests.harness.truth import LOOKBACK, forbid_after, ids, records, saved_cursor
 
 PAGE, ROWS_PER_CHAIN = 200, 10_000
@@ -30,11 +27,6 @@ def small(make_api: MakeApi) -> LocalCloseApi:
     return api
 
 
-def connector(api: LocalCloseApi, folder: Path, **config: Any) -> ForkedConnector:
-    """Return a connector with the sizes of `small`."""
-    return ForkedConnector({"api_key": KEY, "base_url": api.url, **config}, folder, sizes=SMALL)
-
-
 def test_a_day_with_more_leads_than_a_chain_returns_is_read_completely(make_api: MakeApi, fork: Fork) -> None:
     """The other kinds of cursors and ends of a chain have small chains below."""
     count, page, rows_per_chain = 220, 4, 200
@@ -45,9 +37,8 @@ def test_a_day_with_more_leads_than_a_chain_returns_is_read_completely(make_api:
     day = now() - 30 * DAY
     api.store.load_many("lead", count, day, day + DAY)
     forbid_after(api, 1_000)
-    connector = fork(api)
-    connector.sizes = {"page_size": {PAGE: page}, "rows_per_chain": {ROWS_PER_CHAIN: rows_per_chain}}
-    result = connector.sync(["leads"])
+    sizes = {"page_size": {PAGE: page}, "rows_per_chain": {ROWS_PER_CHAIN: rows_per_chain}}
+    result = fork(api, sizes=sizes).sync(["leads"])
     assert set(result.ids("leads")) == ids(api, "leads")
     assert len(set(result.ids("leads"))) == count
     assert len(result.ids("leads")) <= 1.02 * count
@@ -71,7 +62,7 @@ def test_a_day_with_more_leads_than_a_chain_returns_is_read_completely(make_api:
     ids=str,
 )
 def test_any_number_of_leads_around_the_length_of_a_chain_is_read_completely(
-    small: LocalCloseApi, tmp_path: Path, period: timedelta, past_max_rows: Any, cursor: Any
+    small: LocalCloseApi, fork: Fork, period: timedelta, past_max_rows: Any, cursor: Any
 ) -> None:
     """If all leads are in one second, several share each millisecond."""
     small.settings.search_past_max_rows = past_max_rows
@@ -80,15 +71,15 @@ def test_any_number_of_leads_around_the_length_of_a_chain_is_read_completely(
         start = now() - (number + 2) * 30 * DAY
         for lead in range(count):
             small.store.load_many("lead", 1, start + period * lead / count)
-    result = connector(small, tmp_path, start_date=text(now() - 160 * DAY)).sync(["leads"])
+    result = fork(small, sizes=SMALL, start_date=text(now() - 160 * DAY)).sync(["leads"])
     assert set(result.ids("leads")) == ids(small, "leads")
 
 
-def test_more_leads_in_a_millisecond_than_a_chain_returns_fail_the_stream(small: LocalCloseApi, tmp_path: Path) -> None:
+def test_more_leads_in_a_millisecond_than_a_chain_returns_fail_the_stream(small: LocalCloseApi, fork: Fork) -> None:
     at = (now() - 5 * DAY).replace(microsecond=250_000)
     small.store.load_many("lead", 150, at - 9 * DAY, at, date_updated=text(at))
     small.store.load_many("lead", 30, at + MILLISECOND, at + DAY)
-    result = connector(small, tmp_path).read(["leads", "users"])
+    result = fork(small, sizes=SMALL).read(["leads", "users"])
     assert result.exit_code == 1
     [error] = result.errors
     assert error["message"].startswith("Stream leads: ")
@@ -100,7 +91,7 @@ def test_more_leads_in_a_millisecond_than_a_chain_returns_fail_the_stream(small:
 @pytest.mark.parametrize("which", ["some", "all of a page", "all of a chain"])
 @pytest.mark.parametrize("age", [timedelta(), HOUR], ids=["just now", "an hour ago"])
 def test_leads_that_are_newer_than_in_the_index_cause_no_gap(
-    small: LocalCloseApi, tmp_path: Path, which: str, age: timedelta
+    small: LocalCloseApi, fork: Fork, which: str, age: timedelta
 ) -> None:
     """A search sorts by its index, and returns the leads as they are by now. During an incident it is hours behind."""
     start = now() - 5 * DAY
@@ -116,14 +107,12 @@ def test_leads_that_are_newer_than_in_the_index_cause_no_gap(
         return orjson.dumps(response)
 
     small.faults.add(Fault("edit", "/data/search/", edit=edit))
-    result = connector(small, tmp_path, start_date=text(start - DAY)).sync(["leads"])
+    result = fork(small, sizes=SMALL, start_date=text(start - DAY)).sync(["leads"])
     assert set(result.ids("leads")) == set(in_order)
 
 
 @pytest.mark.parametrize("cursor", ["snapshot", "after", "offset"])
-def test_leads_that_are_edited_while_others_are_read_hide_none(
-    small: LocalCloseApi, tmp_path: Path, cursor: Any
-) -> None:
+def test_leads_that_are_edited_while_others_are_read_hide_none(small: LocalCloseApi, fork: Fork, cursor: Any) -> None:
     """An edit takes a lead that was read out of the search, so all others move to an earlier position."""
     small.settings.search_cursor = cursor
     start = now() - 5 * DAY
@@ -134,7 +123,7 @@ def test_leads_that_are_edited_while_others_are_read_hide_none(
             small.store.edit(in_order[number - 2])
 
     small.store.on_request(edit_the_next)
-    result = connector(small, tmp_path, start_date=text(start - DAY)).sync(["leads"])
+    result = fork(small, sizes=SMALL, start_date=text(start - DAY)).sync(["leads"])
     assert sorted(result.ids("leads")) == sorted(in_order)
 
 

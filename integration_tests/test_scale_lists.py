@@ -42,13 +42,12 @@ def test_an_hour_with_more_rows_than_the_skip_cap_is_read_completely(make_api: M
     api.settings.max_skip |= {"activity": 300, "task": 100}
     hour = now() - 40 * DAY
     for kind in ("Note", "Call", "Email"):
-        api.store.load_hour(kind, 600, hour, lead_id=None)
+        api.store.load_many(kind, 600, hour, hour + HOUR, lead_id=None)
     for number in range(400):
         api.store.load_many("task", 1, hour + number * 8_750 * MILLISECOND)
     start = hour + 40 * DAY - windows * 30 * DAY + HOUR
-    connector = fork(api, start_date=text(start), attribution_window_hours=0)
-    connector.sizes = {"page_size": {PAGE: page, 10 * PAGE: 10 * page}}
-    result = connector.sync(["activities", "tasks"])
+    sizes = {"page_size": {PAGE: page, 10 * PAGE: 10 * page}}
+    result = fork(api, sizes=sizes, start_date=text(start), attribution_window_hours=0).sync(["activities", "tasks"])
     for stream, path, rows in (("activities", "/activity/", 1_800), ("tasks", "/task/", 400)):
         assert set(result.ids(stream)) == ids(api, stream)
         assert len(result.ids(stream)) <= 1.02 * rows
@@ -117,10 +116,9 @@ def test_each_row_of_a_list_with_bursts_is_read_once(
         seconds = Counter((one.created if kind == "Note" else one.updated) // 1_000_000 for one in found)
         api.settings.max_skip[resource] = seconds.most_common(1)[0][1] + 2 * page_size
     forbid_after(api, 20_000)
-    connector = fork(api, start_date=text(began - 12 * DAY), capture_changes=False)
-    connector.sizes = {"page_size": {PAGE: page_size}, "smaller_page_size": {PAGE: page_size}}
+    sizes = {"page_size": {PAGE: page_size}, "smaller_page_size": {PAGE: page_size}}
     streams = ("activities", "tasks")
-    result = connector.sync(streams)
+    result = fork(api, sizes=sizes, start_date=text(began - 12 * DAY), capture_changes=False).sync(streams)
     for stream in streams:
         assert sorted(result.ids(stream)) == sorted(ids(api, stream))
 
@@ -134,9 +132,7 @@ def test_a_full_read_stays_within_its_request_budget(make_api: MakeApi, fork: Fo
     api.store.load_many("Created", rows - 500, end - 300 * DAY, end, lead_id=None)
     # One busy day among quiet months, as after an import.
     api.store.load_many("TaskCompleted", 500, end - 100 * DAY, end - 99 * DAY, lead_id=None)
-    connector = fork(api)
-    connector.sizes = {"page_size": {PAGE: page}}
-    result = connector.sync(["activities"])
+    result = fork(api, sizes={"page_size": {PAGE: page}}).sync(["activities"])
     assert set(result.ids("activities")) == ids(api, "activities")
     assert len(result.ids("activities")) <= 1.02 * rows
     assert len(api.requests) <= 1.25 * rows / page

@@ -1,14 +1,13 @@
 """Streams are read side by side: their requests alternate from the start, whatever the number of workers."""
 
 from collections import Counter
-from collections.abc import Callable
 from itertools import islice
 
 import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.harness.fixtures import Fork, MakeApi
 from integration_tests.harness.moments import DAY, now, text
-from integration_tests.harness.running import Connector
 from integration_tests.harness.truth import ids
 
 GROUPS = {"activities": "activity", "event_log": "event", "leads": "data", "tasks": "task"}
@@ -16,7 +15,7 @@ WINDOWS = 8
 
 
 @pytest.fixture
-def api(make_api: Callable[..., LocalCloseApi]) -> LocalCloseApi:
+def api(make_api: MakeApi) -> LocalCloseApi:
     start = now() - WINDOWS * 30 * DAY
     return make_api(Volumes(activities=500, events=100, leads=100, tasks=100, users=1), start=start)
 
@@ -27,7 +26,7 @@ def groups_of(api: LocalCloseApi, number: int) -> Counter[str]:
     return Counter(islice((group for group in groups if group in GROUPS.values()), number))
 
 
-def test_the_first_requests_go_to_all_groups_of_endpoints(api: LocalCloseApi, fork: Callable[..., Connector]) -> None:
+def test_the_first_requests_go_to_all_groups_of_endpoints(api: LocalCloseApi, fork: Fork) -> None:
     api.settings.latency = 0.02
     began = now()
     fork(api, start_date=text(began - WINDOWS * 30 * DAY)).sync(list(GROUPS))
@@ -36,9 +35,7 @@ def test_the_first_requests_go_to_all_groups_of_endpoints(api: LocalCloseApi, fo
 
 
 @pytest.mark.parametrize("num_workers", [2, 4, 40])
-def test_any_number_of_workers_reads_everything(
-    api: LocalCloseApi, fork: Callable[..., Connector], num_workers: int
-) -> None:
+def test_any_number_of_workers_reads_everything(api: LocalCloseApi, fork: Fork, num_workers: int) -> None:
     began = now()
     start = text(began - WINDOWS * 30 * DAY)
     result = fork(api, start_date=start, num_workers=num_workers).sync([*GROUPS, "users", "custom_fields"])

@@ -58,7 +58,7 @@ def test_a_damaged_state_fails_its_stream_only(make_api: MakeApi, fork: Fork) ->
     result = fork(api).read([*damaged, "activities", "users"], state_of(**dict.fromkeys(damaged, "garbage")))
     assert result.exit_code == 1
     assert {stream: result.status(stream) for stream in damaged} == dict.fromkeys(damaged, "INCOMPLETE")
-    assert set(result.ids("activities")) == ids(api, "activities")
+    assert set(result.ids("activities")) == ids(api, "activities", end=now())  # a meeting may be in the future
     assert set(result.ids("users")) == ids(api, "users")
     assert sorted(error["message"].split(" can't be read")[0] for error in result.errors) == [
         f"Stream {stream}: its saved state" for stream in damaged

@@ -6,7 +6,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
@@ -46,7 +45,6 @@ class Reads:
     second_requests: int
     expected_second: dict[str, set[str]]
     sources: dict[str, dict[str, Any]]
-    events: dict[str, dict[str, Any]]
     third: Result
     third_requests: int
 
@@ -67,7 +65,6 @@ def reads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reads]:
         }
         newest_by_stream = {stream: newest(api, stream, began) for stream in STREAMS}
         sources = {record.id: record.data() for record in api.store.objects.values()}
-        events = {record.id: record.data() for record in api.store.events.visible.records.values()}
         first = connector.sync()
         changes = _change(api, began)
         sources |= {record.id: record.data() for record in api.store.objects.values()}
@@ -90,7 +87,6 @@ def reads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reads]:
             second_requests=second_requests,
             expected_second=expected,
             sources=sources,
-            events=events,
             third=third,
             third_requests=len(api.requests),
         )
@@ -193,37 +189,6 @@ def test_the_records_are_of_many_kinds(reads: Reads) -> None:
     for name in ("contacts", "opportunities", "tasks", "addresses", "integration_links"):
         assert any(lead[name] for lead in leads), name
     assert not any(task["is_complete"] for lead in leads for task in lead["tasks"])
-
-
-def test_leads_have_their_custom_values(reads: Reads) -> None:
-    found = 0
-    for lead in reads.first.records("leads"):
-        source = reads.sources[lead["id"]]
-        values = {name.removeprefix("custom."): value for name, value in lead.items() if name.startswith("custom.")}
-        assert "custom" not in lead
-        assert {one["id"]: one["value"] for one in lead["custom_fields"]} == values
-        if lead["id"] not in reads.changes.deleted:
-            assert {f"custom.{name}": value for name, value in values.items()} == {
-                name: value for name, value in source.items() if name.startswith("custom.")
-            }
-        found += len(values)
-        assert {"contacts", "opportunities", "tasks", "addresses", "integration_links"} <= lead.keys()
-    assert found > 100
-
-
-def test_event_data_is_a_json_string(reads: Reads) -> None:
-    events = [*reads.first.records("event_log"), *reads.second.records("event_log")]
-    for event in events:
-        data, before = event.get("data"), event["previous_data"]
-        assert data is None or isinstance(orjson.loads(data), dict)
-        assert isinstance(orjson.loads(before), dict)
-        assert (data is None) is (event["action"] == "deleted")
-    for event in reads.first.records("event_log"):
-        source = reads.events[event["id"]]
-        assert {name: source[name] for name in ("data", "previous_data")} == {
-            name: orjson.loads(event.get(name, "null")) for name in ("data", "previous_data")
-        }
-    assert any("👋🏽" in event.get("data", "") for event in events)
 
 
 def test_a_sync_without_changes_sends_few_requests(reads: Reads) -> None:

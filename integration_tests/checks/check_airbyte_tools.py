@@ -5,7 +5,6 @@ run custom components only if `AIRBYTE_ENABLE_UNSAFE_CODE` is set. The tools are
 """
 
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,8 +17,9 @@ import requests
 from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.harness.fixtures import MakeApi
 from integration_tests.harness.moments import DAY, now, text
-from integration_tests.harness.running import KEY, PROJECT, STREAMS, Connector, Result
-from integration_tests.harness.truth import ids, requests_of
+from integration_tests.harness.postgres_server import free_port
+from integration_tests.harness.running import KEY, PROJECT, STREAMS, Connector
+from integration_tests.harness.truth import assert_every_stream_is_complete, ids, requests_of
 from source_close.source import load_manifest
 
 BIN = PROJECT / "build" / "tools" / "bin"
@@ -44,12 +44,6 @@ def declarative(config: dict[str, Any], tmp_path: Path) -> Connector:
     return Connector(injected, tmp_path, ALLOWED, command=BIN / "source-declarative-manifest")
 
 
-def assert_all_records_read(api: LocalCloseApi, result: Result) -> None:
-    for stream in STREAMS:
-        start = now() - 30 * DAY if stream == "event_log" else None
-        assert set(result.ids(stream)) == ids(api, stream, start, now()), stream
-
-
 def test_source_declarative_manifest_runs_check_discover_and_two_reads(
     api: LocalCloseApi, declarative: Connector
 ) -> None:
@@ -60,7 +54,7 @@ def test_source_declarative_manifest_runs_check_discover_and_two_reads(
     [activities] = [stream for stream in catalog["streams"] if stream["name"] == "activities"]
     assert [name for name in activities["json_schema"]["properties"] if name.startswith("custom.cf_")]
     first = declarative.sync()
-    assert_all_records_read(api, first)
+    assert_every_stream_is_complete(api, first)
     note = api.store.add("Note", lead_id=None)["id"]
     second = declarative.sync(state=first.states)
     assert note in second.ids("activities")
@@ -92,9 +86,7 @@ def test_the_connector_builder_resolves_the_manifest_and_runs_a_test_read(
 @pytest.fixture
 def server() -> Iterator[str]:
     """Run the manifest server on a free port of the loopback interface; yield the base URL of its API."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [str(BIN / "python"), "-m", "uvicorn", "airbyte_cdk.manifest_server.app:app", "--port", str(port)]
     with subprocess.Popen(command, env={**os.environ, **ALLOWED}, stderr=subprocess.DEVNULL) as process:
         try:

@@ -19,14 +19,9 @@ def _moment(text: str) -> datetime:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="close_api", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="the port to listen on; 0 chooses a free port")
-    for name, default in (("activities", 0), ("leads", 0), ("tasks", 0), ("events", 0), ("users", 1)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument(
-        "--custom-fields", type=int, default=0, help="the number of custom fields in each of the six lists"
-    )
-    parser.add_argument(
-        "--start", type=_moment, help="the earliest creation date; the default is one year before --end"
-    )
+    for name, default in vars(Volumes()).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default, help="the number to create")
+    parser.add_argument("--start", type=_moment, help="the earliest creation date; by default a year before --end")
     parser.add_argument("--end", type=_moment, help="objects are created before this; the default is now")
     parser.add_argument("--api-key", default=Settings.api_key)
     return parser.parse_args()
@@ -35,7 +30,7 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """Print the base URL as the first line and serve until a signal stops the server."""
     given = _arguments()
-    volumes = Volumes(given.activities, given.leads, given.tasks, given.events, given.users, given.custom_fields)
+    volumes = Volumes(**{name: getattr(given, name) for name in vars(Volumes())})
     settings = Settings(api_key=given.api_key)
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

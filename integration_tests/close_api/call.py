@@ -14,17 +14,6 @@ from .store import Store
 from .times import SECOND, parse
 
 DEFAULT_LIMIT = 100
-_OPTIONAL = {
-    "primary_email",
-    "primary_phone",
-    "source",
-    "localtime",
-    "recent_calls",
-    "summaries",
-    "contacts_summary",
-    "primary_address_full",
-    "primary_address_summary",
-}
 
 
 @dataclass(frozen=True)
@@ -128,9 +117,9 @@ def trimmed(data: Json, fields: tuple[str, ...]) -> Json:
 
     `custom` keeps all custom values.
     """
-    if "contacts" in data and _OPTIONAL.intersection(fields):
-        data = data | optional_fields(data)
     wanted = set(fields)
+    if "contacts" in data and not wanted <= data.keys():
+        data = data | optional_fields(data)
     all_custom = "custom" in wanted
     return {
         name: value for name, value in data.items() if name in wanted or (all_custom and name.startswith("custom."))

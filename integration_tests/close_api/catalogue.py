@@ -85,13 +85,15 @@ class Catalogue:
         if old is not None and old.lead_id != record.lead_id:
             self._leave_lead(old)
         if record.lead_id is not None:
-            family = self._embedded if record.kind in _EMBEDDED else self._children
-            family.setdefault(record.lead_id, {})[record.id] = None
+            self._siblings(record)[record.id] = None
 
     def _leave_lead(self, record: Record) -> None:
         if record.lead_id is not None:
-            family = self._embedded if record.kind in _EMBEDDED else self._children
-            family[record.lead_id].pop(record.id, None)
+            self._siblings(record).pop(record.id, None)
+
+    def _siblings(self, record: Record) -> dict[str, None]:
+        families = self._embedded if record.kind in _EMBEDDED else self._children
+        return families.setdefault(record.lead_id or "", {})
 
     def _put(self, record: Record, now: int) -> None:
         self._enter(record)

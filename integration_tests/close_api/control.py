@@ -1,7 +1,5 @@
 """The endpoints below `/control/`, with which another process on the same machine controls the server."""
 
-from typing import Any
-
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -59,8 +57,6 @@ class Control:
             return json_response({"error": f"There are no such switches: {sorted(unknown)}"}, 400)
         limit = changes.get("rate_limit")
         if limit is not None:
-            if not _is_pair_of_numbers(limit):
-                return json_response({"error": "rate_limit is a pair of numbers or null."}, 400)
             changes["rate_limit"] = RateLimit(*limit)
         changes["max_limit"] = settings.max_limit | changes.get("max_limit", {})
         for name, value in changes.items():
@@ -73,7 +69,3 @@ class Control:
         if request.method == "DELETE":
             self._log.clear()
         return json_response(summary)
-
-
-def _is_pair_of_numbers(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(one, int | float) for one in value)

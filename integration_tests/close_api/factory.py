@@ -62,8 +62,6 @@ class Factory:
                 base |= {name: fields[name] for name in ("lead_id", "contact_id", "starts_at") if name in fields}
                 data = activity(maker, world, base)
         data |= fields
-        if kind == "task" and "lead_id" in fields and "lead_name" not in fields:
-            data["lead_name"] = world.lead_names.get(fields["lead_id"] or "")
         self._remember(kind, data)
         return data
 
@@ -74,6 +72,6 @@ class Factory:
 
     def _remember(self, kind: str, data: Json) -> None:
         if kind == "lead":
-            self.world.add_lead(data["id"], data["display_name"])
+            self.world.lead_ids.append(data["id"])
         elif kind.startswith("custom_field."):
             self.world.custom_fields.setdefault(kind.removeprefix("custom_field."), []).append(data)

@@ -7,21 +7,7 @@ from random import Random
 from threading import Lock
 from typing import Any, Literal
 
-FaultKind = Literal[
-    "status",
-    "rate_limit",
-    "reset",
-    "close_mid_body",
-    "truncate",
-    "html",
-    "empty",
-    "hang",
-    "slow",
-    "edit",
-    "stall",
-]
-
-HTML = b"<!DOCTYPE html><html><head><title>Oops</title></head><body><h1>Something went wrong</h1></body></html>"
+FaultKind = Literal["status", "rate_limit", "reset", "close_mid_body", "truncate", "hang", "slow", "edit", "stall"]
 
 
 @dataclass
@@ -39,7 +25,6 @@ class Fault:
     - `reset`: the server resets the connection and sends no response.
     - `close_mid_body`: the server announces the whole body, sends half of it and closes the connection.
     - `truncate`: half of the JSON, with the matching content-length.
-    - `html`, `empty`: an HTML page or an empty body, with status 200.
     - `hang`: the server sends nothing for `seconds`, then closes the connection.
     - `slow`: the right response after `seconds`.
     - `edit`: the right response, but with `edit(body)` as its body and with `headers` as its headers.

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import binascii
 import time
 from email.utils import formatdate
 from typing import Any
@@ -15,8 +14,8 @@ from starlette.types import Receive, Scope, Send
 
 from . import protocol
 from .call import Call
-from .errors import ApiError, plain
-from .faults import HTML, Fault, FaultPlan
+from .errors import ApiError, json_response, plain
+from .faults import Fault, FaultPlan
 from .ratelimit import RateLimiter, Standing, too_many_requests
 from .requestlog import RequestEntry, RequestLog
 from .routes import Routes
@@ -88,11 +87,9 @@ class Gate:
             return too_many_requests(self._store.settings, Standing(RateLimit(40, 1.0), 0, fault.seconds))
         if fault.kind != "status":
             return None
-        if fault.body is None:
-            return Response(b"", fault.status, fault.headers)
-        if isinstance(fault.body, str):
+        if fault.body is None or isinstance(fault.body, str):
             return Response(fault.body, fault.status, fault.headers, media_type="text/html")
-        return Response(orjson.dumps(fault.body), fault.status, fault.headers, media_type="application/json")
+        return json_response(fault.body, fault.status, fault.headers)
 
     @staticmethod
     def _stalled(fault: Fault | None, asked: "_Asked") -> Response | None:
@@ -103,7 +100,7 @@ class Gate:
         page: dict[str, Any] = {"has_more": True} if asked.query.get("_skip", "0") != "0" else {}
         cursors = {"cursor_next": asked.query.get("_cursor"), "cursor": body.get("cursor")}
         page |= {name: cursor for name, cursor in cursors.items() if cursor}
-        return Response(orjson.dumps({"data": [], **page}), media_type="application/json") if page else None
+        return json_response({"data": [], **page}) if page else None
 
     def _answer(self, asked: "_Asked") -> Response:
         try:
@@ -130,16 +127,10 @@ class Gate:
             return self._routes.answer(call)
 
     def _check_key(self, authorization: str) -> None:
-        settings = self._store.settings
         scheme, _, value = authorization.partition(" ")
-        if scheme.lower() == "basic":
-            try:
-                pair = base64.b64decode(value).decode()
-            except (binascii.Error, UnicodeDecodeError):
-                pair = ""
-            if pair == f"{settings.api_key}:":
-                return
-        raise plain(401, "Unauthorized")
+        expected = base64.b64encode(f"{self._store.settings.api_key}:".encode()).decode()
+        if scheme.lower() != "basic" or value != expected:
+            raise plain(401, "Unauthorized")
 
 
 class _Asked:
@@ -155,7 +146,7 @@ class _Asked:
         override = self.headers.get(_OVERRIDE, "").upper()
         self.method = override if request.method == "POST" and override == "GET" else request.method
         if self.method != request.method and isinstance(self.body, dict):
-            self.query |= {name: _as_text(value) for name, value in self.body.get("_params", {}).items()}
+            self.query |= {name: str(value) for name, value in self.body.get("_params", {}).items()}
 
     def _parsed(self, raw: bytes) -> Any:
         if not raw:
@@ -167,24 +158,12 @@ class _Asked:
             return None
 
 
-def _as_text(value: object) -> str:
-    if isinstance(value, list):
-        return ",".join(_as_text(one) for one in value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value)
-
-
 def _damaged(response: Response, fault: Fault) -> Response:
     """Return the right response, damaged as the fault requires."""
     match fault.kind:
         case "truncate":
             body = bytes(response.body)
             return Response(body[: len(body) // 2], response.status_code, media_type="application/json")
-        case "html":
-            return Response(HTML, 200, media_type="text/html")
-        case "empty":
-            return Response(b"", 200, media_type="application/json")
         case "edit":
             body = fault.edit(bytes(response.body))
             return Response(body, response.status_code, fault.headers, media_type="application/json")

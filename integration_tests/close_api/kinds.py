@@ -16,46 +16,25 @@ class Kind:
     event_type: str | None = None
 
 
-def _activity(path: str, event_type: str | None, *, general: bool = True) -> Kind:
-    own = f"activity/{path}"
-    return Kind("acti", ("activity", own) if general else (own,), event_type)
-
-
-ACTIVITY_PATHS = {
-    "Note": "note",
-    "Call": "call",
-    "Email": "email",
-    "EmailThread": "emailthread",
-    "SMS": "sms",
-    "WhatsAppMessage": "whatsapp_message",
-    "Meeting": "meeting",
-    "CustomActivity": "custom",
-    "Created": "created",
-    "FormSubmission": "form_submission",
-    "LeadStatusChange": "status_change/lead",
-    "OpportunityStatusChange": "status_change/opportunity",
-    "LeadMerge": "lead_merge",
-    "TaskCompleted": "task_completed",
-    "ImportUpdate": "import_update",
+# The path of each type of activities, and its `object_type` in the event log.
+_ACTIVITIES = {
+    "Note": ("note", "activity.note"),
+    "Call": ("call", "activity.call"),
+    "Email": ("email", "activity.email"),
+    "EmailThread": ("emailthread", "activity.email_thread"),
+    "SMS": ("sms", "activity.sms"),
+    "WhatsAppMessage": ("whatsapp_message", "activity.whatsapp_message"),
+    "Meeting": ("meeting", "activity.meeting"),
+    "CustomActivity": ("custom", "activity.custom_activity"),
+    "Created": ("created", None),
+    "FormSubmission": ("form_submission", "activity.form_submission"),
+    "LeadStatusChange": ("status_change/lead", "activity.lead_status_change"),
+    "OpportunityStatusChange": ("status_change/opportunity", "activity.opportunity_status_change"),
+    "LeadMerge": ("lead_merge", "lead_merge"),
+    "TaskCompleted": ("task_completed", "activity.task_completed"),
+    "ImportUpdate": ("import_update", "import"),
 }
-
-_ACTIVITY_EVENT_TYPES: dict[str, str | None] = {
-    "Note": "activity.note",
-    "Call": "activity.call",
-    "Email": "activity.email",
-    "EmailThread": "activity.email_thread",
-    "SMS": "activity.sms",
-    "WhatsAppMessage": "activity.whatsapp_message",
-    "Meeting": "activity.meeting",
-    "CustomActivity": "activity.custom_activity",
-    "Created": None,
-    "FormSubmission": "activity.form_submission",
-    "LeadStatusChange": "activity.lead_status_change",
-    "OpportunityStatusChange": "activity.opportunity_status_change",
-    "LeadMerge": "lead_merge",
-    "TaskCompleted": "activity.task_completed",
-    "ImportUpdate": "import",
-}
+ACTIVITY_PATHS = {name: path for name, (path, _) in _ACTIVITIES.items()}
 
 # What `event_types_are_complete` adds: Close's documentation has no such events.
 UNDOCUMENTED_EVENT_TYPES = {
@@ -85,11 +64,12 @@ KINDS: dict[str, Kind] = {
     "opportunity": Kind("oppo", (), "opportunity"),
     "task": Kind("task", ("task",), "task"),
     "user": Kind("user", ("user",)),
-    # The list of all activities contains emails, but not their threads.
     **{
-        name: _activity(path, _ACTIVITY_EVENT_TYPES[name], general=name != "EmailThread")
-        for name, path in ACTIVITY_PATHS.items()
+        name: Kind("acti", ("activity", f"activity/{path}"), event_type)
+        for name, (path, event_type) in _ACTIVITIES.items()
     },
+    # The list of all activities contains emails, but not their threads.
+    "EmailThread": Kind("acti", ("activity/emailthread",), "activity.email_thread"),
     **{
         f"custom_field.{name}": Kind("cf", (f"custom_field/{name}",), f"custom_fields.{name.removesuffix('_type')}")
         for name in CUSTOM_FIELD_OBJECTS

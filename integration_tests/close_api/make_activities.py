@@ -1,4 +1,4 @@
-"""Activities of every type: what their type is known by; the other columns are optional."""
+"""Activities of every type: the columns on which something depends; the others are optional."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from .make_custom_fields import custom_values
 from .maker import Maker
 from .optional_columns import optional
 from .records import Json
-from .times import DAY, SECOND, iso, parse
+from .times import SECOND, iso, parse
 from .world import World
 
 ActivityMaker = Callable[[Maker, World, Json], Json]
@@ -19,68 +19,68 @@ _FINDINGS = """
 _PHONES = """
     local_country_iso local_phone local_phone_formatted remote_country_iso remote_phone remote_phone_formatted cost
 """
-# The columns of each type that a maker below does not set.
+# The columns of each type that no maker below sets.
 _OPTIONAL = {
-    "Note": "attachments comment_summary note_mentions pinned pinned_at title",
+    "Note": "attachments comment_summary note_date_updated note_html note_mentions pinned pinned_at source title",
     "Call": f"""
         {_FINDINGS} {_PHONES} {_SEQUENCE} agent_config_id call_method coach_legs date_answered dialer_id
-        dialer_saved_search_id forwarded_to has_recording is_forwarded is_joinable is_to_group_number
-        note_date_updated note_html note_mentions parent_meeting_id recording_duration recording_expires_at
-        recording_history recording_url transferred_from transferred_from_user_id transferred_to
-        transferred_to_user_id users voicemail_duration voicemail_url
+        dialer_saved_search_id direction disposition forwarded_to has_recording is_forwarded is_joinable
+        is_to_group_number note_date_updated note_html note_mentions parent_meeting_id phone recording_duration
+        recording_expires_at recording_history recording_url source status transferred_from transferred_from_user_id
+        transferred_to transferred_to_user_id users voicemail_duration voicemail_url
     """,
     "Email": f"""
         attachments {_SEQUENCE} agent_action_reason agent_config_id ai_draft bcc body_html body_html_quoted
-        body_preview body_text_quoted bulk_email_action_id cc date_scheduled date_sent email_account_id envelope
-        followup_sequence_add_cc_bcc followup_sequence_delay followup_sequence_id has_reply in_reply_to_id
-        message_ids need_smtp_credentials opens opens_summary references send_as_id send_attempts template_id
-        template_name
+        body_preview body_text body_text_quoted bulk_email_action_id cc date_scheduled date_sent email_account_id
+        envelope followup_sequence_add_cc_bcc followup_sequence_delay followup_sequence_id has_reply in_reply_to_id
+        message_ids need_smtp_credentials opens opens_summary references send_as_id send_attempts sender subject
+        template_id template_name to
     """,
     "SMS": f"""
         attachments {_SEQUENCE} {_PHONES} agent_action_reason agent_config_id date_scheduled date_sent error_message
-        source template_id
+        source template_id text
     """,
     "WhatsAppMessage": f"""
-        attachments {_SEQUENCE} integration_link integration_name local_phone local_phone_formatted message_html
-        message_markdown remote_phone remote_phone_formatted response_to_id source
+        attachments {_SEQUENCE} direction external_whatsapp_message_id integration_link integration_name local_phone
+        local_phone_formatted message_html message_markdown remote_phone remote_phone_formatted response_to_id source
+        text
     """,
     "Meeting": f"""
         {_FINDINGS} _paused_subscriptions actual_duration attached_call_ids attendees calendar_event_link
-        calendar_event_uids conference_links connected_account_id integrations is_recurring location
-        provider_calendar_event_id provider_calendar_ids provider_calendar_type summary user_note
+        calendar_event_uids conference_links connected_account_id integrations is_recurring location note
+        provider_calendar_event_id provider_calendar_ids provider_calendar_type source summary title user_note
         user_note_date_updated user_note_html user_note_mentions
     """,
-    "CustomActivity": "comment_summary last_published_at mentions mentions_updated_at pinned pinned_at",
-    "Created": "import_id",
+    "CustomActivity": "comment_summary last_published_at mentions mentions_updated_at pinned pinned_at source status",
+    "Created": "import_id source",
     "FormSubmission": """
         form_configuration_id form_id form_name ip_address origin source_url source_url_normalized values
         values_by_name
     """,
     "LeadStatusChange": "_paused_subscriptions",
-    "OpportunityStatusChange": "opportunity_confidence opportunity_value opportunity_value_formatted",
-    "TaskCompleted": f"comment_summary {_SEQUENCE}",
+    "OpportunityStatusChange": """
+        new_pipeline_id new_pipeline_name old_pipeline_id old_pipeline_name opportunity_confidence opportunity_date_won
+        opportunity_value opportunity_value_currency opportunity_value_formatted opportunity_value_period
+    """,
+    "LeadMerge": "destination_display_name error_message merge_status source_display_name",
+    "TaskCompleted": f"comment_summary {_SEQUENCE} task_assigned_to task_assigned_to_name task_id task_text",
     "ImportUpdate": "import_id reverted",
 }
 
 
 def activity_base(maker: Maker, world: World, kind: str, created: int, updated: int) -> Json:
     """Return the fields that every activity has; the stamps are in microseconds."""
-    person = maker.pick(world.people)
-    editor = maker.maybe(maker.pick(world.people), 0.7)
-    has_user = maker.chance(0.9)
+    authors = world.authors(maker)
     return {
         "_type": kind,
         "id": maker.id("acti"),
         "organization_id": world.organization_id,
         "lead_id": maker.pick(world.lead_ids) if world.lead_ids else None,
         "contact_id": maker.maybe(maker.id("cont"), 0.4),
-        "user_id": person.id if has_user else None,
-        "user_name": person.name if has_user else None,
+        "user_id": authors["created_by"],
+        "user_name": authors["created_by_name"],
         "users": [],
-        "created_by": person.id if has_user else None,
-        "created_by_name": person.name if has_user else None,
-        "updated_by": editor.id if editor else None,
-        "updated_by_name": editor.name if editor else None,
+        **authors,
         "date_created": iso(created),
         "date_updated": iso(updated),
         "activity_at": iso(created),
@@ -94,47 +94,27 @@ def activity(maker: Maker, world: World, base: Json) -> Json:
     return base | optional(maker, "activities", _OPTIONAL.get(kind, "")) | own
 
 
-def _note(maker: Maker, _: World, base: Json) -> Json:
-    text = maker.phrase()
-    html = f"<body><p>{text}</p></body>"
-    return {"note": text, "note_date_updated": base["date_updated"], "note_html": html, "source": None}
+def _note(maker: Maker, _: World, __: Json) -> Json:
+    return {"note": maker.phrase()}
 
 
 def _call(maker: Maker, _: World, __: Json) -> Json:
-    return {
-        "direction": maker.pick(("inbound", "outbound")),
-        "status": maker.pick(("completed", "no-answer", "busy", "failed")),
-        "disposition": maker.pick(("answered", "no-answer", None)),
-        "duration": maker.number(0, 1_800),
-        "source": maker.pick(("Close.io", "External")),
-        "phone": maker.phone(),
-        "note": maker.maybe(maker.phrase()),
-    }
+    return {"duration": maker.number(0, 1_800), "note": maker.phrase()}
 
 
-def _email(maker: Maker, world: World, _: Json) -> Json:
+def _email(maker: Maker, _: World, __: Json) -> Json:
     incoming = maker.chance(0.5)
     return {
         "direction": "incoming" if incoming else "outgoing",
         "status": "inbox" if incoming else maker.pick(("sent", "sent", "draft", "scheduled", "error")),
-        "subject": maker.pick(("pricing", "Angebot für Müller", "re: contract ✍️", "", None)),
-        "sender": f'"{world.me.name}" <{world.me.email}>',
-        "to": [f"contact{maker.number(1, 999)}@client.example"],
-        "body_text": " ".join(maker.phrase() for _ in range(8)),
         "thread_id": maker.id("acti"),
     }
 
 
-def _email_thread(maker: Maker, world: World, base: Json) -> Json:
+def _email_thread(maker: Maker, _: World, base: Json) -> Json:
     names = ("lead_id", "date_created", "date_updated")
-    email = {"_type": "Email", "id": maker.id("acti"), "subject": "pricing", **{name: base[name] for name in names}}
-    return {
-        "latest_normalized_subject": "pricing",
-        "n_emails": 1,
-        "participants": [{"name": world.me.name, "email": world.me.email}],
-        "emails": [email],
-        "latest_emails": [email],
-    }
+    email = {"_type": "Email", "id": maker.id("acti"), **{name: base[name] for name in names}}
+    return {"emails": [email], "latest_emails": [email]}
 
 
 def _sms(maker: Maker, _: World, __: Json) -> Json:
@@ -142,15 +122,6 @@ def _sms(maker: Maker, _: World, __: Json) -> Json:
     return {
         "direction": "inbound" if inbound else "outbound",
         "status": "inbox" if inbound else maker.pick(("sent", "draft", "scheduled", "error")),
-        "text": maker.maybe(maker.phrase(), 0.95),
-    }
-
-
-def _whatsapp_message(maker: Maker, _: World, base: Json) -> Json:
-    return {
-        "external_whatsapp_message_id": f"wamid.{base['id']}",
-        "direction": maker.pick(("incoming", "outgoing")),
-        "text": maker.phrase(),
     }
 
 
@@ -158,14 +129,11 @@ def _meeting(maker: Maker, _: World, base: Json) -> Json:
     start = parse(base.get("starts_at") or base["date_created"])
     duration = maker.pick((900, 1_800, 3_600))
     return {
-        "title": maker.pick(("Demo", "Dégustation ☕", "Quarterly review")),
         "status": "completed" if start < parse(base["date_updated"]) else "upcoming",
         "activity_at": iso(start),
         "starts_at": iso(start),
         "ends_at": iso(start + duration * SECOND),
         "duration": duration,
-        "note": maker.phrase(),
-        "source": "calendar",
     }
 
 
@@ -179,16 +147,7 @@ def _custom_activity(maker: Maker, world: World, _: Json) -> Json:
             not one["is_shared"] or any(link.get("custom_activity_type_id") == type_id for link in one["associations"])
         )
     ]
-    return {
-        "custom_activity_type_id": type_id,
-        "status": maker.pick(("published", "published", "draft")),
-        "source": None,
-        **custom_values(maker, world, fields),
-    }
-
-
-def _created(maker: Maker, _: World, __: Json) -> Json:
-    return {"source": maker.pick(("ui", "api", "import", None))}
+    return {"custom_activity_type_id": type_id, **custom_values(maker, world, fields)}
 
 
 def _lead_status_change(maker: Maker, world: World, _: Json) -> Json:
@@ -201,7 +160,7 @@ def _lead_status_change(maker: Maker, world: World, _: Json) -> Json:
     }
 
 
-def _opportunity_status_change(maker: Maker, world: World, base: Json) -> Json:
+def _opportunity_status_change(maker: Maker, world: World, _: Json) -> Json:
     old, new = maker.pick(world.opportunity_statuses), maker.pick(world.opportunity_statuses)
     return {
         "old_status_id": old.id,
@@ -210,36 +169,12 @@ def _opportunity_status_change(maker: Maker, world: World, base: Json) -> Json:
         "new_status_id": new.id,
         "new_status_label": new.label,
         "new_status_type": new.type,
-        "old_pipeline_id": world.pipeline_id,
-        "old_pipeline_name": "Sales",
-        "new_pipeline_id": world.pipeline_id,
-        "new_pipeline_name": "Sales",
         "opportunity_id": maker.id("oppo"),
-        "opportunity_value_currency": "USD",
-        "opportunity_value_period": maker.pick(("one_time", "monthly", "annual")),
-        "opportunity_date_won": iso(parse(base["date_created"]) // DAY * DAY) if new.type == "won" else None,
     }
 
 
 def _lead_merge(maker: Maker, _: World, base: Json) -> Json:
-    failed = maker.chance(0.2)
-    return {
-        "source_lead_id": maker.id("lead"),
-        "destination_lead_id": base["lead_id"],
-        "source_display_name": "Café Olé (old)",
-        "destination_display_name": "Café Olé",
-        "merge_status": "errored" if failed else "completed",
-        "error_message": "The lead is in use" if failed else None,
-    }
-
-
-def _task_completed(maker: Maker, world: World, _: Json) -> Json:
-    return {
-        "task_id": maker.id("task"),
-        "task_text": maker.phrase(),
-        "task_assigned_to": world.me.id,
-        "task_assigned_to_name": world.me.name,
-    }
+    return {"source_lead_id": maker.id("lead"), "destination_lead_id": base["lead_id"]}
 
 
 _MAKERS: dict[str, ActivityMaker] = {
@@ -248,12 +183,9 @@ _MAKERS: dict[str, ActivityMaker] = {
     "Email": _email,
     "EmailThread": _email_thread,
     "SMS": _sms,
-    "WhatsAppMessage": _whatsapp_message,
     "Meeting": _meeting,
     "CustomActivity": _custom_activity,
-    "Created": _created,
     "LeadStatusChange": _lead_status_change,
     "OpportunityStatusChange": _opportunity_status_change,
     "LeadMerge": _lead_merge,
-    "TaskCompleted": _task_completed,
 }

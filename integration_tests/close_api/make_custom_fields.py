@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .maker import Maker
+from .optional_columns import optional
 from .records import Json
-from .times import DAY, MILLISECOND, iso
+from .times import MILLISECOND, iso
 from .world import World
 
 FIELD_TYPES = (
@@ -21,8 +22,8 @@ FIELD_TYPES = (
     "hidden",
 )
 _MULTIPLE_TYPES = {"choices", "user", "contact", "custom_object", "text"}
+_OPTIONAL = "always_visible back_reference_is_visible description enrichment_enabled enrichment_options"
 _CHOICES = ("Web", "Referral", "Événement", "Other 🤷")
-_FIRST_DAY = 19_700
 
 
 def custom_field(maker: Maker, world: World, object_type: str, number: int, created: int, updated: int) -> Json:
@@ -30,20 +31,15 @@ def custom_field(maker: Maker, world: World, object_type: str, number: int, crea
     field_type = FIELD_TYPES[number % len(FIELD_TYPES)]
     multiple = field_type in _MULTIPLE_TYPES and (number // len(FIELD_TYPES)) % 2 == 1
     is_shared = object_type == "shared"
-    is_enriched = maker.chance(0.3)
     one: Json = {
         "id": maker.id("lcf" if object_type == "lead" and maker.chance(0.1) else "cf"),
         "name": f"{object_type} {field_type} {number} – é",
-        "description": maker.maybe("Made for a test", 0.3),
         "type": field_type,
         "choices": list(_CHOICES) if field_type == "choices" else None,
         "accepts_multiple_values": multiple,
-        "always_visible": maker.chance(0.2),
         "is_shared": is_shared,
-        "back_reference_is_visible": field_type == "custom_object",
         "editable_with_roles": ["admin"] if maker.chance(0.2) else [],
-        "enrichment_enabled": is_enriched,
-        "enrichment_options": "web" if is_enriched else None,
+        **optional(maker, "custom_fields", _OPTIONAL),
         "referenced_custom_type_id": world.object_type_ids[0] if field_type == "custom_object" else None,
         "organization_id": world.organization_id,
         "created_by": world.me.id,
@@ -91,14 +87,10 @@ def _single(maker: Maker, world: World, one: Json) -> str | float:
     return maker.phrase() if make is None else make(maker, world)
 
 
-def _day(maker: Maker) -> int:
-    return (_FIRST_DAY + maker.number(0, 700)) * DAY
-
-
 _VALUE_MAKERS: dict[str, Callable[[Maker, World], str | float]] = {
     "number": lambda maker, _: maker.pick((maker.number(-5, 5_000), maker.number(0, 999) / 4)),
-    "date": lambda maker, _: maker.date(_day(maker)),
-    "datetime": lambda maker, _: iso(_day(maker) + maker.number(0, 86_399_999) * MILLISECOND),
+    "date": lambda maker, _: maker.date(maker.day()),
+    "datetime": lambda maker, _: iso(maker.day() + maker.number(0, 86_399_999) * MILLISECOND),
     "choices": lambda maker, _: maker.pick(_CHOICES),
     "user": lambda maker, world: maker.pick(world.people).id,
     "contact": lambda maker, _: maker.id("cont"),

@@ -8,18 +8,11 @@ from .times import iso
 from .world import World
 
 
-def _authors(maker: Maker, world: World) -> Json:
-    author, editor = maker.maybe(maker.pick(world.people), 0.95), maker.maybe(maker.pick(world.people), 0.7)
-    return {"created_by": author.id if author else None, "updated_by": editor.id if editor else None}
-
-
 def lead(maker: Maker, world: World, created: int, updated: int) -> Json:
     """Return a lead without children; the stamps are in microseconds."""
     lead_id = maker.id("lead")
     name = f"{maker.pick(COMPANIES)} {maker.number(1, 9_999)}"
     status = maker.pick(world.lead_statuses)
-    authors = _authors(maker, world)
-    names = {person.id: person.name for person in world.people}
     fields = world.fields_for("lead")
     values = custom_values(maker, world, fields)
     field_names = {f"custom.{one['id']}": one["name"] for one in fields}
@@ -33,9 +26,7 @@ def lead(maker: Maker, world: World, created: int, updated: int) -> Json:
         "status_id": status.id,
         "status_label": status.label,
         "organization_id": world.organization_id,
-        **authors,
-        "created_by_name": names.get(authors["created_by"]),
-        "updated_by_name": names.get(authors["updated_by"]),
+        **world.authors(maker),
         "date_created": iso(created),
         "date_updated": iso(updated),
         "contact_ids": [],
@@ -52,6 +43,7 @@ def contact(maker: Maker, world: World, lead_id: str | None, created: int, updat
     """Return a contact of a lead."""
     first, last = maker.person()
     name = f"{first} {last}"
+    authors = world.authors(maker)
     return {
         "id": maker.id("cont"),
         "lead_id": lead_id,
@@ -61,7 +53,8 @@ def contact(maker: Maker, world: World, lead_id: str | None, created: int, updat
         **optional(maker, CONTACTS, "title urls integration_links timezone timezone_source subscriptions recent_calls"),
         **optional(maker, CONTACTS, "lead_suggestions_operation_id"),
         "organization_id": world.organization_id,
-        **_authors(maker, world),
+        "created_by": authors["created_by"],
+        "updated_by": authors["updated_by"],
         "date_created": iso(created),
         "date_updated": iso(updated),
         **custom_values(maker, world, world.fields_for("contact")),
@@ -73,15 +66,10 @@ def opportunity(maker: Maker, world: World, lead_id: str | None, created: int, u
     status = maker.pick(world.opportunity_statuses)
     value = maker.maybe(maker.number(0, 90_000) * 100, 0.9)
     confidence = maker.number(0, 100)
-    period = maker.pick(("one_time", "monthly", "annual"))
-    yearly = None if value is None else value * (12 if period == "monthly" else 1)
     person = maker.pick(world.people)
-    authors = _authors(maker, world)
-    names = {person.id: person.name for person in world.people}
     return {
         "id": maker.id("oppo"),
         "lead_id": lead_id or maker.id("lead"),
-        "lead_name": world.lead_names.get(lead_id or ""),
         "contact_id": None,
         "contact_name": None,
         "user_id": person.id,
@@ -94,20 +82,16 @@ def opportunity(maker: Maker, world: World, lead_id: str | None, created: int, u
         "pipeline_name": "Sales",
         "confidence": confidence,
         "value": value,
-        "value_period": period,
+        "value_period": maker.pick(("one_time", "monthly", "annual")),
         "value_currency": "USD",
-        "value_formatted": None if value is None else f"${value // 100:,}",
         "expected_value": None if value is None else value * confidence // 100,
-        "annualized_value": yearly,
-        "annualized_expected_value": None if yearly is None else yearly * confidence // 100,
         "date_won": maker.date(updated) if status.type == "won" else None,
         "date_lost": iso(updated) if status.type == "lost" else None,
         **optional(maker, OPPORTUNITIES, "note note_html attachments comment_summary integration_links is_stalled"),
-        **optional(maker, OPPORTUNITIES, "lead_primary_email lead_primary_phone stall_status suggested_action"),
+        **optional(maker, OPPORTUNITIES, "lead_name lead_primary_email lead_primary_phone stall_status"),
+        **optional(maker, OPPORTUNITIES, "suggested_action value_formatted annualized_value annualized_expected_value"),
         "organization_id": world.organization_id,
-        **authors,
-        "created_by_name": names.get(authors["created_by"]),
-        "updated_by_name": names.get(authors["updated_by"]),
+        **world.authors(maker),
         "date_created": iso(created),
         "date_updated": iso(updated),
         **custom_values(maker, world, world.fields_for("opportunity")),

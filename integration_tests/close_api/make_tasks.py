@@ -27,16 +27,9 @@ _OPTIONAL = {
     """,
     "incoming_sms": "text local_phone remote_phone remote_phone_formatted attachments",
 }
-_OF_ALL = "deduplication_key is_primary_lead_notification resolution priority"
-_OBJECT_TYPES = {
-    "incoming_email": "emailthread",
-    "email_followup": "emailthread",
-    "missed_call": "call",
-    "answered_detached_call": "call",
-    "voicemail": "call",
-    "opportunity_due": "opportunity",
-    "incoming_sms": "sms",
-}
+_OF_ALL = """
+    contact_name lead_name object_id object_type deduplication_key is_primary_lead_notification resolution priority
+"""
 
 
 def task(maker: Maker, world: World, task_type: str, created: int, updated: int) -> Json:
@@ -49,10 +42,6 @@ def task(maker: Maker, world: World, task_type: str, created: int, updated: int)
     lead_id = maker.pick(world.lead_ids) if world.lead_ids else None
     if task_type == "answered_detached_call":
         lead_id = None
-    object_type = _OBJECT_TYPES.get(task_type)
-    contact_id = maker.maybe(maker.id("cont"), 0.3)
-    author = maker.maybe(person, 0.8)
-    editor = maker.maybe(person, 0.6)
     return {
         "_type": task_type,
         "id": maker.id(task_prefix(task_type)),
@@ -63,17 +52,10 @@ def task(maker: Maker, world: World, task_type: str, created: int, updated: int)
         "is_dateless": is_dateless,
         "assigned_to": person.id,
         "assigned_to_name": person.name,
-        "contact_id": contact_id,
-        "contact_name": "Zoë Nováková" if contact_id else None,
+        "contact_id": maker.maybe(maker.id("cont"), 0.3),
         "lead_id": lead_id,
-        "lead_name": world.lead_names.get(lead_id or ""),
-        "object_type": object_type,
-        "object_id": maker.id("oppo" if object_type == "opportunity" else "acti") if object_type else None,
         "organization_id": world.organization_id,
-        "created_by": author.id if author else None,
-        "created_by_name": author.name if author else None,
-        "updated_by": editor.id if editor else None,
-        "updated_by_name": editor.name if editor else None,
+        **world.authors(maker),
         "date_created": iso(created),
         "date_updated": iso(updated),
         **optional(maker, "tasks", _OF_ALL),

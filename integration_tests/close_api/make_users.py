@@ -1,6 +1,7 @@
 """Users."""
 
 from .maker import Maker
+from .optional_columns import optional
 from .records import Json
 from .times import iso
 from .world import Person, World
@@ -18,10 +19,7 @@ def user(maker: Maker, world: World, number: int, created: int, updated: int) ->
         "first_name": first,
         "last_name": last,
         "email": email,
-        "image": maker.maybe("https://images.example/face.png"),
-        "google_profile_image_url": maker.maybe("https://images.example/google-face.png", 0.4),
-        "last_used_timezone": maker.pick(("Europe/Madrid", "America/New_York", None)),
-        "email_verified_at": maker.maybe(iso(created), 0.8),
+        **optional(maker, "users", "image google_profile_image_url last_used_timezone email_verified_at", share=0.7),
         "organizations": [world.organization_id],
         "date_created": iso(created),
         "date_updated": iso(updated),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import TypeVar
 
-from .times import HOUR, MILLISECOND, SECOND, iso
+from .times import DAY, HOUR, MILLISECOND, SECOND, iso
 
 T = TypeVar("T")
 
@@ -26,6 +26,7 @@ PHRASES = (
     "多言語対応について質問",
     "Line one\nline two\twith a tab",
 )
+_FIRST_DAY = 19_700
 _ROUND_SHARE = 0.1
 _TIE_SHARE = 0.05
 
@@ -86,6 +87,10 @@ class Maker:
     def phone(self) -> str:
         """Return a phone number of the range that is reserved for fiction."""
         return f"+1202555{self.number(100, 199):04d}"
+
+    def day(self) -> int:
+        """Return the beginning of a day of two recent years, in microseconds."""
+        return (_FIRST_DAY + self.number(0, 700)) * DAY
 
     def date(self, micros: int) -> str:
         """Return the day of a stamp, such as `2024-05-06`."""

@@ -9,11 +9,10 @@ import yaml
 
 from .maker import Maker
 from .records import Json
-from .times import DAY, SECOND, iso
+from .times import SECOND, iso
 
 _LIST = Path(__file__).parents[2] / "unit_tests" / "columns.yaml"
 _IS_DATE = re.compile(r"(^|_)date(_|$)|_at$|_time$|timestamp$")
-_FIRST_DAY = 19_700
 
 CONTACTS = "leads.contacts[]"
 OPPORTUNITIES = "leads.opportunities[]"
@@ -77,11 +76,10 @@ def _value(maker: Maker, name: str, node: Json) -> Any:
 
 
 def _text(maker: Maker, name: str) -> str:
-    day = (_FIRST_DAY + maker.number(0, 700)) * DAY
     if name == "close_date":
-        return maker.date(day)
+        return maker.date(maker.day())
     if _IS_DATE.search(name):
-        return iso(day + maker.number(0, 86_399) * SECOND)
+        return iso(maker.day() + maker.number(0, 86_399) * SECOND)
     if name.endswith("phone"):
         return maker.phone()
     if name.endswith(("id", "ids")):

@@ -1,7 +1,7 @@
 """The server's data and the methods that change it; each change writes its events."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from .catalogue import Catalogue
@@ -67,10 +67,6 @@ class Store(Catalogue):
             self.load(kind, made)
             return [data["id"] for data in made]
 
-    def load_hour(self, kind: str, count: int, hour: datetime, **fields: Any) -> list[str]:
-        """Create objects dated in the hour that begins at `hour`, without events; return their ids."""
-        return self.load_many(kind, count, hour, hour + timedelta(hours=1), **fields)
-
     def add(self, kind: str, **fields: Any) -> Json:
         """Create an object now and log it; `date_created` back-dates it. Return the object as the API shows it."""
         with self.lock:
@@ -80,13 +76,7 @@ class Store(Catalogue):
                 fields.setdefault("starts_at", fields.get("date_created", iso(now + HOUR)))
                 if self.settings.meeting_date_created_is_start:
                     fields.setdefault("date_created", fields["starts_at"])
-            fields.setdefault("date_created", iso(now))
-            data = self.factory.make(kind, Period(now - DAY, now + 1_000), fields)
-            record = Record(kind, data)
-            self._put(record, now)
-            self._log(record, "created", None, data, now)
-            self._touch_lead(record.lead_id, now)
-            return data
+            return self._create(kind, {"date_created": iso(now), **fields}, now)
 
     def edit(self, object_id: str, action: str = "updated", /, **fields: Any) -> Json:
         """Change fields of an object and log the change as `action`; `date_updated` becomes now unless it is given."""
@@ -119,17 +109,17 @@ class Store(Catalogue):
             self._delete(self.objects[source_id], now, meta)
             self._log(self.objects[destination_id], "merged", None, after, now, meta)
             on_destination = self.settings.lead_merge_activity_on == "destination"
-            return self._add_with_meta(
-                "LeadMerge",
-                meta,
-                lead_id=destination_id if on_destination else source_id,
-                source_lead_id=source_id,
-                destination_lead_id=destination_id,
-                source_display_name=source["display_name"],
-                destination_display_name=destination["display_name"],
-                merge_status="completed",
-                error_message=None,
-            )
+            fields = {
+                "date_created": iso(now),
+                "date_updated": iso(now),
+                "lead_id": destination_id if on_destination else source_id,
+                "source_lead_id": source_id,
+                "destination_lead_id": destination_id,
+                "source_display_name": source["display_name"],
+                "destination_display_name": destination["display_name"],
+                "merge_status": "completed",
+            }
+            return self._create("LeadMerge", fields, now, meta)
 
     def complete_task(self, task_id: str) -> Json:
         """Complete a task; return the TaskCompleted activity."""
@@ -160,12 +150,12 @@ class Store(Catalogue):
                 dates["date_created"] = iso(start)
             return self.edit(meeting_id, **dates)
 
-    def _add_with_meta(self, kind: str, meta: Json, **fields: Any) -> Json:
-        now = self.now()
-        stamps = {"date_created": iso(now), "date_updated": iso(now)}
-        data = self.factory.make(kind, Period(now, now + 1_000), stamps | fields)
-        self._put(Record(kind, data), now)
-        self._log(self.objects[data["id"]], "created", None, data, now, meta)
+    def _create(self, kind: str, fields: Json, now: int, meta: Json | None = None) -> Json:
+        data = self.factory.make(kind, Period(now - DAY, now + 1_000), fields)
+        record = Record(kind, data)
+        self._put(record, now)
+        self._log(record, "created", None, data, now, meta)
+        self._touch_lead(record.lead_id, now)
         return data
 
     def _replace(self, before: Record, after: Json, action: str, now: int, meta: Json | None = None) -> Json:
@@ -180,7 +170,7 @@ class Store(Catalogue):
         if record.kind == "lead":
             for child_id in self.children_of(record.id):
                 self._delete(self.objects[child_id], now, meta, with_lead=True)
-            self.factory.world.drop_lead(record.id)
+            self.factory.world.lead_ids.remove(record.id)
         if record.kind == "EmailThread":
             self._delete_emails(record, now)
         self._drop(record, now)
@@ -214,8 +204,6 @@ class Store(Catalogue):
     def _move(self, child: Record, destination: Json, meta: Json, now: int) -> None:
         before = child.data()
         after = before | {"lead_id": destination["id"]}
-        if "lead_name" in before:
-            after["lead_name"] = destination["display_name"]
         if self.settings.merge_moves_date_updated:
             after["date_updated"] = iso(now)
         record = Record(child.kind, after)

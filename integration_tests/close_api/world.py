@@ -39,7 +39,6 @@ class World:
     activity_type_ids: list[str]
     object_type_ids: list[str]
     people: list[Person]
-    lead_names: dict[str, str] = field(default_factory=dict)
     lead_ids: list[str] = field(default_factory=list)
     custom_fields: dict[str, list[Json]] = field(default_factory=dict)
 
@@ -61,16 +60,15 @@ class World:
         """Return the owner of the API key."""
         return self.people[0]
 
-    def add_lead(self, lead_id: str, name: str) -> None:
-        """Let children refer to a lead."""
-        if lead_id not in self.lead_names:
-            self.lead_ids.append(lead_id)
-        self.lead_names[lead_id] = name
-
-    def drop_lead(self, lead_id: str) -> None:
-        """Prevent new children from referring to a lead."""
-        if self.lead_names.pop(lead_id, None) is not None:
-            self.lead_ids.remove(lead_id)
+    def authors(self, maker: Maker) -> Json:
+        """Return who created and who last edited an object."""
+        author, editor = maker.maybe(maker.pick(self.people), 0.9), maker.maybe(maker.pick(self.people), 0.7)
+        return {
+            "created_by": author.id if author else None,
+            "created_by_name": author.name if author else None,
+            "updated_by": editor.id if editor else None,
+            "updated_by_name": editor.name if editor else None,
+        }
 
     def fields_for(self, object_type: str) -> list[Json]:
         """Return the custom fields that an object may have, shared fields included; `activity` covers all its types."""

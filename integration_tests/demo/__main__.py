@@ -84,7 +84,7 @@ class Demo:
     def _change(self, api: LocalCloseApi) -> None:
         self._heading("change", "simulate what people do in Close between the reads")
         changed = change_something(api.store, CHANGES)
-        self._say(", ".join(f"{len(ids)} {what}" for what, ids in changed.items()))
+        self._say(", ".join(f"{number} {what}" for what, number in changed.items()))
 
     def _read(self, title: str, number: int, state: list[str]) -> Read:
         if self._api:

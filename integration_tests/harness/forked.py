@@ -7,27 +7,25 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
-from pathlib import Path
-from threading import Lock, Timer
+from threading import Timer
 from typing import Any
 
 import pytest
 import time_machine
 
-from integration_tests.harness.clock import SharedClock
 from integration_tests.harness.running import PROJECT, Connector, Result, parse_messages
-from integration_tests.harness.sizes import Sizes, replace_sizes
 from source_close import run, source
 from source_close.api import sync
 
 _TIMEOUT_SECONDS = 120.0
-_PAUSE_SECONDS = 0.01
+# The replacements of each size of the manifest by its name, such as `page_size`.
+Sizes = dict[str, dict[int, int]]
 
 
 @dataclass
@@ -35,16 +33,14 @@ class ForkedConnector(Connector):
     """The connector as `source-close` runs it, without the start of the interpreter and the loading of the manifest.
 
     `now` returns the time at which the process starts; None is the real time. `retry_seconds` is how long the connector
-    retries a request; None is its default. `faster` is the factor by which waits are shorter. With `skips_waits`, waits
-    take no time, and this clock and the connector's clocks advance by the skipped seconds. `sizes` are the sizes of the
-    manifest to replace, such as `{"page_size": {100: 10}}`, for tests that would need more data otherwise. `adapt` is
-    called in the process before the command. With `interrupt_after`, the process gets SIGINT after that many seconds.
+    retries a request; None is its default. `faster` is the factor by which waits are shorter. `sizes` are the sizes of
+    the manifest to replace, such as `{"page_size": {100: 10}}`, to test with less data. `adapt` is called in the
+    process before the command. With `interrupt_after`, the process gets SIGINT after that many seconds.
     """
 
     now: Callable[[], datetime] | None = None
     retry_seconds: float | None = None
     faster: float = 1.0
-    skips_waits: SharedClock | None = None
     sizes: Sizes = field(default_factory=dict)
     adapt: Callable[[], None] | None = None
     interrupt_after: float | None = None
@@ -53,16 +49,8 @@ class ForkedConnector(Connector):
         """Run the command with these arguments."""
         context = _context()
         reader, writer = context.Pipe(duplex=False)
-        conditions = _Conditions(
-            environment=self.environment,
-            now=self.now() if self.now else None,
-            faster=self.faster,
-            clock=self.skips_waits.path if self.skips_waits else None,
-            sizes=self.sizes,
-            retry_seconds=self.retry_seconds,
-            adapt=self.adapt,
-        )
-        process = context.Process(target=_run, args=(arguments, writer, conditions), daemon=True)
+        began = self.now() if self.now else None
+        process = context.Process(target=_run, args=(arguments, writer, replace(self, now=None), began), daemon=True)
         process.start()
         writer.close()
         guard = Timer(_TIMEOUT_SECONDS, process.kill)
@@ -107,52 +95,34 @@ def _send_output_to(output: Connection) -> None:
     vars(sys)["__stdout__"] = sys.stdout
 
 
-@dataclass(frozen=True)
-class _Conditions:
-    """What differs in the process from a run of the command."""
-
-    environment: dict[str, str]
-    now: datetime | None
-    faster: float
-    clock: Path | None
-    sizes: Sizes
-    retry_seconds: float | None
-    adapt: Callable[[], None] | None
-
-
-def _run(arguments: tuple[str, ...], output: Connection, conditions: _Conditions) -> None:
+def _run(arguments: tuple[str, ...], output: Connection, connector: ForkedConnector, began: datetime | None) -> None:
     _send_output_to(output)
-    os.environ.update(conditions.environment)
-    replace_sizes(conditions.sizes)
-    if conditions.retry_seconds is not None:
-        vars(sync)["READ_RETRY_SECONDS"] = conditions.retry_seconds
-        vars(source)["USER_WAITS_SECONDS"] = conditions.retry_seconds
-    if conditions.clock is not None:
-        _skip_waits(SharedClock(conditions.clock))
-    else:
-        sleep = time.sleep
+    os.environ.update(connector.environment)
+    if connector.sizes:
+        replaced = _with_sizes(source.load_manifest(), connector.sizes)
+        source.load_manifest = lambda: replaced
+    if connector.retry_seconds is not None:
+        vars(sync)["READ_RETRY_SECONDS"] = connector.retry_seconds
+        vars(source)["USER_WAITS_SECONDS"] = connector.retry_seconds
+    sleep = time.sleep
 
-        def sleep_less(seconds: Any) -> None:
-            sleep(seconds / conditions.faster)
+    def sleep_less(seconds: Any) -> None:
+        sleep(seconds / connector.faster)
 
-        time.sleep = sleep_less
-        if conditions.now is not None:
-            time_machine.travel(conditions.now, tick=True).start()
-    if conditions.adapt is not None:
-        conditions.adapt()
+    time.sleep = sleep_less
+    if began is not None:
+        time_machine.travel(began, tick=True).start()
+    if connector.adapt is not None:
+        connector.adapt()
     run.main(arguments)
 
 
-def _skip_waits(clock: SharedClock) -> None:
-    lock, sleep, monotonic, skipped = Lock(), time.sleep, time.monotonic, 0.0
-    day = time_machine.travel(clock.now(), tick=True).start()
-
-    def skip(seconds: Any) -> None:
-        nonlocal skipped
-        with lock:
-            skipped += seconds
-            clock.advance(seconds)
-            day.shift(seconds)
-        sleep(min(seconds, _PAUSE_SECONDS))  # without a pause, a thread that polls another would skip hours
-
-    time.sleep, time.monotonic = skip, lambda: monotonic() + skipped
+def _with_sizes(node: Any, sizes: Sizes) -> Any:
+    if isinstance(node, list):
+        return [_with_sizes(one, sizes) for one in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        name: sizes[name].get(value, value) if name in sizes and isinstance(value, int) else _with_sizes(value, sizes)
+        for name, value in node.items()
+    }

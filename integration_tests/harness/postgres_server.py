@@ -71,7 +71,7 @@ def postgres() -> Iterator[Server]:
     bin_folder = installed_programs()
     # Not in pytest's folder, which the server's user may not enter.
     folder = Path(mkdtemp(prefix="postgres-"))
-    server = Server("127.0.0.1", _free_port(), "close", "p@ss/word of the test")
+    server = Server("127.0.0.1", free_port(), "close", "p@ss/word of the test")
     try:
         (folder / "password").write_text(server.password)
         if os.geteuid() == 0:
@@ -101,7 +101,8 @@ def postgres() -> Iterator[Server]:
         shutil.rmtree(folder)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of the loopback interface on which no server listens."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         port: int = listening.getsockname()[1]

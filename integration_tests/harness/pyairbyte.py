@@ -143,10 +143,12 @@ class Changes:
 def change(api: LocalCloseApi) -> Changes:
     """Make changes of every kind."""
     store = api.store
-    created = [one.lead_id for one in store.collections["activity/created"].records.values() if one.lead_id]
+    created = {one.lead_id for one in store.collections["activity/created"].records.values() if one.lead_id}
+    imported = {one.lead_id for one in store.collections["activity/import_update"].records.values()}
     # The `Created` activity of this lead stays in the table.
     deleted = min(created)
-    merged, edited, destination = sorted(ids(api, "leads") - {deleted})[:3]
+    # The log would not report the new lead of its unlogged activities.
+    merged, edited, destination = sorted(ids(api, "leads") - created - imported)[:3]
     children = store.children_of(deleted)
     activities = {child: store.objects[child] for child in children if child.startswith("acti_")}
     logged = {child for child, record in activities.items() if event_type(record.kind, record.type) not in UNLOGGED}

@@ -178,11 +178,7 @@ def catalog_of(streams: Sequence[str], sync_modes: Mapping[str, str] | None = No
     return {
         "streams": [
             {
-                "stream": {
-                    "name": name,
-                    "json_schema": {},
-                    "supported_sync_modes": ["full_refresh", "incremental"],
-                },
+                "stream": {"name": name, "json_schema": {}, "supported_sync_modes": ["full_refresh", "incremental"]},
                 "sync_mode": (sync_modes or {}).get(name, "incremental"),
                 "destination_sync_mode": "append_dedup",
                 "cursor_field": ["date_created" if name == "activities" else "date_updated"],

@@ -8,8 +8,8 @@ from typing import Any
 from integration_tests.close_api import LocalCloseApi
 from integration_tests.close_api.records import Collection, Record
 from integration_tests.close_api.times import to_datetime, to_micros
-from integration_tests.harness.moments import DAY, moment
-from integration_tests.harness.running import Result
+from integration_tests.harness.moments import DAY, moment, now
+from integration_tests.harness.running import STREAMS, Result
 
 LOOKBACK = {"activities": DAY, "event_log": timedelta(minutes=5), "leads": timedelta(minutes=10)}
 LOOKBACK |= {"tasks": timedelta(minutes=5), "custom_fields": timedelta(minutes=10), "users": timedelta(minutes=10)}
@@ -26,6 +26,13 @@ def ids(api: LocalCloseApi, stream: str, start: datetime | None = None, end: dat
     return {
         record_id for stamp, record_id in stamped if (low is None or stamp >= low) and (high is None or stamp < high)
     }
+
+
+def assert_every_stream_is_complete(api: LocalCloseApi, result: Result) -> None:
+    """Assert that a first sync emitted every record, and the events of 30 days."""
+    for stream in STREAMS:
+        start = now() - 30 * DAY if stream == "event_log" else None
+        assert set(result.ids(stream)) == ids(api, stream, start, now()), stream
 
 
 def newest(api: LocalCloseApi, stream: str, end: datetime) -> datetime:

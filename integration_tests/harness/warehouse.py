@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from integration_tests.close_api import LocalCloseApi
-from integration_tests.harness.forked import ForkedConnector
+from integration_tests.harness.forked import ForkedConnector, Sizes
 from integration_tests.harness.running import KEY, Result
-from integration_tests.harness.sizes import Sizes
 
 DELETED_AT = "_ab_cdc_deleted_at"
 FOLLOWING = ("activities", "leads", "tasks")
@@ -19,10 +18,10 @@ Row = dict[str, Any]
 
 
 class Clock:
-    """The clock of the server and of the connector, which only `advance` moves."""
+    """A clock that only `advance` moves, for the server and maybe the connector."""
 
-    def __init__(self) -> None:
-        self.now = datetime(2025, 3, 1, 9, tzinfo=timezone.utc)
+    def __init__(self, now: datetime = datetime(2025, 3, 1, 9, tzinfo=timezone.utc)) -> None:
+        self.now = now
 
     def __call__(self) -> datetime:
         return self.now

@@ -65,10 +65,7 @@ def _cursor(account: Account, *, repeated: bool) -> Finding:
     oldest = moment_of(rows[2 * _FEW], _STAMP)
     if start is None or end is None or oldest is None or not oldest < start < end:
         return unseen("the latest events have the same date_updated")
-    bounds: dict[str, Any] = {
-        "date_updated__gte": text(start),
-        "date_updated__lt": text(end + MILLISECOND),
-    }
+    bounds: dict[str, Any] = {"date_updated__gte": text(start), "date_updated__lt": text(end + MILLISECOND)}
     first = account.get("event/", _limit=_FEW, **bounds)
     if not first.body.get("cursor_next"):
         return unseen("no cursor after the first page")
@@ -112,10 +109,7 @@ def _data(account: Account) -> Finding:
 
 def _rows(account: Account, limit: int) -> list[Row]:
     end = now()
-    bounds: dict[str, Any] = {
-        "date_updated__gte": text(end - timedelta(days=29)),
-        "date_updated__lt": text(end),
-    }
+    bounds: dict[str, Any] = {"date_updated__gte": text(end - timedelta(days=29)), "date_updated__lt": text(end)}
     return account.get("event/", _limit=limit, **bounds).rows
 
 

@@ -5,7 +5,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from integration_tests.harness.clock import SharedClock
+from integration_tests.soak.clock import SharedClock
 
 # Waits are that much shorter, and as much time passes for the connector as if they were not.
 FASTER = 100

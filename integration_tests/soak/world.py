@@ -9,7 +9,7 @@ from zlib import crc32
 from integration_tests.close_api import Fault, Settings, Store
 from integration_tests.close_api.settings import ListOrder
 from integration_tests.close_api.times import to_datetime, to_micros
-from integration_tests.harness.clock import SharedClock
+from integration_tests.soak.clock import SharedClock
 
 FAULTY_SHARE = 0.1
 # Odd values for the fields of an event that say which change it reports.
@@ -39,8 +39,8 @@ def faults(rng: Random) -> list[Fault]:
         {"kind": "reset"},
         {"kind": "close_mid_body"},
         {"kind": "truncate"},
-        {"kind": "html"},
-        {"kind": "empty"},
+        {"kind": "status", "status": 200, "body": "<html>Something went wrong</html>"},
+        {"kind": "status", "status": 200, "body": None},
         {"kind": "hang", "seconds": 0.05},
         {"kind": "slow", "seconds": 0.05},
         {"kind": "stall"},

@@ -1,28 +1,17 @@
 """A running local API whose clock the test sets, and a client for it."""
 
-from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta, timezone
+from collections.abc import Iterator
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 import requests
 
-from integration_tests.close_api import LocalCloseApi, Settings, Volumes
+from integration_tests.close_api import LocalCloseApi, Settings
+from integration_tests.harness.fixtures import MakeApi
+from integration_tests.harness.warehouse import Clock
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=timezone.utc)
-
-
-class Clock:
-    """A clock that stands still until a test moves it."""
-
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def forward(self, **amount: float) -> None:
-        self.now += timedelta(**amount)
 
 
 class Client:
@@ -64,28 +53,12 @@ class Client:
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOON)
 
 
 @pytest.fixture
-def serve(clock: Clock) -> Iterator[Callable[..., LocalCloseApi]]:
-    running: list[LocalCloseApi] = []
-
-    def start(**volumes: int) -> LocalCloseApi:
-        year = timedelta(days=365)
-        api = LocalCloseApi(Volumes(**volumes), settings=Settings(now=clock), start=NOON - year, end=NOON)
-        running.append(api)
-        api.start()
-        return api
-
-    yield start
-    for api in running:
-        api.stop()
-
-
-@pytest.fixture
-def api(serve: Callable[..., LocalCloseApi]) -> LocalCloseApi:
-    return serve()
+def api(make_api: MakeApi, clock: Clock) -> LocalCloseApi:
+    return make_api(settings=Settings(now=clock))
 
 
 @pytest.fixture

