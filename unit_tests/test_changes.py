@@ -126,7 +126,7 @@ def test_changed_leads_are_requested_with_the_columns_of_the_search(api: Mocker)
                 # Close documents no such events.
                 *("note", "activity.created", "activity.import_update", "activity.lead_merge"),
             ],
-            ["activity.notes", "activity.email_thread", "task.lead", "lead", "custom_activity_type"],
+            ["activity.notes", "activity.email_thread", "task.lead", "lead", "notification.missed_call"],
         ),
         ("tasks", ["task.lead", "task.a_type_to_come"], ["tasks", "activity.task_completed"]),
         ("leads", ["lead"], ["lead_merge", "lead.x", "contact"]),

@@ -3,12 +3,12 @@
 https://developer.close.com/api/resources/events/list.md
 """
 
+import re
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from fnmatch import fnmatchcase
 from itertools import chain
 from typing import Any
 from urllib.parse import quote
@@ -179,7 +179,7 @@ class EventLogChanges:
     follows a log: https://developer.close.com/api/resources/events/list-of-event-types.
 
     Attributes:
-        object_types: the stream's objects in the log; ``task.*`` are all that begin so.
+        object_types: the types of the stream's objects in the log, as a regular expression.
         events: the stream of events since the oldest saved position.
         by_ids: reads the records.
         record_requester: checks a deleted record that is still returned, as the index lags.
@@ -188,7 +188,7 @@ class EventLogChanges:
     name: str
     cursor_field: str
     config: Config
-    object_types: Sequence[str]
+    object_types: str
     events: AbstractStream
     by_ids: RecordsByIds
     record_requester: HttpRequester | None = None
@@ -214,7 +214,7 @@ class EventLogChanges:
         log = Sync.of(self.config).share(EventLog)
         changes = dict[str, Change]()
         for object_type, changes_of_type in log.changes(self.name, self.events).items():
-            if any(fnmatchcase(object_type, pattern) for pattern in self.object_types):
+            if re.fullmatch(self.object_types, object_type):
                 changes |= changes_of_type
         return changes
 
