@@ -123,6 +123,20 @@ def test_each_row_of_a_list_with_bursts_is_read_once(
         assert sorted(result.ids(stream)) == sorted(ids(api, stream))
 
 
+def test_rows_of_one_moment_that_change_places_between_two_requests_are_all_read_once(
+    make_api: MakeApi, fork: Fork
+) -> None:
+    api = make_api(Volumes(users=1))
+    api.settings.list_ties = "random"
+    for day in range(1, 11):
+        for kind in ("Note", "task"):
+            api.store.load_many(kind, 45, now() - day * DAY, lead_id=None)
+    sizes = {"page_size": {PAGE: 10, 1_000: 10}}
+    result = fork(api, sizes=sizes, start_date=text(now() - 12 * DAY)).sync(["activities", "tasks"])
+    assert sorted(result.ids("activities")) == sorted(ids(api, "activities"))
+    assert sorted(result.ids("tasks")) == sorted(ids(api, "tasks"))
+
+
 def test_a_full_read_stays_within_its_request_budget(make_api: MakeApi, fork: Fork) -> None:
     """The activities take at most 1.25 requests per page of rows, and at most 2 % of the rows are repeated."""
     rows, page = 5_000, 25

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 from starlette.responses import Response
@@ -91,6 +92,8 @@ class Call:
         if self.value("id__in"):
             limit = min(limit, self.settings.rows_by_id or limit)
         skip = self.count("_skip", 0, self.settings.max_skip.get(resource))
+        if self.settings.list_ties == "random":
+            rows = rows.with_random_ties(Random(self.now))
         found = rows.page(skip, limit + 1)
         rest = [b'"has_more":true' if len(found) > limit else b'"has_more":false']
         if with_total:

@@ -4,6 +4,7 @@ import zlib
 from bisect import bisect_left, insort
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any, NamedTuple
 
 import orjson
@@ -124,6 +125,11 @@ class Span:
             low = min(self._start + skip, self._end)
             keys = self._keys[low : min(low + limit, self._end)]
         return [self._records[key[2]] for key in keys]
+
+    def with_random_ties(self, random: Random) -> "Span":
+        """Return the same rows, those with the same stamp in random order."""
+        keys = sorted(self._keys[self._start : self._end], key=lambda key: (key[0], random.random()))
+        return Span(self._records, keys, OPEN, reverse=self._reverse)
 
     def rank(self, key: Key) -> int:
         """Return the number of rows before `key` in ascending order."""

@@ -57,6 +57,7 @@ class Settings:
     task_order: ListOrder = "newest"
     user_order: ListOrder = "inserted"
     lead_order: ListOrder = "newest"
+    list_ties: Literal["stable", "random"] = "stable"
     filter_precision: Literal["millisecond", "second"] = "millisecond"
     custom_field_lists_have_shared: bool = False
     meeting_date_created_is_start: bool = True

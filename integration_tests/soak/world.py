@@ -64,6 +64,7 @@ def settings(rng: Random, clock: SharedClock) -> Settings:
     made.max_skip |= {"activity": rng.choice((30, 60, 250_000)), "task": rng.choice((30, 60, None))}
     made.rows_by_id = rng.choice((None, 3, 20))
     made.error_wording = rng.choice(("old", "new"))
+    made.list_ties = rng.choice(("stable", "random"))
     made.filter_precision = rng.choice(("millisecond", "second"))
     made.custom_field_lists_have_shared = rng.random() < 0.5
     made.meeting_date_created_is_start = rng.random() < 0.7
