@@ -206,8 +206,7 @@ class SourceClose(Source):
         catalog = models.ConfiguredAirbyteCatalog(list(unique.values()))
         states = states_to_use(state or [], catalog)
         follows_log = FOLLOWS_LOG if config.get("capture_changes") is not False else ()
-        names = ("event_log", *FOLLOWS_LOG)
-        positions = LogPositions(names, ("event_log", *follows_log), states)
+        positions = LogPositions(("event_log", *FOLLOWS_LOG), ("event_log", *follows_log), states)
         sync = Sync(
             end=format_moment(utc_now()),
             event_log_positions=positions.saved,
@@ -219,8 +218,8 @@ class SourceClose(Source):
             ],
         )
         source = SideBySideSource(catalog, {**config, "sync": sync}, states, self._manifest)
-        defined = [stream["name"] for stream in source.resolved_manifest["streams"]]
-        errors = errors_of_unknown_streams(catalog, defined)
+        names = [stream["name"] for stream in source.resolved_manifest["streams"]]
+        errors = errors_of_unknown_streams(catalog, names)
         messages = chain(
             [error.as_airbyte_message() for error in errors],
             positions.add_to(source.read(logger, config, catalog), sync),

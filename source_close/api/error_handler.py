@@ -91,8 +91,8 @@ class CloseErrorHandler(DefaultErrorHandler):
         except UnreadableResponseError as unreadable:
             outcome = unreadable
             resolution = _retry(self.unreadable_response_message)
-        except LostOverrideError as record:
-            outcome = record
+        except LostOverrideError as lost_override:
+            outcome = lost_override
             text = self.lost_override_message
             resolution = ErrorResolution(ResponseAction.FAIL, FailureType.config_error, text)
         return self._retry_or_give_up(endpoint, outcome, resolution, wait or 0.0)

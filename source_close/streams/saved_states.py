@@ -113,8 +113,9 @@ class LogPositions:
     saved cursor. A stream's states keep that moment until the stream is complete, so that an
     interruption hides no deletion; then they get the start of the sync. The states of a stream that
     is read for the first time have it from before its first record on: whatever is deleted later
-    is in the log after it. A stream that is not followed keeps its position. ``event_log`` has one
-    too, since its cursor is only its newest event.
+    is in the log after it. A stream that is not followed keeps its position, from which it is
+    followed if ``capture_changes`` is switched on. ``event_log`` has one too, since its cursor is
+    only its newest event.
 
     Args:
         names: the streams that have a position.
@@ -177,8 +178,8 @@ class LogPositions:
     def _add_position(self, state: models.AirbyteStreamState, sync: Sync) -> None:
         name = state.stream_descriptor.name
         if name not in self._followed:
-            start = sync["end"] if name in self._unread else None
-            position = self._states.get_stream_state(name, None).get(POSITION, start)
+            first_position = sync["end"] if name in self._unread else None
+            position = self._states.get_stream_state(name, None).get(POSITION, first_position)
         elif name in self._complete and not sync.share(EventLog).is_forbidden:
             position = sync["end"]
         else:
