@@ -20,6 +20,7 @@ def test_lists_in_any_order_are_read_completely(make_api: MakeApi, fork: Fork, o
     api = make_api(Volumes(activities=1_500, tasks=900, users=1_150, leads=10))
     settings = api.settings
     settings.activity_order = settings.task_order = settings.user_order = order
+    settings.task_order_by = "ignore"
     settings.max_skip |= {"activity": 600, "task": 400}
     settings.max_limit["task"] = 100
     start = now() - 300 * DAY
@@ -103,6 +104,7 @@ def test_each_row_of_a_list_with_bursts_is_read_once(
     """Many rows share a second or a moment, and offsets reach hardly more than the fullest second has."""
     api = make_api(Volumes(users=1))
     api.settings.activity_order = api.settings.task_order = order
+    api.settings.task_order_by = "ignore"
     api.settings.filter_precision = precision
     api.settings.error_wording = wording
     began = (now() - DAY).replace(microsecond=0)

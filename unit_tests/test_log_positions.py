@@ -53,7 +53,7 @@ def test_a_first_sync_saves_its_start_as_the_position_before_any_record(api: Moc
 def test_a_sync_after_an_interrupted_first_sync_reads_all_records_and_the_log_from_the_position(api: Mocker) -> None:
     read_with_positions("tasks", state={"tasks": {"event_log_position": POSITION}}, start_date="2025-06-15")
     assert requested(api, "/task") == [
-        f"/task/?_limit=1000&_skip=0&_type=all&date_updated__gte=2025-06-15T00:00:00.000000+00:00&date_updated__lt={END}"
+        f"/task/?_limit=1000&_order_by=date_created&_skip=0&_type=all&date_updated__gte=2025-06-15T00:00:00.000000+00:00&date_updated__lt={END}"
     ]
     assert requested(api, "/event") == [events_since("2025-06-15T05:50:00.000000+00:00")]
 

@@ -97,6 +97,16 @@ def test_a_list_that_changes_between_two_pages_loses_no_row_and_repeats_none(
     assert skips(api) == [skip for skip, _ in pages]
 
 
+def test_a_page_that_ends_with_rows_of_one_moment_is_followed_by_one_that_begins_before_these(api: Mocker) -> None:
+    """Such rows may change places between two requests: a page that began with the last one could lack another."""
+    c1, c2, c3 = ({**row("c"), "id": name} for name in ("c1", "c2", "c3"))
+    first = {"data": [row("a"), row("b"), c1, c2], "has_more": True}
+    second = {"data": [row("b"), c3, c1, c2, row("d")], "has_more": False}
+    api.get(ACTIVITIES, [{"json": first}, {"json": second}])
+    assert read_activities().ids == ["a", "b", "c1", "c2", "c3", "d"]
+    assert skips(api) == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("pages", "ids"),
     [

@@ -18,7 +18,9 @@ def task(number: int, updated: str) -> Row:
 
 
 def window(start: str, end: str) -> str:
-    return f"/task/?_limit=1000&_skip=0&_type=all&date_updated__gte={start}&date_updated__lt={end}"
+    return (
+        f"/task/?_limit=1000&_order_by=date_created&_skip=0&_type=all&date_updated__gte={start}&date_updated__lt={end}"
+    )
 
 
 def test_a_first_sync_requests_every_type_in_windows_of_30_days(api: Mocker) -> None:

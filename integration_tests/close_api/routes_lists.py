@@ -10,6 +10,7 @@ from .kinds import CUSTOM_FIELD_OBJECTS
 from .records import OPEN, Collection, Query, Record, Window
 
 _ORDERS = {"newest": "-created", "oldest": "created", "id": "id", "inserted": "inserted", "date_updated": "updated"}
+_ORDERS_BY = {"date_created": "created", "-date_created": "-created"}
 _UNPAGED = {"custom_object_type", "shared"}
 
 
@@ -26,6 +27,8 @@ def _listed(
     if types is not None:
         where = _of_types(call, types)
     order = _ORDERS[getattr(call.settings, f"{resource}_order")]
+    if resource == "task" and call.settings.task_order_by == "honour":
+        order = _ORDERS_BY.get(call.value("_order_by") or "", order)
     query = Query(order, created, updated, call.values("id__in"), name=(types, hidden), where=where)
     return call.page(rows.select(query), resource, with_total=resource in {"lead", "task"})
 

@@ -55,6 +55,7 @@ class Settings:
     error_wording: Wording = "old"
     activity_order: ListOrder = "newest"
     task_order: ListOrder = "newest"
+    task_order_by: Literal["honour", "ignore"] = "honour"
     user_order: ListOrder = "inserted"
     lead_order: ListOrder = "newest"
     list_ties: Literal["stable", "random"] = "stable"

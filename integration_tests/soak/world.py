@@ -60,6 +60,7 @@ def settings(rng: Random, clock: SharedClock) -> Settings:
     made = Settings(now=clock.now)
     made.activity_order = rng.choice(orders)
     made.task_order = rng.choice((*orders, "date_updated"))
+    made.task_order_by = rng.choice(("honour", "ignore"))
     made.user_order = rng.choice(orders)
     made.max_skip |= {"activity": rng.choice((30, 60, 250_000)), "task": rng.choice((30, 60, None))}
     made.rows_by_id = rng.choice((None, 3, 20))

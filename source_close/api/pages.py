@@ -1,12 +1,12 @@
 """Page through lists: https://developer.close.com/api/overview/pagination.md."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 import requests
 from airbyte_cdk import CursorPaginationStrategy, JsonDecoder, OffsetIncrement
 
-from source_close.api.responses import response_json
+from source_close.api.responses import Row, response_json
 
 
 class OffsetPaginationStrategy(OffsetIncrement):
@@ -20,7 +20,23 @@ class OffsetPaginationStrategy(OffsetIncrement):
         """Return the next ``_skip``, or None at the end of the list."""
         body = response_json(response)
         last: int = options.get("last_page_token_value") or 0
-        return last + max(len(body["data"]) - 1, 1) if body.get("has_more") else None
+        return last + _first_of_next_page(body["data"]) if body.get("has_more") else None
+
+
+# The index of the row with which the next page begins. Rows of one moment may change places between
+# two requests, so if a page ends with several, the next one begins before all of these.
+def _first_of_next_page(rows: Sequence[Row]) -> int:
+    last = len(rows) - 1
+    first = first_of_moment(rows, last)
+    is_before_moment = 1 < first < last
+    return first - 1 if is_before_moment else max(last, 1)
+
+
+def first_of_moment(rows: Sequence[Row], index: int) -> int:
+    """Return the index of the first of the rows up to ``index`` with the same ``date_created``."""
+    while index > 0 and rows[index - 1].get("date_created") == rows[index].get("date_created", ""):
+        index -= 1
+    return index
 
 
 class ParsedBodyDecoder(JsonDecoder):

@@ -19,6 +19,7 @@ from airbyte_cdk import (
 from airbyte_cdk.sources.declarative.retrievers import Retriever
 
 from source_close.api.errors import LOGGER, NOT_IN_THE_PLAN, CloseApiError, describe
+from source_close.api.pages import first_of_moment
 from source_close.api.responses import Row, response_json
 from source_close.api.sync import Sync
 from source_close.dates import moment_of, parse_moment
@@ -102,23 +103,22 @@ class OffsetPages:
             offset = 0
 
     # Yields the new rows up to the end of the list, and returns how many positions it has, or 0 if
-    # they are on one page, which is complete. A page begins at the last row of the one before. If
-    # another row comes first, rows were removed or edited meanwhile: it steps back until a page
-    # begins with a known row. This needs most rows to keep their order.
+    # they are on one page, which is complete. A page begins with a row of the one before. If not,
+    # rows were removed or edited meanwhile: it steps back until a page begins with a known row.
+    # This needs most rows to keep their order.
     def _read_from(
         self,
         offset: int,
         seen: dict[str, datetime | None],
         request: Callable[[int], requests.Response],
     ) -> Generator[list[Row], None, int]:
-        last_id = next(reversed(seen), None)
+        expected_ids = {next(reversed(seen), None)}
         steps_back = 0
         while True:
             response = request(offset)
             rows = response_json(response)["data"]
             # After a step back any known row will do, since an edit may have moved the last one.
-            known_ids = seen if steps_back else {last_id}
-            overlaps = bool(rows) and rows[0]["id"] in known_ids
+            overlaps = bool(rows) and rows[0]["id"] in (seen if steps_back else expected_ids)
             if offset and not overlaps:
                 steps_back += 1
                 offset = self._step_back(offset, steps_back)
@@ -131,8 +131,9 @@ class OffsetPages:
             token = self.paginator.next_page_token(response, len(rows), None, offset)
             if token is None:
                 return offset + len(rows) if offset else 0
+            first = min(token["next_page_token"] - offset, len(rows) - 1)
+            expected_ids = {row["id"] for row in rows[first_of_moment(rows, first) : first + 1]}
             offset = token["next_page_token"]
-            last_id = rows[-1]["id"] if rows else None
 
     # Adds rows to ``seen``, and returns those that were not in it.
     def _add_to(self, seen: dict[str, datetime | None], rows: list[Row]) -> list[Row]:
