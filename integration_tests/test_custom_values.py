@@ -31,8 +31,8 @@ def test_custom_values_arrive_in_a_full_and_in_an_incremental_read(make_api: Mak
     connector = fork(api)
     first = connector.sync(["leads"])
     assert_values_arrive(api, first, lead_ids)
-    if form != "none":  # five pages by ids show that the searches return all values
-        assert len(requests_of(api, BY_IDS)) == 5
+    if form != "none":  # three pages by ids show that the searches return all values
+        assert len(requests_of(api, BY_IDS)) == 3
     [edited, untouched] = sorted(with_values)[:2]
     name = next(iter(custom_values(api.store.get(edited))))
     api.store.edit(edited, **{name: None}, description="edited")
@@ -41,12 +41,12 @@ def test_custom_values_arrive_in_a_full_and_in_an_incremental_read(make_api: Mak
     assert untouched not in second.ids("leads")
 
 
-def test_an_account_without_custom_fields_costs_five_requests_and_the_definitions(
+def test_an_account_without_custom_fields_costs_three_requests_and_the_definitions(
     make_api: MakeApi, fork: Fork
 ) -> None:
     api = make_api(Volumes(users=2, leads=210))
     fork(api).sync(["leads"])
-    assert len(requests_of(api, BY_IDS)) == 5
+    assert len(requests_of(api, BY_IDS)) == 3
     assert len(requests_of(api, "/custom_field/")) == 4
 
 

@@ -340,8 +340,8 @@ def test_a_column_that_no_search_returns_is_read_by_ids_even_if_the_first_leads_
     assert [record.get("url") for record in read("leads", start_date="2025-06-01").records] == [None, complete["url"]]
 
 
-@pytest.mark.parametrize(("pages", "is_noticed"), [(5, True), (6, False)])
-def test_a_column_that_a_search_returns_as_null_is_looked_for_in_five_pages(
+@pytest.mark.parametrize(("pages", "is_noticed"), [(3, True), (4, False)])
+def test_a_column_that_a_search_returns_as_null_is_looked_for_in_three_pages(
     api: Mocker, pages: int, *, is_noticed: bool
 ) -> None:
     value = {"custom.cf_1": 1}

@@ -17,7 +17,7 @@ from source_close.streams.records import PREFIX, RecordsByIds
 from source_close.streams.windows import WindowRetriever
 
 _MAX_ATTEMPTS = 5
-_PAGES_TO_COMPARE = 5  # a column may have values in few leads only
+_PAGES_TO_COMPARE = 3  # a column may have values in few leads only
 _SEARCH_IS_INCOMPLETE = (
     "Stream %s: Close's search does not return everything of a lead. It lacks %s. Leads are read "
     "by their ids, which takes longer."
