@@ -147,8 +147,9 @@ def test_a_list_whose_later_pages_never_overlap_the_rows_read_fails_the_stream(a
         f'{{"field-errors": {{"_skip": "{CAP}"}}}}',
         '{"message": [{"_skip": ["INPUT SHOULD BE LESS THAN OR EQUAL TO 2"]}],\n "errors": []}',
         '{"error": "_skip and _limit must not exceed 2 together."}',
+        '{"error": "Too deep pagination."}',
     ],
-    ids=["old", "new", "old under the field", "new in a list", "another"],
+    ids=["old", "new", "old under the field", "new in a list", "both", "neither"],
 )
 def test_an_offset_that_close_refuses_splits_the_window(api: Mocker, refusal: str) -> None:
     refused = {"status_code": 400, "text": refusal}
