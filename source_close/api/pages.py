@@ -10,7 +10,7 @@ from source_close.api.responses import Row, response_json
 
 
 class OffsetPaginationStrategy(OffsetIncrement):
-    """Reads until ``has_more`` is false, in pages that begin with the last row of the one before.
+    """Reads until ``has_more`` is false, in pages that begin with a row of the one before.
 
     ``OffsetIncrement`` stops at a page that is shorter than the page size, and its pages have no
     row in common, which would show that rows have moved meanwhile.

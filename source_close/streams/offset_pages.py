@@ -49,7 +49,7 @@ class OffsetsExhaustedError(Exception):
 
 @dataclass
 class OffsetPages:
-    """Reads a list in pages that overlap by one row, so that no row is lost while the list changes.
+    """Reads a list in pages that overlap, so that no row is lost while the list changes.
 
     ``SimpleRetriever`` with ``OffsetIncrement`` loses a row for each row that is removed from an
     earlier page, and its ``page_size_reduction`` is refused anew in each window.
