@@ -127,8 +127,15 @@ class Span:
         return [self._records[key[2]] for key in keys]
 
     def with_random_ties(self, random: Random) -> "Span":
-        """Return the same rows, those with the same stamp in random order; an order without stamps is kept."""
-        keys = sorted(self._keys[self._start : self._end], key=lambda key: (key[0], key[0] and random.random()))
+        """Return the same rows, those with the same stamp in random order.
+
+        The stamp of all keys is 0 in an order that follows no stamp, which is kept.
+        """
+
+        def shuffled(key: Key) -> tuple[int, float]:
+            return key[0], random.random() if key[0] else 0
+
+        keys = sorted(self._keys[self._start : self._end], key=shuffled)
         return Span(self._records, keys, OPEN, reverse=self._reverse)
 
     def rank(self, key: Key) -> int:

@@ -62,13 +62,15 @@ class SearchedLeads:
     def complete(self, leads: list[Row]) -> list[Row]:
         """Return the leads of a page with all that a read by ids returns."""
         with self._lock:
-            is_open = self._open_kinds or self._compared_pages < _PAGES_TO_COMPARE
-            if leads and is_open and not self._are_incomplete:
+            if leads and self._has_open_questions() and not self._are_incomplete:
                 self._compare(leads)
         if not self._are_incomplete:
             return leads
         complete_leads = self.by_ids.read([lead["id"] for lead in leads])
         return [complete_leads.get(lead["id"], lead) for lead in leads]
+
+    def _has_open_questions(self) -> bool:
+        return bool(self._open_kinds) or self._compared_pages < _PAGES_TO_COMPARE
 
     # Closes the kinds that these leads have, and looks for the rest in a read by ids.
     def _compare(self, leads: list[Row]) -> None:
@@ -77,7 +79,7 @@ class SearchedLeads:
             # Leads without any value prove nothing, unless there are no fields.
             self._open_kinds &= self._kinds_with_fields()
             self._has_read_fields = True
-        if self._compared_pages >= _PAGES_TO_COMPARE and not self._open_kinds:
+        if not self._has_open_questions():
             return
         complete_leads = self.by_ids.read([lead["id"] for lead in leads])
         if not complete_leads:
@@ -97,7 +99,7 @@ class SearchedLeads:
         if moment_of(complete_lead, self.cursor_field) != moment:
             return set()
         columns = (complete_lead.keys() & set(self.lead_fields)) - {*lead, CUSTOM}
-        return columns | (places_of_values(complete_lead) - places_of_values(lead))
+        return columns | (paths_with_values(complete_lead) - paths_with_values(lead))
 
     def _kinds_with_values(self, leads: Iterable[Row]) -> set[str]:
         kinds = set[str]()
@@ -160,10 +162,9 @@ class LeadSearchRetriever(WindowRetriever):
 
     A search begins at the last tenth of the page before. If it returns a known row first, no row
     is skipped. Only leads of one moment, of the last ten minutes, and of a page that is not sorted
-    are paged by cursor.
-    ``CursorPagination``, the built-in, stops at the 10,000 rows of a chain of cursors, fails if a
-    cursor has expired, and skips a row for each one that is edited meanwhile if cursors count
-    positions, which Close does not document.
+    are paged by cursor. ``CursorPagination``, the built-in, stops at the 10,000 rows of a chain of
+    cursors, fails if a cursor has expired, and skips a row for each one that is edited meanwhile if
+    cursors count positions, which Close does not document.
 
     Attributes:
         rows_per_chain: the number of rows after which Close ends a chain of cursors.
@@ -202,18 +203,25 @@ class LeadSearchRetriever(WindowRetriever):
         self, page: SearchPage, end: datetime, known_ids: set[str]
     ) -> SearchPage | None:
         ends_chain = page.rows_so_far + self._page_size() > self.rows_per_chain
-        following = None
-        # Until the index shows an edit, Close sorts the lead by its date before the edit.
-        settled = self._moments(page, min(end, utc_now() - LATENESS))
-        if settled == sorted(settled):  # else Close ignores the sort, and a search would skip rows
-            latest = _late_moment(settled, page) or page.start
-            following = self._search_from_known_row(page, latest, end, known_ids)
-            if following is None and ends_chain:
-                latest = _late_moment(self._moments(page, end), page) or end - MILLISECOND
-                following = self._search_from_known_row(page, latest, end, known_ids)
+        following = self._new_search(page, end, known_ids, ends_chain=ends_chain)
         if following is not None:
             return following if page.is_confirmed else None
         return None if ends_chain or page.token is None else self._page_after(page, end)
+
+    # A new search that begins with a known row of the page's last ones, if there is one.
+    def _new_search(
+        self, page: SearchPage, end: datetime, known_ids: set[str], *, ends_chain: bool
+    ) -> SearchPage | None:
+        # Until the index shows an edit, Close sorts the lead by its date before the edit.
+        settled = self._moments(page, min(end, utc_now() - LATENESS))
+        if settled != sorted(settled):
+            return None  # Close ignores the sort, so a new search would skip rows
+        latest = _late_moment(settled, page) or page.start
+        following = self._search_from_known_row(page, latest, end, known_ids)
+        if following is None and ends_chain:
+            latest = _late_moment(self._moments(page, end), page) or end - MILLISECOND
+            following = self._search_from_known_row(page, latest, end, known_ids)
+        return following
 
     # The dates of a page's rows that are before ``limit``.
     def _moments(self, page: SearchPage, limit: datetime) -> list[datetime]:
@@ -270,16 +278,16 @@ def _late_moment(moments: Sequence[datetime], page: SearchPage) -> datetime | No
     return min(moments[-max(len(page.rows) // 10, 1) :], default=None)
 
 
-def places_of_values(value: Any, place: str = "") -> set[str]:
+def paths_with_values(value: Any, path: str = "") -> set[str]:
     """Return where an object has values, such as ``contacts.emails.type``, but for custom ones."""
-    places = set[str]()
+    paths = set[str]()
     if isinstance(value, list):
         for item in value:
-            places |= places_of_values(item, place)
+            paths |= paths_with_values(item, path)
     elif isinstance(value, dict):
         for name, item in value.items():
             if name != CUSTOM and not name.startswith(PREFIX):
-                places |= places_of_values(item, f"{place}.{name}".lstrip("."))
+                paths |= paths_with_values(item, f"{path}.{name}".lstrip("."))
     elif value is not None:
-        places.add(place)
-    return places
+        paths.add(path)
+    return paths
