@@ -331,26 +331,22 @@ def test_what_a_search_lacks_of_the_first_leads_is_read_by_ids_for_all(
     assert [row[column] for row in read("leads", start_date="2025-06-01").records] == [complete[column]] * 2
 
 
-def test_a_column_that_no_search_returns_is_read_by_ids_even_if_the_first_leads_have_no_value(
-    api: Mocker,
-) -> None:
-    first, last = {**LEAD, "id": "lead_1"}, {**LEAD, "id": "lead_2"}
-    complete = {**last, "url": "https://example.com"}
-    leads(api, [first], [last], by_ids=[{**first, "url": None}, complete])
-    assert [record.get("url") for record in read("leads", start_date="2025-06-01").records] == [None, complete["url"]]
-
-
-@pytest.mark.parametrize(("pages", "is_noticed"), [(3, True), (4, False)])
-def test_a_column_that_a_search_returns_as_null_is_looked_for_in_three_pages(
-    api: Mocker, pages: int, *, is_noticed: bool
+@pytest.mark.parametrize(
+    ("pages", "searched", "is_noticed"),
+    [(3, {"url": None}, True), (4, {"url": None}, False), (4, {}, True)],
+    ids=["null on three pages", "null on four pages", "no column on four pages"],
+)
+def test_a_value_that_only_the_last_lead_has_is_missed_if_the_search_returned_null_on_three_pages_before(
+    api: Mocker, pages: int, searched: Row, *, is_noticed: bool
 ) -> None:
     value = {"custom.cf_1": 1}
-    complete = {**LEAD, **value, "contacts": [value], "opportunities": [value], "url": None}
-    rows = [{**complete, "id": f"lead_{number}"} for number in range(pages)]
-    by_ids = [*rows[:-1], {**rows[-1], "url": "https://example.com"}]
+    lead = {**LEAD, **value, "contacts": [value], "opportunities": [value]}
+    rows = [{**lead, **searched, "id": f"lead_{number}"} for number in range(pages)]
+    by_ids = [{**row, "url": None} for row in rows]
+    by_ids[-1]["url"] = "https://example.com"
     leads(api, *[[row] for row in rows], by_ids=by_ids)
     records = read("leads", start_date="2025-06-01").records
-    assert [record["url"] for record in records] == [row["url"] for row in (by_ids if is_noticed else rows)]
+    assert records[-1]["url"] == ("https://example.com" if is_noticed else None)
 
 
 def test_a_lead_that_was_edited_after_the_search_does_not_show_that_the_search_lacks_something(

@@ -99,12 +99,20 @@ def test_a_list_that_changes_between_two_pages_loses_no_row_and_repeats_none(
 
 def test_a_page_that_ends_with_rows_of_one_moment_is_followed_by_one_that_begins_before_these(api: Mocker) -> None:
     """Such rows may change places between two requests: a page that began with the last one could lack another."""
+    b1, b2 = ({**row("b"), "id": name} for name in ("b1", "b2"))
     c1, c2, c3 = ({**row("c"), "id": name} for name in ("c1", "c2", "c3"))
-    first = {"data": [row("a"), row("b"), c1, c2], "has_more": True}
-    second = {"data": [row("b"), c3, c1, c2, row("d")], "has_more": False}
+    first = {"data": [row("a"), b1, b2, c1, c2], "has_more": True}
+    second = {"data": [b1, c3, c1, c2, row("d")], "has_more": False}
     api.get(ACTIVITIES, [{"json": first}, {"json": second}])
-    assert read_activities().ids == ["a", "b", "c1", "c2", "c3", "d"]
-    assert skips(api) == [0, 1]
+    assert read_activities().ids == ["a", "b1", "b2", "c1", "c2", "c3", "d"]
+    assert skips(api) == [0, 2]
+
+
+def test_rows_without_a_date_are_not_of_one_moment(api: Mocker) -> None:
+    pages = [("abc", True), ("bd", False), ("abc", True), ("cd", False)]
+    api.get(ACTIVITIES, [{"json": {"data": [{"id": one} for one in ids], "has_more": more}} for ids, more in pages])
+    assert "".join(read_activities().ids) == "abcd"
+    assert skips(api) == [0, 2, 0, 2]
 
 
 @pytest.mark.parametrize(
@@ -114,8 +122,9 @@ def test_a_page_that_ends_with_rows_of_one_moment_is_followed_by_one_that_begins
         # The last page has a again in place of f.
         ([(0, "abc+"), (2, "cde+"), (4, "eag"), (0, "abc+"), (2, "cde+"), (4, "efg")], "abcdegf"),
         ([(0, "abc+"), (2, "cad")] + [(0, "abc+"), (2, "cad")] * 5, "abcd"),
+        ([(0, "aba")], "aba"),
     ],
-    ids=["none is lost", "one is lost", "the list has a row twice"],
+    ids=["none is lost", "one is lost", "the list has a row twice", "the only page has a row twice"],
 )
 def test_a_list_that_has_more_positions_than_rows_were_seen_is_read_again(
     api: Mocker, pages: list[tuple[int, str]], ids: str
