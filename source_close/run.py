@@ -35,9 +35,7 @@ _MAX_PROBLEM = 200
 # certificates or a temporary one.
 _NOT_OF_THE_OUTPUT = {None, errno.ENOENT}
 _M_ARENA_MAX = -8  # of mallopt, as in glibc's malloc.h
-_MISSING_CERTIFICATES = (
-    "The file of certificates {path}, which REQUESTS_CA_BUNDLE names, does not exist."
-)
+_MISSING_CERTIFICATES = "The file of certificates {path}, which {name} names, does not exist."
 _USAGE = "Give a command: spec, check, discover or read. --help shows their options.\n"
 
 
@@ -149,10 +147,11 @@ def _check_files(parsed: Namespace) -> None:
             problem = " ".join(str(error).split())[:_MAX_PROBLEM].rstrip(".")
             text = f"The {kind} file {path} can't be used: {problem}."
             raise AirbyteTracedException(text, text, FailureType.config_error) from None
-    certificates = os.environ.get("REQUESTS_CA_BUNDLE")
-    if certificates and not Path(certificates).exists():
-        text = _MISSING_CERTIFICATES.format(path=certificates)
-        raise AirbyteTracedException(text, text, FailureType.config_error)
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        certificates = os.environ.get(name)
+        if certificates and not Path(certificates).exists():
+            text = _MISSING_CERTIFICATES.format(path=certificates, name=name)
+            raise AirbyteTracedException(text, text, FailureType.config_error)
 
 
 def _print_failure(command: str, error: AirbyteTracedException) -> None:

@@ -104,6 +104,11 @@ def test_a_later_sync_reads_ten_minutes_again(api: Mocker) -> None:
     assert reading.states()[-1] == {"date_updated": "2025-06-15T11:00:00.000000+00:00"}
 
 
+def test_a_lead_that_is_twice_on_a_page_is_emitted_once(api: Mocker) -> None:
+    api.post(SEARCH, **page(lead(1, "2025-06-02T00:00:00Z"), lead(1, "2025-06-02T00:00:00Z")))
+    assert read("leads", start_date="2025-06-02").ids == ["lead_1"]
+
+
 def test_each_page_is_a_search_that_begins_with_the_last_leads_of_the_page_before(api: Mocker) -> None:
     """With the oldest of the last twenty: a single one may be newer than in the index."""
     rows = leads_by_minute(500)

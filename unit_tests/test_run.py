@@ -133,12 +133,13 @@ def test_check_with_an_invalid_config_returns_failed(command: Command, config: R
     assert sentence in command.status["message"]
 
 
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 def test_a_missing_file_of_certificates_is_an_error_of_one_sentence(
-    command: Command, monkeypatch: pytest.MonkeyPatch
+    command: Command, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/missing/ca.pem")
+    monkeypatch.setenv(name, "/missing/ca.pem")
     assert command.run("discover", config={"api_key": KEY}) == 1
-    sentence = "The file of certificates /missing/ca.pem, which REQUESTS_CA_BUNDLE names, does not exist."
+    sentence = f"The file of certificates /missing/ca.pem, which {name} names, does not exist."
     assert command.error["message"] == sentence
 
 

@@ -180,11 +180,11 @@ class LeadSearchRetriever(WindowRetriever):
         known_ids = set[str]()
         page = self._search(start, 0, end)
         while True:
-            new_rows = [row for row in page.rows if row["id"] not in known_ids]
-            known_ids.update(row["id"] for row in new_rows)
+            new_rows = {row["id"]: row for row in page.rows if row["id"] not in known_ids}
+            known_ids.update(new_rows)
             if new_rows:
                 page.attempts = 0
-            yield self.searched_leads.complete(new_rows)
+            yield self.searched_leads.complete(list(new_rows.values()))
             if self._is_last(page):
                 return
             following = self._following_page(page, end, known_ids)

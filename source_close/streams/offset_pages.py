@@ -137,9 +137,9 @@ class OffsetPages:
 
     # Adds rows to ``seen``, and returns those that were not in it.
     def _add_to(self, seen: dict[str, datetime | None], rows: list[Row]) -> list[Row]:
-        new_rows = [row for row in rows if row["id"] not in seen]
-        seen |= {row["id"]: moment_of(row, self.cursor_field) for row in new_rows}
-        return new_rows
+        new_rows = {row["id"]: row for row in rows if row["id"] not in seen}
+        seen |= {row["id"]: moment_of(row, self.cursor_field) for row in new_rows.values()}
+        return list(new_rows.values())
 
     def _step_back(self, offset: int, steps_back: int) -> int:
         if steps_back > _MAX_STEPS_BACK:
