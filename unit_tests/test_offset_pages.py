@@ -157,8 +157,9 @@ def test_a_list_whose_later_pages_never_overlap_the_rows_read_fails_the_stream(a
         '{"message": [{"_skip": ["INPUT SHOULD BE LESS THAN OR EQUAL TO 2"]}],\n "errors": []}',
         '{"error": "_skip and _limit must not exceed 2 together."}',
         '{"error": "Too deep pagination."}',
+        '{"error": "Input should be less than or equal to 2"}',
     ],
-    ids=["old", "new", "old under the field", "new in a list", "both", "neither"],
+    ids=["old", "new", "old under the field", "new in a list", "both", "neither", "new without a name"],
 )
 def test_an_offset_that_close_refuses_splits_the_window(api: Mocker, refusal: str) -> None:
     refused = {"status_code": 400, "text": refusal}

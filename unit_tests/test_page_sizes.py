@@ -11,6 +11,7 @@ from unit_tests.syncs import API, KEY, KINDS, LOGGER, Row, read, requested
 
 NEW_WORDING = {"errors": [], "field-errors": {"_limit": "Input should be less than or equal to 100"}}
 OLD_WORDING = {"error": "The limit you set is larger than the maximum limit for this resource (max_limit = 100)."}
+WITHOUT_A_NAME = {"error": "Input should be less than or equal to 100"}
 
 
 class List:
@@ -39,7 +40,7 @@ def sizes(api: Mocker, path: str) -> list[tuple[int, int]]:
     return [(int(one["_limit"][0]), int(one["_skip"][0])) for one in found]
 
 
-@pytest.mark.parametrize("refusal", [NEW_WORDING, OLD_WORDING], ids=["new", "old"])
+@pytest.mark.parametrize("refusal", [NEW_WORDING, OLD_WORDING, WITHOUT_A_NAME], ids=["new", "old", "without a name"])
 @pytest.mark.parametrize(("stream", "path"), [("users", "/user/"), ("tasks", "/task/")])
 def test_smaller_pages_are_read_where_close_refuses_large_ones(
     api: Mocker, stream: str, path: str, refusal: Row

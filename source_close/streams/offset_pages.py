@@ -164,7 +164,8 @@ class OffsetPages:
             return response
         refusal = describe(response)
         smaller_size = self.smaller_page_size or page_size
-        if smaller_size != page_size and "limit" in str(body).lower():
+        is_size_refused = not offset or "limit" in str(body).lower()
+        if is_size_refused and smaller_size != page_size:
             self._take_smaller_pages(page_size, smaller_size)
             return self._request(offset, window, parameters, path)
         text = _REFUSED_PAGE.format(offset=offset, size=page_size, refusal=refusal)
