@@ -128,7 +128,7 @@ def test_changed_leads_are_requested_with_the_columns_of_the_search(api: Mocker)
             ],
             ["activity.notes", "activity.email_thread", "task.lead", "lead", "notification.missed_call"],
         ),
-        ("tasks", ["task.lead", "task.a_type_to_come"], ["tasks", "activity.task_completed"]),
+        ("tasks", ["task", "task.lead", "task.a_type_to_come"], ["tasks", "activity.task_completed"]),
         ("leads", ["lead"], ["lead_merge", "lead.x", "contact"]),
     ],
 )
@@ -258,7 +258,7 @@ def test_the_emails_of_a_deleted_thread_are_deleted_unless_close_still_returns_t
     events = [
         event("acti_t", "deleted", "activity.email_thread", previous_data=thread),
         event("acti_u", "deleted", "activity.email_thread", previous_data=None),
-        event("acti_v", "deleted", "activity.email_thread", previous_data={"emails": None}),
+        event("acti_v", "deleted", "activity.email_thread", previous_data={"emails": 3, "latest_emails": None}),
         event("acti_w", "deleted", previous_data=thread | {"emails": [{"id": "acti_5"}]}),
     ]
     close = Close(api, *events, alive=("acti_2",))

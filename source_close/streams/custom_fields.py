@@ -15,7 +15,7 @@ from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStrea
 from source_close.api.errors import LOGGER, NOT_IN_THE_PLAN, CloseApiError
 from source_close.api.responses import Row
 from source_close.api.sync import Sync
-from source_close.streams.records import PREFIX
+from source_close.streams.records import PREFIX, parts_of
 
 CUSTOM = "custom"  # the key of an object with custom values by the names or ids of their fields
 _ID_PREFIXES = ("cf_", "lcf_")  # of the ids of fields; the second is the older one
@@ -195,15 +195,6 @@ def kinds_of(row: Row) -> set[str]:
     """Return the kinds of objects that have values of a field; a shared field has several."""
     links = row.get("associations") or [] if row["object_type"] == "shared" else [row]
     return {link.get("object_type", "") for link in links}
-
-
-def parts_of(record: Row, path: Sequence[str]) -> list[Row]:
-    """Return the objects at ``path`` in a record: the record itself, or those in its lists."""
-    parts = [record]
-    for column in path:
-        lists = [part.get(column) or [] for part in parts]
-        parts = [item for items in lists for item in items if isinstance(item, dict)]
-    return parts
 
 
 def has_values_by_id(part: Row) -> bool:

@@ -20,7 +20,7 @@ from source_close.api.errors import FORBIDDEN, LOGGER, CloseApiError
 from source_close.api.responses import Row, response_json
 from source_close.api.sync import Sync
 from source_close.dates import format_moment, moment_of, parse_moment
-from source_close.streams.records import RecordsByIds
+from source_close.streams.records import RecordsByIds, parts_of
 
 RETENTION = timedelta(days=30)  # how long Close keeps events
 _GAP = (
@@ -156,11 +156,9 @@ def add_event(changes: ChangesByType, event: Mapping[str, Any]) -> bool:
 
 # Close deletes the emails of a thread with it, and does not document whether it logs each of them:
 # https://developer.close.com/api/resources/activities/email-threads
-def _add_emails(
-    emails: defaultdict[str, Change], moment: datetime, thread: Mapping[str, Any]
-) -> None:
-    for email in [*(thread.get("emails") or []), *(thread.get("latest_emails") or [])]:
-        if isinstance(email, dict) and isinstance(email.get("id"), str):
+def _add_emails(emails: defaultdict[str, Change], moment: datetime, thread: Row) -> None:
+    for email in parts_of(thread, ["emails"]) + parts_of(thread, ["latest_emails"]):
+        if isinstance(email.get("id"), str):
             _add_deletion(emails[email["id"]], moment, email)
 
 

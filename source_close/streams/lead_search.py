@@ -12,8 +12,8 @@ from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStrea
 from source_close.api.errors import LOGGER, CloseApiError
 from source_close.api.responses import Row, response_json
 from source_close.dates import LATENESS, MILLISECOND, format_moment, moment_of, utc_now
-from source_close.streams.custom_fields import CUSTOM, has_values_by_id, kinds_of, parts_of
-from source_close.streams.records import PREFIX, RecordsByIds
+from source_close.streams.custom_fields import CUSTOM, has_values_by_id, kinds_of
+from source_close.streams.records import PREFIX, RecordsByIds, parts_of
 from source_close.streams.windows import WindowRetriever
 
 _MAX_ATTEMPTS = 5
@@ -279,10 +279,14 @@ def _late_moment(moments: Sequence[datetime], page: SearchPage) -> datetime | No
 
 
 def paths_with_values(value: Any, path: str = "") -> set[str]:
-    """Return where an object has values, such as ``contacts.emails.type``, but for custom ones."""
+    """Return where an object has values, but for custom ones.
+
+    They are such as ``contacts.emails.type``, and ``contacts[1]`` for the second item of a list.
+    """
     paths = set[str]()
     if isinstance(value, list):
-        for item in value:
+        for number, item in enumerate(value):
+            paths.add(f"{path}[{number}]")
             paths |= paths_with_values(item, path)
     elif isinstance(value, dict):
         for name, item in value.items():

@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -73,6 +74,16 @@ class RecordsByIds:
             settled = found.keys() if has_more else requested
             pending = [record_id for record_id in pending if record_id not in settled]
         return existing
+
+
+def parts_of(record: Row, path: Sequence[str]) -> list[Row]:
+    """Return the objects at ``path`` in a record: the record itself, or those in its lists."""
+    parts = [record]
+    for column in path:
+        values = [part.get(column) for part in parts]
+        lists = [value for value in values if isinstance(value, list)]
+        parts = [item for item in chain.from_iterable(lists) if isinstance(item, dict)]
+    return parts
 
 
 @dataclass
