@@ -39,6 +39,7 @@ _UNCLEAR_EVENTS = (
 )
 _PROGRESS = "Read %d events of the event log, to follow the changes since the last sync."
 _LOG_EVERY_EVENTS = 5_000
+_LEAD = "lead"
 _EMAIL = "activity.email"
 _EMAIL_THREAD = "activity.email_thread"
 _DELETED_AT = "_ab_cdc_deleted_at"  # destinations that deduplicate remove the record if it is set
@@ -133,11 +134,17 @@ class EventLog:
 
 
 def add_event(changes: ChangesByType, event: Mapping[str, Any]) -> bool:
-    """Add what an event says about its object, and return whether it says which object changed."""
+    """Add what an event says about its object, and return whether it says which object changed.
+
+    Its lead counts as changed, too: Close's search may show a change of a contact late.
+    """
     moment = moment_of(event, "date_updated")
     texts = [event.get(name) for name in ("object_type", "object_id", "action")]
     if moment is None or not all(isinstance(text, str) and text for text in texts):
         return False
+    lead_id = event.get("lead_id")
+    if isinstance(lead_id, str):
+        changes[_LEAD].setdefault(lead_id, Change())
     of_type = changes[event["object_type"]]
     change = of_type[event["object_id"]]
     if event["action"] == "deleted":
@@ -146,11 +153,16 @@ def add_event(changes: ChangesByType, event: Mapping[str, Any]) -> bool:
         if event["object_type"] == _EMAIL_THREAD and isinstance(previous_data, dict):
             _add_emails(changes[_EMAIL], moment, previous_data)
     if event["action"] == "merged":
-        meta = event.get("meta")
-        source_id = meta.get("merge_source_lead_id") if isinstance(meta, dict) else None
-        if not isinstance(source_id, str):
-            return False
-        _add_deletion(of_type[source_id], moment, None)
+        return _add_merge(of_type, moment, event.get("meta"))
+    return True
+
+
+# Adds the deletion of the lead that was merged into another, and returns whether its id is known.
+def _add_merge(leads: defaultdict[str, Change], moment: datetime, meta: Any) -> bool:
+    source_id = meta.get("merge_source_lead_id") if isinstance(meta, dict) else None
+    if not isinstance(source_id, str):
+        return False
+    _add_deletion(leads[source_id], moment, None)
     return True
 
 
