@@ -1,10 +1,12 @@
-"""Run the local Close API as a separate process."""
+"""Run the local Close API in a separate process."""
 
 import os
 import subprocess
-import sys
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from multiprocessing import get_context
+from multiprocessing.managers import BaseManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,17 +14,16 @@ from typing import Any
 import requests
 from typing_extensions import Self
 
-from .paths import ROOT
-from .processes import environment, stop
+from integration_tests.close_api import LocalCloseApi, Settings, Volumes
 
-API_KEY = "api_local"
+API_KEY = Settings.api_key
 STREAMS = ("activities", "custom_fields", "event_log", "leads", "tasks", "users")
 _PERIOD = timedelta(days=365)
 _TIMEOUT = 60
 
 
 @dataclass(frozen=True)
-class Sizes:
+class Sizes(Volumes):
     """The amount of data that the server generates; `custom_fields` is the number in each of the six lists."""
 
     activities: int = 60_000
@@ -33,41 +34,83 @@ class Sizes:
     custom_fields: int = 20
 
 
+class _RunningApi:
+    """The local API, in its own process; the benchmark calls these methods from another process."""
+
+    def __init__(self, sizes: Sizes, start: datetime, end: datetime) -> None:
+        self._api = LocalCloseApi(sizes, start=start, end=end)
+        self._api.start()
+
+    def url(self) -> str:
+        return self._api.url
+
+    def pid(self) -> int:
+        return os.getpid()
+
+    def change(self, settings: dict[str, Any]) -> None:
+        for name, value in settings.items():
+            setattr(self._api.settings, name, value)
+
+    def take_requests(self) -> dict[str, Any]:
+        entries = list(self._api.requests)
+        self._api.clear_requests()
+        statuses = Counter((entry.path, str(entry.status)) for entry in entries)
+        by_path: dict[str, dict[str, int]] = {}
+        for (path, status), number in statuses.items():
+            by_path.setdefault(path, {})[status] = number
+        by_status = dict(Counter(str(entry.status) for entry in entries))
+        return {"total": len(entries), "by_status": by_status, "by_path": by_path}
+
+    def ids(self, stream: str) -> set[str]:
+        store = self._api.store
+        match stream:
+            case "event_log":
+                oldest = store.events.oldest_kept(store.now())
+                return {one.id for one in store.events.visible.records.values() if one.updated >= oldest}
+            case "leads":
+                return set(store.leads.visible.records)
+            case "activities":
+                return set(store.collections["activity"].records)
+            case "custom_fields":
+                return {one.id for one in store.objects.values() if one.kind.startswith("custom_field.")}
+            case _:
+                return set(store.collections[stream.removesuffix("s")].records)
+
+
+class _Manager(BaseManager):
+    """Starts the process."""
+
+
+_Manager.register("RunningApi", _RunningApi)
+
+
 class Server:
     """A context manager that starts the server with its data, queries it and stops it."""
 
     def __init__(self, sizes: Sizes) -> None:
-        """Prepare the command; the same sizes give the same data, except for its dates."""
-        now = datetime.now(timezone.utc).replace(microsecond=0)
+        """Prepare the server; the same sizes give the same data, except for its dates."""
+        self._sizes = sizes
+        self._now = datetime.now(timezone.utc).replace(microsecond=0)
         # All records are later than the start date, so a complete read returns all of them.
-        self.start_date = (now - _PERIOD - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        self._command = [sys.executable, "-m", "integration_tests.close_api"]
-        self._command += ["--start", (now - _PERIOD).isoformat(), "--end", now.isoformat(), "--api-key", API_KEY]
-        for name, number in vars(sizes).items():
-            self._command += [f"--{name.replace('_', '-')}", str(number)]
+        self.start_date = (self._now - _PERIOD - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self._manager = _Manager(ctx=get_context("spawn"))
         self._session = requests.Session()
         self._session.trust_env = False
-        self._process: subprocess.Popen[str] | None = None
         self.url = ""
 
     def __enter__(self) -> Self:
         """Start the server, and return when its data is ready."""
-        self._process = subprocess.Popen(
-            self._command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
-        )
-        assert self._process.stdout is not None  # noqa: S101 - stdout is a pipe
-        self.url = self._process.stdout.readline().strip()
-        if not self.url:
-            stop("the local Close API did not start.")
+        self._manager.start()
+        self._api = self._manager.RunningApi(self._sizes, self._now - _PERIOD, self._now)
+        self._pid = self._api.pid()
+        self.url = self._api.url()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._session.close()
-        if self._process is not None:
-            self._process.terminate()
-            self._process.communicate()
+        self._manager.shutdown()
 
     def set_latency(self, seconds: float) -> None:
         """Delay each response from now on."""
@@ -75,23 +118,21 @@ class Server:
 
     def change(self, **settings: Any) -> None:
         """Change switches of the server."""
-        self._control("POST", "settings", json=settings)
+        self._api.change(settings)
 
     def take_requests(self) -> dict[str, Any]:
         """Return the counts of the requests since the last call."""
-        counts: dict[str, Any] = self._control("DELETE", "requests")
+        counts: dict[str, Any] = self._api.take_requests()
         return counts
 
     def ids(self, stream: str, until: datetime) -> set[str]:
         """Return the ids of all records of a stream that a read which began at `until` must return.
 
-        They do not include email threads, which only group emails that are activities themselves, and meetings that
-        start after `until`, because their `date_created` is their start. Nor do they include events that are 30 days
-        old when the read begins, which the server keeps for up to a minute longer.
+        They do not include meetings that start after `until`, because their `date_created` is their start. Nor do they
+        include events that are 30 days old when the read begins, which the server keeps for up to a minute longer.
         """
-        found = set(self._control("GET", "ids", params={"stream": stream})["ids"])
+        found: set[str] = self._api.ids(stream)
         if stream == "activities":
-            found -= self._listed("activity/emailthread/?")
             found -= self._listed(f"activity/?date_created__gte={until.strftime('%Y-%m-%dT%H:%M:%S.%fZ')}&")
         if stream == "event_log":
             oldest = until + timedelta(minutes=1) - timedelta(days=30)
@@ -110,20 +151,14 @@ class Server:
         return found
 
     def cpu_seconds(self) -> float:
-        """Return the CPU seconds that the server, which has one thread, has used so far."""
-        pid = self._process.pid if self._process else 0
-        stat = Path(f"/proc/{pid}/stat")
+        """Return the CPU seconds that the server has used so far."""
+        stat = Path(f"/proc/{self._pid}/stat")
         if stat.exists():
             fields = stat.read_text().rpartition(")")[2].split()
             return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        printed = subprocess.run(["ps", "-o", "time=", "-p", str(pid)], stdout=subprocess.PIPE, check=True, text=True)  # noqa: S607
+        command = ["ps", "-o", "time=", "-p", str(self._pid)]
+        printed = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
         seconds = 0.0
         for part in printed.stdout.strip().replace("-", ":").split(":"):
             seconds = seconds * 60 + float(part)
         return seconds
-
-    def _control(self, method: str, path: str, **given: Any) -> Any:
-        url = f"{self.url.removesuffix('/api/v1')}/control/{path}"
-        response = self._session.request(method, url, timeout=_TIMEOUT, **given)
-        response.raise_for_status()
-        return response.json()

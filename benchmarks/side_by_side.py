@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Callable
 
+from integration_tests.close_api import RateLimit, Settings
+
 from . import connector
 from .compare import run
 from .figures import RunFigures
@@ -19,7 +21,7 @@ def measure_side_by_side(say: Callable[[str], None]) -> RunFigures:
     say("Starting the local Close API and generating four large streams")
     with Server(_BALANCED) as server:
         command = connector.prepare(server)
-        server.change(rate_limit=[REQUESTS_PER_SECOND, 1.0], max_limit={"task": 100})
+        server.change(rate_limit=RateLimit(REQUESTS_PER_SECOND, 1.0), max_limit=Settings().max_limit | {"task": 100})
         say(f"Reading with {connector.NAME}, {REQUESTS_PER_SECOND} requests per second for each group")
         return run(connector.NAME, command, _LATENCY, server, say)
 

@@ -84,7 +84,7 @@ class Simulation:
     def respond(self) -> requests.Response:
         standing, refusal = self.server.admit("/activity/", "GET")
         response = requests.Response()
-        response.status_code = refusal.status_code if refusal else 200
+        response.status_code = refusal.status if refusal else 200
         headers = dict(refusal.headers) if refusal else {}
         if standing and not refusal and self.settings.rate_limit_header:
             headers["ratelimit"] = standing.header()

@@ -1,15 +1,14 @@
 """A request as the routes see it, with the helpers that all routes share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from random import Random
-from typing import Any
 
-from starlette.responses import Response
+import orjson
 
-from .errors import json_response, plain, too_large
+from .errors import Response, json_response, plain, too_large
 from .make_leads import optional_fields
-from .records import Json, Record, Span, Window
+from .records import Json, Record, Window
+from .request import Request
 from .settings import Settings
 from .store import Store
 from .times import SECOND, parse
@@ -19,16 +18,9 @@ DEFAULT_LIMIT = 100
 
 @dataclass(frozen=True)
 class Call:
-    """A request as the routes see it.
+    """A request, the data and the time in microseconds."""
 
-    `path` is the part after `/api/v1`. `query` contains the parameters of the URL and of `_params`. `body` is the JSON
-    body, or None.
-    """
-
-    method: str
-    path: str
-    query: dict[str, str]
-    body: Any
+    request: Request
     store: Store
     now: int
 
@@ -38,27 +30,19 @@ class Call:
 
     def value(self, name: str) -> str | None:
         """Return a parameter; an empty parameter counts as absent."""
-        return self.query.get(name) or None
+        return self.request.query.get(name) or None
 
     def values(self, name: str) -> tuple[str, ...] | None:
         """Return the comma-separated values of a parameter."""
         text = self.value(name)
         return None if text is None else tuple(text.split(","))
 
-    def fields(self) -> tuple[str, ...] | None:
-        """Return the names in `_fields`."""
-        return self.values("_fields")
-
     def window(self, stamp: str) -> Window:
         """Return the window that the parameters `<stamp>__gt|gte|lt` set."""
-        window = Window()
-        for suffix in ("gt", "gte", "lt"):
-            micros = self._moment(f"{stamp}__{suffix}")
-            if micros is not None:
-                # Windows are half-open, so the bound of `gt` moves up by one microsecond.
-                moved = micros + 1 if suffix == "gt" else micros
-                window = window.meet(start=moved) if suffix.startswith("g") else window.meet(end=moved)
-        return window
+        after = self._moment(f"{stamp}__gt")
+        # Windows are half-open, so the bound of `gt` moves up by one microsecond.
+        window = Window(None if after is None else after + 1)
+        return window.meet(self._moment(f"{stamp}__gte"), self._moment(f"{stamp}__lt"))
 
     def _moment(self, name: str) -> int | None:
         text = self.value(name)
@@ -70,10 +54,9 @@ class Call:
             raise plain(400, f'{name} must be a date or date-time (got "{text}" instead).') from None
         return micros - micros % SECOND if self.settings.filter_precision == "second" else micros
 
-    def visible(self) -> tuple[frozenset[str], Callable[[Record], bool] | None]:
-        """Return the ids of the leads that the role may not see, and a test that excludes what belongs to them."""
-        hidden = frozenset(self.settings.hidden_lead_ids)
-        return hidden, self.store.is_visible if hidden else None
+    def hidden_leads(self) -> frozenset[str]:
+        """Return the ids of the leads that the role may not see."""
+        return frozenset(self.settings.hidden_lead_ids)
 
     def count(self, name: str, default: int, maximum: int | None) -> int:
         """Return `_skip` or `_limit` after a check against its maximum (inclusive)."""
@@ -86,33 +69,31 @@ class Call:
             raise too_large(name, maximum, self.settings.error_wording)
         return int(text)
 
-    def page(self, rows: Span, resource: str, *, with_total: bool = False) -> Response:
+    def page(self, rows: Sequence[Record], resource: str, *, with_total: bool = False) -> Response:
         """Return the list response with the page that `_skip` and `_limit` select."""
         limit = self.count("_limit", DEFAULT_LIMIT, self.settings.max_limit.get(resource))
         if self.value("id__in"):
             limit = min(limit, self.settings.rows_by_id or limit)
         skip = self.count("_skip", 0, self.settings.max_skip.get(resource))
-        if self.settings.list_ties == "random":
-            rows = rows.with_random_ties(Random(self.now))
-        found = rows.page(skip, limit + 1)
-        rest = [b'"has_more":true' if len(found) > limit else b'"has_more":false']
+        rest: Json = {"has_more": len(rows) > skip + limit}
         if with_total:
-            rest.append(b'"total_results":%d' % len(rows))
-        return json_response(self.joined(found[:limit], *rest))
+            rest["total_results"] = len(rows)
+        return self.listed(rows[skip : skip + limit], rest)
 
-    def joined(self, records: Sequence[Record], *rest: bytes) -> bytes:
-        """Return `{"data": […], …}` with the records cut to `_fields`, and with further JSON members."""
-        fields = self.fields()
-        items = [one.raw if fields is None else one.trimmed(fields, trimmed) for one in records]
-        return b'{"data":[' + b",".join(items) + b"]" + b"".join(b"," + one for one in rest) + b"}"
+    def listed(self, records: Sequence[Record], rest: Json) -> Response:
+        """Return `{"data": […], …}` with the records cut to `_fields`, and with the further members `rest`."""
+        return list_response([self.shown(record) for record in records], rest)
 
-    def single(self, record: Record | None) -> Response:
-        """Return one object, or raise a 404."""
-        if record is None or not self.store.is_visible(record):
-            object_id = self.path.rstrip("/").rsplit("/", 1)[-1]
-            raise plain(404, f"Empty query: No object found for id {object_id}")
-        fields = self.fields()
-        return json_response(record.raw if fields is None else record.trimmed(fields, trimmed))
+    def shown(self, record: Record) -> bytes:
+        """Return the JSON of a record, cut to `_fields`."""
+        fields = self.values("_fields")
+        return record.raw if fields is None else orjson.dumps(trimmed(record.data(), fields))
+
+
+def list_response(items: list[bytes], rest: Json) -> Response:
+    """Return `{"data": […], …}` with the JSON of the items, and with the further members `rest`."""
+    more = orjson.dumps(rest)[1:] if rest else b"}"
+    return json_response(b'{"data":[' + b",".join(items) + b"]" + (b"," if rest else b"") + more)
 
 
 def trimmed(data: Json, fields: tuple[str, ...]) -> Json:

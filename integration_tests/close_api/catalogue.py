@@ -25,8 +25,8 @@ class Catalogue:
             name: Collection() for kind in KINDS.values() for name in kind.collections
         }
         self.leads = DelayedCollection()
+        # The ids of the children of each lead, as the keys of a dictionary.
         self._children: dict[str, dict[str, None]] = {}
-        self._embedded: dict[str, dict[str, None]] = {}
 
     def now(self) -> int:
         """Return the server's time in microseconds since 1970, cut to whole milliseconds."""
@@ -39,13 +39,9 @@ class Catalogue:
             return self.objects[object_id].data()
 
     def children_of(self, lead_id: str) -> list[str]:
-        """Return the ids of a lead's contacts, opportunities, tasks and activities."""
-        return [*self._embedded.get(lead_id, ()), *self._children.get(lead_id, ())]
-
-    def is_visible(self, record: Record) -> bool:
-        """Return whether the role of the API key may see the lead of the object."""
-        lead_id = record.id if record.kind == "lead" else record.lead_id
-        return lead_id not in self.settings.hidden_lead_ids
+        """Return the ids of a lead's contacts, opportunities and tasks, and then of its activities."""
+        children = self._children.get(lead_id, ())
+        return sorted(children, key=lambda child_id: self.objects[child_id].kind not in _EMBEDDED)
 
     def load(self, kind: str, objects: Iterable[Json]) -> None:
         """Add many objects as if they had always existed: without events and without search lag."""
@@ -71,8 +67,10 @@ class Catalogue:
 
     def _with_children(self, lead: Json) -> Json:
         rows: dict[str, list[Json]] = {"contacts": [], "opportunities": [], "tasks": []}
-        for child_id in self._embedded.get(lead["id"], ()):
-            record = self.objects[child_id]
+        children = [self.objects[child_id] for child_id in self._children.get(lead["id"], ())]
+        for record in children:
+            if record.kind not in _EMBEDDED:
+                continue
             data = record.data()
             if record.kind == "task" and (data["is_complete"] or len(rows["tasks"]) >= _MAX_EMBEDDED_TASKS):
                 continue
@@ -85,22 +83,18 @@ class Catalogue:
         if old is not None and old.lead_id != record.lead_id:
             self._leave_lead(old)
         if record.lead_id is not None:
-            self._siblings(record)[record.id] = None
+            self._children.setdefault(record.lead_id, {})[record.id] = None
 
     def _leave_lead(self, record: Record) -> None:
         if record.lead_id is not None:
-            self._siblings(record).pop(record.id, None)
-
-    def _siblings(self, record: Record) -> dict[str, None]:
-        families = self._embedded if record.kind in _EMBEDDED else self._children
-        return families.setdefault(record.lead_id or "", {})
+            del self._children[record.lead_id][record.id]
 
     def _put(self, record: Record, now: int) -> None:
         self._enter(record)
         for name in KINDS[record.kind].collections:
             self.collections[name].put(record)
         if record.kind == "lead":
-            self.leads.put(record, self._search_due(now), now)
+            self.leads.change(record.id, record, self._search_due(now), now)
 
     def _drop(self, record: Record, now: int) -> None:
         del self.objects[record.id]
@@ -108,7 +102,7 @@ class Catalogue:
         for name in KINDS[record.kind].collections:
             self.collections[name].remove(record.id)
         if record.kind == "lead":
-            self.leads.remove(record.id, self._search_due(now), now)
+            self.leads.change(record.id, None, self._search_due(now), now)
 
     def _search_due(self, now: int) -> int:
         return now + int(self.settings.search_lag * SECOND)

@@ -19,34 +19,21 @@ class DelayedCollection:
         """Add many records that are visible immediately."""
         self.visible.load(records)
 
-    def put(self, record: Record, due: int, now: int) -> None:
-        """Insert or replace a record; the change is visible from `due` on."""
-        self._change(record.id, record, due, now)
-
-    def remove(self, record_id: str, due: int, now: int) -> None:
-        """Remove a record; the change is visible from `due` on."""
-        self._change(record_id, None, due, now)
+    def change(self, record_id: str, record: Record | None, due: int, now: int) -> None:
+        """Insert, replace or (if `record` is None) remove a record; the change is visible from `due` on."""
+        self._count += 1
+        heapq.heappush(self._pending, (due, self._count, record_id, record))
+        self.advance(now)
 
     def advance(self, now: int) -> None:
         """Make every change visible that is due."""
         while self._pending and self._pending[0][0] <= now:
             _, number, record_id, record = heapq.heappop(self._pending)
-            # A later change of the same object is already visible, so this older change is skipped.
+            # A later change of the same object may already be visible.
             if number < self._applied.get(record_id, 0):
                 continue
             self._applied[record_id] = number
-            self._apply(record_id, record)
-
-    def _change(self, record_id: str, record: Record | None, due: int, now: int) -> None:
-        self._count += 1
-        if due <= now:
-            self._applied[record_id] = self._count
-            self._apply(record_id, record)
-        else:
-            heapq.heappush(self._pending, (due, self._count, record_id, record))
-
-    def _apply(self, record_id: str, record: Record | None) -> None:
-        if record is None:
-            self.visible.remove(record_id)
-        else:
-            self.visible.put(record)
+            if record is None:
+                self.visible.remove(record_id)
+            else:
+                self.visible.put(record)

@@ -1,12 +1,20 @@
-"""Error responses in Close's two forms."""
+"""Responses, and the errors in Close's two forms."""
 
-from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from starlette.responses import Response
 
 from .settings import Wording
+
+
+@dataclass
+class Response:
+    """A response; the server adds its content-length."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str]
 
 
 class ApiError(Exception):
@@ -14,19 +22,13 @@ class ApiError(Exception):
 
     def __init__(self, status: int, body: object, headers: dict[str, str] | None = None) -> None:
         super().__init__(f"HTTP {status}")
-        self.status = status
-        self.body = body
-        self.headers = headers
-
-    def response(self) -> Response:
-        """Return the HTTP response."""
-        return json_response(self.body, self.status, self.headers)
+        self.response = json_response(body, status, headers)
 
 
 def json_response(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Return a JSON response; bytes are sent unchanged."""
     content = body if isinstance(body, bytes) else orjson.dumps(body)
-    return Response(content, status, headers, media_type="application/json")
+    return Response(status, content, {"content-type": "application/json"} | (headers or {}))
 
 
 def plain(status: int, text: str) -> ApiError:
@@ -34,14 +36,9 @@ def plain(status: int, text: str) -> ApiError:
     return ApiError(status, {"error": text})
 
 
-def method_not_allowed(allowed: Iterable[str]) -> ApiError:
-    """Return the error for a method that a path does not have."""
-    return ApiError(405, {"error": "Method not allowed."}, {"allow": ", ".join(allowed)})
-
-
-def field_errors(errors: dict[str, Any], status: int = 400) -> ApiError:
+def field_errors(errors: dict[str, Any]) -> ApiError:
     """Return an error in the newer form: `{"errors": [], "field-errors": {name: text}}`."""
-    return ApiError(status, {"errors": [], "field-errors": errors})
+    return ApiError(400, {"errors": [], "field-errors": errors})
 
 
 def too_large(name: str, maximum: int, wording: Wording) -> ApiError:

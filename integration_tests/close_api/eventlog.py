@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from .delayed import DelayedCollection
-from .records import Collection, Json, Record
+from .records import Json, Record
 from .settings import Settings
 from .times import DAY, HOUR, MILLISECOND, SECOND, iso_naive, parse
 from .world import World
@@ -50,36 +50,27 @@ class Change:
         return {name: self.before.get(name) for name in self.changed_fields()}
 
 
-class EventLog:
+class EventLog(DelayedCollection):
     """The events as records of kind `event`, in the order of the changes, also within one millisecond."""
 
     def __init__(self, settings: Settings, make_id: Callable[[str], str], world: World) -> None:
         """Start empty; `make_id` returns a new id for a prefix, and the owner of `world` makes the changes."""
+        super().__init__()
         self._settings = settings
         self._make_id = make_id
-        self._log = DelayedCollection()
-        self._count = 0
+        self._made = 0
         self._last: dict[str, Json] = {}
         self._world = world
         self._api_key_id = make_id("api")
-
-    @property
-    def visible(self) -> Collection:
-        """Return the visible events, including those past retention."""
-        return self._log.visible
-
-    def advance(self, now: int) -> None:
-        """Make the events visible whose lag is over."""
-        self._log.advance(now)
 
     def oldest_kept(self, now: int) -> int:
         """Return the stamp, cut to a whole minute, from which on (inclusive) events are kept."""
         floor = now - _KEPT
         return floor - floor % _MINUTE
 
-    def load(self, events: Iterable[Json]) -> None:
+    def load_events(self, events: Iterable[Json]) -> None:
         """Add many events that are visible immediately; events with equal stamps keep the given order."""
-        self._log.load([self._record(event) for event in events])
+        self.load([self._record(event) for event in events])
 
     def odd(self, stamp: str, fields: Json) -> Json:
         """Return an event about a note that does not exist, with some fields replaced."""
@@ -94,11 +85,18 @@ class EventLog:
         if last is not None and self._folds(last, change, now):
             event = self._folded(last, change, stamp)
         else:
-            event = self._event(change, stamp)
+            event_id = self._make_id("ev")
+            origin = {
+                "user_id": self._world.me.id,
+                "organization_id": self._world.organization_id,
+                "api_key_id": self._api_key_id,
+                "request_id": self._make_id("req"),
+            }
+            event = event_json(change, event_id=event_id, stamp=stamp, origin=origin)
         self._last[change.object_id] = event
         lag = self._settings.event_lag
         seconds = lag(event) if callable(lag) else lag
-        self._log.put(self._record(event), now + int(seconds * SECOND), now)
+        self.change(event["id"], self._record(event), now + int(seconds * SECOND), now)
 
     def _folds(self, last: Json, change: Change, now: int) -> bool:
         return (
@@ -117,30 +115,13 @@ class EventLog:
             "previous_data": {**change.previous_data(), **last["previous_data"]},
         }
 
-    def _event(self, change: Change, stamp: str) -> Json:
-        return event_json(
-            change,
-            event_id=self._make_id("ev"),
-            stamp=stamp,
-            origin={
-                "user_id": self._world.me.id,
-                "organization_id": self._world.organization_id,
-                "api_key_id": self._api_key_id,
-                "request_id": self._make_id("req"),
-            },
-        )
-
     def _record(self, event: Json) -> Record:
-        self._count += 1
-        return Record("event", event, tie=self._count)
-
-    def is_data_hidden(self, record: Record, now: int) -> bool:
-        """Return whether the key may not see `data` and `previous_data`: after one hour, only admins may see them."""
-        return not self._settings.admin and now - record.updated > HOUR
+        self._made += 1
+        return Record("event", event, tie=self._made)
 
     def shown(self, record: Record, now: int) -> bytes:
-        """Return the JSON of an event as the key sees it."""
-        if not self.is_data_hidden(record, now):
+        """Return the JSON of an event: after one hour, only admins may see `data` and `previous_data`."""
+        if self._settings.admin or now - record.updated <= HOUR:
             return record.raw
         event = record.data()
         for name in ("data", "previous_data"):

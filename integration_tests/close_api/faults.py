@@ -4,10 +4,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
-from threading import Lock
 from typing import Any, Literal
 
-FaultKind = Literal["status", "rate_limit", "reset", "close_mid_body", "truncate", "hang", "slow", "edit", "stall"]
+FaultKind = Literal[
+    "none", "status", "rate_limit", "reset", "close_mid_body", "truncate", "hang", "slow", "edit", "stall"
+]
 
 
 @dataclass
@@ -45,6 +46,9 @@ class Fault:
     struck: int = 0
 
 
+NO_FAULT = Fault("none")
+
+
 class FaultPlan:
     """The rules in force; the first rule that strikes is used."""
 
@@ -52,26 +56,22 @@ class FaultPlan:
         """Start without rules; `seed` decides when the rules with a probability strike."""
         self.rules: list[Fault] = []
         self._random = Random(seed)
-        self._lock = Lock()
 
     def add(self, *rules: Fault) -> None:
         """Add rules after the existing rules."""
-        with self._lock:
-            self.rules += rules
+        self.rules += rules
 
     def clear(self) -> None:
         """Remove all rules."""
-        with self._lock:
-            self.rules.clear()
+        self.rules.clear()
 
-    def next(self, path: str, query: dict[str, str]) -> Fault | None:
-        """Return the rule that strikes this request, or None."""
-        with self._lock:
-            for rule in self.rules:
-                if self._strikes(rule, path, query):
-                    rule.struck += 1
-                    return rule
-            return None
+    def next(self, path: str, query: dict[str, str]) -> Fault:
+        """Return the rule that strikes this request, or `NO_FAULT`."""
+        for rule in self.rules:
+            if self._strikes(rule, path, query):
+                rule.struck += 1
+                return rule
+        return NO_FAULT
 
     def _strikes(self, rule: Fault, path: str, query: dict[str, str]) -> bool:
         if rule.times is not None and rule.struck >= rule.times:

@@ -46,7 +46,7 @@ def populate(store: Store, volumes: Volumes, start: datetime, end: datetime) -> 
         _load_leads(store, volumes.leads, period)
         store.load("task", [make("task", period, {}) for _ in range(volumes.tasks)])
         _load_activities(store, volumes.activities, period)
-        store.events.load(
+        store.events.load_events(
             _events(store, volumes.events, Period(max(period.start, period.end - _RETENTION), period.end))
         )
 

@@ -4,9 +4,7 @@ import math
 import time
 from dataclasses import dataclass
 
-import orjson
-from starlette.responses import Response
-
+from .errors import Response, json_response
 from .settings import RateLimit, Settings
 
 
@@ -43,19 +41,16 @@ class RateLimiter:
         limit = self._settings.rate_limit
         if limit is None:
             return None, None
-        standing, fits = self._count(group_of(path, method), limit)
-        return standing, None if fits else too_many_requests(self._settings, standing)
-
-    def _count(self, group: str, limit: RateLimit) -> tuple[Standing, bool]:
         now = time.monotonic()
-        key = (group, limit)
+        key = (group_of(path, method), limit)
         start, used = self._windows.get(key, (now, 0))
         if now - start >= limit.window:
             start, used = now, 0
         fits = used < limit.limit
         used += fits
         self._windows[key] = (start, used)
-        return Standing(limit, limit.limit - used, start + limit.window - now), fits
+        standing = Standing(limit, limit.limit - used, start + limit.window - now)
+        return standing, None if fits else too_many_requests(self._settings, standing)
 
 
 def too_many_requests(settings: Settings, standing: Standing) -> Response:
@@ -65,20 +60,19 @@ def too_many_requests(settings: Settings, standing: Standing) -> Response:
         headers["ratelimit"] = standing.header()
     if settings.rate_limit_reply_retry_after:
         headers["retry-after"] = str(math.ceil(standing.reset))
-    content = b""
-    if settings.rate_limit_reply_body == "plain":
-        content = orjson.dumps({"error": "API call count exceeded for this period"})
-    elif settings.rate_limit_reply_body == "old":
-        content = orjson.dumps(
-            {
-                "error": {
-                    "message": "API call count exceeded for this period",
-                    "rate_reset": round(standing.reset, 6),
-                    "rate_limit": standing.limit.limit,
-                    "rate_window": standing.limit.window,
-                    "rate_limit_type": "key",
-                    "rate_endpoint_group": "5f4dcc3b",
-                }
+    text = "API call count exceeded for this period"
+    match settings.rate_limit_reply_body:
+        case "plain":
+            return json_response({"error": text}, 429, headers)
+        case "empty":
+            return json_response(b"", 429, headers)
+        case "old":
+            error = {
+                "message": text,
+                "rate_reset": round(standing.reset, 6),
+                "rate_limit": standing.limit.limit,
+                "rate_window": standing.limit.window,
+                "rate_limit_type": "key",
+                "rate_endpoint_group": "5f4dcc3b",
             }
-        )
-    return Response(content, 429, headers, media_type="application/json")
+            return json_response({"error": error}, 429, headers)

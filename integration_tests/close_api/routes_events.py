@@ -5,13 +5,13 @@ from binascii import Error as Base64Error
 from dataclasses import dataclass
 
 import orjson
-from starlette.responses import Response
 
-from .call import Call
-from .errors import json_response, plain
-from .records import Key, Query, Window
+from .call import Call, list_response
+from .errors import Response, plain
+from .records import OPEN, Key, Order, Query, Window
 
 _PAGE = 50
+_ORDER: Order = ("updated",)
 
 
 @dataclass(frozen=True)
@@ -29,41 +29,41 @@ class Cursor:
     def read(cls, text: str) -> "Cursor":
         """Return the cursor of a text; raise a 400 if the text is not a cursor."""
         try:
-            key, bounds = orjson.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-            return cls((key[0], key[1], key[2]), Window(*bounds))
-        except (Base64Error, ValueError, TypeError, IndexError, UnicodeEncodeError):
+            (updated, tie, event_id), bounds = orjson.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+            return cls((updated, tie, event_id), Window(*bounds))
+        except (Base64Error, ValueError, TypeError):
             raise plain(400, "Invalid cursor.") from None
 
 
 def events(call: Call) -> Response:
     """Handle `GET /event/`: a page of the log, newest `date_updated` first; `cursor_previous` is always null."""
     limit = min(call.count("_limit", _PAGE, None), _PAGE)
-    cursor = Cursor.read(text) if (text := call.value("_cursor")) else None
+    text = call.value("_cursor")
+    cursor = None if text is None else Cursor.read(text)
     bounds = _bounds(call, cursor)
     log = call.store.events
-    hidden, where = call.visible()
     window = bounds.meet(start=log.oldest_kept(call.now))
-    rows = log.visible.select(Query(order="-updated", updated=window, name=hidden, where=where))
-    skip = 0 if cursor is None else len(rows) - rows.rank(cursor.key)
-    found = rows.page(skip, limit)
+    rows = log.visible.select(Query(_ORDER, newest_first=True, updated=window, hidden_leads=call.hidden_leads()))
+    if cursor is not None:
+        rows = [row for row in rows if row.key(_ORDER) < cursor.key]
+    page = rows[:limit]
     older = None
-    if found and skip + len(found) < len(rows):
-        older = Cursor(found[-1].key("updated"), bounds).text()
-    items = b",".join(log.shown(one, call.now) for one in found)
-    cursors = orjson.dumps({"cursor_next": older, "cursor_previous": None})[1:]
-    return json_response(b'{"data":[' + items + b"]," + cursors)
+    if page and len(rows) > limit:
+        older = Cursor(page[-1].key(_ORDER), bounds).text()
+    items = [log.shown(row, call.now) for row in page]
+    return list_response(items, {"cursor_next": older, "cursor_previous": None})
 
 
 def _bounds(call: Call, cursor: Cursor | None) -> Window:
     bounds = call.window("date_updated")
     if cursor is None:
         return bounds
-    if not bounds.is_open:
+    if bounds != OPEN:
         match call.settings.event_date_filter_with_cursor:
             case "reject":
                 raise plain(400, "date_updated can not be used together with _cursor.")
             case "ignore":
-                bounds = Window()
+                bounds = OPEN
             case "honour":
                 pass
     return bounds.meet(*cursor.bounds) if call.settings.event_cursor_keeps_bounds else bounds

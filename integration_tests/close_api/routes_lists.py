@@ -1,40 +1,44 @@
 """The lists that are paged by offset, the owner of the key, and single objects."""
 
-from collections.abc import Callable
-
-from starlette.responses import Response
+from random import Random
 
 from .call import Call
-from .errors import json_response, plain
+from .errors import Response, json_response, plain
 from .kinds import CUSTOM_FIELD_OBJECTS
-from .records import OPEN, Collection, Query, Record, Window
+from .records import OPEN, Collection, Order, Query, Window
+from .world import is_shared_with
 
-_ORDERS = {"newest": "-created", "oldest": "created", "id": "id", "inserted": "inserted", "date_updated": "updated"}
-_ORDERS_BY = {"date_created": "created", "-date_created": "-created"}
+# Each order, and whether the newest rows are first.
+_ORDERS: dict[str, tuple[Order, bool]] = {
+    "newest": (("created",), True),
+    "oldest": (("created",), False),
+    "id": (("id",), False),
+    "inserted": (None, False),
+    "date_updated": (("updated",), False),
+}
+_ORDERS_BY = {"date_created": _ORDERS["oldest"], "-date_created": _ORDERS["newest"]}
 _UNPAGED = {"custom_object_type", "shared"}
 
 
 def _listed(
     call: Call,
-    rows: Collection,
+    collection: Collection,
     resource: str,
     types: frozenset[str] | None = None,
     created: Window = OPEN,
     updated: Window = OPEN,
 ) -> Response:
     """Return a page of the rows of these types (None: all types) whose stamps are in the windows."""
-    hidden, where = call.visible()
-    if types is not None:
-        where = _of_types(call, types)
-    order = _ORDERS[getattr(call.settings, f"{resource}_order")]
+    order, newest_first = _ORDERS[getattr(call.settings, f"{resource}_order")]
     if resource == "task" and call.settings.task_order_by == "honour":
-        order = _ORDERS_BY.get(call.value("_order_by") or "", order)
-    query = Query(order, created, updated, call.values("id__in"), name=(types, hidden), where=where)
-    return call.page(rows.select(query), resource, with_total=resource in {"lead", "task"})
-
-
-def _of_types(call: Call, types: frozenset[str]) -> Callable[[Record], bool]:
-    return lambda record: record.type in types and call.store.is_visible(record)
+        order, newest_first = _ORDERS_BY.get(call.value("_order_by") or "", (order, newest_first))
+    wanted = call.values("id__in")
+    ids = None if wanted is None else frozenset(wanted)
+    rows = collection.select(Query(order, newest_first, created, updated, ids, types, call.hidden_leads()))
+    if call.settings.list_ties == "random" and order in {("created",), ("updated",)}:
+        random = Random(call.now)
+        rows = sorted(rows, key=lambda record: (record.key(order)[0], random.random()), reverse=newest_first)
+    return call.page(rows, resource, with_total=resource in {"lead", "task"})
 
 
 def activities(call: Call, path: str | None = None) -> Response:
@@ -64,23 +68,14 @@ def custom_fields(call: Call, object_type: str) -> Response:
     """Handle `GET /custom_field/{object_type}/`; the lists `custom_object_type` and `shared` have no pages."""
     if object_type not in CUSTOM_FIELD_OBJECTS:
         raise plain(404, "Not found.")
-    fields = call.store.collections[f"custom_field/{object_type}"]
-    if object_type not in _UNPAGED and call.settings.custom_field_lists_have_shared:
-        fields = _with_shared(call, fields, object_type)
-    rows = fields.select(Query("inserted"))
+    collections = call.store.collections
+    fields = list(collections[f"custom_field/{object_type}"].records.values())
     if object_type in _UNPAGED:
-        return json_response(call.joined(rows.page(0, len(rows))))
-    return call.page(rows, "custom_field")
-
-
-def _with_shared(call: Call, own: Collection, object_type: str) -> Collection:
-    target = "custom_activity_type" if object_type == "activity" else object_type
-    both = Collection()
-    both.load(own.records.values())
-    for field in call.store.collections["custom_field/shared"].records.values():
-        if any(link["object_type"] == target for link in field.data().get("associations", [])):
-            both.put(field)
-    return both
+        return call.listed(fields, {})
+    if call.settings.custom_field_lists_have_shared:
+        shared = collections["custom_field/shared"].records.values()
+        fields += [record for record in shared if is_shared_with(record.data(), object_type)]
+    return call.page(fields, "custom_field")
 
 
 def me(call: Call) -> Response:
@@ -96,4 +91,6 @@ def me(call: Call) -> Response:
 def single(kinds: frozenset[str], call: Call, object_id: str) -> Response:
     """Handle `GET /<resource>/<id>/` for an object of one of these kinds."""
     record = call.store.objects.get(object_id)
-    return call.single(record if record is not None and record.kind in kinds else None)
+    if record is None or record.kind not in kinds or record.lead in call.settings.hidden_lead_ids:
+        raise plain(404, f"Empty query: No object found for id {object_id}")
+    return json_response(call.shown(record))

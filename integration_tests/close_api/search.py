@@ -2,142 +2,75 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 import orjson
-from starlette.responses import Response
 
-from .call import DEFAULT_LIMIT, Call, trimmed
-from .errors import ApiError, field_errors, json_response, plain
+from .call import DEFAULT_LIMIT, Call, list_response, trimmed
+from .errors import ApiError, Response, field_errors, plain
 from .records import OPEN, Json, Query, Record, Window
 from .times import SECOND, parse
 
-_MANY_CHAINS = 1_000
 _MOST_FIELDS = 100
 # Close also sorts by other fields, which the connector does not use.
-_STAMPS = {"date_created": "created", "date_updated": "updated"}
+_STAMPS: dict[str, Literal["created", "updated"]] = {"date_created": "created", "date_updated": "updated"}
 
 
 @dataclass(frozen=True)
 class Chain:
     """The state of a chain of pages.
 
-    `issued` is the time of its cursor, `given` the number of rows sent so far, and `last` the last of these rows.
-    `rows` is the whole result if the chain keeps it, otherwise None.
+    `issued` is the time of its cursor, `rows` the whole result of the search that returned it, `given` the number of
+    rows sent so far, and `last` the last of these rows.
     """
 
     issued: int
+    rows: list[Record]
     given: int
     last: Record
-    rows: list[Record] | None
 
 
-class Search:
-    """Handles searches and keeps the cursors that it returned."""
-
-    def __init__(self) -> None:
-        self._chains: dict[str, Chain] = {}
-        self._numbers = count(1)
-
-    def answer(self, call: Call) -> Response:
-        """Return a page of results with the cursor of the next page."""
-        body = call.body
-        if not isinstance(body, dict):
-            raise plain(400, "The request contains invalid JSON.")
-        request = _Request(call, body)
-        chain = self._chain(call, body.get("cursor"))
-        if chain is not None and chain.given >= request.most_rows:
+def search(call: Call) -> Response:
+    """Handle `POST /data/search/`: a page of results with the cursor of the next page."""
+    body = call.request.json
+    if not isinstance(body, dict):
+        raise plain(400, "The request contains invalid JSON.")
+    settings = call.settings
+    order = tuple(_sort_stamp(entry) for entry in body.get("sort") or [])
+    limit = _limit(body, settings.max_limit["search"])
+    names = _field_names(body.get("_fields"))
+    chain = _chain(call, body.get("cursor"))
+    query = Query(order, updated=_window(body.get("query")), hidden_leads=call.hidden_leads())
+    rows = call.store.leads.visible.select(query)
+    start = given = 0
+    if chain is not None:
+        given = chain.given
+        if given >= settings.search_max_rows:
             raise field_errors({"cursor": "Too many results. Please refine your search query."})
-        rows, start = request.rows(chain)
-        given = chain.given if chain else 0
-        page = rows[start : start + max(min(request.limit, request.most_rows - given), 0)]
-        cursor = orjson.dumps(self._next(request, chain, rows, start + len(page), page))
-        items = b",".join(request.shown(record) for record in page)
-        return json_response(b'{"data":[' + items + b'],"cursor":' + cursor + b"}")
-
-    def _chain(self, call: Call, cursor: object) -> Chain | None:
-        if not cursor:
-            return None
-        chain = self._chains.get(str(cursor))
-        if chain is None or self._is_dead(call, chain):
-            raise ApiError(400, {"field-errors": {"cursor": "Expired cursor"}})
-        return chain
-
-    @staticmethod
-    def _is_dead(call: Call, chain: Chain) -> bool:
-        return call.now - chain.issued > int(call.settings.search_cursor_life * SECOND)
-
-    def _next(
-        self, request: "_Request", chain: Chain | None, rows: list[Record], end: int, page: list[Record]
-    ) -> str | None:
-        given = (chain.given if chain else 0) + len(page)
-        if not page or end >= len(rows) or (given >= request.most_rows and not request.goes_past):
-            return None
-        call = request.call
-        if len(self._chains) > _MANY_CHAINS:
-            self._chains = {one: kept for one, kept in self._chains.items() if not self._is_dead(call, kept)}
-        kept = rows if call.settings.search_cursor == "snapshot" else None
-        token = f"cursor-{next(self._numbers)}"
-        self._chains[token] = Chain(call.now, given, page[-1], kept)
-        return token
+        match settings.search_cursor:
+            case "snapshot":
+                rows, start = chain.rows, given
+            case "offset":
+                start = given
+            case "after":
+                start = sum(record.key(order) <= chain.last.key(order) for record in rows)
+    page = rows[start : start + min(limit, settings.search_max_rows - given)]
+    given += len(page)
+    cursor = None
+    goes_on = given < settings.search_max_rows or settings.search_past_max_rows == "reject"
+    if page and start + len(page) < len(rows) and goes_on:
+        cursor = f"cursor-{len(call.store.search_chains) + 1}"
+        call.store.search_chains[cursor] = Chain(call.now, rows, given, page[-1])
+    return list_response([_shown(call, record, names) for record in page], {"cursor": cursor})
 
 
-class _Request:
-    """The parameters of one search request."""
-
-    def __init__(self, call: Call, body: Json) -> None:
-        self.call = call
-        settings = call.settings
-        self._query = body.get("query")
-        self._sort = [_sort_stamp(one) for one in body.get("sort") or []]
-        self._fields = _field_names(body.get("_fields"))
-        self.limit = _limit(body, settings.max_limit["search"])
-        self.most_rows = settings.search_max_rows
-        self.goes_past = settings.search_past_max_rows == "reject"
-
-    def rows(self, chain: Chain | None) -> tuple[list[Record], int]:
-        """Return the whole result and the position in it where the page starts."""
-        if chain is not None and chain.rows is not None:
-            return chain.rows, chain.given
-        rows = self._selected()
-        if chain is None:
-            return rows, 0
-        if self.call.settings.search_cursor == "offset":
-            return rows, chain.given
-        last = _order_key(chain.last, self._sort)
-        return rows, sum(1 for record in rows if not last < _order_key(record, self._sort))
-
-    def shown(self, record: Record) -> bytes:
-        """Return a row cut to the requested fields."""
-        names = [name for name in self._fields if name not in self.call.settings.search_lacks]
-        row = record.trimmed(("__object_type", *names), _row)
-        form = self.call.settings.search_custom_values
-        if form == "both":
-            return row
-        return orjson.dumps(_in_form(orjson.loads(row), form, self._field_names()))
-
-    def _field_names(self) -> dict[str, str]:
-        """Return the name of each custom field by the key of its value."""
-        collections = self.call.store.collections
-        definitions = [
-            record.data()
-            for name, collection in collections.items()
-            if name.startswith("custom_field/")
-            for record in collection.records.values()
-        ]
-        return {f"custom.{one['id']}": one["name"] for one in definitions}
-
-    def _selected(self) -> list[Record]:
-        call = self.call
-        hidden, where = call.visible()
-        name = (tuple(self._sort), hidden)
-        query = Query(updated=_window(self._query), name=name, where=where, arrange=self._arranged)
-        rows = call.store.leads.visible.select(query)
-        return rows.page(0, len(rows))
-
-    def _arranged(self, records: list[Record]) -> list[Record]:
-        return sorted(records, key=lambda record: _order_key(record, self._sort))
+def _chain(call: Call, cursor: object) -> Chain | None:
+    if not cursor:
+        return None
+    chain: Chain | None = call.store.search_chains.get(str(cursor))
+    if chain is None or call.now - chain.issued > int(call.settings.search_cursor_life * SECOND):
+        raise ApiError(400, {"field-errors": {"cursor": "Expired cursor"}})
+    return chain
 
 
 def _window(node: Any) -> Window:
@@ -169,22 +102,18 @@ def _moment(bound: Any) -> int | None:
     raise field_errors({"query": f"Unsupported moment: {bound}"})
 
 
-def _order_key(record: Record, sort: list[str]) -> tuple[Any, ...]:
-    return (*(getattr(record, stamp) for stamp in sort), record.tie, record.id)
+def _sort_stamp(entry: Json) -> Literal["created", "updated"]:
+    match entry:
+        case {"direction": "asc", "field": {"field_name": "date_created" | "date_updated" as name}}:
+            return _STAMPS[name]
+    raise field_errors({"sort": f"Unsupported sort: {entry}"})
 
 
-def _sort_stamp(entry: Json) -> str:
-    name = entry.get("field", {}).get("field_name")
-    if name not in _STAMPS or entry.get("direction") != "asc":
-        raise field_errors({"sort": f"Unsupported sort: {entry}"})
-    return _STAMPS[name]
-
-
-def _field_names(fields: Any) -> tuple[str, ...]:
-    names = (fields or {}).get("lead", [])
+def _field_names(fields: Any) -> list[str]:
+    names: list[str] = (fields or {}).get("lead", [])
     if len(names) > _MOST_FIELDS:
         raise field_errors({"_fields": {"lead": "List is too long."}})
-    return tuple(names)
+    return names
 
 
 def _limit(body: Json, maximum: int) -> int:
@@ -196,21 +125,28 @@ def _limit(body: Json, maximum: int) -> int:
     return value
 
 
-def _row(data: Json, fields: tuple[str, ...]) -> Json:
-    return {"__object_type": "lead"} | trimmed(data, ("id", *fields))
+def _shown(call: Call, record: Record, names: list[str]) -> bytes:
+    """Return a row cut to the named fields, with the custom values in the form of the settings."""
+    kept = tuple(name for name in names if name not in call.settings.search_lacks)
+    lead = {"__object_type": "lead"} | trimmed(record.data(), ("id", *kept))
+    if call.settings.search_custom_values != "both":
+        for part in (lead, *lead.get("contacts", []), *lead.get("opportunities", [])):
+            _give_form(part, call)
+    return orjson.dumps(lead)
 
 
-def _in_form(lead: Json, form: str, names: dict[str, str]) -> Json:
-    """Return a lead whose custom values, and those of its contacts and opportunities, have another form."""
-    parts = [lead, *lead.get("contacts", []), *lead.get("opportunities", [])]
-    for part in parts:
-        values = {name: part[name] for name in part if name.startswith("custom.")}
-        part.pop("custom", None)
-        if form != "by_id":
-            for name in values:
-                del part[name]
-        if form == "by_name":
-            part["custom"] = {names[name]: value for name, value in values.items()}
-        if form == "by_id_in_custom":
-            part["custom"] = {name.removeprefix("custom."): value for name, value in values.items()}
-    return lead
+def _give_form(part: Json, call: Call) -> None:
+    """Change the form of the custom values of a lead, contact or opportunity."""
+    values = {name.removeprefix("custom."): part[name] for name in part if name.startswith("custom.")}
+    part.pop("custom", None)
+    form = call.settings.search_custom_values
+    if form != "by_id":
+        for field_id in values:
+            del part[f"custom.{field_id}"]
+    if form == "by_id_in_custom":
+        part["custom"] = values
+    if form == "by_name":
+        # The search may still show values of a deleted field.
+        objects = call.store.objects
+        fields = {field_id: objects[field_id].data() for field_id in values if field_id in objects}
+        part["custom"] = {field["name"]: values[field_id] for field_id, field in fields.items()}

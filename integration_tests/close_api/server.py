@@ -1,68 +1,95 @@
-"""The server, which runs in a thread."""
+"""The server, which runs in threads."""
 
-import asyncio
+import re
 import socket
-import time
+import struct
+import sys
 from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from types import TracebackType
-from typing import TypeVar
+from typing import Any
+from urllib.parse import urlsplit
 
-import uvicorn
 from typing_extensions import Self
 
-from .app import make_app
+from .errors import Response, plain
 from .faults import FaultPlan
-from .gate import PREFIX
+from .gate import Gate
 from .populate import Volumes, populate
-from .protocol import BreakableProtocol
-from .requestlog import RequestEntry, RequestLog
+from .request import Request
 from .settings import Settings
 from .store import Store
 
-Api = TypeVar("Api", bound="LocalCloseApi")
-
+PREFIX = "/api/v1"
 _HOST = "127.0.0.1"
-_START_SECONDS = 10.0
-_TICK_SECONDS = 0.01
 _DEFAULT_PERIOD = timedelta(days=365)
 
 
-def _listening_socket(port: int) -> socket.socket:
-    # asyncio disables Nagle's algorithm only for sockets that name their protocol. With the algorithm, each small
-    # response would take 40 ms.
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind((_HOST, port))
-    return listening
+class _Server(ThreadingHTTPServer):
+    """The HTTP server, with a thread for each connection."""
+
+    request_queue_size = 128
+
+    def __init__(self, port: int, gate: Gate) -> None:
+        super().__init__((_HOST, port), _Handler)
+        self.gate = gate
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing about a client that was killed."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
-class _PromptServer(uvicorn.Server):
-    """A server that stops within milliseconds and does not wait for requests in flight."""
+class _Handler(BaseHTTPRequestHandler):
+    """Reads the requests of one connection, and sends or breaks the responses."""
 
-    async def main_loop(self) -> None:
-        counter = 0
-        while not await self.on_tick(counter):
-            counter += 1
-            await asyncio.sleep(_TICK_SECONDS)
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    # A response is sent at once, which without these two would take 40 ms.
+    wbufsize = -1
+    disable_nagle_algorithm = True
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for server in self.servers:
-            server.close()
-        for listening in sockets or []:
-            listening.close()
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
-        # One event loop turn lets the connections notice the abort. The requests that are cancelled next are then known
-        # to be disconnected.
-        await asyncio.sleep(0)
+    def _respond(self) -> None:
+        raw = self.rfile.read(int(self.headers.get("content-length", 0)))
+        url = urlsplit(self.path)
+        # Close accepts several slashes for one: connectors have sent them for years.
+        path = re.sub("/{2,}", "/", url.path)
+        if not path.startswith(f"{PREFIX}/"):
+            self._send(plain(404, "Not found.").response)
+            return
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        request = Request.of(self.command, path.removeprefix(PREFIX), url.query, headers, raw)
+        response, fault = self.server.gate.serve(request)
+        if fault.kind in {"hang", "reset", "close_mid_body"}:
+            self.close_connection = True
+        if fault.kind == "reset":
+            # A linger time of zero makes the kernel send RST instead of FIN.
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            socket.close(self.connection.detach())
+        if response is not None:
+            self._send(response, len(response.body) // 2 if fault.kind == "close_mid_body" else None)
+
+    do_GET = do_POST = do_PUT = do_DELETE = _respond  # noqa: N815 - the names are Python's
+
+    def _send(self, response: Response, sent: int | None = None) -> None:
+        """Send a response, or its first bytes only."""
+        self.send_response_only(response.status)
+        for name, value in response.headers.items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(response.body)))
+        self.end_headers()
+        self.wfile.write(response.body[:sent])
+
+    def log_message(self, *words: object) -> None:
+        """Write no log."""
 
 
 class LocalCloseApi:
     """A context manager that serves the local Close API on a port of the loopback interface.
 
     `url` is the base URL, such as `http://127.0.0.1:40123/api/v1`. `store`, `settings` and `faults` may be changed
-    while the server runs. `requests` contains the requests so far.
+    while the server runs. `requests` contains the requests since the start or the last `clear_requests`.
     """
 
     def __init__(
@@ -73,62 +100,37 @@ class LocalCloseApi:
         seed: int = 1,
         start: datetime | None = None,
         end: datetime | None = None,
-        port: int = 0,
     ) -> None:
-        """Create the data with creation dates in [start, end), by default the last year; port 0 chooses a free port."""
+        """Create the data with creation dates in [start, end), by default the last year."""
         self.settings = settings or Settings()
         self.store = Store(self.settings, seed)
         self.faults = FaultPlan(seed)
-        self._log = RequestLog()
         end = end or self.settings.now()
         populate(self.store, volumes or Volumes(), start or end - _DEFAULT_PERIOD, end)
-        self._port = port
-        self._server: uvicorn.Server | None = None
-        self._thread: Thread | None = None
-
-    @property
-    def requests(self) -> list[RequestEntry]:
-        """Return the requests since the start or the last `clear_requests`, in the order of arrival."""
-        return self._log.entries
+        self._gate = Gate(self.store, self.faults)
+        self.requests = self._gate.log
+        self._server: _Server | None = None
 
     @property
     def url(self) -> str:
-        """Return the base URL, without a slash at its end."""
-        return f"http://{_HOST}:{self._port}{PREFIX}"
+        """Return the base URL of the running server, without a slash at its end."""
+        assert self._server is not None
+        return f"http://{_HOST}:{self._server.server_port}{PREFIX}"
 
     def clear_requests(self) -> None:
         """Remove the requests so far."""
-        self._log.clear()
+        self.requests.clear()
 
     def start(self) -> None:
         """Serve until `stop` is called."""
-        listening = _listening_socket(self._port)
-        self._port = listening.getsockname()[1]
-        config = uvicorn.Config(
-            make_app(self.store, self.faults, self._log),
-            http=BreakableProtocol,
-            loop="asyncio",
-            lifespan="off",
-            log_level="error",
-            access_log=False,
-            date_header=False,
-            timeout_keep_alive=60,
-        )
-        self._server = _PromptServer(config)
-        self._thread = Thread(target=self._server.run, kwargs={"sockets": [listening]}, daemon=True)
-        self._thread.start()
-        deadline = time.monotonic() + _START_SECONDS
-        while not self._server.started:
-            if time.monotonic() > deadline or not self._thread.is_alive():
-                message = "The local Close API did not start."
-                raise RuntimeError(message)
-            time.sleep(0.005)
+        self._server = _Server(0, self._gate)
+        Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def stop(self) -> None:
-        """Stop the server; requests in flight are dropped."""
-        if self._server is not None and self._thread is not None:
-            self._server.should_exit = True
-            self._thread.join()
+        """Accept no more connections; requests in flight are not waited for."""
+        assert self._server is not None
+        self._server.shutdown()
+        self._server.server_close()
 
     def __enter__(self) -> Self:
         self.start()

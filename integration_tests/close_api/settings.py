@@ -23,12 +23,8 @@ class RateLimit:
     window: float
 
 
-def _max_skip() -> dict[str, int | None]:
-    return {"activity": 250_000, "lead": 35_000, "task": None, "user": None, "custom_field": None}
-
-
-def _max_limit() -> dict[str, int]:
-    return {"activity": 100, "lead": 200, "task": 1_000, "user": 1_000, "custom_field": 1_000, "search": 200}
+_MAX_SKIP = {"activity": 250_000, "lead": 35_000, "task": None, "user": None, "custom_field": None}
+_MAX_LIMIT = {"activity": 100, "lead": 200, "task": 1_000, "user": 1_000, "custom_field": 1_000, "search": 200}
 
 
 @dataclass
@@ -49,8 +45,8 @@ class Settings:
     latency: float = 0.0
 
     # Lists
-    max_limit: dict[str, int] = field(default_factory=_max_limit)
-    max_skip: dict[str, int | None] = field(default_factory=_max_skip)
+    max_limit: dict[str, int] = field(default_factory=_MAX_LIMIT.copy)
+    max_skip: dict[str, int | None] = field(default_factory=_MAX_SKIP.copy)
     rows_by_id: int | None = None
     error_wording: Wording = "old"
     activity_order: ListOrder = "newest"

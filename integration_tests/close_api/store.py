@@ -23,6 +23,7 @@ class Store(Catalogue):
         super().__init__(settings)
         self.factory = Factory(seed)
         self.events = EventLog(settings, self.factory.maker.id, self.factory.world)
+        self.search_chains: dict[str, Any] = {}
         self._hooks: list[Callable[[int], None]] = []
 
     def log_event(self, *, without: str = "", **fields: Any) -> str:
@@ -33,7 +34,7 @@ class Store(Catalogue):
         with self.lock:
             event = self.events.odd(iso_naive(self.now()), fields)
             event.pop(without, None)
-            self.events.load([event])
+            self.events.load_events([event])
             event_id: str = event["id"]
             return event_id
 
@@ -223,8 +224,7 @@ class Store(Catalogue):
             origin |= {"old_status_type": old.type or "active", "opportunity_id": record.id}
         last = self._recent_status_change(f"activity/status_change/{name}", record.id, now)
         if last is None:
-            lead_id = record.id if is_lead else record.lead_id
-            self.add(kind, lead_id=lead_id, **origin, **changed)
+            self.add(kind, lead_id=record.lead, **origin, **changed)
         elif last.data()["old_status_id"] == new.id:
             self.delete(last.id)
         else:
@@ -265,7 +265,6 @@ class Store(Catalogue):
             object_type = UNDOCUMENTED_EVENT_TYPES.get(record.kind, object_type)
         if object_type is None:
             return
-        lead_id = record.id if record.kind == "lead" else record.lead_id
         ignored = _EMBEDDED_LISTS if record.kind == "lead" else frozenset[str]()
-        change = Change(object_type, record.id, action, lead_id, before, after, meta or {}, ignored)
+        change = Change(object_type, record.id, action, record.lead, before, after, meta or {}, ignored)
         self.events.write(change, now)

@@ -72,13 +72,8 @@ class World:
 
     def fields_for(self, object_type: str) -> list[Json]:
         """Return the custom fields that an object may have, shared fields included; `activity` covers all its types."""
-        own = self.custom_fields.get(object_type, [])
-        target = "custom_activity_type" if object_type == "activity" else object_type
-        return own + [
-            one
-            for one in self.custom_fields.get("shared", [])
-            if any(link["object_type"] == target for link in one["associations"])
-        ]
+        shared = [one for one in self.custom_fields.get("shared", []) if is_shared_with(one, object_type)]
+        return self.custom_fields.get(object_type, []) + shared
 
     def status(self, status_id: str) -> Status:
         """Return the status with an id; the label of an unknown status is its id."""
@@ -86,3 +81,9 @@ class World:
             if status.id == status_id:
                 return status
         return Status(status_id, status_id, "active")
+
+
+def is_shared_with(shared_field: Json, object_type: str) -> bool:
+    """Return whether objects of a type may have a shared custom field."""
+    target = "custom_activity_type" if object_type == "activity" else object_type
+    return any(link["object_type"] == target for link in shared_field["associations"])
