@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from .kinds import TASK_TYPES
-from .make_activities import activity, activity_base
+from .make_activities import activity
 from .make_custom_fields import custom_field
 from .make_leads import contact, lead, opportunity
 from .make_tasks import task
@@ -58,9 +58,7 @@ class Factory:
                 object_type = kind.removeprefix("custom_field.")
                 data = custom_field(maker, world, object_type, self._next(kind), created, updated)
             case _:
-                base = activity_base(maker, world, kind, created, updated)
-                base |= {name: fields[name] for name in ("lead_id", "contact_id", "starts_at") if name in fields}
-                data = activity(maker, world, base)
+                data = activity(maker, world, kind, created, updated, fields)
         data |= fields
         self._remember(kind, data)
         return data

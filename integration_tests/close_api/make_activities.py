@@ -1,15 +1,11 @@
 """Activities of every type: the columns on which something depends; the others are optional."""
 
-from collections.abc import Callable
-
 from .make_custom_fields import custom_values
 from .maker import Maker
 from .optional_columns import optional
 from .records import Json
 from .times import SECOND, iso, parse
-from .world import World
-
-ActivityMaker = Callable[[Maker, World, Json], Json]
+from .world import Status, World
 
 _SEQUENCE = "sequence_id sequence_name sequence_subscription_id"
 _FINDINGS = """
@@ -68,10 +64,10 @@ _OPTIONAL = {
 }
 
 
-def activity_base(maker: Maker, world: World, kind: str, created: int, updated: int) -> Json:
-    """Return the fields that every activity has; the stamps are in microseconds."""
+def activity(maker: Maker, world: World, kind: str, created: int, updated: int, given: Json) -> Json:
+    """Return an activity; the stamps are in microseconds. `given` has the fields on which others may depend."""
     authors = world.authors(maker)
-    return {
+    base = {
         "_type": kind,
         "id": maker.id("acti"),
         "organization_id": world.organization_id,
@@ -85,47 +81,51 @@ def activity_base(maker: Maker, world: World, kind: str, created: int, updated: 
         "date_updated": iso(updated),
         "activity_at": iso(created),
     }
-
-
-def activity(maker: Maker, world: World, base: Json) -> Json:
-    """Return an activity with the fields of `base`, whose `_type` decides the others."""
-    kind = base["_type"]
-    own = _MAKERS[kind](maker, world, base) if kind in _MAKERS else {}
+    base |= {name: given[name] for name in ("lead_id", "contact_id", "starts_at") if name in given}
+    own = _own_columns(maker, world, base)
     return base | optional(maker, "activities", _OPTIONAL.get(kind, "")) | own
 
 
-def _note(maker: Maker, _: World, __: Json) -> Json:
-    return {"note": maker.phrase()}
+def _own_columns(maker: Maker, world: World, base: Json) -> Json:  # noqa: C901, PLR0911 - a case for each type
+    match base["_type"]:
+        case "Note":
+            return {"note": maker.phrase()}
+        case "Call":
+            return {"duration": maker.number(0, 1_800), "note": maker.phrase()}
+        case "Email":
+            incoming = maker.chance(0.5)
+            return {
+                "direction": "incoming" if incoming else "outgoing",
+                "status": "inbox" if incoming else maker.pick(("sent", "sent", "draft", "scheduled", "error")),
+                "thread_id": maker.id("acti"),
+            }
+        case "EmailThread":
+            names = ("lead_id", "date_created", "date_updated")
+            email = {"_type": "Email", "id": maker.id("acti"), **{name: base[name] for name in names}}
+            return {"emails": [email], "latest_emails": [email]}
+        case "SMS":
+            inbound = maker.chance(0.5)
+            return {
+                "direction": "inbound" if inbound else "outbound",
+                "status": "inbox" if inbound else maker.pick(("sent", "draft", "scheduled", "error")),
+            }
+        case "Meeting":
+            return _meeting_columns(maker, base)
+        case "CustomActivity":
+            type_id = maker.pick(world.activity_type_ids)
+            fields = [one for one in world.fields_for("activity") if _is_of_type(one, type_id)]
+            return {"custom_activity_type_id": type_id, **custom_values(maker, world, fields)}
+        case "LeadStatusChange":
+            return _status_columns(maker, world.lead_statuses)
+        case "OpportunityStatusChange":
+            return {**_status_columns(maker, world.opportunity_statuses), "opportunity_id": maker.id("oppo")}
+        case "LeadMerge":
+            return {"source_lead_id": maker.id("lead"), "destination_lead_id": base["lead_id"]}
+        case _:
+            return {}
 
 
-def _call(maker: Maker, _: World, __: Json) -> Json:
-    return {"duration": maker.number(0, 1_800), "note": maker.phrase()}
-
-
-def _email(maker: Maker, _: World, __: Json) -> Json:
-    incoming = maker.chance(0.5)
-    return {
-        "direction": "incoming" if incoming else "outgoing",
-        "status": "inbox" if incoming else maker.pick(("sent", "sent", "draft", "scheduled", "error")),
-        "thread_id": maker.id("acti"),
-    }
-
-
-def _email_thread(maker: Maker, _: World, base: Json) -> Json:
-    names = ("lead_id", "date_created", "date_updated")
-    email = {"_type": "Email", "id": maker.id("acti"), **{name: base[name] for name in names}}
-    return {"emails": [email], "latest_emails": [email]}
-
-
-def _sms(maker: Maker, _: World, __: Json) -> Json:
-    inbound = maker.chance(0.5)
-    return {
-        "direction": "inbound" if inbound else "outbound",
-        "status": "inbox" if inbound else maker.pick(("sent", "draft", "scheduled", "error")),
-    }
-
-
-def _meeting(maker: Maker, _: World, base: Json) -> Json:
+def _meeting_columns(maker: Maker, base: Json) -> Json:
     start = parse(base.get("starts_at") or base["date_created"])
     duration = maker.pick((900, 1_800, 3_600))
     return {
@@ -137,55 +137,17 @@ def _meeting(maker: Maker, _: World, base: Json) -> Json:
     }
 
 
-def _custom_activity(maker: Maker, world: World, _: Json) -> Json:
-    type_id = maker.pick(world.activity_type_ids)
-    fields = [
-        one
-        for one in world.fields_for("activity")
-        if one.get("custom_activity_type_id") in {None, type_id}
-        and (
-            not one["is_shared"] or any(link.get("custom_activity_type_id") == type_id for link in one["associations"])
-        )
-    ]
-    return {"custom_activity_type_id": type_id, **custom_values(maker, world, fields)}
+def _is_of_type(field: Json, type_id: str) -> bool:
+    """Return whether activities of a custom type may have a custom field."""
+    links = field["associations"] if field["is_shared"] else [field]
+    return any(link.get("custom_activity_type_id") == type_id for link in links)
 
 
-def _lead_status_change(maker: Maker, world: World, _: Json) -> Json:
-    old, new = maker.pick(world.lead_statuses), maker.pick(world.lead_statuses)
-    return {
-        "old_status_id": old.id,
-        "old_status_label": old.label,
-        "new_status_id": new.id,
-        "new_status_label": new.label,
-    }
-
-
-def _opportunity_status_change(maker: Maker, world: World, _: Json) -> Json:
-    old, new = maker.pick(world.opportunity_statuses), maker.pick(world.opportunity_statuses)
-    return {
-        "old_status_id": old.id,
-        "old_status_label": old.label,
-        "old_status_type": old.type,
-        "new_status_id": new.id,
-        "new_status_label": new.label,
-        "new_status_type": new.type,
-        "opportunity_id": maker.id("oppo"),
-    }
-
-
-def _lead_merge(maker: Maker, _: World, base: Json) -> Json:
-    return {"source_lead_id": maker.id("lead"), "destination_lead_id": base["lead_id"]}
-
-
-_MAKERS: dict[str, ActivityMaker] = {
-    "Note": _note,
-    "Call": _call,
-    "Email": _email,
-    "EmailThread": _email_thread,
-    "SMS": _sms,
-    "Meeting": _meeting,
-    "CustomActivity": _custom_activity,
-    "LeadStatusChange": _lead_status_change,
-    "OpportunityStatusChange": _opportunity_status_change,
-    "LeadMerge": _lead_merge,
-}
+def _status_columns(maker: Maker, statuses: list[Status]) -> Json:
+    """Return the columns of a change from one status to another; only statuses of opportunities have a type."""
+    columns: Json = {}
+    for place, status in (("old", maker.pick(statuses)), ("new", maker.pick(statuses))):
+        columns |= {f"{place}_status_id": status.id, f"{place}_status_label": status.label}
+        if status.type is not None:
+            columns[f"{place}_status_type"] = status.type
+    return columns

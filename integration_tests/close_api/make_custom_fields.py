@@ -76,15 +76,15 @@ def custom_values(maker: Maker, world: World, fields: list[Json], share: float =
 
 
 def _value(maker: Maker, world: World, one: Json) -> Any:
+    make = _VALUE_MAKERS.get(one["type"], _phrase)
     if one["accepts_multiple_values"]:
-        first, second = _single(maker, world, one), _single(maker, world, one)
-        return [first] if first == second else [first, second]
-    return _single(maker, world, one)
+        # Two values, or one if they are equal.
+        return list(dict.fromkeys((make(maker, world), make(maker, world))))
+    return make(maker, world)
 
 
-def _single(maker: Maker, world: World, one: Json) -> str | float:
-    make = _VALUE_MAKERS.get(one["type"])
-    return maker.phrase() if make is None else make(maker, world)
+def _phrase(maker: Maker, _: World) -> str:
+    return maker.phrase()
 
 
 _VALUE_MAKERS: dict[str, Callable[[Maker, World], str | float]] = {

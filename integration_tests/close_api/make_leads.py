@@ -7,6 +7,14 @@ from .records import Json
 from .times import iso
 from .world import World
 
+_OF_CONTACTS = """
+    title urls integration_links timezone timezone_source subscriptions recent_calls lead_suggestions_operation_id
+"""
+_OF_OPPORTUNITIES = """
+    note note_html attachments comment_summary integration_links is_stalled lead_name lead_primary_email
+    lead_primary_phone stall_status suggested_action value_formatted annualized_value annualized_expected_value
+"""
+
 
 def lead(maker: Maker, world: World, created: int, updated: int) -> Json:
     """Return a lead without children; the stamps are in microseconds."""
@@ -50,8 +58,7 @@ def contact(maker: Maker, world: World, lead_id: str | None, created: int, updat
         "name": maker.maybe(name, 0.9),
         "display_name": name,
         **optional(maker, CONTACTS, "emails phones", share=1.0),
-        **optional(maker, CONTACTS, "title urls integration_links timezone timezone_source subscriptions recent_calls"),
-        **optional(maker, CONTACTS, "lead_suggestions_operation_id"),
+        **optional(maker, CONTACTS, _OF_CONTACTS),
         "organization_id": world.organization_id,
         "created_by": authors["created_by"],
         "updated_by": authors["updated_by"],
@@ -87,9 +94,7 @@ def opportunity(maker: Maker, world: World, lead_id: str | None, created: int, u
         "expected_value": None if value is None else value * confidence // 100,
         "date_won": maker.date(updated) if status.type == "won" else None,
         "date_lost": iso(updated) if status.type == "lost" else None,
-        **optional(maker, OPPORTUNITIES, "note note_html attachments comment_summary integration_links is_stalled"),
-        **optional(maker, OPPORTUNITIES, "lead_name lead_primary_email lead_primary_phone stall_status"),
-        **optional(maker, OPPORTUNITIES, "suggested_action value_formatted annualized_value annualized_expected_value"),
+        **optional(maker, OPPORTUNITIES, _OF_OPPORTUNITIES),
         "organization_id": world.organization_id,
         **world.authors(maker),
         "date_created": iso(created),
