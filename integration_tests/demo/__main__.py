@@ -21,7 +21,7 @@ from integration_tests.demo.command import COMMAND, CommandOutput, DemoError, ru
 OUTPUT = Path("demo-output")
 VOLUMES = Volumes(activities=6_000, leads=2_000, tasks=1_500, events=3_000, users=12, custom_fields=8)
 LATENCY_SECONDS = 0.05
-CHANGES = 60
+CHANGES = 10
 _RECORDS_PER_UPDATE = 50
 # The stream that sends a request, by the first segment of the path.
 STREAM_OF_PATH = {
@@ -130,19 +130,16 @@ def table_of(streams: list[str], first: Read, second: Read) -> Table:
         table.add_column(heading, justify="right")
     both = (first, second)
     for stream in streams:
+        records = [f"{read.output.records[stream]:,}" for read in both]
         requests = [str(read.requests[stream]) for read in both if read.requests is not None]
         seconds = [f"{read.seconds(stream):.1f}" for read in both]
-        table.add_row(stream, *_records(both, stream), " + ".join(requests), " + ".join(seconds))
+        table.add_row(stream, *records, " + ".join(requests), " + ".join(seconds))
     table.add_section()
     requests = [str(read.requests.total()) for read in both if read.requests is not None]
     seconds = [f"{read.output.seconds:.1f}" for read in both]
     totals = [f"{read.output.records.total():,}" for read in both]
     table.add_row("all", *totals, " + ".join(requests), " + ".join(seconds))
     return table
-
-
-def _records(reads: tuple[Read, Read], stream: str) -> list[str]:
-    return [f"{read.output.records[stream]:,}" for read in reads]
 
 
 def _requests_by_stream(api: LocalCloseApi) -> Counter[str]:

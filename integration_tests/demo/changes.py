@@ -1,54 +1,24 @@
 """Random changes of all kinds, of an account that has records of all kinds."""
 
-from collections import Counter
-
 from integration_tests.close_api import Store
 
 
-def change_something(store: Store, count: int) -> Counter[str]:
-    """Make `count` changes; return how many records were added, edited, completed, deleted and merged."""
-    done = Counter[str]()
-    changes = (_add, _edit_note, _edit_lead, _complete_task, _delete_activity, _merge)
+def change_something(store: Store, times: int) -> dict[str, int]:
+    """Make each change `times` times; return how many records were added, edited, completed, deleted and merged."""
+    maker, world = store.factory.maker, store.factory.world
     with store.lock:
-        for number in range(count):
-            done.update(changes[number % len(changes)](store))
-    return done
+        for _ in range(times):
+            store.add(maker.pick(("lead", "task", "Note", "Email", "Meeting")))
+            store.edit(_pick(store, "activity/note"), note="Edited later ✏️")
+            store.edit(maker.pick(world.lead_ids), status_id=maker.pick(world.lead_statuses).id)
+            store.complete_task(_pick(store, "task", is_complete=False))
+            store.delete(_pick(store, "activity"))
+            store.merge(*maker.random.sample(world.lead_ids, 2))
+    # Completing a task and merging leads add an activity.
+    return {"added": 3 * times, "edited": 2 * times, "completed": times, "deleted": times, "merged": times}
 
 
-def _pick(store: Store, collection: str) -> str:
-    return store.factory.maker.pick(list(store.collections[collection].records))
-
-
-def _add(store: Store) -> list[str]:
-    store.add(store.factory.maker.pick(("lead", "task", "Note", "Email", "Meeting")))
-    return ["added"]
-
-
-def _edit_note(store: Store) -> list[str]:
-    store.edit(_pick(store, "activity/note"), note="Edited later ✏️")
-    return ["edited"]
-
-
-def _edit_lead(store: Store) -> list[str]:
-    lead_id = store.factory.maker.pick(store.factory.world.lead_ids)
-    store.edit(lead_id, status_id=store.factory.maker.pick(store.factory.world.lead_statuses).id)
-    return ["edited"]
-
-
-def _complete_task(store: Store) -> list[str]:
-    task_id = _pick(store, "task")
-    if store.get(task_id)["is_complete"]:
-        return []
-    store.complete_task(task_id)
-    return ["added", "completed"]
-
-
-def _delete_activity(store: Store) -> list[str]:
-    store.delete(_pick(store, "activity"))
-    return ["deleted"]
-
-
-def _merge(store: Store) -> list[str]:
-    source, destination = store.factory.maker.random.sample(store.factory.world.lead_ids, 2)
-    store.merge(source, destination)
-    return ["added", "merged"]
+def _pick(store: Store, collection: str, **values: object) -> str:
+    """Return the id of a random record of a collection that has these values."""
+    records = store.collections[collection].records.values()
+    return store.factory.maker.pick([one.id for one in records if values.items() <= one.data().items()])

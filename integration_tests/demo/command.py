@@ -39,36 +39,26 @@ class CommandOutput:
 
     def take(self, message: dict[str, Any]) -> str:
         """Add one message; return the stream whose progress it reports, or an empty string."""
-        kind = message["type"]
-        if kind == "RECORD":
-            stream = str(message["record"]["stream"])
-            self.records[stream] += 1
-            self.deletions[stream] += message["record"]["data"].get("_ab_cdc_deleted_at") is not None
-            return stream
-        if kind == "STATE":
-            self.states[message["state"]["stream"]["stream_descriptor"]["name"]] = message["state"]
-        elif kind == "TRACE":
-            return self._take_trace(message["trace"])
-        elif kind == "LOG":
-            if message["log"]["level"] == "WARN":
-                self.warnings.append(message["log"]["message"])
-        elif kind in {"SPEC", "CONNECTION_STATUS", "CATALOG"}:
-            self.content = message["connectionStatus" if kind == "CONNECTION_STATUS" else kind.lower()]
+        match message:
+            case {"record": {"stream": stream, "data": data}}:
+                self.records[stream] += 1
+                self.deletions[stream] += data.get("_ab_cdc_deleted_at") is not None
+                return str(stream)
+            case {"trace": {"stream_status": {"status": status, "stream_descriptor": {"name": stream}}} as trace}:
+                if status == "STARTED":
+                    self.began[stream] = trace["emitted_at"] / 1000
+                elif status in {"COMPLETE", "INCOMPLETE"}:
+                    self.ended[stream] = trace["emitted_at"] / 1000
+                return str(stream)
+            case {"trace": {"error": error}}:
+                (self.stream_errors if error.get("stream_descriptor") else self.errors).append(error["message"])
+            case {"state": {"stream": {"stream_descriptor": {"name": stream}}} as state}:
+                self.states[stream] = state
+            case {"log": {"level": "WARN", "message": text}}:
+                self.warnings.append(text)
+            case {"spec": content} | {"connectionStatus": content} | {"catalog": content}:
+                self.content = content
         return ""
-
-    def _take_trace(self, trace: dict[str, Any]) -> str:
-        if trace["type"] == "ERROR":
-            error = trace["error"]
-            (self.stream_errors if error.get("stream_descriptor") else self.errors).append(error["message"])
-        if trace["type"] != "STREAM_STATUS":
-            return ""
-        status = trace["stream_status"]
-        stream = str(status["stream_descriptor"]["name"])
-        if status["status"] == "STARTED":
-            self.began[stream] = trace["emitted_at"] / 1000
-        elif status["status"] in {"COMPLETE", "INCOMPLETE"}:
-            self.ended[stream] = trace["emitted_at"] / 1000
-        return stream
 
 
 def run(words: list[str], messages: Path, watch: Watcher | None = None) -> CommandOutput:
