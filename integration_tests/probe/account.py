@@ -32,16 +32,23 @@ ROWS_A_CHAIN = 10_000
 
 @dataclass(frozen=True)
 class Answer:
-    """A response of Close; `body` is empty if Close rejected the request."""
+    """A response of Close."""
 
     status: int
-    body: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    raw: str = field(default="", repr=False)
+    raw: str = field(repr=False)
 
     @property
     def is_refusal(self) -> bool:
         """Return whether Close rejected the request."""
         return self.status != _OK
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """Return the JSON of the response; raise RefusedError if Close rejected the request."""
+        if self.is_refusal:
+            raise RefusedError(self.quote)
+        body: dict[str, Any] = orjson.loads(self.raw)
+        return body
 
     @property
     def rows(self) -> list[Row]:
@@ -69,9 +76,6 @@ def _texts(body: Any) -> Iterator[str]:
 class RefusedError(Exception):
     """Close rejected a request that a question depends on."""
 
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.quote)
-
 
 class WrongKeyError(Exception):
     """Close does not accept the API key, so no question can be asked."""
@@ -94,34 +98,25 @@ class Account:
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, HTTPAdapter(max_retries=_RETRIES))
 
-    def get(self, path: str, *, may_refuse: bool = False, **params: Any) -> Answer:
+    def get(self, path: str, **params: Any) -> Answer:
         """Send a GET to a path such as `task/`."""
-        return self._ask("GET", path, may_refuse=may_refuse, params=params)
+        return self._ask("GET", path, params=params)
 
-    def by_post(self, path: str, *, may_refuse: bool = False, **params: Any) -> Answer:
+    def by_post(self, path: str, **params: Any) -> Answer:
         """Send a POST that overrides its method with GET, with the parameters in its body."""
-        headers = {"x-http-method-override": "GET"}
-        return self._ask("POST", path, may_refuse=may_refuse, json={"_params": params}, headers=headers)
+        return self._ask("POST", path, json={"_params": params}, headers={"x-http-method-override": "GET"})
 
-    def search(self, *conditions: Row, may_refuse: bool = False, **body: Any) -> Answer:
+    def search(self, *conditions: Row, **body: Any) -> Answer:
         """Search the leads that meet all conditions: `POST /data/search/`."""
         query = {"type": "and", "queries": [{"type": "object_type", "object_type": "lead"}, *conditions]}
-        return self._ask("POST", "data/search/", may_refuse=may_refuse, json={"query": query, **body})
+        return self._ask("POST", "data/search/", json={"query": query, **body})
 
-    def _ask(self, method: str, path: str, *, may_refuse: bool, **content: Any) -> Answer:
+    def _ask(self, method: str, path: str, **content: Any) -> Answer:
         response = self._session.request(method, f"{self._base_url}/{path}", timeout=_TIMEOUT_SECONDS, **content)
-        self._add_event(response)
         if response.status_code == _UNAUTHORIZED:
             raise WrongKeyError("Close does not accept the API key.")
-        if response.ok:
-            return Answer(response.status_code, response.json())
-        answer = Answer(response.status_code, raw=response.text)
-        if may_refuse:
-            return answer
-        raise RefusedError(answer)
-
-    def _add_event(self, response: requests.Response) -> None:
         self.requests += 1
         self.rate_limits[response.headers.get("ratelimit", "").split(",")[0]] += 1
         if self.clock_lead is None and "date" in response.headers:
             self.clock_lead = datetime.now(timezone.utc) - parsedate_to_datetime(response.headers["date"])
+        return Answer(response.status_code, response.text)

@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any
 
 from integration_tests.harness.moments import MILLISECOND, now, text
-from integration_tests.probe.account import Account, Row
-from integration_tests.probe.question import Finding, Question, ids, moment_of, unseen, with_fraction
+from integration_tests.probe.account import Account, Answer, Row
+from integration_tests.probe.question import Finding, Question, ids, moment_of, precision, unseen
 
 _STAMP = "date_updated"
 _FEW = 5
@@ -36,25 +36,17 @@ def _plain(account: Account) -> Finding:
 
 
 def _page_size(account: Account) -> Finding:
-    answer = account.get("event/", may_refuse=True, _limit=200)
+    answer = account.get("event/", _limit=200)
     if answer.is_refusal:
         return Finding(answer.quote, "yes: it requests 50")
     return Finding(f"{len(answer.rows)} of 200 requested", "yes: it requests 50")
 
 
 def _precision(account: Account) -> Finding:
-    rows = _rows(account, 50)
-    moment = with_fraction(rows, _STAMP)
-    if moment is None:
-        return unseen("no event whose date_updated has a fraction of a second")
-    wanted = {row["id"] for row in rows if moment_of(row, _STAMP) == moment}
-    at = _between(account, text(moment), text(moment + MILLISECOND))
-    before = _between(account, text(moment - timedelta(seconds=1)), text(moment))
-    if wanted <= at and not wanted & before:
-        return Finding("to the millisecond; gte is inclusive, lt is exclusive")
-    if wanted <= at | before:
-        return Finding("not to the millisecond", "yes: it deduplicates events by their ids")
-    return Finding("a range around an event does not return it", "no: the event could be missed")
+    def between(start: str, end: str) -> Answer:
+        return account.get("event/", _limit=50, date_updated__gte=start, date_updated__lt=end)
+
+    return precision(_rows(account, 50), _STAMP, between, "yes: it deduplicates events by their ids")
 
 
 def _cursor(account: Account, *, repeated: bool) -> Finding:
@@ -70,7 +62,7 @@ def _cursor(account: Account, *, repeated: bool) -> Finding:
     if not first.body.get("cursor_next"):
         return unseen("no cursor after the first page")
     more: dict[str, Any] = bounds if repeated else {}
-    second = account.get("event/", may_refuse=True, _limit=_FEW, _cursor=first.body["cursor_next"], **more)
+    second = account.get("event/", _limit=_FEW, _cursor=first.body["cursor_next"], **more)
     unused = "yes: it sends no date filter with a cursor" if repeated else ""
     if second.is_refusal:
         return Finding(second.quote, unused or "no: it could read only one page")
@@ -83,7 +75,7 @@ def _cursor(account: Account, *, repeated: bool) -> Finding:
 
 
 def _bad_cursor(account: Account) -> Finding:
-    answer = account.get("event/", may_refuse=True, _limit=1, _cursor="none")
+    answer = account.get("event/", _limit=1, _cursor="none")
     if not answer.is_refusal:
         return Finding("not at all: it is ignored", "yes, unless a cursor expires while it reads a day")
     return Finding(answer.quote, "yes, unless a cursor expires while it reads a day")
@@ -91,7 +83,7 @@ def _bad_cursor(account: Account) -> Finding:
 
 def _retention(account: Account) -> Finding:
     before = text(now() - timedelta(days=31))
-    answer = account.get("event/", may_refuse=True, _limit=1, date_updated__lt=before)
+    answer = account.get("event/", _limit=1, date_updated__lt=before)
     if answer.is_refusal:
         return Finding(answer.quote, "yes: it never requests more than 30 days")
     more = "yes: there are older events" if answer.rows else "no"
@@ -111,7 +103,3 @@ def _rows(account: Account, limit: int) -> list[Row]:
     end = now()
     bounds: dict[str, Any] = {"date_updated__gte": text(end - timedelta(days=29)), "date_updated__lt": text(end)}
     return account.get("event/", _limit=limit, **bounds).rows
-
-
-def _between(account: Account, start: str, end: str) -> set[str]:
-    return set(ids(account.get("event/", _limit=50, date_updated__gte=start, date_updated__lt=end).rows))

@@ -2,15 +2,14 @@
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
 from functools import partial
 from typing import Any
 
 from airbyte_cdk.sources.declarative.interpolation.interpolated_boolean import InterpolatedBoolean
 
-from integration_tests.harness.moments import MILLISECOND, SECOND, now, text
-from integration_tests.probe.account import Account
-from integration_tests.probe.question import Finding, Question, ids, moment_of, order_of, unseen, with_fraction
+from integration_tests.harness.moments import now, text
+from integration_tests.probe.account import Account, Answer
+from integration_tests.probe.question import Finding, Question, ids, moment_of, order_of, precision, unseen
 
 _FAR = 10_000_000
 _WHOLE_LIST = 1_000
@@ -48,7 +47,7 @@ def _skip_cap(account: Account, path: str) -> Finding:
     copes = "yes: it reads smaller windows after this response"
     if not path.startswith(("activity/", "task/")):
         copes = "yes: it reads leads by search" if path == "lead/" else "yes: it reads this list as one page"
-    answer = account.get(path, may_refuse=True, _skip=_FAR, _limit=1, **_more(path))
+    answer = account.get(path, _skip=_FAR, _limit=1, **_more(path))
     if not answer.is_refusal:
         return Finding(f"_skip={_FAR:,} is accepted")
     error_handler = account.definitions["shared"]["offset_pages"]["requester"]["error_handler"]
@@ -59,7 +58,7 @@ def _skip_cap(account: Account, path: str) -> Finding:
     if number is None:
         return Finding(answer.quote, copes)
     cap = int(number[1])
-    at_cap = account.get(path, may_refuse=True, _skip=cap, _limit=1, **_more(path))
+    at_cap = account.get(path, _skip=cap, _limit=1, **_more(path))
     outcome = "accepted" if not at_cap.is_refusal else "rejected as well"
     return Finding(f"{answer.quote}; _skip={cap:,} is {outcome}", copes)
 
@@ -84,28 +83,15 @@ def _filter(account: Account, path: str, name: str) -> Finding:
 
 
 def _precision(account: Account, path: str, name: str) -> Finding:
+    def between(start: str, end: str) -> Answer:
+        return account.get(path, _limit=100, _fields="id", **_bounds(name, gte=start, lt=end), **_more(path))
+
     rows = account.get(path, _limit=100, _fields=_STAMPS, **_more(path)).rows
-    moment = with_fraction(rows, name)
-    if moment is None:
-        return unseen("no record with a fraction of a second")
-
-    def between(start: datetime, end: datetime) -> set[str]:
-        bounds = _bounds(name, gte=text(start), lt=text(end))
-        return set(ids(account.get(path, _limit=100, _fields="id", **bounds, **_more(path)).rows))
-
-    record_ids = {row["id"] for row in rows if moment_of(row, name) == moment}
-    second = moment.replace(microsecond=0)
-    if not record_ids <= between(second, second + SECOND):
-        return Finding("the filter for a record's second does not return it", "no: its smallest window is a second")
-    at = between(moment, moment + MILLISECOND)
-    after = between(moment + MILLISECOND, second + SECOND)
-    if record_ids <= at and not record_ids & after:
-        return Finding("to the millisecond; gte is inclusive, lt is exclusive")
-    return Finding("only whole seconds count", "yes: it splits windows at whole seconds")
+    return precision(rows, name, between, "yes: it splits windows at whole seconds")
 
 
 def _whole_list(account: Account, path: str) -> Finding:
-    answer = account.get(path, may_refuse=True, _limit=_WHOLE_LIST)
+    answer = account.get(path, _limit=_WHOLE_LIST)
     if answer.is_refusal:
         return Finding(answer.quote, "yes: it reads pages of 100")
     if answer.body.get("has_more") and len(answer.rows) < _WHOLE_LIST:
@@ -117,7 +103,7 @@ def _ids_by_post(account: Account, path: str) -> Finding:
     wanted = ids(account.get(path, _limit=100, _fields="id", **_more(path)).rows)[1:]
     if not wanted:
         return unseen("fewer than two rows")
-    answer = account.by_post(path, may_refuse=True, id__in=",".join(wanted), _limit=100, _fields="id", **_more(path))
+    answer = account.by_post(path, id__in=",".join(wanted), _limit=100, _fields="id", **_more(path))
     if answer.is_refusal:
         return Finding(answer.quote, "no: the stream would fail at late edits and deletions")
     got = set(ids(answer.rows))
@@ -131,7 +117,7 @@ def _ids_by_post(account: Account, path: str) -> Finding:
 
 def _lists_by_type(account: Account) -> Finding:
     paths = [part["path"] for part in _narrowing(account, "activities")]
-    refused = [path for path in paths if account.get(f"activity/{path}", may_refuse=True, _limit=1).is_refusal]
+    refused = [path for path in paths if account.get(f"activity/{path}", _limit=1).is_refusal]
     if not refused:
         return Finding(f"all {len(paths)} lists respond")
     return Finding(
@@ -182,7 +168,7 @@ def _total(account: Account, filters: dict[str, Any]) -> int:
 
 
 def _missing(account: Account) -> Finding:
-    answer = account.by_post("lead/lead_thisleadhasneverexisted/", may_refuse=True, _fields="id")
+    answer = account.by_post("lead/lead_thisleadhasneverexisted/", _fields="id")
     copes = "yes" if answer.status == 404 else "no: it could not distinguish a deleted lead from an existing lead"
     return Finding(answer.quote if answer.is_refusal else "a response with a body", copes)
 

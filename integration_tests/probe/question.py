@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
+from integration_tests.harness.moments import MILLISECOND, SECOND, text
 from integration_tests.harness.moments import moment as parsed
-from integration_tests.probe.account import Account, Row
+from integration_tests.probe.account import Account, Answer, Row
 
 NOT_SEEN = "not seen"
 
@@ -54,10 +56,21 @@ def order_of(rows: Sequence[Row]) -> str:
     return "sorted by neither date"
 
 
-def with_fraction(rows: Iterable[Row], cursor_field: str) -> datetime | None:
-    """Return a cursor value of the rows that is not within a millisecond of a whole second, or None."""
-    moments = (moment_of(row, cursor_field) for row in rows)
-    return next((one for one in moments if one is not None and 1_000 < one.microsecond < 998_000), None)
+def precision(rows: Sequence[Row], name: str, between: Callable[[str, str], Answer], if_coarse: str) -> Finding:
+    """Return the precision of the filter `between` by a date field; `if_coarse` says why whole seconds would do."""
+    moments = [moment_of(row, name) for row in rows]
+    # A moment that is not within a millisecond of a whole second.
+    moment = next((one for one in moments if one is not None and 1_000 < one.microsecond < 998_000), None)
+    if moment is None:
+        return unseen(f"no record whose {name} has a fraction of a second")
+    wanted = {row["id"] for row, one in zip(rows, moments, strict=True) if one == moment}
+    bounds = [text(one) for one in (moment - SECOND, moment, moment + MILLISECOND, moment + SECOND)]
+    before, at, after = (set(ids(between(start, end).rows)) for start, end in pairwise(bounds))
+    if wanted <= at and not wanted & (before | after):
+        return Finding("to the millisecond; the start is inclusive, the end is exclusive")
+    if wanted <= before | at | after:
+        return Finding("only whole seconds count", if_coarse)
+    return Finding("a range around a record does not return it", "no: the record could be missed")
 
 
 def ids(rows: Iterable[Row]) -> list[str]:

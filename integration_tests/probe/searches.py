@@ -1,12 +1,11 @@
 """Questions about `POST /data/search/`, with which the connector reads leads."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 from typing import Any
 
-from integration_tests.harness.moments import MILLISECOND, now, text
-from integration_tests.probe.account import Account, Row
-from integration_tests.probe.question import Finding, Question, ids, moment_of, order_of, unseen, with_fraction
+from integration_tests.harness.moments import DAY, now, text
+from integration_tests.probe.account import Account, Answer, Row
+from integration_tests.probe.question import Finding, Question, ids, moment_of, order_of, precision, unseen
 
 _PAGE = 200
 _CUSTOM_PREFIX = "custom."
@@ -37,20 +36,10 @@ def _page(account: Account) -> Finding:
 
 
 def _bounds(account: Account) -> Finding:
-    rows = _leads(account)
-    moment = with_fraction(rows, "date_updated")
-    if moment is None:
-        return unseen("no lead whose date_updated has a fraction of a second")
-    wanted = {row["id"] for row in rows if moment_of(row, "date_updated") == moment}
-    step, wide = MILLISECOND, timedelta(seconds=1)
-    at = _ids_between(account, moment, moment + step)
-    before = _ids_between(account, moment - wide, moment)
-    after = _ids_between(account, moment + step, moment + wide)
-    if wanted <= at and not wanted & (before | after):
-        return Finding("to the millisecond; the start is inclusive, the end is exclusive")
-    if wanted <= at | before | after:
-        return Finding("not to the millisecond", "yes: it deduplicates leads by their ids")
-    return Finding("a range around a lead's date_updated does not return it", "no: the lead could be missed")
+    def between(start: str, end: str) -> Answer:
+        return account.search(_range(start, end), **_sorted(), _fields=_STAMPS, _limit=_PAGE)
+
+    return precision(_leads(account), "date_updated", between, "yes: it deduplicates leads by their ids")
 
 
 def _next_page(account: Account) -> Finding:
@@ -58,7 +47,7 @@ def _next_page(account: Account) -> Finding:
     last = moment_of(rows[-1], "date_updated") if rows else None
     if last is None:
         return unseen("no lead with a date_updated")
-    following = account.search(_range(last, now() + timedelta(days=1)), **_sorted(), _fields=_STAMPS, _limit=1).rows
+    following = account.search(_range(text(last), text(now() + DAY)), **_sorted(), _fields=_STAMPS, _limit=1).rows
     if set(ids(following)) & set(ids(rows)):
         return Finding("yes")
     return Finding(
@@ -67,7 +56,7 @@ def _next_page(account: Account) -> Finding:
 
 
 def _bad_cursor(account: Account) -> Finding:
-    answer = account.search(may_refuse=True, _limit=1, cursor="none")
+    answer = account.search(_limit=1, cursor="none")
     if not answer.is_refusal:
         return Finding("not at all: it is ignored", "yes, unless a page of leads has one date_updated")
     is_known = answer.status == 400 and "cursor" in answer.raw
@@ -79,7 +68,7 @@ def _past_the_end(account: Account) -> Finding:
     given, limit = 0, min(_PAGE, account.rows_per_chain)
     while given < account.rows_per_chain:
         body = {**_sorted(), "_fields": {"lead": ["id"]}, "_limit": limit, **({"cursor": cursor} if cursor else {})}
-        answer = account.search(may_refuse=True, **body)
+        answer = account.search(**body)
         if answer.is_refusal:
             return Finding(f"after {given:,} rows: {answer.quote}", "yes: each page is a search of its own")
         given += len(answer.rows)
@@ -90,14 +79,14 @@ def _past_the_end(account: Account) -> Finding:
         return unseen(f"the account has only {given:,} leads")
     if not cursor:
         return Finding(f"no cursor after {given:,} rows", "yes: each page is a search of its own")
-    answer = account.search(may_refuse=True, **_sorted(), _fields={"lead": ["id"]}, _limit=1, cursor=cursor)
+    answer = account.search(**_sorted(), _fields={"lead": ["id"]}, _limit=1, cursor=cursor)
     what = answer.quote if answer.is_refusal else f"{len(answer.rows)} more rows"
     return Finding(f"a cursor; with it: {what}", "yes: each page is a search of its own")
 
 
 def _columns(account: Account) -> Finding:
     wanted = _lead_fields(account)
-    answer = account.search(may_refuse=True, _fields={"lead": wanted}, _limit=_PAGE)
+    answer = account.search(_fields={"lead": wanted}, _limit=_PAGE)
     if answer.is_refusal:
         return Finding(answer.quote, "no: leads could not be read")
     if not answer.rows:
@@ -121,18 +110,13 @@ def _leads(account: Account) -> list[Row]:
     return account.search(**_sorted(), _fields=_STAMPS, _limit=_PAGE).rows
 
 
-def _ids_between(account: Account, start: datetime, end: datetime) -> set[str]:
-    condition = _range(start, end)
-    return set(ids(account.search(condition, **_sorted(), _fields=_STAMPS, _limit=_PAGE).rows))
-
-
 def _sorted() -> dict[str, Any]:
     return {"sort": [{"direction": "asc", "field": _FIELD}]}
 
 
-def _range(start: datetime, end: datetime) -> Row:
+def _range(start: str, end: str) -> Row:
     bounds = {"on_or_after": start, "before": end}
-    moments = {bound: {"type": "fixed_utc", "value": text(moment)} for bound, moment in bounds.items()}
+    moments = {bound: {"type": "fixed_utc", "value": moment} for bound, moment in bounds.items()}
     return {"type": "field_condition", "field": _FIELD, "condition": {"type": "moment_range", **moments}}
 
 
