@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.close_api import LocalCloseApi, Settings, Volumes
 from integration_tests.close_api.kinds import CUSTOM_FIELD_OBJECTS
 
 from .conftest import Client
@@ -45,36 +45,6 @@ def _types_of(rows: Iterable[Json]) -> Found:
     return found
 
 
-def _pages(client: Client, path: str, **params: Any) -> Iterator[Json]:
-    skip = 0
-    more = True
-    while more:
-        page = client.json(path, _limit=100, _skip=skip, **params)
-        yield from page["data"]
-        skip += len(page["data"])
-        more = page["has_more"]
-
-
-def _custom_fields(client: Client) -> Iterator[Json]:
-    for object_type in CUSTOM_FIELD_OBJECTS:
-        yield from client.json(f"/custom_field/{object_type}/")["data"]
-
-
-def _events(client: Client) -> Iterator[Json]:
-    cursor = ""
-    while cursor is not None:
-        page = client.json("/event/", _cursor=cursor)
-        yield from page["data"]
-        cursor = page["cursor_next"]
-
-
-def _leads(client: Client) -> Iterator[Json]:
-    names = [name for name in _COLUMNS["leads"] if "." not in name and "[" not in name]
-    answer = client.search(_fields={"lead": names}, _limit=200)
-    for row in answer["data"]:
-        yield {name: value for name, value in row.items() if name != "__object_type"}
-
-
 def _change(api: LocalCloseApi) -> None:
     """Make the changes whose columns generated data does not have."""
     store = api.store
@@ -87,16 +57,21 @@ def _change(api: LocalCloseApi) -> None:
 @pytest.fixture(scope="module")
 def found() -> Iterator[dict[str, Found]]:
     """Yield the types of all values in the API's responses, by stream and path."""
-    with LocalCloseApi(_VOLUMES) as api:
+    lead_columns = [name for name in _COLUMNS["leads"] if "." not in name and "[" not in name]
+    with LocalCloseApi(_VOLUMES, settings=Settings(max_limit={"search": 1_000})) as api:
         _change(api)
         client = Client(api)
+        fields = [client.json(f"/custom_field/{object_type}/", _limit=100) for object_type in CUSTOM_FIELD_OBJECTS]
+        leads = client.search(_fields={"lead": lead_columns}, _limit=1_000)["data"]
+        for lead in leads:
+            del lead["__object_type"]
         yield {
-            "activities": _types_of(_pages(client, "/activity/")),
-            "custom_fields": _types_of(_custom_fields(client)),
-            "event_log": _types_of(_events(client)),
-            "leads": _types_of(_leads(client)),
-            "tasks": _types_of(_pages(client, "/task/", _type="all")),
-            "users": _types_of(_pages(client, "/user/")),
+            "activities": _types_of(client.json("/activity/", _limit=10_000)["data"]),
+            "custom_fields": _types_of(field for one in fields for field in one["data"]),
+            "event_log": _types_of(event.data() for event in api.store.events.visible.records.values()),
+            "leads": _types_of(leads),
+            "tasks": _types_of(client.json("/task/", _type="all", _limit=10_000)["data"]),
+            "users": _types_of(client.json("/user/")["data"]),
         }
         client.session.close()
 

@@ -16,16 +16,6 @@ def add_notes(api: LocalCloseApi, clock: Clock, count: int) -> None:
         clock.advance(seconds=1)
 
 
-def read_all_pages(client: Client, **params: Any) -> list[str]:
-    ids: list[str] = []
-    page = client.json("/event/", **params)
-    while True:
-        ids += [row["id"] for row in page["data"]]
-        if page["cursor_next"] is None:
-            return ids
-        page = client.json("/event/", _cursor=page["cursor_next"], **params)
-
-
 @pytest.mark.parametrize(
     ("with_cursor", "keeps", "resent", "expected"),
     [
