@@ -144,10 +144,4 @@ def _is_of_type(field: Json, type_id: str) -> bool:
 
 
 def _status_columns(maker: Maker, statuses: list[Status]) -> Json:
-    """Return the columns of a change from one status to another; only statuses of opportunities have a type."""
-    columns: Json = {}
-    for place, status in (("old", maker.pick(statuses)), ("new", maker.pick(statuses))):
-        columns |= {f"{place}_status_id": status.id, f"{place}_status_label": status.label}
-        if status.type is not None:
-            columns[f"{place}_status_type"] = status.type
-    return columns
+    return maker.pick(statuses).columns("old") | maker.pick(statuses).columns("new")

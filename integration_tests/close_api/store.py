@@ -7,7 +7,7 @@ from typing import Any
 from .catalogue import Catalogue
 from .eventlog import Change, EventLog
 from .factory import Factory, Period
-from .kinds import UNDOCUMENTED_EVENT_TYPES, event_type
+from .kinds import ACTIVITY_PATHS, UNDOCUMENTED_EVENT_TYPES, event_type
 from .records import Json, Record
 from .settings import Settings
 from .times import DAY, HOUR, SECOND, iso, iso_naive, parse, to_micros
@@ -87,7 +87,10 @@ class Store(Catalogue):
             fields = {"date_updated": iso(now), "updated_by": self.factory.world.me.id, **fields}
             if "status_id" in fields and before.kind in {"lead", "opportunity"}:
                 fields |= self._change_status(before, fields["status_id"], now)
-            return self._replace(before, before.data() | fields, action, now)
+            after = self._replace(before, fields, action, now)
+            for lead_id in dict.fromkeys((before.lead_id, after.get("lead_id"))):
+                self._touch_lead(lead_id, now)
+            return after
 
     def delete(self, object_id: str) -> None:
         """Delete an object, with the children of a lead."""
@@ -101,12 +104,13 @@ class Store(Catalogue):
             now = self.now()
             source, destination = self.get(source_id), self.get(destination_id)
             meta = {"merge_source_lead_id": source_id, "merge_destination_lead_id": destination_id}
+            moved = {"lead_id": destination_id}
+            if self.settings.merge_moves_date_updated:
+                moved["date_updated"] = iso(now)
             for child_id in self.children_of(source_id):
-                self._move(self.objects[child_id], destination, meta, now)
-            before = self.objects[destination_id].data()
-            after = self._with_children(before) | {"date_updated": iso(now)}
-            self._put(Record("lead", after), now)
-            self._log(self.objects[destination_id], "updated", before, after, now, meta)
+                self._replace(self.objects[child_id], moved, "updated", now, meta)
+            fields = self._with_children(destination) | {"date_updated": iso(now)}
+            after = self._replace(self.objects[destination_id], fields, "updated", now, meta)
             self._delete(self.objects[source_id], now, meta)
             self._log(self.objects[destination_id], "merged", None, after, now, meta)
             on_destination = self.settings.lead_merge_activity_on == "destination"
@@ -129,7 +133,10 @@ class Store(Catalogue):
             activity = self.add(
                 "TaskCompleted", lead_id=task["lead_id"], task_id=task_id, task_text=task.get("text") or ""
             )
-            self._log_lead_touched(task["lead_id"])
+            lead = self.objects.get(task["lead_id"] or "")
+            if lead is not None:
+                after = lead.data()
+                self._log(lead, "updated", after | {"date_updated": after["date_created"]}, after, self.now())
             return activity
 
     def reopen_task(self, task_id: str) -> None:
@@ -159,13 +166,13 @@ class Store(Catalogue):
         self._touch_lead(record.lead_id, now)
         return data
 
-    def _replace(self, before: Record, after: Json, action: str, now: int, meta: Json | None = None) -> Json:
-        record = Record(before.kind, after)
+    def _replace(self, before: Record, fields: Json, action: str, now: int, meta: Json | None = None) -> Json:
+        """Change fields of an object and log the change; return the object."""
+        data = before.data()
+        record = Record(before.kind, data | fields)
         self._put(record, now)
-        self._log(record, action, before.data(), after, now, meta)
-        for lead_id in dict.fromkeys((before.lead_id, record.lead_id)):
-            self._touch_lead(lead_id, now)
-        return after
+        self._log(record, action, data, record.data(), now, meta)
+        return record.data()
 
     def _delete(self, record: Record, now: int, meta: Json, *, with_lead: bool = False) -> None:
         if record.kind == "lead":
@@ -202,35 +209,22 @@ class Store(Catalogue):
                 data = self._with_children(data)
             self._put(Record(record.kind, data), now)
 
-    def _move(self, child: Record, destination: Json, meta: Json, now: int) -> None:
-        before = child.data()
-        after = before | {"lead_id": destination["id"]}
-        if self.settings.merge_moves_date_updated:
-            after["date_updated"] = iso(now)
-        record = Record(child.kind, after)
-        self._put(record, now)
-        self._log(record, "updated", before, after, now, meta)
-
     def _change_status(self, record: Record, status_id: str, now: int) -> Json:
         """Return the fields that depend on a new status; add a status change activity, or change a recent one."""
-        data = record.data()
-        old, new = self.factory.world.status(data["status_id"]), self.factory.world.status(status_id)
-        is_lead = record.kind == "lead"
-        kind, name = ("LeadStatusChange", "lead") if is_lead else ("OpportunityStatusChange", "opportunity")
-        changed = {"new_status_id": new.id, "new_status_label": new.label}
-        origin = {"old_status_id": old.id, "old_status_label": old.label}
-        if not is_lead:
-            changed["new_status_type"] = new.type or "active"
-            origin |= {"old_status_type": old.type or "active", "opportunity_id": record.id}
-        last = self._recent_status_change(f"activity/status_change/{name}", record.id, now)
+        world = self.factory.world
+        old, new = world.status(record.data()["status_id"]), world.status(status_id)
+        kind = "LeadStatusChange" if record.kind == "lead" else "OpportunityStatusChange"
+        last = self._recent_status_change(f"activity/{ACTIVITY_PATHS[kind]}", record.id, now)
         if last is None:
-            self.add(kind, lead_id=record.lead, **origin, **changed)
+            owner = {} if record.kind == "lead" else {"opportunity_id": record.id}
+            self.add(kind, lead_id=record.lead, **owner, **old.columns("old"), **new.columns("new"))
         elif last.data()["old_status_id"] == new.id:
             self.delete(last.id)
         else:
-            self.edit(last.id, **changed)
-        labels = {"status_label": new.label}
-        return labels if is_lead else {**labels, "status_display_name": new.label, "status_type": new.type or "active"}
+            self.edit(last.id, **new.columns("new"))
+        if record.kind == "lead":
+            return {"status_label": new.label}
+        return {"status_label": new.label, "status_display_name": new.label, "status_type": new.type}
 
     def _recent_status_change(self, collection: str, owner_id: str, now: int) -> Record | None:
         oldest = now - int(self.settings.event_consolidation * SECOND)
@@ -250,12 +244,6 @@ class Store(Catalogue):
         self._put(record, now)
         if before["contact_ids"] != after["contact_ids"]:
             self._log(record, "updated", before, after, now)
-
-    def _log_lead_touched(self, lead_id: str | None) -> None:
-        lead = self.objects.get(lead_id or "")
-        if lead is not None:
-            after = lead.data()
-            self._log(lead, "updated", after | {"date_updated": after["date_created"]}, after, self.now())
 
     def _log(
         self, record: Record, action: str, before: Json | None, after: Json | None, now: int, meta: Json | None = None

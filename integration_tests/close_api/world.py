@@ -12,11 +12,16 @@ _ACTIVITY_TYPES = 3
 
 @dataclass(frozen=True)
 class Status:
-    """A lead or opportunity status."""
+    """A lead or opportunity status; only those of opportunities have a type."""
 
     id: str
     label: str
     type: str | None = None
+
+    def columns(self, place: str) -> Json:
+        """Return the columns of a status change in which this status has the place `old` or `new`."""
+        columns = {f"{place}_status_id": self.id, f"{place}_status_label": self.label}
+        return columns if self.type is None else {**columns, f"{place}_status_type": self.type}
 
 
 @dataclass(frozen=True)
@@ -76,11 +81,8 @@ class World:
         return self.custom_fields.get(object_type, []) + shared
 
     def status(self, status_id: str) -> Status:
-        """Return the status with an id; the label of an unknown status is its id."""
-        for status in self.lead_statuses + self.opportunity_statuses:
-            if status.id == status_id:
-                return status
-        return Status(status_id, status_id, "active")
+        """Return the status with an id."""
+        return next(one for one in self.lead_statuses + self.opportunity_statuses if one.id == status_id)
 
 
 def is_shared_with(shared_field: Json, object_type: str) -> bool:
