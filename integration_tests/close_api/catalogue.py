@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from threading import RLock
 
-from .delayed import DelayedCollection
 from .kinds import KINDS
-from .records import Collection, Json, Record
+from .records import Collection, DelayedCollection, Json, Record
 from .settings import Settings
 from .times import MILLISECOND, SECOND, to_micros
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from .delayed import DelayedCollection
-from .records import Json, Record
+from .records import DelayedCollection, Json, Record
 from .settings import Settings
 from .times import DAY, HOUR, MILLISECOND, SECOND, iso_naive, parse
 from .world import World

@@ -19,51 +19,41 @@ OPPORTUNITIES = "leads.opportunities[]"
 
 
 @cache
-def _columns() -> Json:
-    columns: Json = yaml.safe_load(_LIST.read_text())
-    return columns
+def _types() -> dict[str, str]:
+    """Return the type of each column by its path, such as `leads.contacts[].name`."""
+    columns: dict[str, Json] = yaml.safe_load(_LIST.read_text())
+    return {
+        f"{stream}.{path}": types if isinstance(types, str) else types[0]
+        for stream, paths in columns.items()
+        for path, types in paths.items()
+    }
 
 
 @cache
-def _tree(place: str) -> Json:
-    """Return the columns of a place such as `leads.contacts[]` as a tree.
-
-    The node of a column has its type as the entry "", the entries of a list as "[]", and the columns of an object.
-    """
-    stream, *above = _parts(place)
-    root: Json = {}
-    for path, types in _columns()[stream].items():
-        node = root
-        for part in _parts(path):
-            node = node.setdefault(part, {})
-        node[""] = types if isinstance(types, str) else types[0]
-    for part in above:
-        root = root[part]
-    return root
-
-
-def _parts(path: str) -> list[str]:
-    return re.findall(r"\[\]|[^.\[\]]+", path)
+def _names_in(path: str) -> list[str]:
+    """Return the names of the columns of an object."""
+    inside = [one.removeprefix(f"{path}.") for one in _types() if one.startswith(f"{path}.")]
+    return [name for name in inside if name.isidentifier()]
 
 
 def optional(maker: Maker, place: str, names: str, share: float = 0.3) -> Json:
     """Return these columns of a place, each with a value in about `share` of all calls, otherwise null or empty."""
     found: Json = {}
     for name in names.split():
-        node = _tree(place)[name]
+        path = f"{place}.{name}"
         if maker.chance(share):
-            found[name] = _value(maker, name, node)
+            found[name] = _value(maker, path)
         else:
-            found[name] = [] if node[""] == "array" else None
+            found[name] = [] if _types()[path] == "array" else None
     return found
 
 
-def _value(maker: Maker, name: str, node: Json) -> Any:
-    match node[""]:
+def _value(maker: Maker, path: str) -> Any:
+    match _types()[path]:
         case "array":
-            return [_value(maker, name, node["[]"]) if "[]" in node else maker.phrase()]
+            return [_value(maker, f"{path}[]") if f"{path}[]" in _types() else maker.phrase()]
         case "object":
-            inner = {column: _value(maker, column, below) for column, below in node.items() if column}
+            inner = {name: _value(maker, f"{path}.{name}") for name in _names_in(path)}
             return inner or {maker.id("key"): maker.phrase()}
         case "boolean":
             return maker.chance(0.5)
@@ -72,7 +62,7 @@ def _value(maker: Maker, name: str, node: Json) -> Any:
         case "number":
             return maker.number(0, 9_999) / 4
         case _:
-            return _text(maker, name)
+            return _text(maker, path.rpartition(".")[2].rstrip("[]"))
 
 
 def _text(maker: Maker, name: str) -> str:
