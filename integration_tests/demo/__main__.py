@@ -5,7 +5,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +34,6 @@ STREAM_OF_PATH = {
 }
 
 
-@dataclass
-class Read:
-    """One read, and its requests by stream; None if they were not counted."""
-
-    output: CommandOutput
-    requests: Counter[str] | None
-
-    def seconds(self, stream: str) -> float:
-        """Return the seconds from the stream's start to its end; streams run in parallel."""
-        return self.output.ended[stream] - self.output.began[stream]
-
-
 class Demo:
     """The steps of the demo on one account."""
 
@@ -72,12 +59,12 @@ class Demo:
         _write("catalog.json", {"streams": [_configured(stream) for stream in streams]})
         self._say(f"{len(streams)} streams, {sum(len(one['json_schema']['properties']) for one in streams)} columns")
         first = self._read("first read", 1, [])
-        _write("state.json", list(first.output.states.values()))
+        _write("state.json", list(first.states.values()))
         if self._api:
             self._change(self._api)
         second = self._read("second read, from the saved state", 2, ["--state", str(OUTPUT / "state.json")])
-        _write("state-after-2.json", list(second.output.states.values()))
-        deleted = ", ".join(f"{count} {stream}" for stream, count in second.output.deletions.items() if count)
+        _write("state-after-2.json", list(second.states.values()))
+        deleted = ", ".join(f"{count} {stream}" for stream, count in second.deletions.items() if count)
         self._say(f"records with _ab_cdc_deleted_at: {deleted or 'none'}")
         self._console.print(table_of([stream["name"] for stream in streams], first, second))
 
@@ -86,7 +73,7 @@ class Demo:
         changed = change_something(api.store, CHANGES)
         self._say(", ".join(f"{number} {what}" for what, number in changed.items()))
 
-    def _read(self, title: str, number: int, state: list[str]) -> Read:
+    def _read(self, title: str, number: int, state: list[str]) -> CommandOutput:
         if self._api:
             self._api.clear_requests()
         words = ["read", "--config", self._config_path, "--catalog", str(OUTPUT / "catalog.json"), *state]
@@ -108,7 +95,10 @@ class Demo:
             output = run(words, OUTPUT / f"read-{number}.jsonl", watch)
         for warning in output.warnings:
             self._say(f"warning: {warning}")
-        return Read(output, _requests_by_stream(self._api) if self._api else None)
+        if self._api:
+            parts = (entry.path.strip("/").split("/")[0] for entry in self._api.requests)
+            output.requests = Counter(STREAM_OF_PATH.get(part, part) for part in parts)
+        return output
 
     @contextmanager
     def _step(self, command: str, title: str) -> Iterator[None]:
@@ -123,28 +113,23 @@ class Demo:
         self._console.print(f"  {text}", markup=False, highlight=False)
 
 
-def table_of(streams: list[str], first: Read, second: Read) -> Table:
+def table_of(streams: list[str], first: CommandOutput, second: CommandOutput) -> Table:
     """Return a table with the records, requests and seconds of each stream in the two reads."""
     table = Table("stream", caption="a + b: first + second read. Streams run in parallel; all: with the start-up.")
     for heading in ("records (1st)", "records (2nd)", "requests", "seconds"):
         table.add_column(heading, justify="right")
     both = (first, second)
     for stream in streams:
-        records = [f"{read.output.records[stream]:,}" for read in both]
+        records = [f"{read.records[stream]:,}" for read in both]
         requests = [str(read.requests[stream]) for read in both if read.requests is not None]
-        seconds = [f"{read.seconds(stream):.1f}" for read in both]
+        seconds = [f"{read.seconds_of(stream):.1f}" for read in both]
         table.add_row(stream, *records, " + ".join(requests), " + ".join(seconds))
     table.add_section()
     requests = [str(read.requests.total()) for read in both if read.requests is not None]
-    seconds = [f"{read.output.seconds:.1f}" for read in both]
-    totals = [f"{read.output.records.total():,}" for read in both]
+    seconds = [f"{read.seconds:.1f}" for read in both]
+    totals = [f"{read.records.total():,}" for read in both]
     table.add_row("all", *totals, " + ".join(requests), " + ".join(seconds))
     return table
-
-
-def _requests_by_stream(api: LocalCloseApi) -> Counter[str]:
-    parts = (entry.path.strip("/").split("/")[0] for entry in api.requests)
-    return Counter(STREAM_OF_PATH.get(part, part) for part in parts)
 
 
 def _configured(stream: dict[str, Any]) -> dict[str, Any]:

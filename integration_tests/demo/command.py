@@ -24,7 +24,10 @@ class DemoError(Exception):
 
 @dataclass
 class CommandOutput:
-    """The messages of one run of the command; counters, times and states are keyed by stream."""
+    """The messages of one run of the command; counters, times and states are keyed by stream.
+
+    `requests` is None if the requests were not counted.
+    """
 
     records: Counter[str] = field(default_factory=Counter)
     deletions: Counter[str] = field(default_factory=Counter)
@@ -36,6 +39,11 @@ class CommandOutput:
     warnings: list[str] = field(default_factory=list)
     content: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    requests: Counter[str] | None = None
+
+    def seconds_of(self, stream: str) -> float:
+        """Return the seconds from the stream's start to its end; streams run in parallel."""
+        return self.ended[stream] - self.began[stream]
 
     def take(self, message: dict[str, Any]) -> str:
         """Add one message; return the stream whose progress it reports, or an empty string."""

@@ -88,6 +88,7 @@ class Account:
         """Use a connector's config; `rows_per_chain` is the documented length of a chain of search cursors, in rows."""
         self.rows_per_chain = rows_per_chain
         self.definitions: dict[str, Any] = load_manifest()["definitions"]
+        self.lookups: dict[str, Any] = self.definitions["lookups"]
         self.requests = 0
         self.rate_limits: Counter[str] = Counter()
         self.clock_lead: timedelta | None = None

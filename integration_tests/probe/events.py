@@ -26,7 +26,7 @@ def questions(account: Account) -> Iterator[Question]:
 
 
 def _plain(account: Account) -> Finding:
-    rows = _rows(account, 50)
+    rows = _rows(account)
     if len(rows) < 2:
         return unseen("fewer than two events")
     stamps = [moment for row in rows if (moment := moment_of(row, _STAMP)) is not None]
@@ -37,20 +37,19 @@ def _plain(account: Account) -> Finding:
 
 def _page_size(account: Account) -> Finding:
     answer = account.get("event/", _limit=200)
-    if answer.is_refusal:
-        return Finding(answer.quote, "yes: it requests 50")
-    return Finding(f"{len(answer.rows)} of 200 requested", "yes: it requests 50")
+    saw = answer.quote if answer.is_refusal else f"{len(answer.rows)} of 200 requested"
+    return Finding(saw, "yes: it requests 50")
 
 
 def _precision(account: Account) -> Finding:
     def between(start: str, end: str) -> Answer:
         return account.get("event/", _limit=50, date_updated__gte=start, date_updated__lt=end)
 
-    return precision(_rows(account, 50), _STAMP, between, "yes: it deduplicates events by their ids")
+    return precision(_rows(account), _STAMP, between, "yes: it deduplicates events by their ids")
 
 
 def _cursor(account: Account, *, repeated: bool) -> Finding:
-    rows = _rows(account, 50)
+    rows = _rows(account)
     if len(rows) < 3 * _FEW:
         return unseen(f"fewer than {3 * _FEW} events")
     start, end = moment_of(rows[_FEW + 1], _STAMP), moment_of(rows[0], _STAMP)
@@ -76,9 +75,8 @@ def _cursor(account: Account, *, repeated: bool) -> Finding:
 
 def _bad_cursor(account: Account) -> Finding:
     answer = account.get("event/", _limit=1, _cursor="none")
-    if not answer.is_refusal:
-        return Finding("not at all: it is ignored", "yes, unless a cursor expires while it reads a day")
-    return Finding(answer.quote, "yes, unless a cursor expires while it reads a day")
+    saw = answer.quote if answer.is_refusal else "not at all: it is ignored"
+    return Finding(saw, "yes, unless a cursor expires while it reads a day")
 
 
 def _retention(account: Account) -> Finding:
@@ -99,7 +97,7 @@ def _data(account: Account) -> Finding:
     return Finding(f"{shown} of {len(rows)} do", "yes" if shown else "yes: it reads changed records again by id")
 
 
-def _rows(account: Account, limit: int) -> list[Row]:
+def _rows(account: Account) -> list[Row]:
     end = now()
     bounds: dict[str, Any] = {"date_updated__gte": text(end - timedelta(days=29)), "date_updated__lt": text(end)}
-    return account.get("event/", _limit=limit, **bounds).rows
+    return account.get("event/", _limit=50, **bounds).rows

@@ -69,6 +69,5 @@ def _clock(account: Account) -> Finding:
 
 def _kinds(account: Account) -> list[str]:
     """Return the names of the custom field lists, one for each kind of object."""
-    fields = account.definitions["lookups"]["custom_field_lists"]
-    kinds: list[str] = fields["retriever"]["partition_router"]["values"]
+    kinds: list[str] = account.lookups["custom_field_lists"]["retriever"]["partition_router"]["values"]
     return kinds

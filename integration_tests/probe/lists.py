@@ -116,7 +116,7 @@ def _ids_by_post(account: Account, path: str) -> Finding:
 
 
 def _lists_by_type(account: Account) -> Finding:
-    paths = [part["path"] for part in _narrowing(account, "activities")]
+    paths = [part["path"] for part in account.lookups["activity_lists_by_type"]]
     refused = [path for path in paths if account.get(f"activity/{path}", _limit=1).is_refusal]
     if not refused:
         return Finding(f"all {len(paths)} lists respond")
@@ -154,7 +154,7 @@ def _all_types(account: Account) -> Finding:
 
 
 def _task_types(account: Account) -> Finding:
-    types = [part["parameters"] for part in _narrowing(account, "tasks")]
+    types = [part["parameters"] for part in account.lookups["task_lists_by_type"]]
     every, *by_type = (_total(account, filters) for filters in (_ALL_TASKS, *types))
     if not every:
         return unseen("no tasks, or no totals")
@@ -179,10 +179,3 @@ def _bounds(name: str, **bounds: str) -> dict[str, Any]:
 
 def _more(path: str) -> dict[str, Any]:
     return _ALL_TASKS if path == "task/" else {}
-
-
-def _narrowing(account: Account, stream: str) -> list[dict[str, Any]]:
-    """Return the lists that the connector reads one by one if one second exceeds the cap of the whole list."""
-    name = {"activities": "activity_lists_by_type", "tasks": "task_lists_by_type"}[stream]
-    parts: list[dict[str, Any]] = account.definitions["lookups"][name]
-    return parts

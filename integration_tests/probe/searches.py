@@ -10,6 +10,7 @@ from integration_tests.probe.question import Finding, Question, ids, moment_of, 
 _PAGE = 200
 _CUSTOM_PREFIX = "custom."
 _FIELD = {"type": "regular_field", "object_type": "lead", "field_name": "date_updated"}
+_SORTED: dict[str, Any] = {"sort": [{"direction": "asc", "field": _FIELD}]}
 _STAMPS = {"lead": ["id", "date_created", "date_updated"]}
 
 
@@ -37,7 +38,7 @@ def _page(account: Account) -> Finding:
 
 def _bounds(account: Account) -> Finding:
     def between(start: str, end: str) -> Answer:
-        return account.search(_range(start, end), **_sorted(), _fields=_STAMPS, _limit=_PAGE)
+        return account.search(_range(start, end), **_SORTED, _fields=_STAMPS, _limit=_PAGE)
 
     return precision(_leads(account), "date_updated", between, "yes: it deduplicates leads by their ids")
 
@@ -47,7 +48,7 @@ def _next_page(account: Account) -> Finding:
     last = moment_of(rows[-1], "date_updated") if rows else None
     if last is None:
         return unseen("no lead with a date_updated")
-    following = account.search(_range(text(last), text(now() + DAY)), **_sorted(), _fields=_STAMPS, _limit=1).rows
+    following = account.search(_range(text(last), text(now() + DAY)), **_SORTED, _fields=_STAMPS, _limit=1).rows
     if set(ids(following)) & set(ids(rows)):
         return Finding("yes")
     return Finding(
@@ -67,7 +68,7 @@ def _past_the_end(account: Account) -> Finding:
     cursor: str | None = None
     given, limit = 0, min(_PAGE, account.rows_per_chain)
     while given < account.rows_per_chain:
-        body = {**_sorted(), "_fields": {"lead": ["id"]}, "_limit": limit, **({"cursor": cursor} if cursor else {})}
+        body = {**_SORTED, "_fields": {"lead": ["id"]}, "_limit": limit, **({"cursor": cursor} if cursor else {})}
         answer = account.search(**body)
         if answer.is_refusal:
             return Finding(f"after {given:,} rows: {answer.quote}", "yes: each page is a search of its own")
@@ -79,13 +80,13 @@ def _past_the_end(account: Account) -> Finding:
         return unseen(f"the account has only {given:,} leads")
     if not cursor:
         return Finding(f"no cursor after {given:,} rows", "yes: each page is a search of its own")
-    answer = account.search(**_sorted(), _fields={"lead": ["id"]}, _limit=1, cursor=cursor)
+    answer = account.search(**_SORTED, _fields={"lead": ["id"]}, _limit=1, cursor=cursor)
     what = answer.quote if answer.is_refusal else f"{len(answer.rows)} more rows"
     return Finding(f"a cursor; with it: {what}", "yes: each page is a search of its own")
 
 
 def _columns(account: Account) -> Finding:
-    wanted = _lead_fields(account)
+    wanted: list[str] = account.lookups["lead_fields"]
     answer = account.search(_fields={"lead": wanted}, _limit=_PAGE)
     if answer.is_refusal:
         return Finding(answer.quote, "no: leads could not be read")
@@ -107,19 +108,10 @@ def _custom_values(account: Account) -> Finding:
 
 
 def _leads(account: Account) -> list[Row]:
-    return account.search(**_sorted(), _fields=_STAMPS, _limit=_PAGE).rows
-
-
-def _sorted() -> dict[str, Any]:
-    return {"sort": [{"direction": "asc", "field": _FIELD}]}
+    return account.search(**_SORTED, _fields=_STAMPS, _limit=_PAGE).rows
 
 
 def _range(start: str, end: str) -> Row:
     bounds = {"on_or_after": start, "before": end}
     moments = {bound: {"type": "fixed_utc", "value": moment} for bound, moment in bounds.items()}
     return {"type": "field_condition", "field": _FIELD, "condition": {"type": "moment_range", **moments}}
-
-
-def _lead_fields(account: Account) -> list[str]:
-    fields: list[str] = account.definitions["lookups"]["lead_fields"]
-    return fields
