@@ -1,6 +1,9 @@
 """A factory for objects of every kind: the same seed and the same calls give the same objects."""
 
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 
 from .kinds import TASK_TYPES
 from .make_activities import activity
@@ -30,7 +33,7 @@ class Factory:
     def __init__(self, seed: int) -> None:
         self.maker = Maker(seed)
         self.world = World.made_by(self.maker)
-        self._numbers: dict[str, int] = {}
+        self._numbers = defaultdict[str, Iterator[int]](count)
 
     def make(self, kind: str, period: Period, fields: Json) -> Json:
         """Return a new object of a kind of `kinds.py`, created in `period`; `fields` replace generated values."""
@@ -50,23 +53,18 @@ class Factory:
             case "opportunity":
                 data = opportunity(maker, world, fields.get("lead_id"), created, updated)
             case "task":
-                task_type = fields.get("_type") or TASK_TYPES[self._next(kind) % len(TASK_TYPES)]
+                task_type = fields.get("_type") or TASK_TYPES[next(self._numbers[kind]) % len(TASK_TYPES)]
                 data = task(maker, world, task_type, created, updated)
             case "user":
-                data = user(maker, world, self._next(kind), created, updated)
+                data = user(maker, world, next(self._numbers[kind]), created, updated)
             case _ if kind.startswith("custom_field."):
                 object_type = kind.removeprefix("custom_field.")
-                data = custom_field(maker, world, object_type, self._next(kind), created, updated)
+                data = custom_field(maker, world, object_type, next(self._numbers[kind]), created, updated)
             case _:
                 data = activity(maker, world, kind, created, updated, fields)
         data |= fields
         self._remember(kind, data)
         return data
-
-    def _next(self, kind: str) -> int:
-        number = self._numbers.get(kind, 0)
-        self._numbers[kind] = number + 1
-        return number
 
     def _remember(self, kind: str, data: Json) -> None:
         if kind == "lead":

@@ -9,7 +9,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
 
 from typing_extensions import Self
 
@@ -52,14 +51,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _respond(self) -> None:
         raw = self.rfile.read(int(self.headers.get("content-length", 0)))
-        url = urlsplit(self.path)
+        given, _, query = self.path.partition("?")
         # Close accepts several slashes for one: connectors have sent them for years.
-        path = re.sub("/{2,}", "/", url.path)
+        path = re.sub("/{2,}", "/", given)
         if not path.startswith(f"{PREFIX}/"):
             self._send(plain(404, "Not found.").response)
             return
         headers = {name.lower(): value for name, value in self.headers.items()}
-        request = Request.of(self.command, path.removeprefix(PREFIX), url.query, headers, raw)
+        request = Request.of(self.command, path.removeprefix(PREFIX), query, headers, raw)
         response, fault = self.server.gate.serve(request)
         if fault.kind in {"hang", "reset", "close_mid_body"}:
             self.close_connection = True
