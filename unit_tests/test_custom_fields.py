@@ -83,13 +83,6 @@ def test_a_shared_field_is_emitted_once_from_the_list_of_shared_fields(api: Mock
     assert [(row["id"], row["object_type"]) for row in read("custom_fields").records] == [("cf_1", "shared")]
 
 
-def test_enrichment_options_of_any_form_become_text(api: Mocker) -> None:
-    options: list[Any] = ["on", {"prompt": "Who?"}, [1], None]
-    lists(api, lead=[field(f"cf_{number}", enrichment_options=one) for number, one in enumerate(options)])
-    found = [row["enrichment_options"] for row in read("custom_fields").records]
-    assert found == ["on", '{"prompt":"Who?"}', "[1]", None]
-
-
 TEXT: Row = {"type": ["string", "null"]}
 NUMBER: Row = {"type": ["number", "null"]}
 DATE: Row = {**TEXT, "format": "date"}

@@ -1,4 +1,4 @@
-"""The event log: windows of one day over 30 days, a lookback of five minutes, and pages by cursor."""
+"""The event log: its limit of 30 days, and pages by cursor."""
 
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -29,30 +29,6 @@ def page(rows: list[Row], cursor: str | None = None) -> Row:
 
 def window(start: str, end: str) -> str:
     return f"/event/?_limit=50&date_updated__gte={start}&date_updated__lt={end}"
-
-
-def test_a_first_sync_reads_30_days_in_windows_of_one_day(api: Mocker) -> None:
-    api.get(URL, json={"data": [], "cursor_next": None})
-    reading = read("event_log", start_date="2020-01-01")
-    assert len(requested(api)) == 30
-    assert requested(api)[0] == window("2025-05-16T12:00:00.000000+00:00", "2025-05-17T12:00:00.000000+00:00")
-    assert requested(api)[-1] == window("2025-06-14T12:00:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")
-    assert reading.states()[-1] == {"date_updated": "2025-05-16T12:00:00.000000+00:00"}
-
-
-def test_a_first_sync_begins_at_a_start_date_within_the_30_days(api: Mocker) -> None:
-    api.get(URL, json={"data": [], "cursor_next": None})
-    read("event_log", start_date="2025-06-15T00:00:00Z")
-    assert requested(api) == [window("2025-06-15T00:00:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")]
-
-
-@pytest.mark.parametrize("no_cursor", [None, ""])
-def test_a_later_sync_reads_five_minutes_again(api: Mocker, no_cursor: str | None) -> None:
-    api.get(URL, **page(events(15, timedelta(minutes=1)), no_cursor))
-    reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T11:50:00"}})
-    assert requested(api) == [window("2025-06-15T11:45:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00")]
-    assert reading.ids == [f"ev_{number:03}" for number in range(15)]
-    assert reading.states()[-1] == {"date_updated": "2025-06-15T11:59:00.000000+00:00"}
 
 
 def test_a_state_older_than_30_days_continues_30_days_ago_and_logs_the_gap(api: Mocker, log: Log) -> None:
@@ -136,21 +112,3 @@ def test_pages_without_events_end_a_window_only_if_their_cursors_are_the_same(
     reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T10:00:00"}})
     assert reading.statuses == {"event_log": status}
     assert (reading.ids == [row["id"] for row in rows]) == (status == "COMPLETE")
-
-
-def test_data_and_previous_data_are_json_text_or_null(api: Mocker) -> None:
-    at = NOON - timedelta(minutes=1)
-    given = [
-        event(3, at, data={"name": 'Zoë "Z" 🚀', "n": 1.5, "none": None}, previous_data={}),
-        event(2, at),
-        event(1, at, data=None, previous_data={"deep": {"list": [1, True]}}),
-        event(0, at, data=[], previous_data=0),
-    ]
-    api.get(URL, **page(given))
-    records = read("event_log", start_date="2025-06-15").records
-    assert [(record.get("data"), record.get("previous_data")) for record in records] == [
-        ('{"name":"Zoë \\"Z\\" 🚀","n":1.5,"none":null}', "{}"),
-        (None, None),
-        (None, '{"deep":{"list":[1,true]}}'),
-        ("[]", "0"),
-    ]

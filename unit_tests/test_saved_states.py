@@ -1,0 +1,246 @@
+"""Saved states: known and damaged forms, states in the future, and the position in the event log."""
+
+from typing import Any
+
+import pytest
+from airbyte_cdk.models import AirbyteMessage, AirbyteStream, AirbyteStreamStatus, FailureType, SyncMode, Type
+from airbyte_cdk.utils.stream_status_utils import as_airbyte_message
+from requests_mock import ANY, Mocker
+
+from source_close.api.sync import Sync
+from source_close.streams.saved_states import CursorStateMigration, LogPositions
+from unit_tests.syncs import API, NOW, Log, Row, read_with_positions, requested, saved
+
+CURSOR = "2025-06-15T11:00:00.000000+00:00"
+POSITION = "2025-06-15T06:00:00.000000+00:00"
+SAVED = {"date_updated": CURSOR, "event_log_position": POSITION}
+WRITTEN = "2024-05-06T07:08:09.010000+00:00"
+
+
+def migrate(state: Any, position: str = "", sync: Sync | None = None) -> Row:
+    sync = sync or Sync(end=NOW, event_log_positions={"leads": position} if position else {})
+    migration = CursorStateMigration("leads", {"sync": sync}, "date_updated")
+    assert migration.should_migrate(state) is bool(state)
+    return dict(migration.migrate(state))
+
+
+DATE_RANGES = [
+    {"start": "2024-05-10T00:00:00Z", "end": "2024-06-01T00:00:00Z", "most_recent_cursor_value": "2024-05-30"},
+    {"start": "2024-01-01T00:00:00Z", "end": "2024-05-01T00:00:00Z", "most_recent_cursor_value": WRITTEN},
+]
+PER_PARTITION = [
+    {"partition": {"object_type": "lead"}, "cursor": {"date_updated": "2024-08-01T00:00:00Z"}},
+    {"partition": {"object_type": "contact"}, "cursor": {"date_updated": WRITTEN}},
+]
+FORMS: dict[str, tuple[Row, str | None]] = {
+    "empty": ({}, None),
+    "own and public connector": ({"date_updated": WRITTEN}, WRITTEN),
+    "Z": ({"date_updated": "2024-05-06T07:08:09.010Z"}, WRITTEN),
+    "no zone": ({"date_updated": "2024-05-06T07:08:09.010000"}, WRITTEN),
+    "offset": ({"date_updated": "2024-05-06T09:08:09.010000+02:00"}, WRITTEN),
+    "date": ({"date_updated": "2024-05-06"}, "2024-05-06T00:00:00.000000+00:00"),
+    "year 1": ({"date_updated": "0001-01-01T00:00:00+00:00"}, "1900-01-01T00:00:00.000000+00:00"),
+    "more fields": ({"date_updated": WRITTEN, "of_another_version": [1], "event_log_position": "x"}, WRITTEN),
+    "from 0.1.0": ({"date_updated": WRITTEN, "closed_windows": [["2024-06-01", "2024-07-01"]]}, WRITTEN),
+    "date-range": ({"state_type": "date-range", "legacy": {}, "slices": DATE_RANGES}, WRITTEN),
+    "date-range without a newest value": ({"slices": [{"start": "2024-01-01T00:00:00Z", "end": WRITTEN}]}, WRITTEN),
+    "per partition": (
+        {"use_global_cursor": False, "states": PER_PARTITION, "state": {"date_updated": "2024-09-01"}},
+        WRITTEN,
+    ),
+    "global cursor": ({"use_global_cursor": True, "state": {"date_updated": WRITTEN}, "lookback_window": 7}, WRITTEN),
+    "of a stream without records": ({"use_global_cursor": True, "lookback_window": 0}, None),
+    "before the first record": ({"event_log_position": WRITTEN}, None),
+    "no cursor": ({"__ab_no_cursor_state_message": True}, None),
+    "full refresh": ({"__ab_full_refresh_sync_complete": True}, None),
+}
+
+
+@pytest.mark.parametrize(("saved", "cursor"), FORMS.values(), ids=FORMS.keys())
+def test_a_cursor_is_read_from_every_known_form(saved: Row, cursor: str | None) -> None:
+    assert migrate(saved) == ({"date_updated": cursor} if cursor else {})
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        {"date_updated": "yesterday"},
+        {"date_updated": 1714979289},
+        {"date_updated": {"value": WRITTEN}},
+        {"date_updated": "0001-01-01T00:00:00+05:00"},
+        {"date_created": WRITTEN},
+        {"cursor": WRITTEN},
+        {"state_type": "date-range", "slices": []},
+        {"state_type": "date-range", "slices": [{"start": "2024-01-01", "end": "?"}]},
+        {"states": [{"partition": {"object_type": "lead"}, "cursor": {"date_updated": "?"}}]},
+    ],
+    ids=str,
+)
+def test_the_message_about_a_damaged_state_says_how_to_reset(saved: Row) -> None:
+    sync = Sync(end=NOW)
+    assert migrate(saved, sync=sync) == {}
+    error = sync.unreadable_states["leads"]
+    assert error.failure_type == FailureType.config_error
+    message = str(error.message)
+    assert message.startswith("Stream leads: its saved state can't be read (")
+    assert "object" not in message  # no text of Python's
+    assert "Clear the stream and sync again: the sync then reads it from the start date." in message
+
+
+def test_a_state_in_the_future_continues_from_now(log: Log) -> None:
+    # A millisecond earlier: without a window, no stream would follow the event log.
+    expected = {"date_updated": "2025-06-15T11:59:59.999000+00:00"}
+    assert migrate({"date_updated": "2025-06-15T12:00:00.001Z"}) == expected
+    [warning] = log.warnings
+    assert "2025-06-15 12:00:00.001000+00:00 is in the future. The sync continues from now" in warning
+
+
+@pytest.mark.parametrize(("reached", "is_lost"), [("2025-05-16T12:00:00Z", False), ("2025-05-16T11:59:59Z", True)])
+def test_a_gap_in_the_event_log_logs_a_warning(log: Log, reached: str, *, is_lost: bool) -> None:
+    """A stream with a position in the event log can have a gap; an old cursor alone is none."""
+    migrate({"date_updated": "2020-01-01"}, reached)
+    migrate({"date_updated": "2020-01-01"})
+    assert len(log.warnings) == is_lost
+    for message in log.warnings:
+        assert "2025-05-16T11:59:59.000000+00:00" in message
+        assert "Close has events since 2025-05-16T12:00:00.000000+00:00" in message
+        assert "Refresh the stream leads" in message
+
+
+@pytest.fixture(autouse=True)
+def _empty(api: Mocker) -> None:
+    api.get(ANY, json={"data": []})
+    api.post(ANY, json={"data": [], "cursor": None})
+
+
+def positions(
+    state: Row | None, stream: str = "tasks", *, others: Row | None = None, **config: Any
+) -> list[str | None]:
+    """Sync a stream from its saved state, and return the positions in its states, each once."""
+    states = {**({stream: state} if state else {}), **(others or {})}
+    found = read_with_positions(stream, state=states, start_date="2025-06-01", **config).states(stream)
+    return list(dict.fromkeys(one.get("event_log_position") for one in found))
+
+
+def events_since(start: str) -> str:
+    return f"/event/?_limit=50&date_updated__gte={start}&date_updated__lt={NOW}"
+
+
+@pytest.mark.parametrize("stream", ["activities", "event_log", "leads", "tasks"])
+def test_a_first_sync_saves_its_start_as_the_position_before_any_record(api: Mocker, stream: str) -> None:
+    rows = [{"id": "one", "date_created": CURSOR, "date_updated": CURSOR}]
+    api.get(ANY, json={"data": rows})
+    api.post(ANY, json={"data": rows, "cursor": None})
+    reading = read_with_positions(stream, start_date="2025-06-15")
+    kinds = [message.type.value for message in reading.messages if message.type.value in {"STATE", "RECORD"}]
+    assert kinds[:2] == ["STATE", "RECORD"]
+    assert reading.states()[0] == {"event_log_position": NOW}
+    assert {state["event_log_position"] for state in reading.states()} == {NOW}
+    assert stream == "event_log" or requested(api, "/event") == []
+
+
+def test_a_sync_after_an_interrupted_first_sync_reads_all_records_and_the_log_from_the_position(api: Mocker) -> None:
+    read_with_positions("tasks", state={"tasks": {"event_log_position": POSITION}}, start_date="2025-06-15")
+    assert requested(api, "/task") == [
+        f"/task/?_limit=1000&_order_by=date_created&_skip=0&_type=all&date_updated__gte=2025-06-15T00:00:00.000000+00:00&date_updated__lt={NOW}"
+    ]
+    assert requested(api, "/event") == [events_since("2025-06-15T05:50:00.000000+00:00")]
+
+
+@pytest.mark.parametrize(
+    ("state", "kept", "since"),
+    [
+        (SAVED, POSITION, "2025-06-15T05:50:00.000000+00:00"),
+        ({"date_updated": CURSOR}, CURSOR, "2025-06-15T10:50:00.000000+00:00"),
+        (SAVED | {"event_log_position": "2026-06-15T12:00:00+00:00"}, CURSOR, "2025-06-15T10:50:00.000000+00:00"),
+        # Without a cursor, a stream that ignored its position would not follow the log at all.
+        (
+            {"event_log_position": "2025-06-15T12:04:59+00:00"},
+            "2025-06-15T12:04:59.000000+00:00",
+            "2025-06-15T11:54:59.000000+00:00",
+        ),
+        (
+            SAVED | {"event_log_position": "0001-01-01T00:00:00+00:00"},
+            "1900-01-01T00:00:00.000000+00:00",
+            "2025-05-16T12:00:00.000000+00:00",
+        ),
+    ],
+    ids=["position", "no position", "position in the future", "five minutes ahead by another clock", "year 1"],
+)
+def test_the_log_is_read_from_the_position_or_the_cursor_which_moves_when_the_stream_is_complete(
+    api: Mocker, state: Row, kept: str, since: str
+) -> None:
+    others = {"leads": {"event_log_position": "2025-05-20T00:00:00+00:00"}, "activities": {"date_created": "yesterday"}}
+    assert positions(state, others=others) == [kept, NOW], "streams that are not read have no effect"
+    assert requested(api, "/event") == [events_since(since)]
+
+
+def test_the_position_moves_even_if_the_last_state_comes_before_the_stream_is_complete() -> None:
+    """The CDK emits it after that status, unless its queue is full."""
+    [state] = [AirbyteMessage(Type.STATE, state=one) for one in saved(tasks={"date_updated": NOW})]
+    stream = AirbyteStream("tasks", {}, [SyncMode.incremental])
+    messages = [state, as_airbyte_message(stream, AirbyteStreamStatus.COMPLETE)]
+    emitted = LogPositions(["tasks"], ["tasks"], saved(tasks=SAVED)).add_to(messages, Sync(end=NOW))
+    states = [vars(one.state.stream.stream_state) for one in emitted if one.state and one.state.stream]
+    assert states == [{"date_updated": NOW, "event_log_position": position} for position in (POSITION, NOW)]
+
+
+def test_a_failed_stream_keeps_its_position(api: Mocker) -> None:
+    api.get(f"{API}/task/", status_code=403)
+    assert positions(SAVED) == [POSITION]
+
+
+def test_a_stream_keeps_its_position_when_the_log_is_forbidden(api: Mocker) -> None:
+    api.get(f"{API}/event/", status_code=403)
+    reading = read_with_positions("tasks", state={"tasks": SAVED})
+    assert reading.statuses == {"tasks": "COMPLETE"}
+    assert {state["event_log_position"] for state in reading.states()} == {POSITION}
+
+
+def test_the_log_is_followed_when_the_cursor_is_in_the_future(api: Mocker) -> None:
+    state = {"date_created": "2025-06-20T00:00:00Z", "event_log_position": POSITION}
+    assert positions(state, "activities", attribution_window_hours=0) == [POSITION, NOW]
+    assert len(requested(api, "/event")) == 1
+
+
+def test_positions_with_different_offsets_are_compared_as_moments(api: Mocker) -> None:
+    states = {"tasks": {"date_updated": "2025-06-15T01:00:00+05:00"}, "leads": {"date_updated": "2025-06-15T00:30:00Z"}}
+    read_with_positions("tasks", "leads", state=states)
+    assert requested(api, "/event") == [events_since("2025-06-14T19:50:00.000000+00:00")]
+
+
+def test_a_state_of_another_form_is_kept_until_the_cdk_saves_a_new_one() -> None:
+    slices = {"state_type": "date-range", "slices": [{"start": "2025-06-01T00:00:00Z", "end": CURSOR}]}
+    states = read_with_positions("tasks", state={"tasks": slices}, start_date="2025-06-01").states()
+    assert states[0] == {**slices, "event_log_position": NOW}
+    assert states[-1] == {"date_updated": CURSOR, "event_log_position": NOW}
+
+
+@pytest.mark.parametrize(
+    ("state", "stream", "position"),
+    [
+        (SAVED, "tasks", POSITION),
+        ({"date_updated": CURSOR}, "tasks", None),
+        (None, "tasks", NOW),
+        (None, "users", None),
+    ],
+)
+def test_positions_do_not_change_when_changes_are_not_captured(
+    api: Mocker, state: Row | None, stream: str, position: str | None
+) -> None:
+    """A first sync has a position all the same, in case that the option is switched on later."""
+    assert positions(state, stream, capture_changes=False) == [position]
+    assert requested(api, "/event") == []
+
+
+@pytest.mark.parametrize("capture_changes", [True, False])
+def test_a_long_time_without_events_is_no_gap_in_the_event_log(log: Log, *, capture_changes: bool) -> None:
+    """The cursor is the newest event, here of 45 days ago; the position is the end of the last sync."""
+    state = {"date_updated": "2025-05-01T12:00:00Z", "event_log_position": POSITION}
+    assert positions(state, "event_log", capture_changes=capture_changes)[-1] == NOW
+    assert log.warnings == []
+
+
+@pytest.mark.parametrize("stream", ["custom_fields", "users"])
+def test_other_streams_have_no_position(stream: str) -> None:
+    assert positions(None, stream) == [None]
