@@ -262,12 +262,6 @@ def test_the_log_is_read_once_from_ten_minutes_before_the_oldest_position(api: M
     assert [url for url in requested(api) if url in {"/activity/", "/lead/", "/task/"}] == ["/activity/", "/lead/"]
 
 
-def test_the_log_is_not_read_without_a_position(api: Mocker) -> None:
-    Close(api, event("acti_1"), alive=("acti_1",))
-    assert read("activities", state={"activities": STATES["activities"]}).records == []
-    assert requested(api, "/event") == []
-
-
 def test_the_emails_of_a_deleted_thread_are_deleted_unless_close_still_returns_them(api: Mocker) -> None:
     """Close does not document whether it logs each email of a thread that is deleted."""
     emails = [{"id": f"acti_{number}", "date_created": CREATED} for number in (1, 2)]

@@ -266,13 +266,6 @@ def test_two_syncs_share_nothing() -> None:
     assert transform()["sync"].limiter is not transform()["sync"].limiter
 
 
-def test_the_event_log_is_followed_from_ten_minutes_before_the_oldest_position() -> None:
-    sync = Sync(event_log_positions={"tasks": "2025-06-01", "leads": "2025-05-31"})
-    assert transform(sync=sync)["sync"]["followed_from"] == "2025-05-30T23:50:00.000000+00:00"
-    sync = Sync(event_log_positions={"tasks": "2025-01-01"})
-    assert transform(sync=sync)["sync"]["followed_from"] == "2025-05-16T12:00:00.000000+00:00"
-
-
 def test_a_transformed_config_is_not_changed_again() -> None:
     """The CDK transforms the config of a source more than once."""
     once = transform(start_date="2024-01-31", sync=Sync(event_log_positions={"tasks": "2025-06-01"}))

@@ -96,14 +96,6 @@ def test_a_first_sync_reads_windows_of_thirty_days_from_the_start_date(api: Mock
     assert [state["date_updated"][:10] for state in reading.states()] == ["2025-05-01", "2025-06-10", "2025-06-10"]
 
 
-def test_a_later_sync_reads_ten_minutes_again(api: Mocker) -> None:
-    api.post(SEARCH, **page(lead(1, "2025-06-15T10:00:00+00:00"), lead(2, "2025-06-15T11:00:00+00:00")))
-    reading = read("leads", state={"leads": {"date_updated": "2025-06-15T10:10:00Z"}})
-    assert ranges(api) == [("2025-06-15T10:00:00", "2025-06-15T12:00:00")]
-    assert reading.ids == ["lead_1", "lead_2"]
-    assert reading.states()[-1] == {"date_updated": "2025-06-15T11:00:00.000000+00:00"}
-
-
 def test_a_lead_that_is_twice_on_a_page_is_emitted_once(api: Mocker) -> None:
     api.post(SEARCH, **page(lead(1, "2025-06-02T00:00:00Z"), lead(1, "2025-06-02T00:00:00Z")))
     assert read("leads", start_date="2025-06-02").ids == ["lead_1"]

@@ -83,13 +83,6 @@ def test_every_stream_has_a_primary_key_and_is_incremental_if_it_has_a_cursor() 
         assert stream.default_cursor_field == ([cursor] if cursor else None)
 
 
-def test_the_six_original_streams_keep_their_names_and_cursors() -> None:
-    """A changed name or cursor would be a breaking change for the tables of existing users."""
-    cursors = dict.fromkeys(["activities", "custom_fields", "event_log", "leads", "tasks", "users"], "date_updated")
-    cursors["activities"] = "date_created"
-    assert {name: cursor_of(name) for name in STREAMS if name in cursors} == cursors
-
-
 def test_every_class_in_the_manifest_is_a_documented_component() -> None:
     names = {part["class_name"] for part in parts(MANIFEST) if "class_name" in part}
     assert len(names) >= 8

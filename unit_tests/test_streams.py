@@ -74,7 +74,7 @@ def test_a_later_sync_reads_the_lookback_again_and_emits_records_as_close_sends_
     cursor = cursor_of(stream) or ""
     newest = "2025-06-15T11:59:59.999000+00:00"
     odd = {"custom.cf_1": ["a"], "attachments": [{"size": 1.5}], "n": None}
-    rows = [{"id": "new", cursor: newest, **odd}, {"id": "old", cursor: "2025-06-15T11:50:00+00:00"}]
+    rows: list[Row] = [{"id": "new", cursor: newest, **odd}, {"id": "old", cursor: "2025-06-15T11:50:00+00:00"}]
     respond(api, *rows)
     reading = read(stream, state={stream: {cursor: saved}})
     assert requested(api) == windows(stream, start, "2025-06-15T12:00")
