@@ -30,9 +30,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> Log:
+def log(caplog: Log) -> Log:
     caplog.set_level(logging.INFO)
-    return Log(caplog)
+    return caplog
 
 
 @pytest.fixture

@@ -61,6 +61,7 @@ PROPERTIES: dict[str, dict[str, Any]] = stock_source().resolved_manifest["spec"]
 KINDS = ["lead", "contact", "opportunity", "activity", "shared", "custom_object_type"]
 LOGGER = logging.getLogger("airbyte")
 Row = dict[str, Any]
+Log = pytest.LogCaptureFixture
 
 
 def cursor_of(stream: str) -> str | None:
@@ -87,19 +88,8 @@ class Clock:
         os.sched_yield()
 
 
-@dataclass
-class Log:
-    """What a test has logged so far."""
-
-    caplog: pytest.LogCaptureFixture
-
-    @property
-    def messages(self) -> list[str]:
-        return self.caplog.messages
-
-    @property
-    def warnings(self) -> list[str]:
-        return [one.getMessage() for one in self.caplog.records if one.levelname == "WARNING"]
+def warnings(log: Log) -> list[str]:
+    return [one.getMessage() for one in log.records if one.levelname == "WARNING"]
 
 
 @dataclass

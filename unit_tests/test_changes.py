@@ -11,7 +11,7 @@ from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStrea
 from requests_mock import Mocker
 
 from source_close.streams.event_log import EventLog
-from unit_tests.syncs import API, Clock, Log, Reading, Row, read, requested
+from unit_tests.syncs import API, Clock, Log, Reading, Row, read, requested, warnings
 
 STATES = {
     "activities": {"date_created": "2025-06-15T00:00:00+00:00"},
@@ -283,7 +283,7 @@ def test_a_forbidden_log_logs_one_warning_and_the_streams_complete(api: Mocker, 
     api.get(f"{API}/event/", status_code=status, json={"error": "No"})
     reading = changes("activities", "leads", "tasks")
     assert set(reading.statuses.values()) == {"COMPLETE"}
-    (warning,) = log.warnings
+    (warning,) = warnings(log)
     assert "The API key can't read the event log" in warning
     assert f"GET /api/v1/event/ answered {status}: «No»." in warning
     assert len(requested(api, "/event")) == 1
@@ -308,7 +308,7 @@ def test_an_event_without_a_readable_date_logs_a_warning(api: Mocker, log: Log) 
     Close(api, {**event("acti_1"), "date_updated": "yesterday"}, event("acti_2"), alive=("acti_2",))
     reading = changes("activities")
     assert (reading.ids, reading.statuses) == (["acti_2"], {"activities": "COMPLETE"})
-    [warning] = log.warnings
+    [warning] = warnings(log)
     assert warning.startswith("1 events of the event log (first: ev_acti_1_updated) don't say which object changed")
 
 

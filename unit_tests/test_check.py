@@ -9,7 +9,19 @@ from requests_mock import ANY, Mocker
 
 from source_close.dates import format_moment, utc_now
 from source_close.source import SourceClose, load_manifest
-from unit_tests.syncs import API, KEY, KINDS, LOGGER, STREAMS, Log, catalog, read_with_positions, requested, run
+from unit_tests.syncs import (
+    API,
+    KEY,
+    KINDS,
+    LOGGER,
+    STREAMS,
+    Log,
+    catalog,
+    read_with_positions,
+    requested,
+    run,
+    warnings,
+)
 
 # The lists of the six streams, in the order in which a check requests them.
 CUSTOM_FIELDS = [f"/custom_field/{kind}/" for kind in KINDS]
@@ -109,7 +121,7 @@ def test_an_account_without_custom_objects_reads_the_other_custom_fields(api: Mo
     reading = read_with_positions("custom_fields")
     assert len(reading.ids) == len(KINDS) - 1
     assert reading.statuses == {"custom_fields": "COMPLETE"}
-    [warning] = log.warnings
+    [warning] = warnings(log)
     assert warning.startswith("Stream custom_fields: Close does not return what belongs to custom_object_type, which")
     assert f"custom_object_type/ answered {status}: «No»." in warning
 

@@ -9,7 +9,7 @@ from jsonschema import Draft7Validator
 from requests_mock import Mocker
 
 from source_close.source import load_manifest
-from unit_tests.syncs import API, KEY, KINDS, Clock, Log, Row, read, requested
+from unit_tests.syncs import API, KEY, KINDS, Clock, Log, Row, read, requested, warnings
 
 OLD, NEW = "2019-05-06T07:08:09+00:00", "2025-06-01T00:00:00+00:00"
 LEAD = {"id": "lead_1", "date_created": OLD, "date_updated": NEW}
@@ -165,7 +165,7 @@ def test_discover_logs_one_warning_when_a_list_of_custom_fields_cannot_be_read(a
     lists(api, activity=[field("cf_a")])
     api.get(f"{API}/custom_field/shared/", status_code=403, json={"error": "Forbidden"})
     assert "custom.cf_a" in properties("activities")
-    (warning,) = log.warnings
+    (warning,) = warnings(log)
     assert warning.startswith("Custom fields that can't be read (shared) get no columns. Their")
     assert "GET /api/v1/custom_field/shared/ answered 403: «Forbidden»." in warning
 
@@ -179,7 +179,7 @@ def test_a_malformed_definition_loses_only_its_own_column(api: Mocker, log: Log,
     everywhere = [{"object_type": "activity"}]
     lists(api, shared=[field("cf_a", **{"associations": everywhere, **odd}), field("cf_b", associations=everywhere)])
     assert [name for name in properties("activities") if name.startswith("custom.")] == ["custom.cf_b"]
-    (warning,) = log.warnings
+    (warning,) = warnings(log)
     assert warning == "Custom field cf_a gets no column: its form is unknown. Its values are read."
 
 
@@ -286,7 +286,7 @@ def test_names_that_cannot_be_read_log_one_warning_and_do_not_fail_the_stream(ap
     reading = read("leads", start_date="2025-06-01")
     assert reading.statuses == {"leads": "COMPLETE"}
     assert [[one["name"] for one in row["custom_fields"]] for row in reading.records] == [["CF_1", None]] * 2
-    (warning,) = log.warnings
+    (warning,) = warnings(log)
     assert "(shared)" in warning
     assert "answered 402: «Upgrade»" in warning
 
@@ -386,7 +386,7 @@ def test_names_of_no_field_are_reported_once_for_each_kind_and_are_listed_for_le
     [record, _] = read("leads", start_date="2025-06-01").records
     assert record["custom_fields"] == [{"id": None, "name": "Old", "value": 1}]
     assert record["contacts"] == [contact]
-    assert [line.partition(" are not in columns")[0] for line in log.warnings] == [
+    assert [line.partition(" are not in columns")[0] for line in warnings(log)] == [
         "Custom values of the kind lead",
         "Custom values of the kind contact",
     ]

@@ -6,7 +6,7 @@ import orjson
 import pytest
 from requests_mock import Mocker
 
-from unit_tests.syncs import API, Log, Row, read
+from unit_tests.syncs import API, Log, Row, read, warnings
 
 SEARCH = f"{API}/data/search/"
 FIELDS = [
@@ -256,7 +256,7 @@ def test_records_are_emitted_as_close_sends_them_except_for_custom_fields(api: M
     row = {**lead(1, "2025-06-14T00:00:00+00:00"), "contacts": [{"custom": {"b": 2}, "custom.cf_3": 1}], "url": None}
     api.post(SEARCH, **page({**row, "__object_type": "lead"}))
     assert read("leads", start_date="2025-06-01").records == [{**row, "custom_fields": []}]
-    assert log.warnings == []
+    assert warnings(log) == []
 
 
 @pytest.mark.parametrize("more", [{}, {"cursor": ""}])

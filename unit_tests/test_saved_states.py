@@ -9,7 +9,7 @@ from requests_mock import ANY, Mocker
 
 from source_close.api.sync import Sync
 from source_close.streams.saved_states import CursorStateMigration, LogPositions
-from unit_tests.syncs import API, NOW, Log, Row, read_with_positions, requested, saved
+from unit_tests.syncs import API, NOW, Log, Row, read_with_positions, requested, saved, warnings
 
 CURSOR = "2025-06-15T11:00:00.000000+00:00"
 POSITION = "2025-06-15T06:00:00.000000+00:00"
@@ -91,7 +91,7 @@ def test_a_state_in_the_future_continues_from_now(log: Log) -> None:
     # A millisecond earlier: without a window, no stream would follow the event log.
     expected = {"date_updated": "2025-06-15T11:59:59.999000+00:00"}
     assert migrate({"date_updated": "2025-06-15T12:00:00.001Z"}) == expected
-    [warning] = log.warnings
+    [warning] = warnings(log)
     assert "2025-06-15 12:00:00.001000+00:00 is in the future. The sync continues from now" in warning
 
 
@@ -100,8 +100,8 @@ def test_a_gap_in_the_event_log_logs_a_warning(log: Log, reached: str, *, is_los
     """A stream with a position in the event log can have a gap; an old cursor alone is none."""
     migrate({"date_updated": "2020-01-01"}, reached)
     migrate({"date_updated": "2020-01-01"})
-    assert len(log.warnings) == is_lost
-    for message in log.warnings:
+    assert len(warnings(log)) == is_lost
+    for message in warnings(log):
         assert "2025-05-16T11:59:59.000000+00:00" in message
         assert "Close has events since 2025-05-16T12:00:00.000000+00:00" in message
         assert "Refresh the stream leads" in message
@@ -238,7 +238,7 @@ def test_a_long_time_without_events_is_no_gap_in_the_event_log(log: Log, *, capt
     """The cursor is the newest event, here of 45 days ago; the position is the end of the last sync."""
     state = {"date_updated": "2025-05-01T12:00:00Z", "event_log_position": POSITION}
     assert positions(state, "event_log", capture_changes=capture_changes)[-1] == NOW
-    assert log.warnings == []
+    assert warnings(log) == []
 
 
 @pytest.mark.parametrize("stream", ["custom_fields", "users"])
