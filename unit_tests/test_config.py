@@ -147,14 +147,19 @@ def test_an_invalid_value_fails_with_field_and_limit(field: str, value: Any, pro
     assert message_for({"api_key": KEY, field: value}) == f"The configuration can't be used: {field}: {problem}."
 
 
-@pytest.mark.parametrize(("given", "hours"), [(None, None), ("24", 24), (0, 0)])
-def test_the_attribution_window_may_be_null_or_a_number_in_text(given: Any, hours: Any) -> None:
-    assert transform(attribution_window_hours=given)["attribution_window_hours"] == hours
-
-
-@pytest.mark.parametrize(("given", "workers"), [({}, 20), ({"num_workers": 1}, 1), ({"num_workers": "40"}, 40)])
-def test_num_workers_is_20_by_default_and_may_be_text(given: Row, workers: int) -> None:
-    assert transform(**given)["num_workers"] == workers
+@pytest.mark.parametrize(
+    ("field", "given", "used"),
+    [
+        ("attribution_window_hours", None, None),
+        ("attribution_window_hours", "24", 24),
+        ("attribution_window_hours", 0, 0),
+        ("num_workers", None, 20),
+        ("num_workers", "40", 40),
+        ("num_workers", 1, 1),
+    ],
+)
+def test_a_number_may_be_null_or_text(field: str, given: Any, used: int | None) -> None:
+    assert transform(**{field: given})[field] == used
 
 
 @pytest.mark.parametrize(

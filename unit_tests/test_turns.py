@@ -48,14 +48,6 @@ def test_a_stream_with_more_windows_hands_out_more_at_a_time() -> None:
         assert abs(order[:end].count("event_log") - 3 * order[:end].count("activities")) <= 4
 
 
-def test_a_stream_without_further_windows_is_not_waited_for() -> None:
-    given = Turns(1)
-    assert len(list(given.take(windows(1)))) == 1
-    began = time.perf_counter()
-    assert len(list(given.take(windows(10)))) == 10
-    assert time.perf_counter() - began < 1  # no turn was waited for
-
-
 def test_a_stream_that_has_not_begun_is_not_waited_for() -> None:
     given = Turns(2)
     began = time.perf_counter()
@@ -70,7 +62,7 @@ def test_a_stream_that_ends_early_is_not_waited_for() -> None:
     next(leads)
     leads.close()
     began = time.perf_counter()
-    assert len(list(given.take(windows(1_000)))) == 1_000
+    assert len(list(given.take(windows(10)))) == 10
     assert time.perf_counter() - began < 1  # no turn was waited for
 
 
