@@ -50,46 +50,48 @@ def skips(api: Mocker) -> list[int]:
     return [int(request.qs["_skip"][0]) for request in api.request_history]
 
 
-@pytest.mark.parametrize(
-    ("pages", "ids"),
-    [
-        ({0: ""}, ""),
-        ({0: "a"}, "a"),
-        ({0: "abc"}, "abc"),
-        ({0: "abc+", 2: "cd"}, "abcd"),
-        ({0: "abc+", 2: "cde"}, "abcde"),
-        ({0: "abc+", 2: "cde+", 4: "ef"}, "abcdef"),
-    ],
-    ids=["empty", "one row", "one full page", "one row more", "two full pages", "three pages"],
-)
-def test_each_request_begins_with_the_last_row_of_the_previous_page(
-    api: Mocker, pages: dict[int, str], ids: str
-) -> None:
-    api.get(ACTIVITIES, [page(names) for names in pages.values()])
-    assert "".join(read_activities().ids) == ids
-    assert skips(api) == list(pages)
+# Each request, by its offset and the rows of its response; and the rows that are emitted.
+READINGS: dict[str, tuple[list[tuple[int, str]], str]] = {
+    # Each request begins with the last row of the previous page.
+    "empty": ([(0, "")], ""),
+    "one row": ([(0, "a")], "a"),
+    "one full page": ([(0, "abc")], "abc"),
+    "one row more": ([(0, "abc+"), (2, "cd")], "abcd"),
+    "two full pages": ([(0, "abc+"), (2, "cde")], "abcde"),
+    "three pages": ([(0, "abc+"), (2, "cde+"), (4, "ef")], "abcdef"),
+    # If it does not, the list has changed. The page at 2 of bcdefgh begins with d: the reader steps back to the row b.
+    "a row of an earlier page is deleted": (
+        [(0, "abc+"), (2, "def+"), (0, "bcd+"), (2, "def+"), (4, "fgh")],
+        "abcdefgh",
+    ),
+    # Edited rows move in a list sorted by modification, and so do rescheduled meetings: a known row comes first.
+    "three rows move to the end": (
+        [(0, "abc+"), (2, "cde+"), (4, "abc"), (1, "efg+"), (3, "gab+"), (5, "bc")],
+        "abcdefg",
+    ),
+    "a row is inserted at the start": (
+        [(0, "abc+"), (2, "bcd+"), (0, "nab+"), (2, "bcd+"), (4, "def+"), (6, "fg")],
+        "abcndefg",
+    ),
+    "all rows before the last ones are deleted": (
+        [(0, "abc+"), (2, "cde+"), (4, "efg+"), (6, ""), (3, ""), (0, "jkl")],
+        "abcdefgjkl",
+    ),
+    "all rows are deleted": ([(0, "abc+"), (2, "cde+"), (4, ""), (1, ""), (0, "")], "abcde"),
+    # A list that has more positions than rows were seen is read again: rows of one moment may change places between two
+    # requests, so that one is returned twice, and another one never.
+    "none is lost": ([(0, "abd+"), (2, "dce+"), (4, "efg")], "abdcefg"),
+    "the last page has a again in place of f": (
+        [(0, "abc+"), (2, "cde+"), (4, "eag"), (0, "abc+"), (2, "cde+"), (4, "efg")],
+        "abcdegf",
+    ),
+    "the list has a row twice": ([(0, "abc+"), (2, "cad")] + [(0, "abc+"), (2, "cad")] * 5, "abcd"),
+    "the only page has a row twice": ([(0, "aba")], "ab"),
+}
 
 
-@pytest.mark.parametrize(
-    ("pages", "ids"),
-    [
-        # The page at 2 of bcdefgh begins with d instead of c, so the reader steps back to the known row b.
-        ([(0, "abc+"), (2, "def+"), (0, "bcd+"), (2, "def+"), (4, "fgh")], "abcdefgh"),
-        # Edited rows move in a list sorted by modification, and so do rescheduled meetings: a known row comes first.
-        ([(0, "abc+"), (2, "cde+"), (4, "abc"), (1, "efg+"), (3, "gab+"), (5, "bc")], "abcdefg"),
-        ([(0, "abc+"), (2, "bcd+"), (0, "nab+"), (2, "bcd+"), (4, "def+"), (6, "fg")], "abcndefg"),
-        ([(0, "abc+"), (2, "cde+"), (4, "efg+"), (6, ""), (3, ""), (0, "jkl")], "abcdefgjkl"),
-        ([(0, "abc+"), (2, "cde+"), (4, ""), (1, ""), (0, "")], "abcde"),
-    ],
-    ids=[
-        "a row of an earlier page is deleted",
-        "three rows move to the end",
-        "a row is inserted at the start",
-        "all rows before the last ones are deleted",
-        "all rows are deleted",
-    ],
-)
-def test_a_list_that_changes_between_two_pages_loses_no_row_and_repeats_none(
+@pytest.mark.parametrize(("pages", "ids"), READINGS.values(), ids=READINGS)
+def test_a_list_is_read_without_a_loss_or_a_repetition_whatever_its_rows_do_between_two_pages(
     api: Mocker, pages: list[tuple[int, str]], ids: str
 ) -> None:
     api.get(ACTIVITIES, [page(names) for _, names in pages])
@@ -113,26 +115,6 @@ def test_rows_without_a_date_are_not_of_one_moment(api: Mocker) -> None:
     api.get(ACTIVITIES, [{"json": {"data": [{"id": one} for one in ids], "has_more": more}} for ids, more in pages])
     assert "".join(read_activities().ids) == "abcd"
     assert skips(api) == [0, 2, 0, 2]
-
-
-@pytest.mark.parametrize(
-    ("pages", "ids"),
-    [
-        ([(0, "abd+"), (2, "dce+"), (4, "efg")], "abdcefg"),
-        # The last page has a again in place of f.
-        ([(0, "abc+"), (2, "cde+"), (4, "eag"), (0, "abc+"), (2, "cde+"), (4, "efg")], "abcdegf"),
-        ([(0, "abc+"), (2, "cad")] + [(0, "abc+"), (2, "cad")] * 5, "abcd"),
-        ([(0, "aba")], "ab"),
-    ],
-    ids=["none is lost", "one is lost", "the list has a row twice", "the only page has a row twice"],
-)
-def test_a_list_that_has_more_positions_than_rows_were_seen_is_read_again(
-    api: Mocker, pages: list[tuple[int, str]], ids: str
-) -> None:
-    """Rows of one moment may change places between two requests: one is returned twice, and another one never."""
-    api.get(ACTIVITIES, [page(names) for _, names in pages])
-    assert "".join(read_activities().ids) == ids
-    assert skips(api) == [skip for skip, _ in pages]
 
 
 @pytest.mark.parametrize("later", ["", "xyz"], ids=["no rows", "other rows"])
