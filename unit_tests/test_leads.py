@@ -46,6 +46,16 @@ def starts(api: Mocker) -> list[tuple[str, str | None]]:
     return [(start[11:], body.get("cursor")) for (start, _), body in zip(ranges(api), bodies(api), strict=True)]
 
 
+def ids(rows: list[Row]) -> list[str]:
+    return [row["id"] for row in rows]
+
+
+def read_leads(api: Mocker, *responses: Row) -> list[str]:
+    """Return the ids of the leads since 2025-06-02 that are read if the searches get these responses."""
+    api.post(SEARCH, list(responses))
+    return read("leads", start_date="2025-06-02").ids
+
+
 def leads_by_minute(count: int) -> list[Row]:
     return [lead(number, f"2025-06-02T{number // 60:02}:{number % 60:02}:00+00:00") for number in range(count)]
 
@@ -104,8 +114,8 @@ def test_a_lead_that_is_twice_on_a_page_is_emitted_once(api: Mocker) -> None:
 def test_each_page_is_a_search_that_begins_with_the_last_leads_of_the_page_before(api: Mocker) -> None:
     """With the oldest of the last twenty: a single one may be newer than in the index."""
     rows = leads_by_minute(500)
-    api.post(SEARCH, [page(*rows[:200], cursor="a"), page(*rows[180:380], cursor="b"), page(*rows[360:])])
-    assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
+    responses = [page(*rows[:200], cursor="a"), page(*rows[180:380], cursor="b"), page(*rows[360:])]
+    assert read_leads(api, *responses) == ids(rows)
     assert starts(api) == [("00:00:00", None), ("03:00:00", None), ("06:00:00", None)]
     assert {end for _, end in ranges(api)} == {"2025-06-15T12:00:00"}
 
@@ -114,8 +124,7 @@ def test_a_search_that_begins_with_an_unknown_lead_is_made_from_an_earlier_momen
     """The last leads of the first page were edited, or the index sorts them by older dates."""
     rows = leads_by_minute(300)
     remaining = rows[:180] + rows[200:]
-    api.post(SEARCH, [page(*rows[:200], cursor="a"), page(*rows[200:]), page(*remaining[90:])])
-    assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
+    assert read_leads(api, page(*rows[:200], cursor="a"), page(*rows[200:]), page(*remaining[90:])) == ids(rows)
     assert starts(api) == [("00:00:00", None), ("03:00:00", None), ("01:30:00", None)]
 
 
@@ -123,8 +132,8 @@ def test_a_lead_that_the_index_moves_to_its_place_meanwhile_hides_none(api: Mock
     """It comes first in a search from its date, which does not prove that all leads before were read."""
     rows = leads_by_minute(300)
     moved = {**rows[190], "date_updated": "2025-06-15T11:55:00+00:00"}
-    api.post(SEARCH, [page(*rows[:190], moved, *rows[191:200], cursor="a"), page(*rows[179:190], *rows[191:], moved)])
-    assert sorted(read("leads", start_date="2025-06-02").ids) == sorted(row["id"] for row in rows)
+    responses = [page(*rows[:190], moved, *rows[191:200], cursor="a"), page(*rows[179:190], *rows[191:], moved)]
+    assert sorted(read_leads(api, *responses)) == sorted(ids(rows))
     assert starts(api) == [("00:00:00", None), ("02:59:00", None)]
 
 
@@ -135,16 +144,14 @@ def test_leads_that_are_not_sorted_are_read_by_cursor(api: Mocker, moved: int) -
     rows = rows[: -moved - 1 : -1] + rows[:-moved]
     pages = [page(*rows[:200], cursor="a"), page(*rows[200:])]
     later = [page(*rows[189:])] if moved == 1 else []
-    api.post(SEARCH, [*pages, *later, *pages, *later])
-    assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
+    assert read_leads(api, *pages, *later, *pages, *later) == ids(rows)
     assert starts(api)[:2] == [("00:00:00", None), ("00:00:00", "a")]
 
 
 def test_leads_of_one_moment_are_read_by_cursor_until_a_search_returns_no_new_lead(api: Mocker) -> None:
     rows = leads_of_one_moment(500)
     pages = [page(*rows[:200], cursor="a"), page(*rows[200:400], cursor="b"), page(*rows[400:])]
-    api.post(SEARCH, [pages[0], *pages, *pages])
-    assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
+    assert read_leads(api, pages[0], *pages, *pages) == ids(rows)
     search = [("05:00:00", None), ("05:00:00", "a"), ("05:00:00", "b")]
     assert starts(api) == [("00:00:00", None), *search, *search]
 
@@ -155,100 +162,73 @@ def test_leads_of_the_last_ten_minutes_are_read_by_cursor(api: Mocker) -> None:
     recent = [lead(number, f"2025-06-15T11:{50 + number // 60}:{number % 60:02}+00:00") for number in range(100, 400)]
     rows = old + recent
     pages = [page(*rows[80:280], cursor="b"), page(*rows[280:])]
-    api.post(SEARCH, [page(*rows[:200], cursor="a"), *pages, *pages])
-    assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
+    assert read_leads(api, page(*rows[:200], cursor="a"), *pages, *pages) == ids(rows)
     search = [("01:20:00", None), ("01:20:00", "b")]
     assert starts(api) == [("00:00:00", None), *search, *search]
 
 
-def test_a_lead_that_is_edited_between_two_cursors_hides_no_other(api: Mocker) -> None:
-    """Cursors may count positions: the edited lead leaves the window, and all others move forward."""
-    rows = leads_of_one_moment(300)
-    remaining = rows[:4] + rows[5:]
-    first = page(*rows[:200], cursor="a")
-    pages = [page(*remaining[:200], cursor="a"), page(*remaining[200:])]
-    api.post(SEARCH, [first, first, *pages[1:], *pages, *pages])
-    assert sorted(read("leads", start_date="2025-06-02").ids) == sorted(row["id"] for row in rows)
-    assert [cursor for _, cursor in starts(api)] == [None, None, "a", None, "a", None, "a"]
+MOMENT = leads_of_one_moment(250)
+FIRST, REST = page(*MOMENT[:200], cursor="a"), page(*MOMENT[200:])
+WITHOUT_ONE = MOMENT[:4] + MOMENT[5:]
+EDITED = [page(*WITHOUT_ONE[:200], cursor="a"), page(*WITHOUT_ONE[200:])]
+TROUBLE: Row = {"status_code": 503, "json": {"error": "The store of cursors is down"}}
+# The responses to the search of leads of one moment, each to a request with this cursor.
+SEARCHES: dict[str, tuple[list[Row], list[str | None]]] = {
+    "the cursor expires": ([FIRST, EXPIRED, FIRST, REST, FIRST, REST], [None, "a"] * 3),
+    # Only a 400 says that a cursor has expired.
+    "Close has a problem": ([FIRST, TROUBLE, REST, FIRST, REST], [None, "a", "a", None, "a"]),
+    # Cursors may count positions: the edited lead leaves the window, and all others move forward.
+    "a lead is edited between two cursors": ([FIRST, EDITED[1], *EDITED, *EDITED], [None, "a"] * 3),
+    # A search that returns a lead twice may skip another, and so may the next one.
+    "leads change places": ([FIRST, page(*MOMENT[190:240])] * 5 + [FIRST, REST] * 2, [None, "a"] * 7),
+    "leads always change places": ([FIRST, page(*MOMENT[199:])] * 7, [None, "a"] * 6),
+    # A full page without a cursor may be cut short.
+    "a full page has no cursor": ([page(*MOMENT[:200])] * 7, [None] * 6),
+}
+
+
+@pytest.mark.parametrize(("responses", "cursors"), SEARCHES.values(), ids=SEARCHES)
+def test_a_search_of_leads_of_one_moment_is_made_again_until_it_is_not_known_to_skip_any(
+    api: Mocker, responses: list[Row], cursors: list[str | None]
+) -> None:
+    api.post(SEARCH, [FIRST, *responses])
+    reading = read("leads", start_date="2025-06-02")
+    returned = {row["id"] for response in [FIRST, *responses] for row in response["json"].get("data", [])}
+    assert sorted(reading.ids) == sorted(returned)
+    assert reading.statuses == {"leads": "COMPLETE"}
+    assert starts(api) == [("00:00:00", None), *(("05:00:00", cursor) for cursor in cursors)]
 
 
 def test_a_search_is_left_for_a_later_moment_only_if_it_is_confirmed(api: Mocker) -> None:
-    rows = leads_of_one_moment(250)
     later = [lead(number, f"2025-06-02T06:{number - 250:02}:00+00:00") for number in range(250, 300)]
-    pages = [page(*rows[:200], cursor="a"), page(*rows[200:], *later[:30], cursor="b")]
-    api.post(SEARCH, [pages[0], *pages, page(*later[20:]), *pages, page(*later[20:])])
-    assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows + later]
+    pages = [FIRST, page(*MOMENT[200:], *later[:30], cursor="b"), page(*later[20:])]
+    assert read_leads(api, FIRST, *pages, *pages) == ids(MOMENT + later)
     search = [("05:00:00", None), ("05:00:00", "a"), ("06:22:00", None)]
     assert starts(api) == [("00:00:00", None), *search, *search]
 
 
-def test_an_expired_cursor_repeats_the_search(api: Mocker) -> None:
-    rows = leads_of_one_moment(300)
-    first, rest = page(*rows[:200], cursor="a"), page(*rows[200:])
-    api.post(SEARCH, [first, first, EXPIRED, first, rest, first, rest])
-    assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
-    assert [cursor for _, cursor in starts(api)] == [None, None, "a", None, "a", None, "a"]
-
-
-def test_a_search_that_returns_a_lead_twice_is_repeated_as_it_may_skip_another(api: Mocker) -> None:
-    """Leads of one moment may change places between two pages, and a second search may do the same."""
-    rows = leads_of_one_moment(250)
-    first, rest = page(*rows[:200], cursor="a"), page(*rows[200:])
-    incomplete = [first, page(*rows[190:240])]
-    api.post(SEARCH, [first, *incomplete * 5, first, rest, first, rest])
-    assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
-    assert starts(api)[1:] == [("05:00:00", None), ("05:00:00", "a")] * 7
-
-
 def test_a_search_that_repeats_leads_is_not_left_for_a_later_moment(api: Mocker) -> None:
-    rows = leads_of_one_moment(250)
     later = [lead(number, "2025-06-02T06:00:00+00:00") for number in range(250, 260)]
-    first, rest = page(*rows[:200], cursor="a"), page(*rows[200:], *later, cursor="b")
-    incomplete = [first, page(*rows[190:240], *later, cursor="b"), page(*later)]
-    complete = [first, rest, page(*later)]
-    api.post(SEARCH, [first, *incomplete * 5, *complete * 2])
-    assert sorted(read("leads", start_date="2025-06-02").ids) == sorted(row["id"] for row in rows + later)
+    incomplete = [FIRST, page(*MOMENT[190:240], *later, cursor="b"), page(*later)]
+    complete = [FIRST, page(*MOMENT[200:], *later, cursor="b"), page(*later)]
+    assert sorted(read_leads(api, FIRST, *incomplete * 5, *complete * 2)) == sorted(ids(MOMENT + later))
     assert starts(api)[1:] == [("05:00:00", None), ("05:00:00", "a"), ("06:00:00", None)] * 7
-
-
-@pytest.mark.parametrize("count", [200, 250])
-def test_leads_that_never_keep_their_places_do_not_fail_the_stream(api: Mocker, count: int) -> None:
-    """A full page without a cursor may be cut short, and leads of one moment may always be returned twice."""
-    rows = leads_of_one_moment(count)
-    more = [page(*rows[:200], cursor="a"), page(*rows[199:])] if count > 200 else [page(*rows)]
-    api.post(SEARCH, [page(*rows[:200], cursor="a"), *more * 7])
-    reading = read("leads", start_date="2025-06-02")
-    assert reading.ids == [row["id"] for row in rows]
-    assert reading.statuses == {"leads": "COMPLETE"}
-    assert len(bodies(api)) == 1 + 6 * len(more)
 
 
 def test_a_lead_that_is_edited_again_meanwhile_counts_as_no_repetition(api: Mocker) -> None:
     rows = [lead(number, f"2025-06-15T11:5{number // 60}:{number % 60:02}+00:00") for number in range(250)]
     again = {**rows[3], "date_updated": "2025-06-15T11:59:59+00:00"}
     pages = [page(*rows[:200], cursor="a"), page(*rows[200:], again)]
-    api.post(SEARCH, [*pages, *pages])
-    assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
+    assert read_leads(api, *pages, *pages) == ids(rows)
     assert len(bodies(api)) == 4
 
 
 def test_a_cursor_that_always_expires_fails_the_stream_after_five_more_searches(api: Mocker) -> None:
-    first = page(*leads_of_one_moment(200), cursor="a")
-    api.post(SEARCH, [first, *[first, EXPIRED] * 6])
+    api.post(SEARCH, [FIRST, *[FIRST, EXPIRED] * 6])
     [(stream, _, message)] = read("leads", start_date="2025-06-02").failures
     assert stream == "leads"
     assert "does not get past the moment 2025-06-02T05:00:00.000000+00:00" in message
     assert len(bodies(api)) == 13
-
-
-def test_only_a_400_says_that_a_cursor_has_expired(api: Mocker) -> None:
-    rows = leads_of_one_moment(250)
-    first = page(*rows[:200], cursor="next")
-    trouble = {"status_code": 503, "json": {"error": "The store of cursors is down"}}
-    rest = page(*rows[200:])
-    api.post(SEARCH, [first, first, trouble, rest, first, rest])
-    assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
-    assert [body.get("cursor") for body in bodies(api)] == [None, None, "next", "next", None, "next"]
 
 
 def test_records_are_emitted_as_close_sends_them_except_for_custom_fields(api: Mocker, log: Log) -> None:
@@ -269,8 +249,7 @@ def test_a_response_without_a_cursor_ends_the_window(api: Mocker, more: Row) -> 
 @pytest.mark.parametrize("more", [{}, {"cursor": None}])
 def test_a_full_page_without_a_cursor_does_not_end_the_window(api: Mocker, more: Row) -> None:
     rows = leads_by_minute(250)
-    api.post(SEARCH, [{"json": {"data": rows[:200], **more}}, {"json": {"data": rows[180:]}}])
-    assert read("leads", start_date="2025-06-02").ids == [row["id"] for row in rows]
+    assert read_leads(api, {"json": {"data": rows[:200], **more}}, {"json": {"data": rows[180:]}}) == ids(rows)
 
 
 def test_a_lead_that_is_newer_than_in_the_index_does_not_move_the_cursor_past_unread_windows(api: Mocker) -> None:
