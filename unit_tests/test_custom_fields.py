@@ -63,12 +63,6 @@ def test_a_first_sync_emits_the_fields_of_all_six_lists_regardless_of_the_start_
     assert requested(api) == [f"/custom_field/{kind}/?_limit=1000&_skip=0" for kind in KINDS]
 
 
-def test_a_later_sync_emits_fields_changed_since_ten_minutes_before_the_state(api: Mocker) -> None:
-    lists(api, **{kind: [field(f"cf_{kind}_1"), field(f"cf_{kind}_2", NEW)] for kind in KINDS})
-    state = {"custom_fields": {"date_updated": "2025-06-01T00:10:00.000000+00:00"}}
-    assert read("custom_fields", state=state).ids == [f"cf_{kind}_2" for kind in KINDS]
-
-
 def test_all_partitions_share_one_state_from_which_the_next_sync_continues(api: Mocker) -> None:
     lists(api, lead=[field("cf_1", NEW)], shared=[field("cf_2", "2025-06-02T00:00:00+00:00")])
     state = read("custom_fields").states()[-1]
@@ -161,13 +155,14 @@ def test_columns_are_where_the_values_are(api: Mocker) -> None:
     assert {"id", "date_updated", "contacts"} <= set(leads)
 
 
-def test_discover_logs_one_warning_when_a_list_of_custom_fields_cannot_be_read(api: Mocker, log: Log) -> None:
+@pytest.mark.parametrize("status", [403, 404])
+def test_discover_logs_one_warning_when_close_does_not_return_a_list(api: Mocker, log: Log, status: int) -> None:
     lists(api, activity=[field("cf_a")])
-    api.get(f"{API}/custom_field/shared/", status_code=403, json={"error": "Forbidden"})
+    api.get(f"{API}/custom_field/shared/", status_code=status, json={"error": "No"})
     assert "custom.cf_a" in properties("activities")
     (warning,) = warnings(log)
     assert warning.startswith("Custom fields that can't be read (shared) get no columns. Their")
-    assert "GET /api/v1/custom_field/shared/ answered 403: «Forbidden»." in warning
+    assert f"GET /api/v1/custom_field/shared/ answered {status}: «No»." in warning
 
 
 @pytest.mark.parametrize(
@@ -189,35 +184,26 @@ def test_a_definition_with_unexpected_texts_still_has_a_column(api: Mocker, odd:
     assert "custom.cf_a" in properties("activities")
 
 
-def test_discover_fails_while_close_has_an_outage(api: Mocker, clock: Clock) -> None:
-    """A catalog without the columns would remove them from the user's tables. A missing list (404) is no outage."""
-    lists(api, lead=[field("cf_a")])
-    api.get(f"{API}/custom_field/contact/", status_code=404, json={"error": "Not found"})
-    assert "custom.cf_a" in properties("leads")
-    api.get(f"{API}/custom_field/shared/", status_code=503, text="Down for repair")
-    started = clock.now
-    with pytest.raises(AirbyteTracedException, match=r"shared/ answered 503: «Down for repair»\. Close has a problem"):
-        properties("leads")
-    assert 20 <= clock.now - started < 60
-
-
 @pytest.mark.parametrize(
-    ("response", "problem"),
+    ("response", "problem", "seconds"),
     [
-        ({"status_code": 302, "headers": {"Location": "https://login.example/"}}, "redirect to https://login.example/"),
-        ({"status_code": 418}, "answered 418"),
-        ({"status_code": 401}, "answered 401 without a text. Close does not accept the API key"),
-        ({"json": {"data": []}, "headers": {"Date": "Sun, 15 Jun 2008 12:00:00 GMT"}}, "clock is"),
+        ({"status_code": 302, "headers": {"Location": "https://x.example/"}}, "redirect to https://x.example/", 0),
+        ({"status_code": 418}, "answered 418", 0),
+        ({"status_code": 401}, "answered 401 without a text. Close does not accept the API key", 0),
+        ({"json": {"data": []}, "headers": {"Date": "Sun, 15 Jun 2008 12:00:00 GMT"}}, "clock is", 0),
+        ({"status_code": 503, "text": "Down"}, "answered 503: «Down». Close has a problem", 20),
     ],
-    ids=["redirect", "refusal", "key", "clock"],
+    ids=["redirect", "refusal", "key", "clock", "outage"],
 )
-def test_discover_fails_if_close_refuses_the_key_or_something_between_responds(
-    api: Mocker, response: Row, problem: str
+def test_discover_fails_if_close_has_a_problem_or_refuses_the_key_or_something_between_responds(
+    api: Mocker, clock: Clock, response: Row, problem: str, seconds: int
 ) -> None:
+    """A catalog without the columns would remove them from the user's tables."""
     lists(api, lead=[field("cf_a")])
     api.get(f"{API}/custom_field/shared/", **response)
     with pytest.raises(AirbyteTracedException, match=problem):
         properties("leads")
+    assert seconds <= clock.now - 1000 < seconds + 40
 
 
 def test_the_stream_is_retried_after_the_names_of_lead_fields_were_given_up(api: Mocker, clock: Clock) -> None:
@@ -303,70 +289,45 @@ def test_values_that_a_search_lacks_are_read_by_ids_if_only_a_later_page_has_som
     assert [record.get("custom.cf_1") for record in records] == [None, "Web"]
 
 
-@pytest.mark.parametrize(
-    ("searched", "complete"),
-    [
-        ({}, {"url": "https://example.com"}),
-        ({"url": None}, {"url": "https://example.com"}),
-        (
-            {"contacts": [{"id": "cont_1", "emails": []}]},
-            {"contacts": [{"id": "cont_1", "emails": [{"type": "office"}]}]},
-        ),
-    ],
-    ids=["no column", "null", "less of a contact"],
-)
-def test_what_a_search_lacks_of_the_first_leads_is_read_by_ids_for_all(
-    api: Mocker, searched: Row, complete: Row
-) -> None:
-    first, last = {**LEAD, "id": "lead_1"}, {**LEAD, "id": "lead_2"}
-    leads(api, [{**first, **searched}], [{**last, **searched}], by_ids=[{**first, **complete}, {**last, **complete}])
-    column = next(iter(complete))
-    assert [row[column] for row in read("leads", start_date="2025-06-01").records] == [complete[column]] * 2
+A, B = {**LEAD, "id": "lead_1"}, {**LEAD, "id": "lead_2"}
+NULL, URL = {"url": None}, {"url": "https://example.com"}
+WEB, BOSS = {"custom.cf_1": "Web"}, {"custom.cf_2": "Boss"}
+CONTACT: Row = {"id": "cont_1", "emails": []}
+# Four leads with values of each kind, of which only the last one has a URL.
+FOUR: list[Row] = [{**LEAD, **WEB, "id": f"lead_{n}", "contacts": [WEB], "opportunities": [WEB]} for n in range(4)]
+FOUR_BY_IDS: list[Row] = [*(lead | NULL for lead in FOUR[:3]), FOUR[3] | URL]
+# The pages of a search, the leads that a read by ids finds, and whether it is noticed that the search lacks something.
+LACKING: dict[str, tuple[list[list[Row]], list[Row], bool]] = {
+    "a column": ([[A], [B]], [A | URL, B | URL], True),
+    "a value": ([[A | NULL], [B | NULL]], [A | URL, B | URL], True),
+    "a part of a contact": ([[A | {"contacts": [CONTACT]}]], [A | {"contacts": [{**CONTACT, "emails": ["x"]}]}], True),
+    # Values of one kind prove nothing about those of another.
+    "the values of one kind": (
+        [[A | WEB | {"contacts": [CONTACT]}]],
+        [A | WEB | {"contacts": [CONTACT | BOSS]}],
+        True,
+    ),
+    "a value, and one lead is not found by its id": ([[A, B | {"name": "Acme"}]], [A | WEB], True),
+    "a value that was entered after the search": (
+        [[A | NULL]],
+        [A | URL | {"date_updated": "2025-06-15T11:59:59+00:00"}],
+        False,
+    ),
+    "a value that is on the third page": ([[lead | NULL] for lead in FOUR[1:]], FOUR_BY_IDS[1:], True),
+    "a value that is on the fourth page": ([[lead | NULL] for lead in FOUR], FOUR_BY_IDS, False),
+    "a column whose value is on the fourth page": ([[lead] for lead in FOUR], FOUR_BY_IDS, True),
+}
 
 
-@pytest.mark.parametrize(
-    ("pages", "searched", "is_noticed"),
-    [(3, {"url": None}, True), (4, {"url": None}, False), (4, {}, True)],
-    ids=["null on three pages", "null on four pages", "no column on four pages"],
-)
-def test_a_value_that_only_the_last_lead_has_is_missed_if_the_search_returned_null_on_three_pages_before(
-    api: Mocker, pages: int, searched: Row, *, is_noticed: bool
+@pytest.mark.parametrize(("pages", "by_ids", "is_noticed"), LACKING.values(), ids=LACKING)
+def test_leads_are_read_by_ids_if_the_search_lacks_something_of_those_on_the_first_pages(
+    api: Mocker, pages: list[list[Row]], by_ids: list[Row], *, is_noticed: bool
 ) -> None:
-    value = {"custom.cf_1": 1}
-    lead = {**LEAD, **value, "contacts": [value], "opportunities": [value]}
-    rows = [{**lead, **searched, "id": f"lead_{number}"} for number in range(pages)]
-    by_ids = [{**row, "url": None} for row in rows]
-    by_ids[-1]["url"] = "https://example.com"
-    leads(api, *[[row] for row in rows], by_ids=by_ids)
+    leads(api, *pages, by_ids=by_ids)
     records = read("leads", start_date="2025-06-01").records
-    assert records[-1]["url"] == ("https://example.com" if is_noticed else None)
-
-
-def test_a_lead_that_was_edited_after_the_search_does_not_show_that_the_search_lacks_something(
-    api: Mocker,
-) -> None:
-    lists(api)
-    edited = {**LEAD, "date_updated": "2025-06-15T11:59:59+00:00", "url": "https://example.com"}
-    leads(api, [{**LEAD, "url": None}], by_ids=[edited])
-    assert [record["url"] for record in read("leads", start_date="2025-06-01").records] == [None]
-
-
-def test_values_of_one_kind_prove_nothing_about_those_of_another(api: Mocker) -> None:
-    lists(api, lead=[field("cf_1")], contact=[field("cf_2")])
-    lead = {**LEAD, "custom.cf_1": "Web", "contacts": [{"id": "cont_1"}]}
-    contact = {"id": "cont_1", "custom.cf_2": "Boss"}
-    leads(api, [lead], by_ids=[{**lead, "contacts": [contact]}])
-    [record] = read("leads", start_date="2025-06-01").records
-    assert record["contacts"] == [contact]
-
-
-def test_a_lead_that_a_read_by_ids_does_not_find_is_emitted_as_the_search_returned_it(api: Mocker) -> None:
-    lists(api, lead=[field("cf_1")])
-    first, hidden = {**LEAD, "id": "lead_1"}, {**LEAD, "id": "lead_2", "name": "Acme"}
-    leads(api, [first, hidden], by_ids=[{**first, "custom.cf_1": "Web"}])
-    records = read("leads", start_date="2025-06-01").records
-    assert [record.get("custom.cf_1") for record in records] == ["Web", None]
-    assert records[1] == {**hidden, "custom_fields": []}
+    complete = {lead["id"]: lead for lead in by_ids if is_noticed}
+    expected = [complete.get(lead["id"], lead) for page in pages for lead in page]
+    assert [record | {"custom_fields": []} for record in records] == [lead | {"custom_fields": []} for lead in expected]
 
 
 def test_a_value_with_a_name_belongs_to_the_field_of_its_own_kind(api: Mocker) -> None:
