@@ -103,6 +103,8 @@ def test_the_waits_between_attempts_grow_until_the_retry_time_is_over(api: Mocke
         {"text": "[]"},
         {"text": '{"data": {}, "has_more": false}'},
         {"text": '{"data": ["user_1"], "has_more": false}'},
+        # Only a proxy that answers 407 asks for a password.
+        {"exc": requests.exceptions.ProxyError("url: /user/?_skip=40788 (Caused by ProxyError('Unable to connect'))")},
     ],
     ids=lambda response: " ".join(str(part) for part in response.values())[:60] or "empty",
 )
@@ -244,13 +246,30 @@ def test_repeated_429s_are_retried_until_the_retry_time_is_over(api: Mocker, clo
         ("<html>\n  <h1>Bad   gateway</h1></html>", "<html> <h1>Bad gateway</h1></html>"),
         ('{"error": "Ungültig – 無効"}', "Ungültig – 無効"),
         ("x" * 1000, "x" * 300),
+        ("", ""),
+        ("{}", ""),
+        ("[]", ""),
         ('{"error":' * 900 + '"Too deep"' + "}" * 900, ('{"error":' * 900)[:300]),
     ],
-    ids=["error text", "error object", "errors", "field-errors", "a text", "HTML", "accents", "a long text", "nested"],
+    ids=[
+        "error text",
+        "error object",
+        "errors",
+        "field-errors",
+        "a text",
+        "HTML",
+        "accents",
+        "a long text",
+        "empty",
+        "{}",
+        "[]",
+        "nested",
+    ],
 )
 def test_the_message_quotes_the_error_text_of_every_form_of_body(api: Mocker, body: str, text: str) -> None:
     api.get(USERS, status_code=400, text=body)
-    assert failure()[1].startswith(f"Stream users: {REQUEST} answered 400: «{text}». Close rejected")
+    quote = f": «{text}»" if text else " without a text"
+    assert failure()[1].startswith(f"Stream users: {REQUEST} answered 400{quote}. Close rejected")
 
 
 def test_a_quote_that_is_cut_in_the_middle_of_the_key_shows_no_part_of_it(api: Mocker) -> None:
@@ -262,20 +281,6 @@ def test_a_quote_that_is_cut_in_the_middle_of_the_key_shows_no_part_of_it(api: M
         update_secrets([])
     assert "Odd****" in message
     assert KEY[:4] not in message
-
-
-@pytest.mark.parametrize("body", ["", "{}", "[]"])
-def test_the_message_says_that_a_response_has_no_text(api: Mocker, body: str) -> None:
-    api.get(USERS, status_code=404, text=body)
-    assert failure()[1].startswith(f"Stream users: {REQUEST} answered 404 without a text. Close does not accept")
-
-
-def test_a_proxy_error_is_retried_if_407_is_only_in_the_address(api: Mocker) -> None:
-    refused = "Max retries exceeded with url: /api/v1/user/?_skip=40788 (Caused by ProxyError('Unable to connect'))"
-    api.get(USERS, [{"exc": requests.exceptions.ProxyError(refused)}, {"json": PAGE}])
-    reading = read("users", retry_seconds=RETRY_SECONDS)
-    assert reading.ids == ["user_1"]
-    assert reading.failures == []
 
 
 def test_a_clock_that_is_ahead_of_closes_fails_the_stream_and_names_the_moment(api: Mocker) -> None:

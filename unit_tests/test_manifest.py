@@ -95,21 +95,17 @@ def test_every_class_in_the_manifest_is_a_documented_component() -> None:
 
 
 def test_every_list_has_a_paginator_and_every_requester_has_the_error_table() -> None:
-    lists = [part for part in parts(stock_source().resolved_manifest["streams"]) if "paginator" in part]
-    assert len(lists) >= 10
-    for one in lists:
-        assert one["paginator"]["type"] == "DefaultPaginator"
-        assert one["paginator"]["page_size_option"]["type"] == "RequestOption"
-        assert one["paginator"]["page_token_option"]["type"] == "RequestOption"
-    requesters = [
-        part for part in parts(stock_source().resolved_manifest["streams"]) if part.get("type") == "HttpRequester"
-    ]
+    every_part = list(parts(stock_source().resolved_manifest["streams"]))
+    paginators = [part["paginator"] for part in every_part if "paginator" in part]
+    assert len(paginators) >= 10
+    for paginator in paginators:
+        assert paginator["type"] == "DefaultPaginator"
+        assert paginator["page_size_option"]["type"] == paginator["page_token_option"]["type"] == "RequestOption"
     table = MANIFEST["definitions"]["shared"]["error_handler"]["response_filters"]
-    for one in requesters:
-        assert [row["http_codes"] for row in one["error_handler"]["response_filters"]] == [
-            row["http_codes"] for row in table
-        ]
-        assert one["authenticator"]["class_name"].endswith(".PacedAuthenticator")
+    for requester in [part for part in every_part if part.get("type") == "HttpRequester"]:
+        rows = requester["error_handler"]["response_filters"]
+        assert [row["http_codes"] for row in rows] == [row["http_codes"] for row in table]
+        assert requester["authenticator"]["class_name"].endswith(".PacedAuthenticator")
 
 
 def texts_of(file: Path) -> set[Any]:
