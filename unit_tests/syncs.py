@@ -1,6 +1,5 @@
 """Helpers that sync streams of the manifest from a mock of Close at a fixed time of day."""
 
-import io
 import logging
 import os
 import threading
@@ -14,18 +13,13 @@ from urllib.parse import unquote
 import pytest
 import requests
 import time_machine
-from airbyte_cdk.models import (
-    AirbyteMessage,
-    AirbyteStateMessage,
-    AirbyteStateMessageSerializer,
-    ConfiguredAirbyteCatalog,
-    ConfiguredAirbyteCatalogSerializer,
-)
+from airbyte_cdk.models import AirbyteMessage, AirbyteStateMessage, ConfiguredAirbyteCatalog, SyncMode
 from airbyte_cdk.sources.declarative import concurrent_declarative_source
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource, TestLimits
 from airbyte_cdk.sources.declarative.parsers.manifest_reference_resolver import ManifestReferenceResolver
+from airbyte_cdk.test.catalog_builder import CatalogBuilder
+from airbyte_cdk.test.state_builder import StateBuilder
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
-from requests.structures import CaseInsensitiveDict
 from requests_mock import Mocker
 
 from source_close.api.sync import Sync
@@ -136,23 +130,18 @@ class Reading:
 
 def catalog(*streams: str, whole: Collection[str] = ()) -> ConfiguredAirbyteCatalog:
     """Return a catalog that reads ``streams`` incrementally, except a full refresh for those in ``whole``."""
-    described = {"json_schema": {}, "supported_sync_modes": ["full_refresh", "incremental"]}
-    modes = {name: "full_refresh" if name in whole else "incremental" for name in streams}
-    configured = [
-        {"stream": {"name": name, **described}, "sync_mode": mode, "destination_sync_mode": "append_dedup"}
-        for name, mode in modes.items()
-    ]
-    return ConfiguredAirbyteCatalogSerializer.load({"streams": configured})
+    builder = CatalogBuilder()
+    for name in streams:
+        builder.with_stream(name, SyncMode.full_refresh if name in whole else SyncMode.incremental)
+    return builder.build()
 
 
 def saved(**states: Row) -> list[AirbyteStateMessage]:
     """Return the states in the form in which Airbyte passes them to a source."""
-    return [
-        AirbyteStateMessageSerializer.load(
-            {"type": "STREAM", "stream": {"stream_descriptor": {"name": name}, "stream_state": state}}
-        )
-        for name, state in states.items()
-    ]
+    builder = StateBuilder()
+    for name, state in states.items():
+        builder.with_stream_state(name, state)
+    return builder.build()
 
 
 def transform(now: str = NOW, **config: Any) -> Row:
@@ -248,10 +237,8 @@ def requested(api: Mocker, path: str = "") -> list[str]:
     return [url for url in found if url.startswith(path)]
 
 
-def response(status: int = 200, body: bytes = b"{}", **headers: str) -> requests.Response:
-    """Return a response; in the names of ``headers``, ``_`` represents ``-``."""
+def response(status: int = 200, ratelimit: str = "") -> requests.Response:
     built = requests.Response()
     built.status_code = status
-    built.raw = io.BytesIO(body)
-    built.headers = CaseInsensitiveDict({name.replace("_", "-"): value for name, value in headers.items()})
+    built.headers["ratelimit"] = ratelimit
     return built
