@@ -1,16 +1,12 @@
 """Late edits, deletions and merges: the event log names the records, which are then requested by id."""
 
 from itertools import permutations
-from types import SimpleNamespace
 from typing import Any
-from unittest.mock import Mock
 
 import orjson
 import pytest
-from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
 from requests_mock import Mocker
 
-from source_close.streams.event_log import EventLog
 from unit_tests.syncs import API, Clock, Log, Reading, Row, read, requested, warnings
 
 STATES = {
@@ -310,16 +306,3 @@ def test_an_event_without_a_readable_date_logs_a_warning(api: Mocker, log: Log) 
     assert (reading.ids, reading.statuses) == (["acti_2"], {"activities": "COMPLETE"})
     [warning] = warnings(log)
     assert warning.startswith("1 events of the event log (first: ev_acti_1_updated) don't say which object changed")
-
-
-def test_a_log_that_could_not_be_read_is_read_again_for_the_next_stream() -> None:
-    """No error makes it look read, and what was read is for all streams."""
-    window = SimpleNamespace(read=lambda: [SimpleNamespace(data=event("lead_1", "deleted", "lead"))])
-    events = Mock(spec=AbstractStream)
-    events.generate_partitions.side_effect = [RuntimeError("none of Close's errors"), [window]]
-    log = EventLog()
-    with pytest.raises(RuntimeError):
-        log.changes("activities", events)
-    assert list(log.changes("leads", events)["lead"]) == ["lead_1"]
-    assert list(log.changes("tasks", events)["lead"]) == ["lead_1"]
-    assert events.generate_partitions.call_count == 2
