@@ -206,13 +206,6 @@ def state(stream: str) -> AirbyteMessage:
     return AirbyteMessage(type=models.Type.STATE, state=message)
 
 
-def nested(depth: int) -> dict[str, Any]:
-    data: dict[str, Any] = {}
-    for _ in range(depth):
-        data = {"in": data}
-    return data
-
-
 class Output(io.BytesIO):
     """An output that adds the ids of the records written to it to ``seen``."""
 
@@ -299,6 +292,9 @@ def test_a_record_is_written_as_the_cdk_writes_it(data: dict[str, Any]) -> None:
 
 
 def test_a_record_nested_too_deeply_for_orjson_is_left_to_the_cdk() -> None:
-    deep, seen = record("lead_2", inside=nested(300)), list[Any]()
+    inside, seen = dict[str, Any](), list[Any]()
+    for _ in range(300):
+        inside = {"in": inside}
+    deep = record("lead_2", inside=inside)
     read(record("lead_1"), deep, record("lead_3"), seen=seen)
     assert seen == ["lead_1", deep, "lead_3"]

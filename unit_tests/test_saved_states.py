@@ -152,6 +152,7 @@ def test_a_sync_after_an_interrupted_first_sync_reads_all_records_and_the_log_fr
     [
         (SAVED, POSITION, "2025-06-15T05:50:00.000000+00:00"),
         ({"date_updated": CURSOR}, CURSOR, "2025-06-15T10:50:00.000000+00:00"),
+        (SAVED | {"date_updated": "2025-06-20T00:00:00Z"}, POSITION, "2025-06-15T05:50:00.000000+00:00"),
         (SAVED | {"event_log_position": "2026-06-15T12:00:00+00:00"}, CURSOR, "2025-06-15T10:50:00.000000+00:00"),
         # Without a cursor, a stream that ignored its position would not follow the log at all.
         (
@@ -165,7 +166,7 @@ def test_a_sync_after_an_interrupted_first_sync_reads_all_records_and_the_log_fr
             "2025-05-16T12:00:00.000000+00:00",
         ),
     ],
-    ids=["position", "no position", "position in the future", "five minutes ahead by another clock", "year 1"],
+    ids=["both", "no position", "future cursor", "future position", "five minutes ahead by another clock", "year 1"],
 )
 def test_the_log_is_read_from_the_position_or_the_cursor_which_moves_when_the_stream_is_complete(
     api: Mocker, state: Row, kept: str, since: str
@@ -185,22 +186,12 @@ def test_the_position_moves_even_if_the_last_state_comes_before_the_stream_is_co
     assert states == [{"date_updated": NOW, "event_log_position": position} for position in (POSITION, NOW)]
 
 
-def test_a_failed_stream_keeps_its_position(api: Mocker) -> None:
-    api.get(f"{API}/task/", status_code=403)
-    assert positions(SAVED) == [POSITION]
-
-
-def test_a_stream_keeps_its_position_when_the_log_is_forbidden(api: Mocker) -> None:
-    api.get(f"{API}/event/", status_code=403)
+@pytest.mark.parametrize(("path", "status"), [("task", "INCOMPLETE"), ("event", "COMPLETE")])
+def test_a_stream_that_fails_or_can_not_read_the_log_keeps_its_position(api: Mocker, path: str, status: str) -> None:
+    api.get(f"{API}/{path}/", status_code=403)
     reading = read_with_positions("tasks", state={"tasks": SAVED})
-    assert reading.statuses == {"tasks": "COMPLETE"}
+    assert reading.statuses == {"tasks": status}
     assert {state["event_log_position"] for state in reading.states()} == {POSITION}
-
-
-def test_the_log_is_followed_when_the_cursor_is_in_the_future(api: Mocker) -> None:
-    state = {"date_created": "2025-06-20T00:00:00Z", "event_log_position": POSITION}
-    assert positions(state, "activities", attribution_window_hours=0) == [POSITION, NOW]
-    assert len(requested(api, "/event")) == 1
 
 
 def test_positions_with_different_offsets_are_compared_as_moments(api: Mocker) -> None:
