@@ -27,7 +27,6 @@ from source_close.config import CloseConfigTransformation
 from source_close.source import SourceClose, load_manifest
 
 ROOT = Path(__file__).resolve().parent.parent
-CODE = sorted((ROOT / "source_close").rglob("*.py"))
 API = "https://api.close.com/api/v1"
 KEY = "api_0Secret0Key0.2Never3Printed"
 NOW = "2025-06-15T12:00:00.000000+00:00"

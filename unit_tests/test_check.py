@@ -1,27 +1,13 @@
 """The source class: messages of a check, one error per stream, and a config that is set after construction."""
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from airbyte_cdk.models import Status
 from requests_mock import ANY, Mocker
 
-from source_close.dates import format_moment, utc_now
 from source_close.source import SourceClose, load_manifest
-from unit_tests.syncs import (
-    API,
-    KEY,
-    KINDS,
-    LOGGER,
-    STREAMS,
-    Log,
-    catalog,
-    read_with_positions,
-    requested,
-    run,
-    warnings,
-)
+from unit_tests.syncs import API, KEY, KINDS, LOGGER, STREAMS, Log, catalog, read_with_positions, requested, warnings
 
 # The lists of the six streams, in the order in which a check requests them.
 CUSTOM_FIELDS = [f"/custom_field/{kind}/" for kind in KINDS]
@@ -138,11 +124,10 @@ def test_a_source_accepts_its_config_after_construction(tmp_path: Any) -> None:
 
 
 def test_discover_returns_the_columns_of_custom_fields_and_read_does_not_request_them(api: Mocker) -> None:
-    config = {"api_key": KEY, "start_date": format_moment(utc_now() - timedelta(days=1))}
-    leads = SourceClose().discover(LOGGER, config).streams[STREAMS.index("leads")].json_schema
+    leads = SourceClose().discover(LOGGER, {"api_key": KEY}).streams[STREAMS.index("leads")].json_schema
     assert "custom.x_1" in leads["properties"]
     api.reset_mock()
-    run(SourceClose(), "leads", config=config)
+    read_with_positions("leads", whole_manifest=True, start_date="2025-06-14")
     assert set(requested(api)) == {"/data/search/", "/lead/"}
 
 

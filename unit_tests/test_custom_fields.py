@@ -166,9 +166,7 @@ def test_discover_logs_one_warning_when_close_does_not_return_a_list(api: Mocker
 
 
 @pytest.mark.parametrize(
-    "odd",
-    [{"choices": 7}, {"converting_to_type": ["text"]}, {"associations": ["lead"]}, {"associations": 7}],
-    ids=str,
+    "odd", [{"choices": 7}, {"converting_to_type": ["text"]}, {"associations": ["lead"]}, {"associations": 7}], ids=str
 )
 def test_a_malformed_definition_loses_only_its_own_column(api: Mocker, log: Log, odd: Row) -> None:
     everywhere = [{"object_type": "activity"}]
@@ -302,11 +300,7 @@ LACKING: dict[str, tuple[list[list[Row]], list[Row], bool]] = {
     "a value": ([[A | NULL], [B | NULL]], [A | URL, B | URL], True),
     "a part of a contact": ([[A | {"contacts": [CONTACT]}]], [A | {"contacts": [{**CONTACT, "emails": ["x"]}]}], True),
     # Values of one kind prove nothing about those of another.
-    "the values of one kind": (
-        [[A | WEB | {"contacts": [CONTACT]}]],
-        [A | WEB | {"contacts": [CONTACT | BOSS]}],
-        True,
-    ),
+    "the values of one kind": ([[A | WEB | {"contacts": [CONTACT]}]], [A | WEB | {"contacts": [CONTACT | BOSS]}], True),
     "a value, and one lead is not found by its id": ([[A, B | {"name": "Acme"}]], [A | WEB], True),
     "a value that was entered after the search": (
         [[A | NULL]],

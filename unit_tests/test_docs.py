@@ -43,11 +43,7 @@ HEADINGS = [
     "## IP allow list",
     "## Changelog",
 ]
-RETRIED = {
-    "FAIL": "no",
-    "RETRY": "yes",
-    "RATE_LIMITED": "after the wait that Close asks for",
-}
+RETRIED = {"FAIL": "no", "RETRY": "yes", "RATE_LIMITED": "after the wait that Close asks for"}
 # The rows of the error table that are not about a status.
 WITHOUT_STATUS = {
     "none: no connection, a time-out or a broken response": "no_response_message",

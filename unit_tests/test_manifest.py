@@ -16,27 +16,13 @@ from jsonschema import Draft7Validator
 from requests_mock import ANY, Mocker
 
 from source_close.source import FOLLOWS_LOG, load_manifest
-from unit_tests.syncs import (
-    API,
-    CODE,
-    DEFINED,
-    KEY,
-    KINDS,
-    NOW,
-    ROOT,
-    STREAMS,
-    Row,
-    catalog,
-    cursor_of,
-    run,
-    stock_source,
-    transform,
-)
+from unit_tests.syncs import API, DEFINED, KEY, KINDS, ROOT, STREAMS, catalog, cursor_of, run, stock_source, transform
 
+CODE = sorted((ROOT / "source_close").rglob("*.py"))
 MANIFEST = load_manifest()
 
 
-def parts(node: Any) -> Iterator[Row]:
+def parts(node: Any) -> Iterator[dict[str, Any]]:
     """Yield ``node`` and every mapping inside it."""
     if isinstance(node, dict):
         yield node
@@ -54,7 +40,7 @@ def test_the_manifest_runs_with_the_source_class_of_the_cdk(api: Mocker) -> None
     api.post(f"{API}/data/search/", json={"data": [lead], "cursor": None})
     manifest = yaml.safe_load((ROOT / "manifest.yaml").read_text())
     config = {"api_key": KEY, "start_date": "2025-06-15"}
-    with time_machine.travel(NOW, tick=False):
+    with time_machine.travel("2025-06-15T12:00:00Z", tick=False):
         plain = ConcurrentDeclarativeSource(catalog(*STREAMS), config, [], source_config=manifest)
         reading = run(plain, *STREAMS)
     assert reading.error == ""
