@@ -104,6 +104,7 @@ def test_schemas_are_open_nullable_and_described(stream: str) -> None:
         if "format" in node:
             assert node["format"] in {"date", "date-time"}, path
     for name, column in schema["properties"].items():
+        assert len(types_of(column["type"])) == 1, f"PyAirbyte and others can't tell the type of {name}"
         if not name.startswith("_ab_"):
             assert column.get("description"), name
 

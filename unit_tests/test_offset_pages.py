@@ -273,13 +273,6 @@ def test_a_large_page_is_refused_once_for_all_windows_of_a_stream(api: Mocker) -
     assert [limit for limit, _ in sizes(api, "/task/")] == [1000] + [100] * 6
 
 
-def test_custom_fields_of_all_lists_are_read_in_smaller_pages(api: Mocker) -> None:
-    for kind in KINDS:
-        api.get(f"{API}/custom_field/{kind}/", json=List(120, NEW_WORDING))
-    assert len(read("custom_fields").ids) == 6 * 120
-    assert [limit for limit, _ in sizes(api, "/custom_field/")] == [1000] + [100] * 12
-
-
 def test_a_check_and_a_discover_find_the_smaller_page_size(api: Mocker) -> None:
     for path in ("user", "task", *(f"custom_field/{kind}" for kind in KINDS)):
         api.get(f"{API}/{path}/", json=List(1, NEW_WORDING))
