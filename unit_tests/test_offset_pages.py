@@ -1,7 +1,9 @@
 """Offset lists: pages overlap by a row, so that no row is lost while the list changes; and how large they are."""
 
 import re
+from copy import deepcopy
 from datetime import datetime, timedelta, timezone
+from functools import cache
 from typing import Any
 
 import pytest
@@ -27,20 +29,17 @@ def page(names: str) -> Row:
     return {"json": {"data": [row(name) for name in names.rstrip("+")], "has_more": names.endswith("+")}}
 
 
-def small_pages(node: Any) -> Any:
-    """Return a part of the manifest with pages of three rows instead of a hundred."""
-    if isinstance(node, list):
-        return [small_pages(one) for one in node]
-    if not isinstance(node, dict):
-        return node
-    return {
-        name: PAGE_SIZE if (name, value) == ("page_size", 100) else small_pages(value) for name, value in node.items()
-    }
+@cache
+def small_pages() -> Row:
+    """Return the manifest of activities with pages of three rows instead of a hundred."""
+    manifest = deepcopy(manifest_of("activities"))
+    manifest["streams"][0]["retriever"]["pages"]["paginator"]["pagination_strategy"]["page_size"] = PAGE_SIZE
+    return manifest
 
 
 def read_activities(manifest: Row | None = None) -> Reading:
     """Read the activities of one window."""
-    manifest = manifest or small_pages(manifest_of("activities"))
+    manifest = manifest or small_pages()
     return read("activities", manifest=manifest, start_date="2025-06-01", attribution_window_hours=0)
 
 
