@@ -50,19 +50,13 @@ def types_of(value: str | list[str]) -> set[str]:
 
 def conversions(stream: str) -> dict[str, str]:
     """Return the columns whose type the connector changes, with the new type."""
-    found: dict[str, str] = {}
-    for step in DEFINED[stream].get("transformations", []):
-        for column, conversion in step.get("types", {}).items():
-            found[column] = CONVERTED[conversion]
-    return found
+    steps = DEFINED[stream].get("transformations", [])
+    return {column: CONVERTED[kind] for step in steps for column, kind in step.get("types", {}).items()}
 
 
 def declared(stream: str) -> dict[str, set[str]]:
     """Return the types of every column of a stream, keyed by its path."""
-    found: dict[str, set[str]] = {}
-    for path, node in nodes(columns(stream)):
-        found[path.removeprefix(".")] = types_of(node["type"])
-    return found
+    return {path.removeprefix("."): types_of(node["type"]) for path, node in nodes(columns(stream))}
 
 
 @pytest.mark.parametrize("stream", STREAMS)

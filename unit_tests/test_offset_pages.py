@@ -215,6 +215,7 @@ def test_the_paginator_of_the_manifest_is_the_one_that_is_asked(api: Mocker, kin
 NEW_WORDING = {"errors": [], "field-errors": {"_limit": "Input should be less than or equal to 100"}}
 OLD_WORDING = {"error": "The limit you set is larger than the maximum limit for this resource (max_limit = 100)."}
 WITHOUT_A_NAME = {"error": "Input should be less than or equal to 100"}
+THOUSAND = [{"id": f"id_{number}"} for number in range(1_000)]
 
 
 class List:
@@ -283,14 +284,22 @@ def test_a_check_and_a_discover_find_the_smaller_page_size(api: Mocker) -> None:
     assert SourceClose().discover(LOGGER, {"api_key": KEY}).streams
 
 
-def test_a_refusal_of_the_smaller_pages_is_an_error_that_quotes_close(api: Mocker) -> None:
-    api.get(f"{API}/user/", json=List(1, {"field-errors": {"_limit": "Input should be less than or equal to 50"}}, 50))
+@pytest.mark.parametrize(
+    ("first", "refusal", "request_of_it"),
+    [
+        ({"status_code": 400, "json": NEW_WORDING}, "_limit must be 50 at most", "_skip 0 and _limit 100"),
+        ({"json": {"data": THOUSAND, "has_more": True}}, f"{CAP} (max_skip = 900).", "_skip 999 and _limit 1000"),
+    ],
+    ids=["a smaller page", "an offset"],
+)
+def test_a_refusal_that_no_other_page_avoids_is_an_error_that_quotes_close(
+    api: Mocker, first: Row, refusal: str, request_of_it: str
+) -> None:
+    api.get(f"{API}/user/", [first, {"status_code": 400, "json": {"error": refusal}}])
     [(stream, _, message)] = read("users").failures
     assert stream == "users"
-    assert message == (
-        "Stream users: a request with _skip 0 and _limit 100 answered 400: «_limit: Input should be less than or equal "
-        "to 50». Please report this message."
-    )
+    text = f"a request with {request_of_it} answered 400: «{refusal}». Please report this message."
+    assert message == f"Stream users: {text}"
     assert len(requested(api, "/user/")) == 2
 
 
@@ -300,17 +309,6 @@ def test_a_page_size_that_is_refused_later_is_reduced_where_the_list_was(api: Mo
     api.get(f"{API}/user/", json=users)
     assert read("users").ids == [f"id_{number}" for number in range(2_500)]
     assert sizes(api, "/user/")[:4] == [(1000, 0), (1000, 999), (100, 999), (100, 1098)]
-
-
-def test_a_refused_offset_of_a_whole_list_is_an_error_that_quotes_close(api: Mocker) -> None:
-    rows = [{"id": f"id_{number}"} for number in range(1_000)]
-    text = "The skip you set is larger than the maximum skip for this resource (max_skip = 900)."
-    refusal = {"status_code": 400, "json": {"error": text}}
-    api.get(f"{API}/user/", [{"json": {"data": rows, "has_more": True}}, refusal])
-    [(_, _, message)] = read("users").failures
-    assert message == (
-        f"Stream users: a request with _skip 999 and _limit 1000 answered 400: «{text}». Please report this message."
-    )
 
 
 def test_a_test_read_of_airbytes_tools_reads_smaller_pages_as_well(api: Mocker) -> None:

@@ -279,9 +279,7 @@ def test_the_pace_after_a_429_is_below_the_last_successful_rate_and_grows_again(
         """Send requests for five seconds, and return their number."""
         until, count = clock.now + 5, 0
         while clock.now < until:
-            if (wait := limiter.reserve(GROUP)) > 0:
-                clock.sleep(wait)
-                continue
+            wait_out(limiter, clock)
             limiter.record_response(GROUP, response())
             count += 1
         return count
