@@ -1,13 +1,12 @@
 """Fixtures: a clock that advances only when code sleeps, and a mock of the Close API."""
 
 import gc
-import logging
 from collections.abc import Iterator
 
 import pytest
 from requests_mock import Mocker
 
-from unit_tests.syncs import API, KINDS, Clock, Log
+from unit_tests.syncs import API, KINDS, Clock
 
 # As in the command: before Python 3.11.8, a collection in a thread that parses a template can make that fail.
 gc.disable()
@@ -27,12 +26,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr("time.sleep", clock.sleep)
     monkeypatch.setattr("time.monotonic", clock)
     return clock
-
-
-@pytest.fixture
-def log(caplog: Log) -> Log:
-    caplog.set_level(logging.INFO)
-    return caplog
 
 
 @pytest.fixture

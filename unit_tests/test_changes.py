@@ -274,12 +274,12 @@ def test_the_emails_of_a_deleted_thread_are_deleted_unless_close_still_returns_t
 
 
 @pytest.mark.parametrize("status", [402, 403])
-def test_a_forbidden_log_logs_one_warning_and_the_streams_complete(api: Mocker, log: Log, status: int) -> None:
+def test_a_forbidden_log_logs_one_warning_and_the_streams_complete(api: Mocker, caplog: Log, status: int) -> None:
     Close(api)
     api.get(f"{API}/event/", status_code=status, json={"error": "No"})
     reading = changes("activities", "leads", "tasks")
     assert set(reading.statuses.values()) == {"COMPLETE"}
-    (warning,) = warnings(log)
+    (warning,) = warnings(caplog)
     assert "The API key can't read the event log" in warning
     assert f"GET /api/v1/event/ answered {status}: «No»." in warning
     assert len(requested(api, "/event")) == 1
@@ -300,9 +300,9 @@ def test_an_error_of_the_log_fails_each_stream_with_a_message_that_names_it(
     assert len(requested(api, "/event")) <= most
 
 
-def test_an_event_without_a_readable_date_logs_a_warning(api: Mocker, log: Log) -> None:
+def test_an_event_without_a_readable_date_logs_a_warning(api: Mocker, caplog: Log) -> None:
     Close(api, {**event("acti_1"), "date_updated": "yesterday"}, event("acti_2"), alive=("acti_2",))
     reading = changes("activities")
     assert (reading.ids, reading.statuses) == (["acti_2"], {"activities": "COMPLETE"})
-    [warning] = warnings(log)
+    [warning] = warnings(caplog)
     assert warning.startswith("1 events of the event log (first: ev_acti_1_updated) don't say which object changed")

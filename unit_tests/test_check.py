@@ -53,14 +53,14 @@ def test_a_check_with_a_wrong_key_fails_after_one_request(api: Mocker) -> None:
     ],
 )
 def test_a_check_names_a_stream_that_the_key_or_the_plan_lacks_and_succeeds(
-    api: Mocker, log: Log, stream: str, path: str, status: int
+    api: Mocker, caplog: Log, stream: str, path: str, status: int
 ) -> None:
     """Airbyte shows no message of a check that succeeds, so the log has it too."""
     api.get(f"{API}{path}", status_code=status, json={"error": "No"})
     found, message = check()
     assert found == Status.SUCCEEDED
     assert message.startswith(f"Stream {stream}: GET /api/v1{path} answered {status}: «No».")
-    assert f"This key can't read every stream. {message}" in log.messages
+    assert f"This key can't read every stream. {message}" in caplog.messages
 
 
 def test_a_check_of_an_account_without_records_sends_few_requests(api: Mocker) -> None:
@@ -102,12 +102,12 @@ def test_a_stream_whose_partitions_all_fail_reports_one_error(api: Mocker, statu
 
 
 @pytest.mark.parametrize("status", [402, 403, 404])
-def test_an_account_without_custom_objects_reads_the_other_custom_fields(api: Mocker, log: Log, status: int) -> None:
+def test_an_account_without_custom_objects_reads_the_other_custom_fields(api: Mocker, caplog: Log, status: int) -> None:
     api.get(f"{API}/custom_field/custom_object_type/", status_code=status, json={"error": "No"})
     reading = read_with_positions("custom_fields")
     assert len(reading.ids) == len(KINDS) - 1
     assert reading.statuses == {"custom_fields": "COMPLETE"}
-    [warning] = warnings(log)
+    [warning] = warnings(caplog)
     assert warning.startswith("Stream custom_fields: Close does not return what belongs to custom_object_type, which")
     assert f"custom_object_type/ answered {status}: «No»." in warning
 

@@ -140,11 +140,11 @@ def test_columns_are_where_the_values_are(api: Mocker) -> None:
 
 
 @pytest.mark.parametrize("status", [403, 404])
-def test_discover_logs_one_warning_when_close_does_not_return_a_list(api: Mocker, log: Log, status: int) -> None:
+def test_discover_logs_one_warning_when_close_does_not_return_a_list(api: Mocker, caplog: Log, status: int) -> None:
     lists(api, activity=[field("cf_a")])
     api.get(f"{API}/custom_field/shared/", status_code=status, json={"error": "No"})
     assert "custom.cf_a" in properties("activities")
-    (warning,) = warnings(log)
+    (warning,) = warnings(caplog)
     assert warning.startswith("Custom fields that can't be read (shared) get no columns. Their")
     assert f"GET /api/v1/custom_field/shared/ answered {status}: «No»." in warning
 
@@ -164,14 +164,14 @@ def test_discover_logs_one_warning_when_close_does_not_return_a_list(api: Mocker
     ids=str,
 )
 def test_a_malformed_definition_loses_at_most_its_own_column(
-    api: Mocker, log: Log, odd: Row, *, is_readable: bool
+    api: Mocker, caplog: Log, odd: Row, *, is_readable: bool
 ) -> None:
     everywhere = {"associations": [{"object_type": "activity"}]}
     lists(api, shared=[{**field("cf_a"), **everywhere, **odd}, {**field("cf_b"), **everywhere}])
     found = [name for name in properties("activities") if name.startswith("custom.")]
     assert found == (["custom.cf_a", "custom.cf_b"] if is_readable else ["custom.cf_b"])
     lost = "Custom field cf_a gets no column: its form is unknown. Its values are read."
-    assert warnings(log) == ([] if is_readable else [lost])
+    assert warnings(caplog) == ([] if is_readable else [lost])
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_names_are_requested_once_and_only_if_leads_have_custom_values(api: Mock
     assert len(requested(api, "/custom")) == 2
 
 
-def test_names_that_cannot_be_read_log_one_warning_and_do_not_fail_the_stream(api: Mocker, log: Log) -> None:
+def test_names_that_cannot_be_read_log_one_warning_and_do_not_fail_the_stream(api: Mocker, caplog: Log) -> None:
     lists(api, lead=[field("cf_1")])
     api.get(f"{API}/custom_field/shared/", status_code=402, json={"error": "Upgrade"})
     row = {**LEAD, "custom.cf_1": "Web", "custom.cf_2": 1}
@@ -262,7 +262,7 @@ def test_names_that_cannot_be_read_log_one_warning_and_do_not_fail_the_stream(ap
     reading = read("leads", start_date="2025-06-01")
     assert reading.statuses == {"leads": "COMPLETE"}
     assert [[one["name"] for one in row["custom_fields"]] for row in reading.records] == [["CF_1", None]] * 2
-    (warning,) = warnings(log)
+    (warning,) = warnings(caplog)
     assert "(shared)" in warning
     assert "answered 402: «Upgrade»" in warning
 
@@ -326,14 +326,14 @@ def test_a_value_with_a_name_belongs_to_the_field_of_its_own_kind(api: Mocker) -
     assert record["contacts"] == [{"id": "cont_1", "custom.cf_2": "Fair", "custom.cf_3": "Boss"}]
 
 
-def test_names_of_no_field_are_reported_once_for_each_kind_and_are_listed_for_leads_only(api: Mocker, log: Log) -> None:
+def test_names_of_no_field_are_reported_once_for_each_kind_and_listed_for_leads_only(api: Mocker, caplog: Log) -> None:
     contact = {"id": "cont_1", "custom": {"Old": 2}}
     lead = {**LEAD, "custom": {"Old": 1}, "contacts": [contact]}
     leads(api, [lead], [{**lead, "id": "lead_2"}])
     [record, _] = read("leads", start_date="2025-06-01").records
     assert record["custom_fields"] == [{"id": None, "name": "Old", "value": 1}]
     assert record["contacts"] == [contact]
-    assert [line.partition(" are not in columns")[0] for line in warnings(log)] == [
+    assert [line.partition(" are not in columns")[0] for line in warnings(caplog)] == [
         "Custom values of the kind lead",
         "Custom values of the kind contact",
     ]

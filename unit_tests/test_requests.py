@@ -95,10 +95,10 @@ def test_a_wait_longer_than_the_maximum_fails_at_once(
     assert clock.now == 1000
 
 
-def test_a_long_wait_is_logged_every_30_seconds(authenticator: PacedAuthenticator, sync: Sync, log: Log) -> None:
+def test_a_long_wait_is_logged_every_30_seconds(authenticator: PacedAuthenticator, sync: Sync, caplog: Log) -> None:
     sync.limiter.record_response(GROUP, response(429), 95.0)
     authenticator(request())
-    assert log.messages == [
+    assert caplog.messages == [
         f"Stream users waits {seconds}.0 s for the rate limit of GET /api/v1/user/." for seconds in (95, 65, 35, 5)
     ]
 

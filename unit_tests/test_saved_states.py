@@ -17,8 +17,8 @@ SAVED = {"date_updated": CURSOR, "event_log_position": POSITION}
 WRITTEN = "2024-05-06T07:08:09.010000+00:00"
 
 
-def migrate(state: Any, position: str = "", sync: Sync | None = None) -> Row:
-    sync = sync or Sync(end=NOW, event_log_positions={"leads": position} if position else {})
+def migrate(state: Any, sync: Sync | None = None) -> Row:
+    sync = sync or Sync(end=NOW)
     migration = CursorStateMigration("leads", {"sync": sync}, "date_updated")
     assert migration.should_migrate(state) is bool(state)
     return dict(migration.migrate(state))
@@ -78,7 +78,7 @@ def test_a_cursor_is_read_from_every_known_form(saved: Row, cursor: str | None) 
 )
 def test_the_message_about_a_damaged_state_says_how_to_reset(saved: Row) -> None:
     sync = Sync(end=NOW)
-    assert migrate(saved, sync=sync) == {}
+    assert migrate(saved, sync) == {}
     error = sync.unreadable_states["leads"]
     assert error.failure_type == FailureType.config_error
     message = str(error.message)
@@ -87,21 +87,21 @@ def test_the_message_about_a_damaged_state_says_how_to_reset(saved: Row) -> None
     assert "Clear the stream and sync again: the sync then reads it from the start date." in message
 
 
-def test_a_state_in_the_future_continues_from_now(log: Log) -> None:
+def test_a_state_in_the_future_continues_from_now(caplog: Log) -> None:
     # A millisecond earlier: without a window, no stream would follow the event log.
     expected = {"date_updated": "2025-06-15T11:59:59.999000+00:00"}
     assert migrate({"date_updated": "2025-06-15T12:00:00.001Z"}) == expected
-    [warning] = warnings(log)
+    [warning] = warnings(caplog)
     assert "2025-06-15 12:00:00.001000+00:00 is in the future. The sync continues from now" in warning
 
 
 @pytest.mark.parametrize(("reached", "is_lost"), [("2025-05-16T12:00:00Z", False), ("2025-05-16T11:59:59Z", True)])
-def test_a_gap_in_the_event_log_logs_a_warning(log: Log, reached: str, *, is_lost: bool) -> None:
+def test_a_gap_in_the_event_log_logs_a_warning(caplog: Log, reached: str, *, is_lost: bool) -> None:
     """A stream with a position in the event log can have a gap; an old cursor alone is none."""
-    migrate({"date_updated": "2020-01-01"}, reached)
+    migrate({"date_updated": "2020-01-01"}, Sync(end=NOW, event_log_positions={"leads": reached}))
     migrate({"date_updated": "2020-01-01"})
-    assert len(warnings(log)) == is_lost
-    for message in warnings(log):
+    assert len(warnings(caplog)) == is_lost
+    for message in warnings(caplog):
         assert "2025-05-16T11:59:59.000000+00:00" in message
         assert "Close has events since 2025-05-16T12:00:00.000000+00:00" in message
         assert "Refresh the stream leads" in message
@@ -225,11 +225,11 @@ def test_positions_do_not_change_when_changes_are_not_captured(
 
 
 @pytest.mark.parametrize("capture_changes", [True, False])
-def test_a_long_time_without_events_is_no_gap_in_the_event_log(log: Log, *, capture_changes: bool) -> None:
+def test_a_long_time_without_events_is_no_gap_in_the_event_log(caplog: Log, *, capture_changes: bool) -> None:
     """The cursor is the newest event, here of 45 days ago; the position is the end of the last sync."""
     state = {"date_updated": "2025-05-01T12:00:00Z", "event_log_position": POSITION}
     assert positions(state, "event_log", capture_changes=capture_changes)[-1] == NOW
-    assert warnings(log) == []
+    assert warnings(caplog) == []
 
 
 @pytest.mark.parametrize("stream", ["custom_fields", "users"])
