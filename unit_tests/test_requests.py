@@ -182,29 +182,12 @@ def test_a_new_window_allows_the_limit_minus_the_requests_in_flight(limiter: Rat
     assert limiter.reserve(GROUP) == pytest.approx(0.9)
 
 
-def test_a_limit_applies_to_all_workers_but_not_to_other_groups(limiter: RateLimiter) -> None:
-    assert limiter.reserve(GROUP) == 0
-    assert limiter.reserve(GROUP) == 0
-    limiter.record_response(GROUP, with_header(1, "2.0"))  # one request is left, and it is in flight
-    assert limiter.reserve(GROUP) == pytest.approx(2.0)
-    assert limiter.reserve("GET /api/v1/task/") == 0
-
-
 def test_a_late_response_does_not_increase_the_remaining_requests(limiter: RateLimiter) -> None:
     for _ in range(2):
         assert limiter.reserve(GROUP) == 0
     limiter.record_response(GROUP, with_header(1, "0.8"))
     limiter.record_response(GROUP, with_header(2, "0.8"))
     assert reserve_all(limiter) == 0
-
-
-def test_requests_without_a_response_are_no_longer_in_flight(limiter: RateLimiter, clock: Clock) -> None:
-    send_one(limiter, with_header(20, "1.0"))
-    assert reserve_all(limiter) == 20
-    for _ in range(20):
-        limiter.record_response(GROUP, None)
-    clock.sleep(1.0)
-    assert reserve_all(limiter) == 20
 
 
 def test_reading_continues_when_responses_no_longer_have_the_header(limiter: RateLimiter, clock: Clock) -> None:
