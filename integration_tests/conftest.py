@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
-from integration_tests.harness.fixtures import Connect, Fork, MakeApi
-from integration_tests.harness.forked import ForkedConnector
-from integration_tests.harness.running import KEY, Connector
+from integration_tests.harness.fixtures import Fork, MakeApi
+from integration_tests.harness.forked import ForkedConnector, Sizes
+from integration_tests.harness.running import KEY
 
 
 @pytest.fixture
@@ -29,26 +29,21 @@ def make_api() -> Iterator[MakeApi]:
 
 
 @pytest.fixture
-def connect(tmp_path: Path) -> Connect:
-    """Return a function that makes the connector for an API: `connect(api, start_date="2024-01-01")`."""
-
-    def make(api: LocalCloseApi, **config: Any) -> Connector:
-        return Connector({"api_key": KEY, "base_url": api.url, **config}, tmp_path)
-
-    return make
-
-
-@pytest.fixture
 def fork(tmp_path: Path) -> Fork:
-    """Return a function like `connect`, without the two seconds that an interpreter takes to start.
+    """Return a function that makes the connector for an API: `fork(api, faster=20, start_date="2024-01-01")`.
 
-    These options of `ForkedConnector` may be given as well: `fork(api, faster=20, start_date="2024-01-01")`.
+    `retry_seconds`, `faster` and `sizes` are those of `ForkedConnector`; all other arguments are fields of the config.
     """
-    options = {"retry_seconds", "faster", "sizes"}
 
-    def make(api: LocalCloseApi, **given: Any) -> ForkedConnector:
-        config = {name: value for name, value in given.items() if name not in options}
-        more = {name: value for name, value in given.items() if name in options}
-        return ForkedConnector({"api_key": KEY, "base_url": api.url, **config}, tmp_path, **more)
+    def make(
+        api: LocalCloseApi,
+        *,
+        retry_seconds: float | None = None,
+        faster: float = 1.0,
+        sizes: Sizes | None = None,
+        **config: Any,
+    ) -> ForkedConnector:
+        config = {"api_key": KEY, "base_url": api.url, **config}
+        return ForkedConnector(config, tmp_path, retry_seconds=retry_seconds, faster=faster, sizes=sizes or {})
 
     return make

@@ -49,7 +49,7 @@ def test_the_commands_of_the_readme_read_everything_and_then_continue(make_api: 
         subprocess.run([BASH, "-euo", "pipefail", "-c", command], cwd=tmp_path, env=environment, check=True)
         output = secrets / "messages.jsonl"
         if command.startswith("source-close read"):
-            messages = parse_messages(output.read_bytes().splitlines(keepends=True))
+            messages = parse_messages(output.read_text())
             counts.append(sum(message["type"] == "RECORD" for message in messages))
     states = json.loads((secrets / "state.json").read_text())
     assert sorted(state["stream"]["stream_descriptor"]["name"] for state in states) == sorted(STREAMS)

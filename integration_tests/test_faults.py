@@ -175,9 +175,10 @@ def test_an_unknown_stream_is_named_and_the_others_are_read(api: LocalCloseApi, 
 @pytest.mark.parametrize("lines", [60, 900])
 def test_a_killed_read_is_continued_from_its_last_state(lines: int, api: LocalCloseApi, make_connector: Fork) -> None:
     connector = make_connector(api)
-    killed = connector.read(kill_after=lines)
+    connector.kill_after = lines
+    killed = connector.read()
     assert killed.exit_code == -9
-    rest = connector.sync(state=killed.states)
+    rest = make_connector(api).sync(state=killed.states)
     destination = Destination()
     destination.take(killed.messages)
     for stream in STREAMS:

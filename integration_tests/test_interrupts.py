@@ -6,25 +6,29 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
-from integration_tests.harness.fixtures import Connect, MakeApi
 from integration_tests.harness.moments import DAY, now, text
-from integration_tests.harness.running import COMMAND, STREAMS, Connector
+from integration_tests.harness.running import COMMAND, KEY, STREAMS, Connector
 
 # More records in one window of each stream than fit in a pipe and in the connector's queue.
 VOLUMES = Volumes(activities=12_000, leads=500, tasks=2_000, events=500)
-START = text(now() - 28 * DAY)
 EXITS_WITHIN_SECONDS = 30
 
 
 @pytest.fixture(scope="module")
 def api() -> Iterator[LocalCloseApi]:
-    """Return an API for all tests that only read."""
     with LocalCloseApi(VOLUMES, start=now() - 25 * DAY) as api:
         yield api
+
+
+@pytest.fixture
+def connector(api: LocalCloseApi, tmp_path: Path) -> Connector:
+    config = {"api_key": KEY, "base_url": api.url, "start_date": text(now() - 28 * DAY)}
+    return Connector(config, tmp_path)
 
 
 @pytest.fixture(autouse=True)
@@ -57,9 +61,9 @@ def started(connector: Connector, command: str = "read", **outputs: int) -> Iter
     ids=["interrupted", "terminated", "pipe for output closed", "pipe for output and errors closed"],
 )
 def test_an_interrupted_or_unread_command_exits_soon(
-    interrupt: signal.Signals | None, errors: int, api: LocalCloseApi, connect: Connect
+    interrupt: signal.Signals | None, errors: int, connector: Connector
 ) -> None:
-    with started(connect(api, start_date=START), stdout=subprocess.PIPE, stderr=errors) as process:
+    with started(connector, stdout=subprocess.PIPE, stderr=errors) as process:
         assert process.stdout is not None
         assert any(b'"RECORD"' in line for line in process.stdout)
         if interrupt is None:
@@ -71,9 +75,9 @@ def test_an_interrupted_or_unread_command_exits_soon(
     assert process.returncode == 1
 
 
-def test_a_command_that_is_interrupted_early_exits_soon(api: LocalCloseApi, connect: Connect) -> None:
+def test_a_command_that_is_interrupted_early_exits_soon(connector: Connector) -> None:
     nowhere = subprocess.DEVNULL
-    with started(connect(api, start_date=START), stdout=nowhere, stderr=nowhere) as process:
+    with started(connector, stdout=nowhere, stderr=nowhere) as process:
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(1.6)
         process.send_signal(signal.SIGINT)
@@ -81,10 +85,7 @@ def test_a_command_that_is_interrupted_early_exits_soon(api: LocalCloseApi, conn
 
 
 @pytest.mark.parametrize(("command", "output"), [("spec", "broken pipe"), ("read", "disk full")])
-def test_a_command_that_cannot_print_exits_and_names_the_cause(
-    command: str, output: str, api: LocalCloseApi, connect: Connect
-) -> None:
-    connector = connect(api, start_date=START)
+def test_a_command_that_cannot_print_exits_and_names_the_cause(command: str, output: str, connector: Connector) -> None:
     reader, writer = (
         os.pipe() if output == "broken pipe" else (os.open(os.devnull, os.O_RDONLY), os.open("/dev/full", os.O_WRONLY))
     )
@@ -97,12 +98,10 @@ def test_a_command_that_cannot_print_exits_and_names_the_cause(
     assert errors.decode() == f"Ended early: [Errno {cause}] {os.strerror(cause)}.\n"
 
 
-def test_the_output_is_utf_8_in_any_terminal_encoding(make_api: MakeApi, connect: Connect) -> None:
+def test_the_output_is_utf_8_in_any_terminal_encoding(api: LocalCloseApi, connector: Connector) -> None:
     """Records are written as bytes, but all other messages as text."""
-    api = make_api(Volumes(users=1))
     name = "Zo\N{LATIN SMALL LETTER E WITH DIAERESIS} \N{GRINNING FACE} \N{CJK UNIFIED IDEOGRAPH-6F22}"
     api.store.add("custom_field.lead", name=name)
-    connector = connect(api)
     connector.environment = {"PYTHONIOENCODING": "ascii"}
     result = connector.discover()
     assert result.exit_code == 0

@@ -55,7 +55,7 @@ def test_spec_check_discover_and_two_reads_succeed(command: Path, make_api: Make
     api = make_api(Volumes(activities=250, leads=60, tasks=120, events=80, users=9, custom_fields=6), end=now())
     config = {"api_key": KEY, "base_url": api.url, "start_date": text(now() - 400 * DAY)}
     connector = Connector(config, tmp_path, command=command)
-    [spec] = connector.spec().of("SPEC")
+    [spec] = connector.run("spec").of("SPEC")
     assert spec["connectionSpecification"]["required"] == ["api_key"]
     [status] = connector.check().of("CONNECTION_STATUS")
     assert status["status"] == "SUCCEEDED"

@@ -4,8 +4,6 @@ from collections.abc import Callable
 
 from integration_tests.close_api import LocalCloseApi
 from integration_tests.harness.forked import ForkedConnector
-from integration_tests.harness.running import Connector
 
 MakeApi = Callable[..., LocalCloseApi]
-Connect = Callable[..., Connector]
 Fork = Callable[..., ForkedConnector]

@@ -2,12 +2,10 @@
 
 import multiprocessing
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from multiprocessing import forkserver
@@ -19,7 +17,7 @@ from typing import Any
 import pytest
 import time_machine
 
-from integration_tests.harness.running import PROJECT, Connector, Result, parse_messages
+from integration_tests.harness.running import PROJECT, Connector, Result
 from source_close import run, source
 from source_close.api import sync
 
@@ -32,36 +30,37 @@ Sizes = dict[str, dict[int, int]]
 class ForkedConnector(Connector):
     """The connector as `source-close` runs it, without the start of the interpreter and the loading of the manifest.
 
-    `now` returns the time at which the process starts; None is the real time. `retry_seconds` is how long the connector
+    `now` is the time at which the process starts; None is the real time. `retry_seconds` is how long the connector
     retries a request; None is its default. `faster` is the factor by which waits are shorter. `sizes` are the sizes of
     the manifest to replace, such as `{"page_size": {100: 10}}`, to test with less data. `adapt` is called in the
-    process before the command. With `interrupt_after`, the process gets SIGINT after that many seconds.
+    process before the command. The process gets SIGKILL once it has printed `kill_after` lines, and SIGTERM after
+    `interrupt_after` seconds.
     """
 
-    now: Callable[[], datetime] | None = None
+    now: datetime | None = None
     retry_seconds: float | None = None
     faster: float = 1.0
     sizes: Sizes = field(default_factory=dict)
     adapt: Callable[[], None] | None = None
+    kill_after: int | None = None
     interrupt_after: float | None = None
 
-    def run(self, *arguments: str, kill_after: int | None = None) -> Result:
+    def run(self, *arguments: str) -> Result:
         """Run the command with these arguments."""
         context = _context()
         reader, writer = context.Pipe(duplex=False)
-        began = self.now() if self.now else None
-        process = context.Process(target=_run, args=(arguments, writer, replace(self, now=None), began), daemon=True)
+        process = context.Process(target=_run, args=(arguments, writer, self), daemon=True)
         process.start()
         writer.close()
         guard = Timer(_TIMEOUT_SECONDS, process.kill)
         guard.start()
-        interrupt = Timer(self.interrupt_after or _TIMEOUT_SECONDS, _interrupt, (process.pid,))
+        interrupt = Timer(self.interrupt_after or _TIMEOUT_SECONDS, process.terminate)
         interrupt.start()
         lines: list[bytes] = []
         with os.fdopen(os.dup(reader.fileno()), "rb") as output:
             for line in output:
                 lines.append(line)
-                if kill_after is not None and len(lines) >= kill_after:
+                if len(lines) == self.kill_after:
                     process.kill()
                     break
         reader.close()
@@ -69,12 +68,7 @@ class ForkedConnector(Connector):
         guard.cancel()
         interrupt.cancel()
         assert process.exitcode is not None
-        return Result(process.exitcode, list(parse_messages(lines)), b"".join(lines).decode())
-
-
-def _interrupt(pid: int) -> None:
-    with suppress(ProcessLookupError):  # it may have just ended
-        os.kill(pid, signal.SIGINT)
+        return Result(process.exitcode, b"".join(lines).decode())
 
 
 @cache
@@ -95,7 +89,7 @@ def _send_output_to(output: Connection) -> None:
     vars(sys)["__stdout__"] = sys.stdout
 
 
-def _run(arguments: tuple[str, ...], output: Connection, connector: ForkedConnector, began: datetime | None) -> None:
+def _run(arguments: tuple[str, ...], output: Connection, connector: ForkedConnector) -> None:
     _send_output_to(output)
     os.environ.update(connector.environment)
     if connector.sizes:
@@ -110,8 +104,8 @@ def _run(arguments: tuple[str, ...], output: Connection, connector: ForkedConnec
         sleep(seconds / connector.faster)
 
     time.sleep = sleep_less
-    if began is not None:
-        time_machine.travel(began, tick=True).start()
+    if connector.now is not None:
+        time_machine.travel(connector.now, tick=True).start()
     if connector.adapt is not None:
         connector.adapt()
     run.main(arguments)

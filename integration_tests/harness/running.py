@@ -3,13 +3,12 @@
 import json
 import os
 import re
-import signal
 import subprocess
-import sys
 import sysconfig
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +34,12 @@ class Result:
     """The exit code and the output of one run of the command."""
 
     exit_code: int
-    messages: list[Message]
     output: str = field(repr=False)
+
+    @cached_property
+    def messages(self) -> list[Message]:
+        """Return the messages in the output."""
+        return parse_messages(self.output)
 
     def of(self, kind: str) -> list[Any]:
         """Return the bodies of the messages of a type such as `RECORD`, in order."""
@@ -100,10 +103,6 @@ class Connector:
     sync_modes: dict[str, str] = field(default_factory=dict)
     command: Path = COMMAND
 
-    def spec(self) -> Result:
-        """Run `spec`."""
-        return self.run("spec")
-
     def check(self) -> Result:
         """Run `check`."""
         return self.run("check", "--config", self.write("config", self.config))
@@ -112,15 +111,9 @@ class Connector:
         """Run `discover`."""
         return self.run("discover", "--config", self.write("config", self.config))
 
-    def read(
-        self,
-        streams: Sequence[str] = STREAMS,
-        state: list[dict[str, Any]] | None = None,
-        *,
-        kill_after: int | None = None,
-    ) -> Result:
-        """Run `read` for some streams; with `kill_after`, send SIGKILL once it has printed that many lines."""
-        return self.run(*self.read_arguments(streams, state), kill_after=kill_after)
+    def read(self, streams: Sequence[str] = STREAMS, state: list[dict[str, Any]] | None = None) -> Result:
+        """Run `read` for some streams."""
+        return self.run(*self.read_arguments(streams, state))
 
     def sync(self, streams: Sequence[str] = STREAMS, state: list[dict[str, Any]] | None = None) -> Result:
         """Run `read`, and assert that it succeeds and that all its streams are complete."""
@@ -129,25 +122,17 @@ class Connector:
         assert {stream: result.status(stream) for stream in streams} == dict.fromkeys(streams, "COMPLETE")
         return result
 
-    def run(self, *arguments: str, kill_after: int | None = None) -> Result:
+    def run(self, *arguments: str) -> Result:
         """Run the command with these arguments."""
-        process = subprocess.Popen(
+        process = subprocess.run(
             [str(self.command), *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=self.folder,
             env={**os.environ, **self.environment},
+            check=False,
         )
-        assert process.stdout is not None
-        lines: list[bytes] = []
-        for line in process.stdout:
-            lines.append(line)
-            if kill_after is not None and len(lines) >= kill_after:
-                process.send_signal(signal.SIGKILL)
-                break
-        process.stdout.close()
-        exit_code = process.wait()
-        return Result(exit_code, list(parse_messages(lines)), b"".join(lines).decode())
+        return Result(process.returncode, process.stdout.decode())
 
     def read_arguments(self, streams: Sequence[str], state: list[dict[str, Any]] | None) -> list[str]:
         arguments = ["read", "--config", self.write("config", self.config)]
@@ -160,17 +145,10 @@ class Connector:
         return str(path)
 
 
-def parse_messages(lines: list[bytes]) -> list[Message]:
-    """Parse the messages; skip a last line that a kill has cut off."""
-    found: list[Message] = []
-    for line in lines:
-        if not line.endswith(b"\n"):
-            continue
-        try:
-            found.append(orjson.loads(line))
-        except orjson.JSONDecodeError:
-            sys.stderr.write(line.decode())
-    return found
+def parse_messages(output: str) -> list[Message]:
+    """Parse the lines that are messages. A kill may have cut off the last line, and a traceback is no message."""
+    lines = output.split("\n")[:-1]
+    return [orjson.loads(line) for line in lines if line.startswith("{")]
 
 
 def catalog_of(streams: Sequence[str], sync_modes: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class Warehouse:
         return ForkedConnector(
             {"api_key": KEY, "base_url": self.api.url, "start_date": "2024-12-15", **self.config},
             self.folder,
-            now=self.clock,
+            now=self.clock(),
             sizes=self.sizes,
             retry_seconds=self.retry_seconds,
             faster=20,
@@ -65,10 +65,10 @@ class Warehouse:
         self.clock.advance(seconds=1)
         streams = streams or self.streams
         states = list(self.states.values())
-        if complete and kill_after is None:
-            result = self.connector().sync(streams, states)
-        else:
-            result = self.connector().read(streams, states, kill_after=kill_after)
+        connector = self.connector()
+        connector.kill_after = kill_after
+        run = connector.sync if complete and kill_after is None else connector.read
+        result = run(streams, states)
         for record in result.of("RECORD"):
             self._take(self.tables.setdefault(record["stream"], {}), record["data"])
         self.states |= {state["stream"]["stream_descriptor"]["name"]: state for state in result.states}

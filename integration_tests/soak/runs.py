@@ -4,11 +4,9 @@ import signal
 import tempfile
 import traceback
 from collections.abc import Iterator
-from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from io import StringIO
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -145,10 +143,10 @@ class Run:
             faster=FASTER,
             sizes=self.sizes,
             adapt=self.follow,
+            kill_after=kill_after,
             interrupt_after=interrupt_after,
         )
-        with redirect_stderr(StringIO()):  # an interrupted process prints a traceback
-            result = connector.read(streams, self.destination.state, kill_after=kill_after)
+        result = connector.read(streams, self.destination.state)
         lines = result.output.count("\n")
         now = self.clock.now().isoformat(timespec="milliseconds")
         self.note(read=f"{self.began.isoformat()} to {now}, {lines} lines, exit code {result.exit_code}")
