@@ -7,7 +7,7 @@ import pytest
 
 from integration_tests.close_api import LocalCloseApi
 from integration_tests.harness.moments import DAY, now
-from integration_tests.harness.postgres_server import NoPostgresError, Server, postgres
+from integration_tests.harness.postgres_server import DATABASE, HOST, PASSWORD, USER, postgres
 from integration_tests.harness.pyairbyte import (
     TIME_ZONE,
     VOLUMES,
@@ -18,7 +18,7 @@ from integration_tests.harness.pyairbyte import (
     sync_twice,
     value_of,
 )
-from integration_tests.harness.sql_truth import activities, canonical, tasks
+from integration_tests.harness.sql_truth import activities, canonical, rows_of
 
 TWICE = "SELECT * FROM leads"
 
@@ -41,26 +41,23 @@ def run(sql):
     return ([column[0] for column in found], cursor.fetchall()) if found else ([], [])
 """
 
-    def __init__(self, folder: Path, api: LocalCloseApi, server: Server) -> None:
+    def __init__(self, folder: Path, api: LocalCloseApi, port: int) -> None:
         super().__init__(folder, api)
-        self._server = server
+        self._port = port
 
     def _address(self) -> list[str]:
-        return [self._server.host, str(self._server.port), self._server.database, self._server.user]
+        return [HOST, str(self._port), DATABASE, USER]
 
     def _environment(self) -> dict[str, str]:
-        return {**super()._environment(), "PGPASSWORD": self._server.password}
+        return {**super()._environment(), "PGPASSWORD": PASSWORD}
 
 
 @pytest.fixture(scope="module")
 def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Synced]:
     """Yield a database after two syncs with changes in between; the views are created after the first sync."""
-    try:
-        with postgres() as server, LocalCloseApi(VOLUMES, start=now() - 300 * DAY) as api:
-            database = Postgres(tmp_path_factory.mktemp("postgres"), api, server)
-            yield database, api, sync_twice(database, api, TWICE)
-    except NoPostgresError as error:
-        pytest.fail(str(error), pytrace=False)
+    with postgres() as port, LocalCloseApi(VOLUMES, start=now() - 300 * DAY) as api:
+        database = Postgres(tmp_path_factory.mktemp("postgres"), api, port)
+        yield database, api, sync_twice(database, api, TWICE)
 
 
 def test_the_second_sync_writes_changes_and_removes_deleted_records(synced: Synced) -> None:
@@ -77,7 +74,7 @@ def test_text_columns_keep_the_values_that_close_sends(synced: Synced) -> None:
     database, api, changes = synced
     phones = [{"id": one["id"], "phone": one["phone"]} for one in activities(api) if one.get("phone")]
     assert canonical(database.query("SELECT id, phone FROM activities WHERE phone IS NOT NULL")) == canonical(phones)
-    dates = [{"id": one["id"], "date": one["date"]} for one in tasks(api)]
+    dates = [{"id": one["id"], "date": one["date"]} for one in rows_of(api, "tasks")]
     assert canonical(database.query("SELECT id, date FROM tasks")) == canonical(dates)
     column = f"custom_{changes.new_field}".lower()
     number = f"SELECT {column} FROM leads WHERE id = '{changes.edited_lead}'"  # noqa: S608 - ids of the local API

@@ -6,53 +6,26 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 
+import pytest
+
 # Debian's package creates this user. A Postgres server refuses to run as root.
 ACCOUNT = "postgres"
+HOST = "127.0.0.1"
+USER = "close"
+PASSWORD = "p@ss/word of the test"
+DATABASE = "postgres"  # the one that initdb creates
 MISSING = "No Postgres server is installed: initdb is missing. On Debian and Ubuntu: sudo apt-get install postgresql"
-
-
-class NoPostgresError(Exception):
-    """No Postgres server is installed, and the tests could not install it."""
-
-
-@dataclass(frozen=True)
-class Server:
-    """The address and the login of a server; `database` is the one that initdb creates."""
-
-    host: str
-    port: int
-    user: str
-    password: str
-    database: str = "postgres"
 
 
 def programs() -> Path:
     """Return the folder of initdb and pg_ctl of the newest installed version."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
-    on_path = shutil.which("initdb")
-    if not found and on_path is None:
-        raise NoPostgresError(MISSING)
-    return found[-1].parent if found else Path(on_path or "").resolve().parent
-
-
-def installed_programs() -> Path:
-    """Return the same folder as `programs`; install the package first if it is missing and the user is root."""
-    try:
-        return programs()
-    except NoPostgresError:
-        apt_get = shutil.which("apt-get")
-        if os.geteuid() != 0 or apt_get is None:
-            raise
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for words in (["update"], ["install", "--yes", "--no-install-recommends", "postgresql"]):
-        result = subprocess.run([apt_get, "--quiet", *words], env=quiet, capture_output=True, text=True, check=False)
-        if result.returncode != 0:
-            raise NoPostgresError(f"{MISSING}\napt-get {words[0]} failed: {result.stderr[-1_000:]}")
-    return programs()
+    if not found:
+        pytest.fail(MISSING, pytrace=False)
+    return found[-1].parent
 
 
 def _run(program: Path, *words: str, folder: Path) -> None:
@@ -66,37 +39,27 @@ def _run(program: Path, *words: str, folder: Path) -> None:
 
 
 @contextmanager
-def postgres() -> Iterator[Server]:
-    """Run a server; stop it and delete its data at the end."""
-    bin_folder = installed_programs()
+def postgres() -> Iterator[int]:
+    """Run a server and yield its port; stop it and delete its data at the end."""
+    bin_folder = programs()
     # Not in pytest's folder, which the server's user may not enter.
     folder = Path(mkdtemp(prefix="postgres-"))
-    server = Server("127.0.0.1", free_port(), "close", "p@ss/word of the test")
+    port = free_port()
     try:
-        (folder / "password").write_text(server.password)
+        (folder / "password").write_text(PASSWORD)
         if os.geteuid() == 0:
             for path in (folder, folder / "password"):
                 shutil.chown(path, ACCOUNT)
-        data = str(folder / "data")
-        login = ["--username", server.user, "--pwfile", str(folder / "password"), "--auth", "scram-sha-256"]
-        _run(bin_folder / "initdb", "--pgdata", data, *login, "--encoding", "UTF8", "--no-sync", folder=folder)
-        options = f"-p {server.port} -c listen_addresses={server.host} -c unix_socket_directories={folder} -c fsync=off"
-        _run(
-            bin_folder / "pg_ctl",
-            "start",
-            "--wait",
-            "--pgdata",
-            data,
-            "--log",
-            f"{folder}/log",
-            "--options",
-            options,
-            folder=folder,
-        )
+        data = ["--pgdata", str(folder / "data")]
+        login = ["--username", USER, "--pwfile", str(folder / "password"), "--auth", "scram-sha-256"]
+        _run(bin_folder / "initdb", *data, *login, "--encoding", "UTF8", "--no-sync", folder=folder)
+        options = f"-p {port} -c listen_addresses={HOST} -c unix_socket_directories={folder} -c fsync=off"
+        started = ["start", "--wait", "--log", str(folder / "log"), "--options", options]
+        _run(bin_folder / "pg_ctl", *data, *started, folder=folder)
         try:
-            yield server
+            yield port
         finally:
-            _run(bin_folder / "pg_ctl", "stop", "--wait", "--pgdata", data, "--mode", "immediate", folder=folder)
+            _run(bin_folder / "pg_ctl", *data, "stop", "--wait", "--mode", "immediate", folder=folder)
     finally:
         shutil.rmtree(folder)
 

@@ -4,11 +4,12 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any
 
 from integration_tests.close_api import LocalCloseApi
 from integration_tests.harness.moments import DAY, moment, now
+from integration_tests.harness.truth import custom_values, records
 
 Row = dict[str, Any]
 Truth = Callable[[LocalCloseApi], list[Row]]
@@ -37,10 +38,6 @@ def stamp(value: str | None) -> str | None:
     return None if value is None else moment(value).replace(tzinfo=None).isoformat(timespec="milliseconds")
 
 
-def day_of(value: str) -> date:
-    return moment(value).date()
-
-
 def cents(value: int | None) -> float | None:
     return None if value is None else value / 100
 
@@ -60,58 +57,38 @@ def grouped(rows: Iterable[Row], *names: str) -> Iterator[tuple[Row, list[Row]]]
         yield dict(zip(names, key, strict=True)), members
 
 
-def leads(api: LocalCloseApi) -> list[Row]:
-    return _data(api, lambda kind: kind == "lead")
+def rows_of(api: LocalCloseApi, stream: str) -> list[Row]:
+    with api.store.lock:
+        return [record.data() for record in records(api, stream)]
 
 
 def activities(api: LocalCloseApi) -> list[Row]:
-    """Return the rows of the table: no email threads and no meetings in the future."""
+    """Return the rows of the table: no meetings in the future."""
     end = now()
-    with api.store.lock:
-        found = [record.data() for record in api.store.collections["activity"].records.values()]
-    return [one for one in found if moment(one["date_created"]) < end]
-
-
-def tasks(api: LocalCloseApi) -> list[Row]:
-    return _data(api, lambda kind: kind == "task")
+    return [one for one in rows_of(api, "activities") if moment(one["date_created"]) < end]
 
 
 def users(api: LocalCloseApi) -> dict[str, Row]:
-    return {one["id"]: one for one in _data(api, lambda kind: kind == "user")}
+    return {one["id"]: one for one in rows_of(api, "users")}
 
 
 def fields(api: LocalCloseApi) -> dict[str, Row]:
-    found: dict[str, Row] = {}
-    for name, collection in api.store.collections.items():
-        kind = name.removeprefix("custom_field/")
-        if kind != name:
-            found |= {one.id: one.data() | {"object_type": kind} for one in collection.records.values()}
-    return found
-
-
-def events(api: LocalCloseApi) -> list[Row]:
-    return [record.data() for record in api.store.events.visible.records.values()]
-
-
-def _data(api: LocalCloseApi, wanted: Callable[[str], bool]) -> list[Row]:
-    with api.store.lock:
-        return [record.data() for record in api.store.objects.values() if wanted(record.kind)]
+    return {
+        record.id: record.data() | {"object_type": record.kind.removeprefix("custom_field.")}
+        for record in records(api, "custom_fields")
+    }
 
 
 def nested(api: LocalCloseApi, name: str) -> Iterator[tuple[Row, Row]]:
     """Yield each lead with each entry of one of its lists."""
-    for lead in leads(api):
+    for lead in rows_of(api, "leads"):
         for one in lead[name]:
             yield lead, one
 
 
 def values_of(one: Row) -> dict[str, Any]:
     """Return the custom values of an object, keyed by field id."""
-    return {
-        name.removeprefix("custom."): value
-        for name, value in one.items()
-        if name.startswith("custom.") and value is not None
-    }
+    return {name.removeprefix("custom."): value for name, value in custom_values(one).items()}
 
 
 # The views of examples/views_duckdb.sql and examples/views_postgres.sql.
@@ -175,7 +152,7 @@ def open_pipeline_view(api: LocalCloseApi) -> list[Row]:
 
 
 def custom_values_view(api: LocalCloseApi) -> list[Row]:
-    objects = [("lead", lead["id"], lead) for lead in leads(api)]
+    objects = [("lead", lead["id"], lead) for lead in rows_of(api, "leads")]
     objects += [("contact", lead["id"], one) for lead, one in nested(api, "contacts")]
     objects += [("opportunity", lead["id"], one) for lead, one in nested(api, "opportunities")]
     objects += [("activity", one["lead_id"], one) for one in activities(api)]
@@ -206,7 +183,7 @@ def _text(value: Any, field: Row, object_type: str) -> str:
 
 def activities_by_day_view(api: LocalCloseApi) -> list[Row]:
     people = users(api)
-    rows = [one | {"day": str(day_of(one["activity_at"] or one["date_created"]))} for one in activities(api)]
+    rows = [one | {"day": str(moment(one["activity_at"] or one["date_created"]).date())} for one in activities(api)]
     return [
         key
         | {
@@ -257,14 +234,13 @@ def _recent(api: LocalCloseApi) -> list[Row]:
         if one["_type"] in {"Call", "Email", "Meeting"} and end - 30 * DAY <= moment(one["activity_at"]) < end
     ]
     return [
-        key | {"number": len(done), "hours": None if (sums := total(map(_duration, done))) is None else sums / 3600}
+        key
+        | {
+            "number": len(done),
+            "hours": None if (sums := total(one.get("duration") for one in done)) is None else sums / 3600,
+        }
         for key, done in grouped(rows, "who", "_type")
     ]
-
-
-def _duration(activity: Row) -> float | None:
-    duration: float | None = activity.get("duration")
-    return duration
 
 
 def _silent(api: LocalCloseApi) -> list[Row]:
@@ -279,7 +255,7 @@ def _silent(api: LocalCloseApi) -> list[Row]:
             "status_label": lead["status_label"],
             "last_contact": stamp(last.get(lead["id"])),
         }
-        for lead in leads(api)
+        for lead in rows_of(api, "leads")
     ]
     oldest = (now() - 60 * DAY).replace(tzinfo=None).isoformat()
     return [row for row in rows if row["last_contact"] is None or row["last_contact"] < oldest]
@@ -287,7 +263,7 @@ def _silent(api: LocalCloseApi) -> list[Row]:
 
 def _overdue(api: LocalCloseApi) -> list[Row]:
     today = str(now().date())
-    rows = [one for one in tasks(api) if not one["is_complete"] and one["date"] and one["date"][:10] < today]
+    rows = [one for one in rows_of(api, "tasks") if not one["is_complete"] and one["date"] and one["date"][:10] < today]
     return [
         key | {"overdue": len(late), "oldest": min(one["date"][:10] for one in late)}
         for key, late in grouped(rows, "assigned_to_name")
@@ -313,7 +289,7 @@ def _deleted(api: LocalCloseApi) -> list[Row]:
             "email": people[one["user_id"]]["email"] if one["user_id"] else None,
             "name": (one["previous_data"] or {}).get("display_name"),
         }
-        for one in events(api)
+        for one in rows_of(api, "event_log")
         if one["action"] == "deleted" and moment(one["date_updated"]) >= week
     ]
 
@@ -349,7 +325,7 @@ def named_leads(api: LocalCloseApi) -> list[Row]:
     labels = {field_id: f"{name} {field_id}" if taken[name.lower()] > 1 else name for field_id, name in names.items()}
     return [
         {"id": lead["id"]} | {labels[field_id]: value for field_id, value in values_of(lead).items()}
-        for lead in leads(api)
+        for lead in rows_of(api, "leads")
     ]
 
 
