@@ -9,7 +9,7 @@ from typing import Any
 
 from integration_tests.close_api import LocalCloseApi
 from integration_tests.harness.moments import DAY, moment, now
-from integration_tests.harness.truth import custom_values, records
+from integration_tests.harness.truth import records
 
 Row = dict[str, Any]
 Truth = Callable[[LocalCloseApi], list[Row]]
@@ -88,7 +88,8 @@ def nested(api: LocalCloseApi, name: str) -> Iterator[tuple[Row, Row]]:
 
 def values_of(one: Row) -> dict[str, Any]:
     """Return the custom values of an object, keyed by field id."""
-    return {name.removeprefix("custom."): value for name, value in custom_values(one).items()}
+    values = {name.removeprefix("custom."): value for name, value in one.items() if name.startswith("custom.")}
+    return {field_id: value for field_id, value in values.items() if value is not None}
 
 
 # The views of examples/views_duckdb.sql and examples/views_postgres.sql.

@@ -108,26 +108,3 @@ def saved_cursor(result: Result, stream: str) -> datetime:
     """Return the time up to which the saved state of a stream is complete."""
     state = result.state(stream)
     return moment(state.get("state", state)[CURSOR_FIELD[stream]])  # with partitions: the global cursor
-
-
-def custom_values(record: dict[str, Any]) -> dict[str, Any]:
-    """Return the custom values of a record or of a part of one, without nulls, by the names of their columns."""
-    return {name: value for name, value in record.items() if name.startswith("custom.") and value is not None}
-
-
-def assert_custom_values_match(api: LocalCloseApi, result: Result, stream: str) -> int:
-    """Assert that the custom values, nested ones included, equal the server's; return the number of values."""
-    count = 0
-    for record in result.records(stream):
-        stored = api.store.get(record["id"])
-        pairs = [(record, stored)]
-        for nested in ("contacts", "opportunities"):
-            pairs += zip(record.get(nested) or [], stored.get(nested) or [], strict=True)
-        for got, expected in pairs:
-            assert custom_values(got) == custom_values(expected)
-            count += len(custom_values(got))
-        if stream == "leads":
-            assert all(set(entry) == {"id", "name", "value"} for entry in record["custom_fields"])
-            listed = {f"custom.{entry['id']}": entry["value"] for entry in record["custom_fields"]}
-            assert custom_values(listed) == custom_values(stored)
-    return count
