@@ -47,28 +47,18 @@ def make_connector(fork: Fork) -> Fork:
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_the_key_is_in_no_output_of_read(name: str, make_api: MakeApi, make_connector: Fork) -> None:
+def test_the_key_is_in_no_output(name: str, make_api: MakeApi, make_connector: Fork) -> None:
     api = make_api(Volumes(activities=20, leads=5, tasks=5, events=5, users=2, custom_fields=1))
     api.settings.api_key = KEY
     for path, fault in FAULTS[name].items():
         api.faults.add(replace(fault, path=path))
-    reading = make_connector(api)
-    result = reading.run(*reading.read_arguments(STREAMS, []), "--debug")
+    connector = make_connector(api)
+    result = connector.run(*connector.read_arguments(STREAMS, []), "--debug")
     failed = {stream for stream in STREAMS if result.status(stream) != "COMPLETE"}
     assert failed == (set() if name == "no fault" else set(STREAMS))
     assert_hidden(result)
-
-
-@pytest.mark.parametrize("name", ["refused", "broken"])
-def test_the_key_is_in_no_output_of_check_and_discover(name: str, make_api: MakeApi, make_connector: Fork) -> None:
-    api = make_api(Volumes(activities=5, leads=5, tasks=5, users=2))
-    api.settings.api_key = KEY
-    for path, fault in FAULTS[name].items():
-        api.faults.add(replace(fault, path=path))
-    connector = make_connector(api)
-    config = connector.write("config", connector.config)
     for command in ("check", "discover"):
-        assert_hidden(connector.run(command, "--config", config, "--debug"))
+        assert_hidden(connector.run(command, "--config", connector.write("config", connector.config), "--debug"))
 
 
 def test_a_key_in_the_base_url_is_in_no_output(make_api: MakeApi, make_connector: Fork) -> None:

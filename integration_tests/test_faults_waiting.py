@@ -1,4 +1,4 @@
-"""Connections: a refused one, and how a sync uses proxies, redirects and certificates."""
+"""Connections: a refused one, and how a sync uses proxies and redirects."""
 
 import http.server
 import socket
@@ -107,10 +107,3 @@ def test_a_proxy_that_requires_a_password_fails_without_retries(make_api: MakeAp
     assert error["failure_type"] == "config_error"
     assert "failed: Tunnel connection failed: 407" in error["message"]
     assert "The proxy between the connector and Close requires a user name and a password" in error["message"]
-
-
-def test_the_certificate_bundle_from_the_environment_is_used(make_api: MakeApi, fork: Fork) -> None:
-    connector = fork(make_api(), base_url="https://localhost:1", retry_seconds=0.1)
-    connector.environment = {"REQUESTS_CA_BUNDLE": "/nowhere/bundle.pem"}
-    [error] = connector.read(["users"]).errors
-    assert "/nowhere/bundle.pem" in error["internal_message"]

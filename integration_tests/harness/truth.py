@@ -7,7 +7,7 @@ from typing import Any
 
 from integration_tests.close_api import LocalCloseApi
 from integration_tests.close_api.records import Collection, Record
-from integration_tests.close_api.times import to_datetime, to_micros
+from integration_tests.close_api.times import to_micros
 from integration_tests.harness.moments import DAY, moment, now
 from integration_tests.harness.running import STREAMS, Result
 
@@ -33,12 +33,6 @@ def assert_every_stream_is_complete(api: LocalCloseApi, result: Result) -> None:
     for stream in STREAMS:
         start = now() - 30 * DAY if stream == "event_log" else None
         assert set(result.ids(stream)) == ids(api, stream, start, now()), stream
-
-
-def newest(api: LocalCloseApi, stream: str, end: datetime) -> datetime:
-    """Return a stream's newest cursor value before `end`."""
-    with api.store.lock:
-        return to_datetime(max(s for r in records(api, stream) if (s := _stamp(r, stream)) < to_micros(end)))
 
 
 def records(api: LocalCloseApi, stream: str) -> Iterator[Record]:
