@@ -19,7 +19,7 @@ from integration_tests.harness.fixtures import MakeApi
 from integration_tests.harness.moments import DAY, now, text
 from integration_tests.harness.postgres_server import free_port
 from integration_tests.harness.running import KEY, PROJECT, STREAMS, Connector
-from integration_tests.harness.truth import assert_every_stream_is_complete, ids, requests_of
+from integration_tests.harness.truth import assert_check_discover_and_read_succeed, ids, requests_of
 from source_close.source import load_manifest
 
 BIN = PROJECT / "build" / "tools" / "bin"
@@ -47,17 +47,9 @@ def declarative(config: dict[str, Any], tmp_path: Path) -> Connector:
 def test_source_declarative_manifest_runs_check_discover_and_two_reads(
     api: LocalCloseApi, declarative: Connector
 ) -> None:
-    [status] = declarative.check().of("CONNECTION_STATUS")
-    assert status["status"] == "SUCCEEDED"
-    [catalog] = declarative.discover().of("CATALOG")
-    assert {stream["name"] for stream in catalog["streams"]} == set(STREAMS)
-    [activities] = [stream for stream in catalog["streams"] if stream["name"] == "activities"]
-    assert [name for name in activities["json_schema"]["properties"] if name.startswith("custom.cf_")]
-    first = declarative.sync()
-    assert_every_stream_is_complete(api, first)
+    first = assert_check_discover_and_read_succeed(api, declarative)
     note = api.store.add("Note", lead_id=None)["id"]
-    second = declarative.sync(state=first.states)
-    assert note in second.ids("activities")
+    assert note in declarative.sync(state=first.states).ids("activities")
 
 
 def test_the_error_names_the_variable_that_allows_custom_code(declarative: Connector) -> None:

@@ -9,7 +9,7 @@ from integration_tests.close_api import LocalCloseApi
 from integration_tests.close_api.records import Collection, Record
 from integration_tests.close_api.times import to_micros
 from integration_tests.harness.moments import DAY, moment, now
-from integration_tests.harness.running import STREAMS, Result
+from integration_tests.harness.running import STREAMS, Connector, Result
 
 LOOKBACK = {"activities": DAY, "event_log": timedelta(minutes=5), "leads": timedelta(minutes=10)}
 LOOKBACK |= {"tasks": timedelta(minutes=5), "custom_fields": timedelta(minutes=10), "users": timedelta(minutes=10)}
@@ -28,11 +28,19 @@ def ids(api: LocalCloseApi, stream: str, start: datetime | None = None, end: dat
     }
 
 
-def assert_every_stream_is_complete(api: LocalCloseApi, result: Result) -> None:
-    """Assert that a first sync emitted every record, and the events of 30 days."""
+def assert_check_discover_and_read_succeed(api: LocalCloseApi, connector: Connector) -> Result:
+    """Assert that a first read emits all records and the events of 30 days; return what it printed."""
+    [status] = connector.check().of("CONNECTION_STATUS")
+    assert status["status"] == "SUCCEEDED"
+    [catalog] = connector.discover().of("CATALOG")
+    columns = {stream["name"]: stream["json_schema"]["properties"] for stream in catalog["streams"]}
+    assert columns.keys() == set(STREAMS)
+    assert [name for name in columns["activities"] if name.startswith("custom.cf_")]
+    first = connector.sync()
     for stream in STREAMS:
         start = now() - 30 * DAY if stream == "event_log" else None
-        assert set(result.ids(stream)) == ids(api, stream, start, now()), stream
+        assert set(first.ids(stream)) == ids(api, stream, start, now()), stream
+    return first
 
 
 def records(api: LocalCloseApi, stream: str) -> Iterator[Record]:
