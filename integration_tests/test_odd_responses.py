@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from integration_tests.close_api import Fault, LocalCloseApi, Volumes
+from integration_tests.close_api import Fault, Volumes
 from integration_tests.harness.fixtures import Fork, MakeApi
 from integration_tests.harness.moments import DAY, HOUR, now, text
 from integration_tests.harness.running import Result
@@ -16,8 +16,8 @@ from integration_tests.harness.truth import ids, requests_of, state_of
 from integration_tests.harness.warehouse import DELETED_AT, FOLLOWING
 
 VOLUMES = Volumes(activities=40, leads=30, tasks=40, users=3)
-# The path of each stream whose list has several pages.
-PAGED = {"activities": "/activity/", "tasks": "/task/", "event_log": "/event/", "leads": "/data/search/"}
+PATHS = {"activities": "/activity/", "event_log": "/event/", "leads": "/data/search/", "tasks": "/task/"}
+PATHS |= {"users": "/user/"}
 
 
 @pytest.fixture
@@ -122,114 +122,68 @@ def test_odd_events_are_emitted_and_fail_no_stream(make_api: MakeApi, make_conne
     assert json.loads(row["data"]) == json.loads(NESTED)
 
 
-class TestUnusualAndInvalidJson:
-    """Unusual JSON, and text that is not JSON."""
+def test_unusual_json_is_emitted_as_valid_json(make_api: MakeApi, make_connector: Fork) -> None:
+    """Each user has one odd first name, and the response begins with a byte order mark."""
+    api = make_api(Volumes(users=1))
+    unusual = {
+        rb'"Half a pair: \ud83d"': "Half a pair: \N{REPLACEMENT CHARACTER}",
+        rb'"A pair: \ud83d\ude00"': "A pair: \N{GRINNING FACE}",
+        b"NaN": None,
+        b"-Infinity": None,
+        b"1" * 40: float("1" * 40),
+    }
+    names = {api.store.add("user", first_name=f"Odd {number}")["id"]: number for number in range(len(unusual))}
 
-    def test_unusual_json_is_emitted_as_valid_json(self, make_api: MakeApi, make_connector: Fork) -> None:
-        """Each user has one odd first name, and the response begins with a byte order mark."""
-        api = make_api(Volumes(users=1))
-        unusual = {
-            rb'"Half a pair: \ud83d"': "Half a pair: \N{REPLACEMENT CHARACTER}",
-            rb'"A pair: \ud83d\ude00"': "A pair: \N{GRINNING FACE}",
-            b"NaN": None,
-            b"-Infinity": None,
-            b"1" * 40: float("1" * 40),
-        }
-        names = {api.store.add("user", first_name=f"Odd {number}")["id"]: number for number in range(len(unusual))}
+    def edit(body: bytes) -> bytes:
+        for number, odd in enumerate(unusual):
+            body = body.replace(b'"Odd %d"' % number, odd)
+        return b"\xef\xbb\xbf" + body
 
-        def edit(body: bytes) -> bytes:
-            for number, odd in enumerate(unusual):
-                body = body.replace(b'"Odd %d"' % number, odd)
-            return b"\xef\xbb\xbf" + body
-
-        api.faults.add(Fault("edit", "/user/", edit=edit))
-        result = make_connector(api).sync(["users"])
-        assert set(result.ids("users")) == ids(api, "users")
-        emitted = {row["id"]: row.get("first_name") for row in result.records("users")}
-        assert [emitted[one] for one in names] == list(unusual.values())
-
-    def test_text_that_is_not_json_is_an_unreadable_response(self, make_api: MakeApi, make_connector: Fork) -> None:
-        api = make_api(VOLUMES)
-        texts = {"users": b'"\xff\xfe"', "tasks": b"Odd", "activities": b'{"in":' * 5_000 + b"1" + b"}" * 5_000}
-        paths = {"users": "/user/", **PAGED}
-        for stream, text_in_data in texts.items():
-            body = b'{"data":[' + text_in_data + b'],"has_more":false}'
-            api.faults.add(Fault("edit", paths[stream], edit=always(body)))
-        found = failures(make_connector(api).read([*texts, "leads"]))
-        assert found.keys() == texts.keys()
-        for stream, message in found.items():
-            assert f"GET /api/v1{paths[stream]} failed: the response (200) is not complete JSON" in message
-            assert "The response is not what the connector requested." in message
+    api.faults.add(Fault("edit", "/user/", edit=edit))
+    result = make_connector(api).sync(["users"])
+    assert set(result.ids("users")) == ids(api, "users")
+    emitted = {row["id"]: row.get("first_name") for row in result.records("users")}
+    assert [emitted[one] for one in names] == list(unusual.values())
 
 
-class TestPagesWithoutProgress:
-    """Lists that say that more rows follow, but do not progress."""
+def test_text_that_is_not_json_is_an_unreadable_response(make_api: MakeApi, make_connector: Fork) -> None:
+    api = make_api(VOLUMES)
+    texts = {"users": b'"\xff\xfe"', "tasks": b"Odd", "activities": b'{"in":' * 5_000 + b"1" + b"}" * 5_000}
+    for stream, text_in_data in texts.items():
+        body = b'{"data":[' + text_in_data + b'],"has_more":false}'
+        api.faults.add(Fault("edit", PATHS[stream], edit=always(body)))
+    found = failures(make_connector(api).read([*texts, "leads"]))
+    assert found.keys() == texts.keys()
+    for stream, message in found.items():
+        assert f"GET /api/v1{PATHS[stream]} failed: the response (200) is not complete JSON" in message
+        assert "The response is not what the connector requested." in message
 
-    @pytest.fixture
-    def api(self, make_api: MakeApi) -> LocalCloseApi:
-        api = make_api(Volumes(activities=350, leads=450, tasks=350, users=1), start=now() - 15 * DAY)
-        api.settings.max_limit |= {"task": 100}  # so that tasks have several pages
-        for _ in range(120):
-            api.store.log_event()
-        return api
 
-    def test_an_empty_page_that_always_leads_to_itself_fails_the_stream(
-        self, api: LocalCloseApi, make_connector: Fork
-    ) -> None:
-        stalled = ("event_log", "leads")
-        api.store.load_many("lead", 450, now() - DAY)  # only leads of one moment are read by cursor
-        for stream in stalled:
-            api.faults.add(Fault("stall", PAGED[stream]))
-        result = make_connector(api, num_workers=1).read([*stalled, "users"])
-        assert failures(result).keys() == set(stalled)
-        for stream in stalled:
-            assert "the list repeats the same page" in failures(result)[stream]
-            pages = [entry for entry in api.requests if entry.path == PAGED[stream]]
-            assert len([entry for entry in pages if "cursor" in f"{entry.query} {entry.json}"]) < 10
-        assert result.status("users") == "COMPLETE"
+@pytest.mark.parametrize("rows", ["the same rows", "no rows"])
+def test_a_page_that_repeats_fails_the_stream(rows: str, make_api: MakeApi, make_connector: Fork) -> None:
+    api = make_api()
+    more: dict[str, dict[str, Any]] = {
+        "activities": {"has_more": True},
+        "users": {"has_more": True},
+        "event_log": {"cursor_next": "again"},
+        "leads": {"cursor": "again"},
+    }
+    at = text(now() - HOUR / 2)
+    data = [{"id": "x_1", "date_created": at, "date_updated": at}] if rows == "the same rows" else []
+    for stream, members in more.items():
+        api.faults.add(Fault("status", PATHS[stream], status=200, body={"data": data, **members}))
+    result = make_connector(api, num_workers=1, start_date=text(now() - HOUR)).read(tuple(more))
+    for stream in more:
+        assert "the list repeats the same page" in failures(result)[stream]
+        assert len(requests_of(api, PATHS[stream])) < 10
 
-    def test_a_list_that_is_read_by_windows_needs_no_later_pages(
-        self, api: LocalCloseApi, make_connector: Fork
-    ) -> None:
-        streams = ("activities", "tasks")
-        for stream in streams:
-            api.faults.add(Fault("stall", PAGED[stream]))
-        result = make_connector(api).sync(streams)
-        for stream in streams:
-            assert set(result.ids(stream)) == ids(api, stream, end=now())
-            assert result.repeated(stream) == []
 
-    def test_a_list_that_progresses_again_is_read_completely(self, api: LocalCloseApi, make_connector: Fork) -> None:
-        for path in PAGED.values():
-            api.faults.add(Fault("stall", path, times=3))
-        result = make_connector(api, num_workers=1).sync(tuple(PAGED))
-        for stream in PAGED:
-            assert set(result.ids(stream)) == ids(api, stream, end=now())
-        assert [fault.struck for fault in api.faults.rules] == [3] * len(PAGED)
-
-    @pytest.mark.parametrize("rows", ["the same rows", "no rows"])
-    def test_a_page_that_repeats_fails_the_stream(self, rows: str, api: LocalCloseApi, make_connector: Fork) -> None:
-        more: dict[str, dict[str, Any]] = {
-            "activities": {"has_more": True},
-            "users": {"has_more": True},
-            "event_log": {"cursor_next": "again"},
-            "leads": {"cursor": "again"},
-        }
-        paths = {**PAGED, "users": "/user/"}
-        at = text(now() - HOUR / 2)
-        data = [{"id": "x_1", "date_created": at, "date_updated": at}] if rows == "the same rows" else []
-        for stream, members in more.items():
-            api.faults.add(Fault("status", paths[stream], status=200, body={"data": data, **members}))
-        result = make_connector(api, num_workers=1, start_date=text(now() - HOUR)).read(tuple(more))
-        for stream in more:
-            assert "the list repeats the same page" in failures(result)[stream]
-            assert len(requests_of(api, paths[stream])) < 10
-
-    def test_cursors_that_form_a_cycle_fail_the_stream(self, api: LocalCloseApi, make_connector: Fork) -> None:
-        for name, following in (("a", "b"), ("b", "a"), (None, "a")):
-            body = {"data": [{"id": f"ev_{name}", "date_updated": text(now() - HOUR / 2)}], "cursor_next": following}
-            when = (lambda query, name=name: query.get("_cursor") == name) if name else None
-            api.faults.add(Fault("status", "/event/", status=200, body=body, when=when))
-        result = make_connector(api, num_workers=1, start_date=text(now() - HOUR)).read(["event_log"])
-        assert "the list repeats the same page" in failures(result)["event_log"]
-        assert len(requests_of(api, "/event/")) < 10
+def test_cursors_that_form_a_cycle_fail_the_stream(make_api: MakeApi, make_connector: Fork) -> None:
+    api = make_api()
+    for name, following in (("a", "b"), ("b", "a"), (None, "a")):
+        body = {"data": [{"id": f"ev_{name}", "date_updated": text(now() - HOUR / 2)}], "cursor_next": following}
+        when = (lambda query, name=name: query.get("_cursor") == name) if name else None
+        api.faults.add(Fault("status", "/event/", status=200, body=body, when=when))
+    result = make_connector(api, num_workers=1, start_date=text(now() - HOUR)).read(["event_log"])
+    assert "the list repeats the same page" in failures(result)["event_log"]
+    assert len(requests_of(api, "/event/")) < 10
