@@ -18,7 +18,6 @@ from integration_tests.harness.truth import CURSOR_FIELD, LOOKBACK, clock_at, id
 from integration_tests.harness.truth import saved_cursor as cursor_of
 
 VOLUMES = Volumes(activities=450, leads=80, tasks=270, events=260, users=12, custom_fields=20)
-START = {"custom_fields": None, "users": None}
 # The list of all activities contains the emails of a thread, but not the thread.
 ACTIVITY_TYPES = set(ACTIVITY_PATHS) - {"EmailThread"}
 
@@ -54,11 +53,8 @@ def reads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reads]:
         folder: Path = tmp_path_factory.mktemp("reads")
         connector = ForkedConnector({"api_key": KEY, "base_url": api.url, "start_date": text(start)}, folder)
         schemas = {one["name"]: one["json_schema"] for one in connector.discover().of("CATALOG")[0]["streams"]}
-        lower = dict.fromkeys(STREAMS, start) | {"activities": start - DAY, "event_log": began - 30 * DAY}
-        present = {
-            stream: ids(api, stream, *((None, None) if stream in START else (lower[stream], began)))
-            for stream in STREAMS
-        }
+        lower = {"activities": start - DAY, "event_log": began - 30 * DAY, "leads": start, "tasks": start}
+        present = {stream: ids(api, stream, lower.get(stream), began) for stream in STREAMS}
         sources = {record.id: record.data() for record in api.store.objects.values()}
         first = connector.sync()
         changed, late, deleted = _change(api, began)

@@ -1,12 +1,13 @@
 """Data of the local API, to compare with what the connector emits."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from math import inf
 from typing import Any
 
 from integration_tests.close_api import LocalCloseApi
-from integration_tests.close_api.records import Collection, Record
+from integration_tests.close_api.records import Record
 from integration_tests.close_api.times import to_micros
 from integration_tests.harness.moments import DAY, moment, now
 from integration_tests.harness.running import STREAMS, Connector, Result
@@ -18,14 +19,12 @@ CURSOR_FIELD = dict.fromkeys(LOOKBACK, "date_updated") | {"activities": "date_cr
 
 def ids(api: LocalCloseApi, stream: str, start: datetime | None = None, end: datetime | None = None) -> set[str]:
     """Return the ids of a stream's records whose cursor value is in [start, end)."""
-    low = None if start is None else to_micros(start)
-    high = None if end is None else to_micros(end)
+    first = 0 if start is None else to_micros(start)
+    last = inf if end is None else to_micros(end)
     with api.store.lock:
         api.store.advance()
-        stamped = [(_stamp(record, stream), record.id) for record in records(api, stream)]
-    return {
-        record_id for stamp, record_id in stamped if (low is None or stamp >= low) and (high is None or stamp < high)
-    }
+        stamps = {record.id: _stamp(record, stream) for record in records(api, stream)}
+    return {record_id for record_id, stamp in stamps.items() if first <= stamp < last}
 
 
 def assert_check_discover_and_read_succeed(api: LocalCloseApi, connector: Connector) -> Result:
@@ -43,23 +42,18 @@ def assert_check_discover_and_read_succeed(api: LocalCloseApi, connector: Connec
     return first
 
 
-def records(api: LocalCloseApi, stream: str) -> Iterator[Record]:
-    """Yield all records of a stream that the API shows."""
-    for collection in _collections(api, stream):
-        yield from collection.records.values()
-
-
-def _collections(api: LocalCloseApi, stream: str) -> Iterable[Collection]:
+def records(api: LocalCloseApi, stream: str) -> list[Record]:
+    """Return all records of a stream that the API shows."""
     store = api.store
-    match stream:
-        case "leads":
-            return [store.leads.visible]
-        case "event_log":
-            return [store.events.visible]
-        case "custom_fields":
-            return [one for name, one in store.collections.items() if name.startswith("custom_field/")]
-        case _:
-            return [store.collections[{"activities": "activity", "tasks": "task", "users": "user"}[stream]]]
+    shown = {
+        "activities": [store.collections["activity"]],
+        "custom_fields": [one for name, one in store.collections.items() if name.startswith("custom_field/")],
+        "event_log": [store.events.visible],
+        "leads": [store.leads.visible],
+        "tasks": [store.collections["task"]],
+        "users": [store.collections["user"]],
+    }
+    return [record for collection in shown[stream] for record in collection.records.values()]
 
 
 def _stamp(record: Record, stream: str) -> int:
