@@ -22,18 +22,6 @@ def test_a_stream_that_the_catalog_has_twice_is_read_once(make_api: MakeApi, for
     assert sorted(result.ids("tasks")) == sorted(ids(api, "tasks", now() - 50 * DAY - LOOKBACK["tasks"]))
 
 
-def test_a_full_refresh_reads_the_whole_stream_and_ignores_its_state(make_api: MakeApi, fork: Fork) -> None:
-    api = make_api(Volumes(tasks=30, leads=9, users=3), end=now() - DAY)
-    connector = fork(api)
-    connector.sync_modes = {"tasks": "full_refresh", "users": "full_refresh"}
-    streams = ["leads", "tasks", "users"]
-    result = connector.sync(streams, state_of(**dict.fromkeys(streams, text(now()))))
-    assert {stream: set(result.ids(stream)) for stream in ("tasks", "users")} == {
-        stream: ids(api, stream) for stream in ("tasks", "users")
-    }
-    assert result.ids("leads") == []
-
-
 def test_a_full_refresh_has_the_records_that_are_edited_while_it_runs(make_api: MakeApi, fork: Fork) -> None:
     """A destination that overwrites its table would lack them until the next sync."""
     api = make_api(Volumes(tasks=30, leads=9, users=3, custom_fields=6), end=now() - DAY)
