@@ -52,7 +52,7 @@ class DuckDB(Database):
 import duckdb, sys
 def run(sql):
     with duckdb.connect(sys.argv[1]) as database:
-        database.execute("SET TimeZone = '{TIME_ZONE}'")
+        database.execute("SET TimeZone = '{TIME_ZONE}'; SET enable_progress_bar = false")
         result = database.execute(sql)
         return [column[0] for column in result.description], result.fetchall()
 """
