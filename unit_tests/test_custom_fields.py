@@ -291,6 +291,7 @@ LACKING: dict[str, tuple[list[list[Row]], list[Row], bool]] = {
     "a column": ([[A], [B]], [A | URL, B | URL], True),
     "a value": ([[A | NULL], [B | NULL]], [A | URL, B | URL], True),
     "a part of a contact": ([[A | {"contacts": [CONTACT]}]], [A | {"contacts": [{**CONTACT, "emails": ["x"]}]}], True),
+    "a second contact": ([[A | {"contacts": [CONTACT]}]], [A | {"contacts": [CONTACT, CONTACT]}], True),
     # Values of one kind prove nothing about those of another.
     "the values of one kind": ([[A | WEB | {"contacts": [CONTACT]}]], [A | WEB | {"contacts": [CONTACT | BOSS]}], True),
     "a value, and one lead is not found by its id": ([[A, B | {"name": "Acme"}]], [A | WEB], True),

@@ -21,11 +21,20 @@ MISSING = "No Postgres server is installed: initdb is missing. On Debian and Ubu
 
 
 def programs() -> Path:
-    """Return the folder of initdb and pg_ctl of the newest installed version."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
+    """Return the folder of initdb and pg_ctl of the newest version. Root installs the package if there is none."""
+    apt_get = shutil.which("apt-get")
+    if not _installed() and apt_get and os.geteuid() == 0:
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for words in (["update"], ["install", "--yes", "--no-install-recommends", "postgresql"]):
+            subprocess.run([apt_get, "--quiet", *words], env=quiet, stdout=subprocess.DEVNULL, check=False)
+    found = _installed()
     if not found:
         pytest.fail(MISSING, pytrace=False)
     return found[-1].parent
+
+
+def _installed() -> list[Path]:
+    return sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
 
 
 def _run(program: Path, *words: str, folder: Path) -> None:
