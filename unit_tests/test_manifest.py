@@ -1,4 +1,4 @@
-"""The manifest runs with the CDK's source class and has each fact once; the package imports in one direction."""
+"""The manifest runs with the CDK's source class, and has each fact once."""
 
 import ast
 import importlib
@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import time_machine
 import yaml
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
@@ -176,64 +175,3 @@ def test_the_spec_has_the_expected_fields_defaults_and_limits() -> None:
     window, workers = properties["attribution_window_hours"], properties["num_workers"]
     assert (window["type"], window["minimum"], window["maximum"], window["default"]) == ("integer", 0, 720, 24)
     assert (workers["type"], workers["minimum"], workers["maximum"], workers["default"]) == ("integer", 1, 40, 20)
-
-
-# A module may import from its own room and from those before it.
-ROOMS = ["dates", "api", "streams", "config", "source", "run"]
-MODULES = [file for file in CODE if file.name != "__init__.py"]
-
-
-def room_of(module: str) -> str:
-    return module.split(".")[1]
-
-
-def name_of(file: Path) -> str:
-    return ".".join(file.relative_to(ROOT).with_suffix("").parts)
-
-
-def imports(file: Path) -> Iterator[str]:
-    """Yield what a file imports, such as `pathlib.Path`."""
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            module = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
-            yield from [module + one.name for one in node.names]
-
-
-@pytest.mark.parametrize("file", MODULES, ids=name_of)
-def test_a_module_imports_only_from_its_own_room_and_those_before_it(file: Path) -> None:
-    room = ROOMS.index(room_of(name_of(file)))
-    for module in imports(file):
-        if module.startswith("source_close."):
-            assert room_of(module) in ROOMS[: room + 1], module
-
-
-def test_no_unit_test_imports_from_the_integration_tests() -> None:
-    for file in Path(__file__).parent.glob("*.py"):
-        assert not [module for module in imports(file) if module.startswith("integration_tests")], file.name
-
-
-def is_private(name: str) -> bool:
-    return name.startswith("_") and not name.startswith("__")
-
-
-def private_members(made: type) -> set[str]:
-    """Return those that a class has or uses; ruff's rule SLF001 forbids to use those of other objects than `self`."""
-    nodes = ast.walk(ast.parse(inspect.getsource(made).lstrip()))
-    used = {node.attr for node in nodes if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self"}
-    return {name for name in used | set(vars(made)) if is_private(name) and not name.startswith("_abc_")}
-
-
-@pytest.mark.parametrize("file", CODE, ids=name_of)
-def test_no_private_name_is_imported(file: Path) -> None:
-    assert not [name for name in imports(file) if any(map(is_private, name.split(".")))]
-
-
-@pytest.mark.parametrize("file", CODE, ids=name_of)
-def test_no_private_member_of_a_cdk_class_is_used_or_overridden(file: Path) -> None:
-    module = importlib.import_module(name_of(file))
-    for _, made in inspect.getmembers(module, inspect.isclass):
-        if made.__module__ != module.__name__:
-            continue
-        for base in made.__mro__[1:]:
-            if base.__module__.startswith("airbyte_cdk"):
-                assert not private_members(made) & private_members(base), f"{made.__name__} and {base.__name__}"

@@ -1,0 +1,128 @@
+"""Requests: their headers and redirects, and how they wait for a rate limit."""
+
+import base64
+
+import pytest
+import requests
+from requests_mock import ANY, Mocker
+
+from source_close.api.authenticator import PacedAuthenticator
+from source_close.api.errors import CloseApiError
+from source_close.api.sync import Sync
+from unit_tests.syncs import API, KEY, Clock, Log, read, response
+
+GROUP = "GET /api/v1/user/"
+USER = {"id": "user_1", "date_updated": "2025-06-01T00:00:00+00:00"}
+
+
+@pytest.fixture
+def sync(clock: Clock) -> Sync:
+    """Return a sync that may send two more requests in the next 40 seconds."""
+    sync = Sync()
+    sync.limiter.reserve(GROUP)
+    sync.limiter.record_response(GROUP, response(ratelimit="limit=20, remaining=2, reset=40"), None)
+    return sync
+
+
+@pytest.fixture
+def authenticator(sync: Sync) -> PacedAuthenticator:
+    """Return the authenticator of a stream whose requests wait at most five minutes."""
+    config = {"api_key": KEY, "sync": sync}
+    return PacedAuthenticator(
+        username="{{ config['api_key'] }}",
+        password="",
+        config=config,
+        parameters={},
+        name="users",
+        max_wait_seconds=300,
+    )
+
+
+def request(path: str = "user") -> requests.PreparedRequest:
+    return requests.Request("GET", f"{API}/{path}/?_limit=1").prepare()
+
+
+def test_a_request_has_the_key_and_the_headers_and_timeouts_of_the_manifest(api: Mocker) -> None:
+    api.get(f"{API}/user/", json={"data": [USER]})
+    assert read("users").ids == ["user_1"]
+    sent = api.request_history[0]
+    assert sent.headers["Authorization"] == "Basic " + base64.b64encode(f"{KEY}:".encode()).decode()
+    assert sent.headers["Accept"] == "application/json"
+    assert sent.headers["User-Agent"].startswith("source-close/")
+    assert KEY not in sent.url
+    assert tuple(map(int, sent.timeout)) == (10, 45)  # type: ignore[call-overload] # a pair, although its type says otherwise
+
+
+def test_requests_over_the_rate_limit_wait_for_its_next_window(
+    authenticator: PacedAuthenticator, sync: Sync, clock: Clock
+) -> None:
+    for _ in range(2):
+        assert authenticator(request()).headers["Authorization"].startswith("Basic ")
+    assert clock.now == 1000
+    authenticator(request())
+    assert 1040 <= clock.now < 1041
+    authenticator(request("task"))
+    assert clock.now < 1041
+    assert sync.in_flight.endpoint == "GET /api/v1/task/"
+
+
+def test_a_waiting_request_fails_when_its_endpoint_is_given_up(
+    authenticator: PacedAuthenticator, sync: Sync, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    for _ in range(2):
+        authenticator(request())
+
+    def give_up_during_the_wait(seconds: float) -> None:
+        clock.now += seconds
+        sync.given_up["users", GROUP] = CloseApiError("users", "It is over.")
+
+    monkeypatch.setattr("time.sleep", give_up_during_the_wait)
+    with pytest.raises(CloseApiError, match=r"^Stream users: It is over\.$"):
+        authenticator(request())
+    assert clock.now == 1001
+
+
+def test_a_wait_longer_than_the_maximum_fails_at_once(
+    authenticator: PacedAuthenticator, sync: Sync, clock: Clock
+) -> None:
+    sync.limiter.record_response(GROUP, response(429), 301.0)
+    with pytest.raises(
+        CloseApiError,
+        match=r"^Stream users: GET /api/v1/user/ has waited 0 s for its rate limit and would wait 301 s more",
+    ):
+        authenticator(request())
+    assert clock.now == 1000
+
+
+def test_a_long_wait_is_logged_every_30_seconds(authenticator: PacedAuthenticator, sync: Sync, caplog: Log) -> None:
+    sync.limiter.record_response(GROUP, response(429), 95.0)
+    authenticator(request())
+    assert caplog.messages == [
+        f"Stream users waits {seconds}.0 s for the rate limit of GET /api/v1/user/." for seconds in (95, 65, 35, 5)
+    ]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "http://api.close.com/api/v1/user/",
+        "https://evil.example/api/v1/user/",
+        "//evil.example/",
+        "ftp://x/",
+        "http://[x",
+    ],
+)
+def test_a_redirect_to_another_host_or_to_http_is_not_followed(api: Mocker, target: str) -> None:
+    api.get(ANY, json={"data": [USER]})
+    api.get(f"{API}/user/", status_code=302, headers={"Location": target})
+    ((_, kind, message),) = read("users").failures
+    assert kind == "config_error"
+    assert "answered 302: «redirect to " in message
+    assert api.call_count == 1
+
+
+def test_a_redirect_on_the_same_host_is_followed(api: Mocker) -> None:
+    api.get(f"{API}/user/", status_code=308, headers={"Location": "/api/v2/user/"})
+    api.get("https://api.close.com/api/v2/user/", json={"data": [USER]})
+    assert read("users").ids == ["user_1"]
+    assert api.request_history[1].headers["Authorization"].startswith("Basic ")

@@ -1,0 +1,114 @@
+"""The stream event_log: its 30 days, pages that lead past a window, and odd or repeated events."""
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from requests_mock import Mocker
+
+from unit_tests.syncs import API, Log, Row, read, read_with_positions, requested, warnings
+
+URL = f"{API}/event/"
+NOON = datetime(2025, 6, 15, 12, tzinfo=timezone.utc)
+
+
+def event(number: int, at: datetime, **more: Any) -> Row:
+    stamp = at.replace(tzinfo=None).isoformat(timespec="milliseconds" if at.microsecond else "auto")
+    return {"id": f"ev_{number:03}", "date_created": stamp, "date_updated": stamp, "action": "updated", **more}
+
+
+def events(count: int, step: timedelta) -> list[Row]:
+    """Return events, newest first; the newest is a minute before noon."""
+    return [event(number, NOON - timedelta(minutes=1) - number * step) for number in range(count)]
+
+
+def page(rows: list[Row], cursor: str | None = None) -> Row:
+    """Return a response of the event log."""
+    return {"json": {"data": rows, "cursor_next": cursor, "cursor_previous": None}}
+
+
+def window(start: str, end: str) -> str:
+    return f"/event/?_limit=50&date_updated__gte={start}&date_updated__lt={end}"
+
+
+def test_a_state_older_than_30_days_continues_30_days_ago_and_logs_the_gap(api: Mocker, caplog: Log) -> None:
+    api.get(URL, json={"data": [], "cursor_next": None})
+    # Only the cursor: states of version 0.1.0 and of other connectors have no position in the log.
+    state = {"event_log": {"date_updated": "2025-04-01T00:00:00"}}
+    read_with_positions("event_log", state=state, start_date="2024-01-01")
+    assert requested(api)[0] == window("2025-05-16T12:00:00.000000+00:00", "2025-05-17T12:00:00.000000+00:00")
+    (warning,) = warnings(caplog)
+    assert "the last sync reached 2025-04-01T00:00:00.000000+00:00" in warning
+    assert "2025-05-16T12:00:00.000000+00:00" in warning
+
+
+def test_requests_after_the_first_page_send_the_cursor_without_bounds(api: Mocker) -> None:
+    rows = events(120, timedelta(minutes=1))
+    api.get(URL, [page(rows[:50], "two"), page(rows[50:100], "three"), page(rows[100:])])
+    reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T09:00:00"}})
+    assert requested(api) == [
+        window("2025-06-15T08:55:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00"),
+        "/event/?_cursor=two&_limit=50",
+        "/event/?_cursor=three&_limit=50",
+    ]
+    assert reading.ids == [row["id"] for row in rows]
+
+
+def test_a_cursor_that_leads_past_the_lower_bound_is_not_followed(api: Mocker) -> None:
+    """Close does not document whether a cursor keeps the date range of its first page."""
+    older = [event(900 + number, NOON - timedelta(hours=20, minutes=number)) for number in range(20)]
+    rows = events(60, timedelta(minutes=2))
+    api.get(URL, [page(rows[:50], "two"), page([*rows[50:], *older], "three")])
+    reading = read("event_log", state={"event_log": {"date_updated": "2025-06-14T23:59:00"}})
+    assert reading.ids == [row["id"] for row in rows]
+    assert api.call_count == 2
+
+
+@pytest.mark.parametrize("odd", [None, "", 17, True, [], "0", "17/01/2025", "2025-06-15T08:30:00-02:00"], ids=str)
+def test_a_cursor_is_followed_after_an_event_whose_date_is_odd(api: Mocker, odd: Any) -> None:
+    """It would be earlier than the window if it were compared as text, but it is not known to be."""
+    rows = events(60, timedelta(minutes=1))
+    rows[49]["date_updated"] = odd
+    api.get(URL, [page(rows[:50], "two"), page(rows[50:])])
+    reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T09:00:00"}})
+    assert reading.ids == [row["id"] for row in rows]
+    assert reading.statuses == {"event_log": "COMPLETE"}
+
+
+def test_a_cursor_is_followed_among_events_of_the_moment_at_which_a_window_begins(api: Mocker) -> None:
+    rows = [event(number, NOON - timedelta(minutes=15)) for number in range(60)]
+    api.get(URL, [page(rows[:50], "two"), page(rows[50:])])
+    reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T11:50:00"}})
+    assert reading.ids == [row["id"] for row in rows]
+
+
+def test_events_outside_the_window_are_dropped_when_the_api_ignores_the_bounds(api: Mocker) -> None:
+    rows = [event(99, NOON + timedelta(seconds=1)), event(98, NOON), *events(30, timedelta(hours=1))]
+    api.get(URL, json={"data": rows, "cursor_next": "next", "cursor_previous": None})
+    reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T02:04:00"}})
+    assert reading.ids == [f"ev_{number:03}" for number in range(11)]
+    assert api.call_count == 1
+
+
+@pytest.mark.parametrize(("repetitions", "status"), [(2, "COMPLETE"), (3, "INCOMPLETE")])
+def test_a_page_may_be_repeated_twice_before_the_list_continues(api: Mocker, repetitions: int, status: str) -> None:
+    rows = events(60, timedelta(minutes=1))
+    repeated = page(rows[50:55], "two")
+    api.get(URL, [page(rows[:50], "two"), *[repeated] * (1 + repetitions), page(rows[55:])])
+    reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T10:00:00"}})
+    assert reading.statuses == {"event_log": status}
+    assert (set(reading.ids) == {row["id"] for row in rows}) == (status == "COMPLETE")
+
+
+@pytest.mark.parametrize(
+    ("cursor", "status"), [("after_{}", "COMPLETE"), ("same", "INCOMPLETE")], ids=["others", "same"]
+)
+def test_pages_without_events_end_a_window_only_if_their_cursors_are_the_same(
+    api: Mocker, cursor: str, status: str
+) -> None:
+    rows = events(10, timedelta(minutes=1))
+    empty = [page([], cursor.format(number)) for number in range(5)]
+    api.get(URL, [page(rows[:5], "first"), *empty, page(rows[5:])])
+    reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T10:00:00"}})
+    assert reading.statuses == {"event_log": status}
+    assert (reading.ids == [row["id"] for row in rows]) == (status == "COMPLETE")
