@@ -22,6 +22,7 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}.*")  # datetime.fromisoformat also accept
 _DATE_FORMS = (
     "YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ (any ISO date-time; without a zone it is UTC) or MM/DD/YYYY"
 )
+_CREATE_A_KEY = "Create a key in Close under Settings > Developer > API Keys"
 _NO_URL = "must begin with https:// (http:// only for a server on this machine) and contain a host"
 _LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 _MAX_WINDOW_HOURS = 720
@@ -60,7 +61,7 @@ def _read_base_url(value: str) -> str:
 
 def _read_api_key(value: str) -> str:
     if not value.strip():
-        raise ValueError("is empty. Create a key in Close under Settings > Developer > API Keys")
+        raise ValueError(f"is empty. {_CREATE_A_KEY}")
     if not value.strip().isascii():
         raise ValueError("has characters that no key has. Copy it from Close once more")
     return value.strip()
@@ -94,7 +95,7 @@ class CloseConfig(BaseModel):
             problems = list[str]()
             for entry in error.errors(include_input=False, include_url=False):
                 texts = {
-                    "missing": " is missing",
+                    "missing": f" is missing. {_CREATE_A_KEY}",
                     "value_error": entry["msg"].removeprefix("Value error,"),
                 }
                 text = texts.get(entry["type"], f": {entry['msg']}")

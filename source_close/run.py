@@ -36,6 +36,7 @@ _MAX_PROBLEM = 200
 _NOT_OF_THE_OUTPUT = {None, errno.ENOENT}
 _M_ARENA_MAX = -8  # of mallopt, as in glibc's malloc.h
 _MISSING_CERTIFICATES = "The file of certificates {path}, which {name} names, does not exist."
+_HOW_TO_MAKE_IT = "README.md shows how to make one."
 _USAGE = "Give a command: spec, check, discover or read. --help shows their options.\n"
 
 
@@ -146,7 +147,7 @@ def _check_files(parsed: Namespace) -> None:
                 getattr(SourceClose, f"read_{kind}")(path)
         except Exception as error:  # noqa: BLE001 - the CDK's readers raise errors of many kinds
             problem = " ".join(str(error).split())[:_MAX_PROBLEM].rstrip(".")
-            text = f"The {kind} file {path} can't be used: {problem}."
+            text = f"The {kind} file {path} can't be used: {problem}. {_HOW_TO_MAKE_IT}"
             raise AirbyteTracedException(text, text, FailureType.config_error) from None
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         certificates = os.environ.get(name)

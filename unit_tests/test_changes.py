@@ -16,6 +16,7 @@ STATES = {
 }
 POSITION = "2025-06-15T06:00:00+00:00"
 CREATED = "2020-01-02T03:04:05+00:00"
+START = "2025-07-01T09:00:00.000000+00:00"
 DELETED_AT = "2025-06-15T10:00:00.000000+00:00"
 
 
@@ -181,12 +182,14 @@ def test_rows_that_were_not_requested_are_not_emitted(api: Mocker) -> None:
 @pytest.mark.parametrize(
     ("stream", "kind", "previous", "created"),
     [
-        ("activities", "activity.note", {"date_created": CREATED}, CREATED),
+        # A meeting has its start as date_created.
+        ("activities", "activity.meeting", {"date_created": "2025-07-01T09:00:00"}, START),
+        ("activities", "activity.note", {"date_created": CREATED}, ""),
         ("activities", "activity.note", {}, ""),
         ("activities", "activity.note", {"date_created": "yesterday"}, ""),
         ("activities", "activity.note", None, ""),
-        ("tasks", "task.lead", {"date_created": CREATED}, ""),
-        ("leads", "lead", {"date_created": CREATED}, ""),
+        ("tasks", "task.lead", {"date_created": START}, ""),
+        ("leads", "lead", {"date_created": START}, ""),
     ],
 )
 def test_a_deletion_is_not_older_than_the_earlier_rows_of_its_record(
@@ -198,13 +201,13 @@ def test_a_deletion_is_not_older_than_the_earlier_rows_of_its_record(
 
 def test_the_latest_of_several_deletions_counts_in_any_order_of_events(api: Mocker) -> None:
     events = (
-        event("acti_1", "deleted", hour="08", previous_data={"date_created": CREATED}),
+        event("acti_1", "deleted", hour="08", previous_data={"date_created": START}),
         event("acti_1", "deleted", hour="10"),
         event("acti_1", "created", hour="11"),
     )
     for order in permutations(events):
         Close(api, *order)
-        assert changes("activities").records == [deletion("acti_1", created=CREATED)]
+        assert changes("activities").records == [deletion("acti_1", created=START)]
 
 
 def test_a_merge_updates_one_lead_and_deletes_the_other(api: Mocker) -> None:
@@ -269,7 +272,7 @@ def test_the_emails_of_a_deleted_thread_are_deleted_unless_close_still_returns_t
         event("acti_w", "deleted", previous_data=thread | {"emails": [{"id": "acti_5"}]}),
     ]
     close = Close(api, *events, alive=("acti_2",))
-    deletions = [deletion("acti_1", created=CREATED), deletion("acti_3"), deletion("acti_w")]
+    deletions = [deletion("acti_1"), deletion("acti_3"), deletion("acti_w")]
     assert changes("activities").records == [close.rows["acti_2"], *deletions]
 
 

@@ -145,7 +145,7 @@ INVALID: list[tuple[str, Any, str]] = [
     ("api_key", "", " is empty. Create a key in Close under Settings > Developer > API Keys"),
     ("api_key", "  ", " is empty. Create a key in Close under Settings > Developer > API Keys"),
     ("api_key", "api_\u2013key", " has characters that no key has. Copy it from Close once more"),
-    ("api_key", None, " is missing"),
+    ("api_key", None, " is missing. Create a key in Close under Settings > Developer > API Keys"),
     ("api_key", [KEY], ": Input should be a valid string"),
 ]
 

@@ -114,6 +114,20 @@ def test_rows_without_a_date_are_not_of_one_moment(api: Mocker) -> None:
     assert skips(api) == [0, 2, 0, 2]
 
 
+def test_a_list_whose_first_page_always_has_new_rows_and_whose_second_never_overlaps_fails_the_stream(
+    api: Mocker,
+) -> None:
+    moment = {"date_created": "2025-06-05T00:00:00+00:00"}
+
+    def always_new(*_: Any) -> Row:
+        assert api.call_count < 2_000, "it is read without end"
+        return {"data": [{"id": f"acti_{api.call_count}_{name}", **moment} for name in "abc"], "has_more": True}
+
+    api.get(ANY, json=always_new)
+    [(_, _, message)] = read_activities().failures
+    assert "the list changed each time that it was read" in message
+
+
 @pytest.mark.parametrize("later", ["", "xyz"], ids=["no rows", "other rows"])
 def test_a_list_whose_later_pages_never_overlap_the_rows_read_fails_the_stream(api: Mocker, later: str) -> None:
     first = [{**row(name), "date_created": "2025-06-05T00:00:00+00:00"} for name in "abc"]
@@ -159,7 +173,8 @@ def test_a_refused_first_page_fails_the_stream_as_smaller_windows_would_not_help
     api.get(ACTIVITIES, status_code=400, json={"error": refusal})
     [failure] = read_activities().failures
     text = (
-        f"Stream activities: a request with _skip 0 and _limit 3 answered 400: «{refusal}». Please report this message."
+        "Stream activities: GET /api/v1/activity/ with _skip 0 and _limit 3 answered 400: "
+        f"«{refusal}». Please report this message."
     )
     assert failure == ("activities", "system_error", text)
     assert api.call_count == 1
@@ -298,7 +313,7 @@ def test_a_refusal_that_no_other_page_avoids_is_an_error_that_quotes_close(
     api.get(f"{API}/user/", [first, {"status_code": 400, "json": {"error": refusal}}])
     [(stream, _, message)] = read("users").failures
     assert stream == "users"
-    text = f"a request with {request_of_it} answered 400: «{refusal}». Please report this message."
+    text = f"GET /api/v1/user/ with {request_of_it} answered 400: «{refusal}». Please report this message."
     assert message == f"Stream users: {text}"
     assert len(requested(api, "/user/")) == 2
 

@@ -51,7 +51,7 @@ class Change:
 
     Attributes:
         deleted_at: when it was deleted or merged into another, as ``format_moment`` writes it.
-        date_created: that of a deleted object as Close wrote it, if known.
+        date_created: that of a deleted object in the same form, if known.
     """
 
     deleted_at: str | None = None
@@ -177,8 +177,9 @@ def _add_emails(emails: defaultdict[str, Change], moment: datetime, thread: Row)
 # The latest of several deletions counts.
 def _add_deletion(change: Change, moment: datetime, previous_data: Any) -> None:
     change.deleted_at = max(format_moment(moment), change.deleted_at or "")
-    if isinstance(previous_data, dict) and moment_of(previous_data, "date_created"):
-        change.date_created = previous_data["date_created"]
+    created = moment_of(previous_data, "date_created") if isinstance(previous_data, dict) else None
+    if created is not None:
+        change.date_created = format_moment(created)
 
 
 @dataclass
@@ -236,8 +237,9 @@ class EventLogChanges:
         response = self.record_requester.send_request(path=path)
         return bool(response_json(response).get("id") == record_id)
 
-    # The row that says that a record is deleted.
+    # The row that says that a record is deleted. Destinations that deduplicate keep the row with
+    # the latest cursor, which is after the deletion if a meeting has its start as date_created.
     def _deletion(self, record_id: str, change: Change) -> Row:
         date_created = change.date_created if self.cursor_field == "date_created" else None
-        cursor = date_created or change.deleted_at
+        cursor = max(change.deleted_at or "", date_created or "")
         return {"id": record_id, self.cursor_field: cursor, _DELETED_AT: change.deleted_at}

@@ -99,7 +99,8 @@ class SearchedLeads:
         if moment_of(complete_lead, self.cursor_field) != moment:
             return set()
         columns = (complete_lead.keys() & set(self.lead_fields)) - {*lead, CUSTOM}
-        return columns | (paths_with_values(complete_lead) - paths_with_values(lead))
+        paths = paths_with_values(complete_lead) - paths_with_values(lead)
+        return columns | {path.partition("[")[0] for path in paths}
 
     def _kinds_with_values(self, leads: Iterable[Row]) -> set[str]:
         kinds = set[str]()

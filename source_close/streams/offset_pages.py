@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from airbyte_cdk import (
@@ -31,7 +32,7 @@ _KEEPS_CHANGING = (
     "fewer changes are made in Close."
 )
 _REFUSED_PAGE = (
-    "a request with _skip {offset} and _limit {size} {refusal}. Please report this message."
+    "GET {path} with _skip {offset} and _limit {size} {refusal}. Please report this message."
 )
 _NOT_READ = (
     "Stream %s: Close does not return what belongs to %s, which not every plan includes. The rest "
@@ -168,7 +169,8 @@ class OffsetPages:
         if is_size_refused and smaller_size != page_size:
             self._take_smaller_pages(page_size, smaller_size)
             return self._request(offset, window, parameters, path)
-        text = _REFUSED_PAGE.format(offset=offset, size=page_size, refusal=refusal)
+        endpoint = urlsplit(response.url).path
+        text = _REFUSED_PAGE.format(path=endpoint, offset=offset, size=page_size, refusal=refusal)
         if offset:
             raise OffsetsExhaustedError(text)
         # A smaller window would not help: not even its first page would be returned.
