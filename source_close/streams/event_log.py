@@ -40,6 +40,7 @@ _UNCLEAR_EVENTS = (
 _PROGRESS = "Read %d events of the event log, to follow the changes since the last sync."
 _LOG_EVERY_EVENTS = 5_000
 _LEAD = "lead"
+_PARTS_OF_LEADS = {"contact", "opportunity", "task"}  # a lead has lists of them
 _EMAIL = "activity.email"
 _EMAIL_THREAD = "activity.email_thread"
 _DELETED_AT = "_ab_cdc_deleted_at"  # destinations that deduplicate remove the record if it is set
@@ -136,14 +137,16 @@ class EventLog:
 def add_event(changes: ChangesByType, event: Mapping[str, Any]) -> bool:
     """Add what an event says about its object, and return whether it says which object changed.
 
-    Its lead counts as changed, too: Close's search may show a change of a contact late.
+    The lead of a contact, opportunity or task counts as changed, too: Close's search may show it
+    late.
     """
     moment = moment_of(event, "date_updated")
     texts = [event.get(name) for name in ("object_type", "object_id", "action")]
     if moment is None or not all(isinstance(text, str) and text for text in texts):
         return False
     lead_id = event.get("lead_id")
-    if isinstance(lead_id, str):
+    is_part_of_lead = event["object_type"].partition(".")[0] in _PARTS_OF_LEADS
+    if is_part_of_lead and isinstance(lead_id, str):
         changes[_LEAD].setdefault(lead_id, Change())
     of_type = changes[event["object_type"]]
     change = of_type[event["object_id"]]
