@@ -177,7 +177,7 @@ def test_a_refused_first_page_fails_the_stream_as_smaller_windows_would_not_help
         f"«{refusal}». Please report this message."
     )
     assert failure == ("activities", "system_error", text)
-    assert api.call_count == 1
+    assert api.call_count == 2  # the second one without a page
 
 
 @pytest.mark.parametrize(
@@ -300,22 +300,22 @@ def test_a_check_and_a_discover_find_the_smaller_page_size(api: Mocker) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "refusal", "request_of_it"),
+    ("first", "refusal", "request_of_it", "count"),
     [
-        ({"status_code": 400, "json": NEW_WORDING}, "_limit must be 50 at most", "_skip 0 and _limit 100"),
-        ({"json": {"data": THOUSAND, "has_more": True}}, f"{CAP} (max_skip = 900).", "_skip 999 and _limit 1000"),
+        ({"status_code": 400, "json": NEW_WORDING}, "_limit must be 50 at most", "_skip 0 and _limit 100", 3),
+        ({"json": {"data": THOUSAND, "has_more": True}}, f"{CAP} (max_skip = 900).", "_skip 999 and _limit 1000", 2),
     ],
     ids=["a smaller page", "an offset"],
 )
 def test_a_refusal_that_no_other_page_avoids_is_an_error_that_quotes_close(
-    api: Mocker, first: Row, refusal: str, request_of_it: str
+    api: Mocker, first: Row, refusal: str, request_of_it: str, count: int
 ) -> None:
     api.get(f"{API}/user/", [first, {"status_code": 400, "json": {"error": refusal}}])
     [(stream, _, message)] = read("users").failures
     assert stream == "users"
     text = f"GET /api/v1/user/ with {request_of_it} answered 400: «{refusal}». Please report this message."
     assert message == f"Stream users: {text}"
-    assert len(requested(api, "/user/")) == 2
+    assert len(requested(api, "/user/")) == count
 
 
 def test_a_page_size_that_is_refused_later_is_reduced_where_the_list_was(api: Mocker) -> None:
@@ -352,3 +352,26 @@ def test_a_list_that_has_no_pages_may_have_any_number_of_rows(api: Mocker, kind:
         api.get(f"{API}/custom_field/{other}/", json={"data": [], "has_more": False})
     api.get(f"{API}/custom_field/{kind}/", json={"data": [{"id": f"cf_{number}"} for number in range(count)]})
     assert len(read("custom_fields").ids) == count
+
+
+@pytest.mark.parametrize(("more", "is_read"), [({}, True), ({"has_more": False}, True), ({"has_more": True}, False)])
+def test_a_list_that_refuses_pages_is_read_whole(api: Mocker, more: Row, *, is_read: bool) -> None:
+    """Close documents no parameters for two of the lists of custom fields."""
+
+    def shared_fields(request: Any, context: Any) -> Row:
+        if "_limit" in request.qs:
+            context.status_code = 400
+            return {"errors": [], "field-errors": {"_limit": "Extra inputs are not permitted"}}
+        return {"data": [{"id": f"cf_{number}"} for number in range(150)], **more}
+
+    for kind in KINDS:
+        api.get(f"{API}/custom_field/{kind}/", json={"data": [], "has_more": False})
+    api.get(f"{API}/custom_field/shared/", json=shared_fields)
+    reading = read("custom_fields")
+    assert len(reading.ids) == (150 if is_read else 0)
+    assert reading.statuses == {"custom_fields": "COMPLETE" if is_read else "INCOMPLETE"}
+    assert requested(api, "/custom_field/shared/") == [
+        "/custom_field/shared/?_limit=1000&_skip=0",
+        "/custom_field/shared/?_limit=100&_skip=0",
+        "/custom_field/shared/",
+    ]

@@ -155,26 +155,39 @@ class OffsetPages:
         paging = self.paginator.get_request_params(
             next_page_token={"next_page_token": offset}, page_size_override=page_size
         )
-        response = self.requester.send_request(
-            path=path, stream_slice=window, request_params={**parameters, **paging}
-        )
-        if response is None:  # the error handler returns or raises
-            raise OffsetsExhaustedError(_KEEPS_CHANGING)
+        response = self._send({**parameters, **paging}, window, path)
         body = response_json(response)
         if "data" in body:
             return response
-        refusal = describe(response)
         smaller_size = self.smaller_page_size or page_size
         is_size_refused = not offset or "limit" in str(body).lower()
         if is_size_refused and smaller_size != page_size:
             self._take_smaller_pages(page_size, smaller_size)
             return self._request(offset, window, parameters, path)
-        endpoint = urlsplit(response.url).path
-        text = _REFUSED_PAGE.format(path=endpoint, offset=offset, size=page_size, refusal=refusal)
+        text = _REFUSED_PAGE.format(
+            path=urlsplit(response.url).path,
+            offset=offset,
+            size=page_size,
+            refusal=describe(response),
+        )
         if offset:
             raise OffsetsExhaustedError(text)
-        # A smaller window would not help: not even its first page would be returned.
+        # A smaller window would not help, but some lists have no pages.
+        whole_list = self._send(parameters, window, path)
+        body = response_json(whole_list)
+        if "data" in body and not body.get("has_more"):
+            return whole_list
         raise CloseApiError(self.name, text, FailureType.system_error)
+
+    def _send(
+        self, parameters: Mapping[str, Any], window: StreamSlice, path: str | None
+    ) -> requests.Response:
+        response = self.requester.send_request(
+            path=path, stream_slice=window, request_params=parameters
+        )
+        if response is None:  # the error handler returns or raises
+            raise OffsetsExhaustedError(_KEEPS_CHANGING)
+        return response
 
     def _take_smaller_pages(self, refused_size: int, smaller_size: int) -> None:
         if self._page_size == refused_size:  # else another thread has done so
