@@ -158,6 +158,28 @@ def test_a_record_that_is_deleted_and_restored_is_present_afterwards(warehouse: 
     warehouse.assert_is_current()
 
 
+def test_a_record_that_the_key_can_no_longer_see_is_not_emitted_as_deleted(warehouse: Warehouse) -> None:
+    """The log still reports its changes, as the role loses the permission while the sync runs."""
+    store, clock = warehouse.api.store, warehouse.clock
+    warehouse.sync()
+    before = {stream: set(table) for stream, table in warehouse.tables.items()}
+    hidden = leads_of(warehouse)[0]
+    clock.advance(hours=1)
+    for one in (hidden, *store.children_of(hidden)):
+        store.edit(one)
+    clock.advance(hours=1)
+
+    def hide(_: int) -> None:
+        if any(one.path == "/event/" and one.status for one in warehouse.api.requests):
+            warehouse.api.settings.hidden_lead_ids = {hidden}
+
+    store.on_request(hide)
+    result = warehouse.sync()
+    assert warehouse.requests_by_ids("/activity/") == [3]
+    assert present(result, "activities") == {}
+    assert {stream: set(table) for stream, table in warehouse.tables.items()} == before
+
+
 def test_several_changes_of_one_record_are_emitted_once(warehouse: Warehouse) -> None:
     store, clock = warehouse.api.store, warehouse.clock
     warehouse.sync()
