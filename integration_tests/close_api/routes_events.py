@@ -2,6 +2,7 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import orjson
@@ -45,7 +46,9 @@ def events(call: Call) -> Response:
     window = bounds.meet(start=log.oldest_kept(call.now))
     rows = log.visible.select(Query(_ORDER, newest_first=True, updated=window, hidden_leads=call.hidden_leads()))
     if cursor is not None:
-        rows = [row for row in rows if row.key(_ORDER) < cursor.key]
+        key = cursor.key
+        # The rows before the cursor's are newer, so the first older one can be bisected.
+        rows = rows[bisect_left(range(len(rows)), True, key=lambda index: rows[index].key(_ORDER) < key) :]
     page = rows[:limit]
     older = None
     if page and len(rows) > limit:
