@@ -11,15 +11,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import requests
 from typing_extensions import Self
 
 from integration_tests.close_api import LocalCloseApi, Settings, Volumes
+from integration_tests.harness.truth import ids
 
 API_KEY = Settings.api_key
 STREAMS = ("activities", "custom_fields", "event_log", "leads", "tasks", "users")
 _PERIOD = timedelta(days=365)
-_TIMEOUT = 60
 
 
 @dataclass(frozen=True)
@@ -61,20 +60,8 @@ class _RunningApi:
         by_status = dict(Counter(str(entry.status) for entry in entries))
         return {"total": len(entries), "by_status": by_status, "by_path": by_path}
 
-    def ids(self, stream: str) -> set[str]:
-        store = self._api.store
-        match stream:
-            case "event_log":
-                oldest = store.events.oldest_kept(store.now())
-                return {one.id for one in store.events.visible.records.values() if one.updated >= oldest}
-            case "leads":
-                return set(store.leads.visible.records)
-            case "activities":
-                return set(store.collections["activity"].records)
-            case "custom_fields":
-                return {one.id for one in store.objects.values() if one.kind.startswith("custom_field.")}
-            case _:
-                return set(store.collections[stream.removesuffix("s")].records)
+    def ids(self, stream: str, start: datetime | None, end: datetime | None) -> set[str]:
+        return ids(self._api, stream, start, end)
 
 
 class _Manager(BaseManager):
@@ -94,8 +81,6 @@ class Server:
         # All records are later than the start date, so a complete read returns all of them.
         self.start_date = (self._now - _PERIOD - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
         self._manager = _Manager(ctx=get_context("spawn"))
-        self._session = requests.Session()
-        self._session.trust_env = False
         self.url = ""
 
     def __enter__(self) -> Self:
@@ -109,7 +94,6 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._session.close()
         self._manager.shutdown()
 
     def set_latency(self, seconds: float) -> None:
@@ -131,23 +115,9 @@ class Server:
         They do not include meetings that start after `until`, because their `date_created` is their start. Nor do they
         include events that are 30 days old when the read begins, which the server keeps for up to a minute longer.
         """
-        found: set[str] = self._api.ids(stream)
-        if stream == "activities":
-            found -= self._listed(f"activity/?date_created__gte={until.strftime('%Y-%m-%dT%H:%M:%S.%fZ')}&")
-        if stream == "event_log":
-            oldest = until + timedelta(minutes=1) - timedelta(days=30)
-            found -= self._listed(f"event/?date_updated__lt={oldest.strftime('%Y-%m-%dT%H:%M:%S.%fZ')}&")
-        return found
-
-    def _listed(self, path: str) -> set[str]:
-        found, has_more = set[str](), True
-        while has_more:
-            url = f"{self.url}/{path}_fields=id&_limit=100&_skip={len(found)}"
-            page = self._session.get(url, auth=(API_KEY, ""), timeout=_TIMEOUT)
-            page.raise_for_status()
-            body = page.json()
-            found.update(row["id"] for row in body["data"])
-            has_more = body.get("has_more") and bool(body["data"])  # the few oldest events are one page
+        start = until + timedelta(minutes=1) - timedelta(days=30) if stream == "event_log" else None
+        end = until if stream == "activities" else None
+        found: set[str] = self._api.ids(stream, start, end)
         return found
 
     def cpu_seconds(self) -> float:

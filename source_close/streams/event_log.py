@@ -48,15 +48,16 @@ _DELETED_AT = "_ab_cdc_deleted_at"  # destinations that deduplicate remove the r
 
 @dataclass
 class Change:
-    """What the event log says about one object; not deleted if ``deleted_at`` is None.
+    """What the event log says about one object.
 
     Attributes:
-        deleted_at: when it was deleted or merged into another, as ``format_moment`` writes it.
-        date_created: that of a deleted object in the same form, if known.
+        deleted_at: when it was deleted or merged into another, as ``format_moment`` writes it;
+            empty if it was not.
+        date_created: that of a deleted object in the same form, empty if it is not known.
     """
 
-    deleted_at: str | None = None
-    date_created: str | None = None
+    deleted_at: str = ""
+    date_created: str = ""
 
 
 ChangesByType = defaultdict[str, defaultdict[str, Change]]  # object type → id → change
@@ -179,7 +180,7 @@ def _add_emails(emails: defaultdict[str, Change], moment: datetime, thread: Row)
 
 # The latest of several deletions counts.
 def _add_deletion(change: Change, moment: datetime, previous_data: Any) -> None:
-    change.deleted_at = max(format_moment(moment), change.deleted_at or "")
+    change.deleted_at = max(format_moment(moment), change.deleted_at)
     created = moment_of(previous_data, "date_created") if isinstance(previous_data, dict) else None
     if created is not None:
         change.date_created = format_moment(created)
@@ -243,6 +244,7 @@ class EventLogChanges:
     # The row that says that a record is deleted. Destinations that deduplicate keep the row with
     # the latest cursor, which is after the deletion if a meeting has its start as date_created.
     def _deletion(self, record_id: str, change: Change) -> Row:
-        date_created = change.date_created if self.cursor_field == "date_created" else None
-        cursor = max(change.deleted_at or "", date_created or "")
+        cursor = change.deleted_at
+        if self.cursor_field == "date_created":
+            cursor = max(cursor, change.date_created)
         return {"id": record_id, self.cursor_field: cursor, _DELETED_AT: change.deleted_at}

@@ -32,7 +32,7 @@ class Turns:
 
     def take(self, windows: Sequence[Partition]) -> Iterator[Partition]:
         """Yield the windows of a stream, each when it is the stream's turn."""
-        stream = object()
+        stream = object()  # only its identity counts
         with self._changed:
             self._share_of[stream] = 0.0
             self._not_begun -= 1
