@@ -3,7 +3,7 @@
 from random import Random
 
 from .call import Call
-from .errors import Response, json_response, plain
+from .errors import Response, field_errors, json_response, plain
 from .kinds import CUSTOM_FIELD_OBJECTS
 from .records import OPEN, Collection, Order, Query, Window
 from .world import is_shared_with
@@ -71,6 +71,8 @@ def custom_fields(call: Call, object_type: str) -> Response:
     collections = call.store.collections
     fields = list(collections[f"custom_field/{object_type}"].records.values())
     if object_type in _UNPAGED:
+        if call.settings.pages_of_unpaged_lists == "reject" and call.value("_limit"):
+            raise field_errors({"_limit": "Extra inputs are not permitted"})
         return call.listed(fields, {})
     if call.settings.custom_field_lists_have_shared:
         shared = collections["custom_field/shared"].records.values()

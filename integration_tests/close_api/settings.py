@@ -57,6 +57,7 @@ class Settings:
     list_ties: Literal["stable", "random"] = "stable"
     filter_precision: Literal["millisecond", "second"] = "millisecond"
     custom_field_lists_have_shared: bool = False
+    pages_of_unpaged_lists: Literal["ignore", "reject"] = "ignore"
     meeting_date_created_is_start: bool = True
 
     # Search

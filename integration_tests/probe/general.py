@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from integration_tests.probe.account import Account
+from integration_tests.probe.account import Account, Answer
 from integration_tests.probe.question import Finding, Question, unseen
 
 
@@ -29,10 +29,7 @@ def _role(account: Account) -> Finding:
 
 
 def _shared_fields(account: Account) -> Finding:
-    shown = {
-        kind: sum(bool(row.get("is_shared")) for row in account.get(f"custom_field/{kind}/", _limit=100).rows)
-        for kind in _kinds(account)
-    }
+    shown = {kind: sum(bool(row.get("is_shared")) for row in _fields(account, kind).rows) for kind in _kinds(account)}
     if not shown.pop("shared"):
         return unseen("no shared fields")
     among = ", ".join(f"{count} in {kind}" for kind, count in shown.items() if count)
@@ -40,7 +37,7 @@ def _shared_fields(account: Account) -> Finding:
 
 
 def _field_lists(account: Account) -> Finding:
-    answers = {kind: account.get(f"custom_field/{kind}/", _limit=1, _skip=0) for kind in _kinds(account)}
+    answers = {kind: _fields(account, kind) for kind in _kinds(account)}
     refused = [f"{kind} {answer.quote}" for kind, answer in answers.items() if answer.is_refusal]
     if refused:
         return Finding("; ".join(refused), "no: the stream custom_fields fails")
@@ -65,6 +62,13 @@ def _clock(account: Account) -> Finding:
         return Finding("no, or by less than two seconds")
     copes = "yes: the next sync looks back far enough" if seconds <= 300 else "no: set this machine's clock"
     return Finding(f"by {seconds:.0f} s", copes)
+
+
+def _fields(account: Account, kind: str) -> Answer:
+    """Return a page of a list of custom fields, or the whole list if it refuses pages."""
+    path = f"custom_field/{kind}/"
+    answer = account.get(path, _limit=100, _skip=0)
+    return account.get(path) if answer.is_refusal else answer
 
 
 def _kinds(account: Account) -> list[str]:

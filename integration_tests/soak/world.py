@@ -89,6 +89,7 @@ def settings(rng: Random, clock: SharedClock) -> Settings:
     made.rate_limit_reply_header = rng.random() < 0.5
     made.rate_limit_reply_retry_after = rng.random() < 0.5
     made.rate_limit_reply_body = rng.choice(("old", "plain", "empty"))
+    made.pages_of_unpaged_lists = rng.choice(("ignore", "reject"))
     made.search_lacks = rng.choice((set[str](), {"description"}))
     return made
 
