@@ -87,7 +87,7 @@ def strict() -> dict[str, tuple[str, str]]:
         ("search: does `custom`", r"(\d+) with custom.cf_… keys, \1 with", r"(\d+) with custom.cf_… keys, \1 with"),
         ("/task/: does _type=all", "90 tasks with it, 10 without", "90 tasks with it, 10 without"),
         ("/task/: do the nine types", "90 in all, 90 in", "90 in all, 90 in"),
-        ("/custom_field/…/: do all six lists", "without pages: shared, custom_object_type", "pages: shared, custom_obj"),
+        ("/custom_field/…/: do all six lists", "without pages: shared, custom_object_type", "pages: shared, custom"),
         ("/event/: may date_updated", "newest first", "newest first"),
         ("/event/: how many rows", "50 of 200", "50 of 200"),
         ("/event/: does a cursor keep", "yes", "no: older events are returned"),
