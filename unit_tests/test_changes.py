@@ -270,9 +270,10 @@ def test_the_emails_of_a_deleted_thread_are_deleted_unless_close_still_returns_t
         event("acti_u", "deleted", "activity.email_thread", previous_data=None),
         event("acti_v", "deleted", "activity.email_thread", previous_data={"emails": 3, "latest_emails": None}),
         event("acti_w", "deleted", previous_data=thread | {"emails": [{"id": "acti_5"}]}),
+        event("acti_x", "deleted", "email_thread", previous_data={"emails": [{"id": "acti_6"}]}),
     ]
     close = Close(api, *events, alive=("acti_2",))
-    deletions = [deletion("acti_1"), deletion("acti_3"), deletion("acti_w")]
+    deletions = [deletion("acti_1"), deletion("acti_3"), deletion("acti_6"), deletion("acti_w")]
     assert changes("activities").records == [close.rows["acti_2"], *deletions]
 
 
