@@ -233,6 +233,17 @@ def test_a_deleted_lead_that_is_still_in_the_index_is_requested_singly(api: Mock
     assert requested(api, "/lead/lead") == [f"/lead/lead_{number}/?_fields=id" for number in (1, 2, 3)]
 
 
+def test_requests_for_single_leads_share_one_rate_limit(api: Mocker, clock: Clock) -> None:
+    ids = ["lead_1", "lead_2", "lead_3"]
+    Close(api, *[event(lead_id, "deleted", "lead") for lead_id in ids], indexed=" ".join(ids))
+    for lead_id in ids:
+        headers = {"ratelimit": "limit=1, remaining=0, reset=60"}
+        api.get(f"{API}/lead/{lead_id}/", status_code=404, json={}, headers=headers)
+    began = clock.now
+    assert changes("leads").records == [deletion(lead_id, "leads") for lead_id in ids]
+    assert clock.now - began == pytest.approx(120, abs=1)
+
+
 def test_an_id_from_the_log_can_not_lead_to_another_address(api: Mocker) -> None:
     odd = "../../me/?x="
     Close(api, event(odd, "deleted", "lead"), indexed=odd)

@@ -10,11 +10,12 @@ import requests
 from airbyte_cdk import BasicHttpAuthenticator
 
 from source_close.api.errors import LOGGER, REFUSED_REDIRECT, CloseApiError
+from source_close.api.responses import ONE_RECORD
 from source_close.api.sync import Sync
 
 _LONG_WAIT_SECONDS = 0.5
 _LOG_EVERY_SECONDS = 30.0
-_LOOK_EVERY_SECONDS = 1.0
+_LOOK_EVERY_SECONDS = 1.0  # whether another request has ended the stream or the wait
 _WAITS = "Stream %s waits %.1f s for the rate limit of %s."
 _WAITED_TOO_LONG = (
     "{endpoint} has waited {waited:.0f} s for its rate limit and would wait {wait:.0f} s more. "
@@ -33,7 +34,7 @@ class PacedAuthenticator(BasicHttpAuthenticator):
     """
 
     name: str = ""
-    max_wait_seconds: float = 300.0
+    max_wait_seconds: float = float("inf")
 
     def __call__(self, request: requests.PreparedRequest) -> Any:
         """Wait, then add the header.
@@ -42,7 +43,9 @@ class PacedAuthenticator(BasicHttpAuthenticator):
             CloseApiError: if the stream or the request was given up, or would wait too long.
         """
         sync = Sync.of(self.config)
-        endpoint = f"{request.method} {urlsplit(request.url or '').path}"
+        # Single leads have one rate limit, not one each.
+        path = ONE_RECORD.sub("/lead/{id}/", urlsplit(request.url or "").path)
+        endpoint = f"{request.method} {path}"
         self._wait(endpoint, sync)
         sync.in_flight.endpoint = endpoint
         request.register_hook("response", _stay_on_the_host)  # type: ignore[no-untyped-call] # types-requests

@@ -14,18 +14,13 @@ from source_close.api.errors import LostOverrideError, UnreadableResponseError
 Row = dict[str, Any]  # a record as Close returns it
 
 SUCCESS_CODES = range(200, 300)
-_NO_RECORDS = "the response has no list of records in data, only"
-_IS_AN_ERROR = "the response has the status of a success, but also an error"
-_NO_LIST = "the response is a single record instead of a list"
-_NO_ID = "the response has a record whose id is missing or not a text"
-_IS_MORE_UNKNOWN = "the response is a full page and does not say whether more records follow"
 _PARSED = "close_json"  # the attribute of a response that keeps its parsed body
 _ERROR_KEYS = ("error", "errors", "field-errors")
 _SAYS_WHETHER_MORE_FOLLOWS = {"has_more", "cursor", "cursor_next"}
 _PAGE_STEP = 100  # the page sizes to which Close may cut a larger one are multiples
 # https://developer.close.com/api/resources/custom-fields
 _LISTS_WITHOUT_PAGES = ("/custom_field/shared/", "/custom_field/custom_object_type/")
-_ONE_RECORD = re.compile(r"/lead/[^/?]+/")  # the only request that is not for a list
+ONE_RECORD = re.compile(r"/lead/[^/?]+/")  # the only request that is not for a list
 _LIMIT = re.compile(r"\b_limit=(\d+)\b")
 _POSITION = re.compile(r"_(skip|cursor)=[^&]*")
 _MAX_REPETITIONS = 2
@@ -74,17 +69,21 @@ def _loads(body: bytes) -> Any:
 
 
 def _check_records(parsed: Mapping[str, Any], url: str) -> None:
-    rows = [parsed] if _ONE_RECORD.search(url) else parsed.get("data")
+    rows = [parsed] if ONE_RECORD.search(url) else parsed.get("data")
     if rows is None and "date_created" in parsed:
-        raise LostOverrideError(_NO_LIST)
+        raise LostOverrideError("the response is a single record instead of a list")
     if not isinstance(rows, list):
         fields = ", ".join(parsed)[:100] or "nothing"
-        raise UnreadableResponseError(f"{_NO_RECORDS}: {fields}")
+        raise UnreadableResponseError(
+            f"the response has no list of records in data, only: {fields}"
+        )
     errors = {key: parsed[key] for key in _ERROR_KEYS if parsed.get(key)}
     if errors:
-        raise UnreadableResponseError(f"{_IS_AN_ERROR}: {errors}")
+        raise UnreadableResponseError(
+            f"the response has the status of a success, but also an error: {errors}"
+        )
     if not all(isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows):
-        raise UnreadableResponseError(_NO_ID)
+        raise UnreadableResponseError("the response has a record whose id is missing or not a text")
 
 
 def _check_end(parsed: Mapping[str, Any], url: str) -> None:
@@ -93,7 +92,9 @@ def _check_end(parsed: Mapping[str, Any], url: str) -> None:
     is_full = limit is not None and (count == int(limit[1]) or count % _PAGE_STEP == 0)
     is_paged = not any(path in url for path in _LISTS_WITHOUT_PAGES)
     if count and is_full and is_paged and not _SAYS_WHETHER_MORE_FOLLOWS & parsed.keys():
-        raise UnreadableResponseError(_IS_MORE_UNKNOWN)
+        raise UnreadableResponseError(
+            "the response is a full page and does not say whether more records follow"
+        )
 
 
 class RepeatedPages(threading.local):
