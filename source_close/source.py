@@ -1,5 +1,6 @@
 """The source: the CDK reads the manifest's streams; this adds what a manifest can't express."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from logging import Logger
@@ -11,14 +12,12 @@ from airbyte_cdk import AirbyteTracedException, Source, models
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import (
     ConcurrentDeclarativeSource,
 )
-from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
-from airbyte_cdk.sources.streams.concurrent.partitions.partition import Partition
 
 from source_close.api.errors import FORBIDDEN, LOGGER, CloseApiError
 from source_close.api.sync import Sync
 from source_close.config import CloseConfig
 from source_close.dates import format_moment, utc_now
-from source_close.streams.records import with_undeclared_columns_named
+from source_close.streams.custom_fields import PREFIX, lists_of
 from source_close.streams.saved_states import LogPositions
 from source_close.streams.turns import StreamInTurn, Turns
 
@@ -31,6 +30,10 @@ _UNKNOWN_STREAM = (
     "this stream doesn't exist. The streams are {streams}. Refresh the connection's schema."
 )
 _REFUSED_STREAM = "This key can't read every stream. %s"
+_UNDECLARED = (
+    "Stream %s: Close returned columns that the schema does not have: %s. They are emitted, but "
+    "destinations with typed columns drop them. Please report them."
+)
 
 
 def load_manifest() -> dict[str, Any]:
@@ -83,15 +86,6 @@ def errors_of_unknown_streams(
     ]
 
 
-def one_partition_of_each_list(stream: AbstractStream) -> Iterable[Partition]:
-    """Return the first window of each list that a stream reads; custom fields have several."""
-    partitions = dict[str | None, Partition]()
-    for partition in stream.generate_partitions():
-        object_type = (partition.to_slice() or {}).get("object_type")
-        partitions.setdefault(object_type, partition)
-    return partitions.values()
-
-
 def with_one_error_per_stream(
     messages: Iterable[models.AirbyteMessage],
 ) -> Iterator[models.AirbyteMessage]:
@@ -111,6 +105,30 @@ def with_one_error_per_stream(
         if not name or name not in failed:
             yield message
         failed.add(name)
+
+
+def with_undeclared_columns_named(
+    messages: Iterable[models.AirbyteMessage], schemas: Mapping[str, Mapping[str, Any]]
+) -> Iterator[models.AirbyteMessage]:
+    """Yield the messages of a read, and log which columns of their records no schema has.
+
+    Only columns at the top of a record count, and not those of custom fields. ``schemas`` has the
+    JSON schema of each stream. They are logged also if a stream failed, at which the CDK raises.
+    """
+    seen = defaultdict[str, set[str]](set)
+    try:
+        for message in messages:
+            if message.record:
+                seen[message.record.stream].update(message.record.data)
+            yield message
+    finally:
+        for stream, columns in seen.items():
+            # A stream whose schema is not here has no column that is undeclared.
+            declared = schemas.get(stream, {}).get("properties", columns)
+            unknown = columns.difference(declared)
+            names = sorted(name for name in unknown if not name.startswith(PREFIX))
+            if names:
+                LOGGER.info(_UNDECLARED, stream, ", ".join(names))
 
 
 class SideBySideSource(ConcurrentDeclarativeSource):
@@ -179,8 +197,8 @@ class SourceClose(Source):
         streams = [stream for stream in source.streams(config) if stream.name in names]
         for stream in streams:
             try:
-                for partition in one_partition_of_each_list(stream):
-                    next(iter(partition.read()), None)
+                for first_window in lists_of(stream).values():
+                    next(iter(first_window.read()), None)
             except AirbyteTracedException as error:  # noqa: PERF203 - few streams
                 if getattr(error, "status", None) not in FORBIDDEN:
                     return models.AirbyteConnectionStatus(models.Status.FAILED, str(error))
@@ -206,10 +224,8 @@ class SourceClose(Source):
         catalog = models.ConfiguredAirbyteCatalog(list(unique.values()))
         states = states_to_use(state or [], catalog)
         follows_log = FOLLOWS_LOG if config.get("capture_changes") is not False else ()
-        positions = LogPositions(("event_log", *FOLLOWS_LOG), ("event_log", *follows_log), states)
         sync = Sync(
             end=format_moment(utc_now()),
-            event_log_positions=positions.saved,
             custom_field_columns=False,
             full_refreshes=[
                 configured.stream.name
@@ -217,12 +233,15 @@ class SourceClose(Source):
                 if configured.sync_mode == models.SyncMode.full_refresh
             ],
         )
+        positions = LogPositions(
+            ("event_log", *FOLLOWS_LOG), ("event_log", *follows_log), states, sync
+        )
         source = SideBySideSource(catalog, {**config, "sync": sync}, states, self._manifest)
         names = [stream["name"] for stream in source.resolved_manifest["streams"]]
         errors = errors_of_unknown_streams(catalog, names)
         messages = chain(
             [error.as_airbyte_message() for error in errors],
-            positions.add_to(source.read(logger, config, catalog), sync),
+            positions.add_to(source.read(logger, config, catalog)),
         )
         yield from with_undeclared_columns_named(
             with_one_error_per_stream(messages), source.resolved_manifest["schemas"]

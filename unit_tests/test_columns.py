@@ -10,8 +10,7 @@ from airbyte_cdk import AirbyteMessage, AirbyteRecordMessage, Type
 from jsonschema import Draft7Validator
 from requests_mock import Mocker
 
-from source_close.source import load_manifest
-from source_close.streams.records import with_undeclared_columns_named
+from source_close.source import load_manifest, with_undeclared_columns_named
 from unit_tests.syncs import API, DEFINED, STREAMS, Log, Row, cursor_of, read_with_positions, stock_source
 
 COLUMNS: dict[str, dict[str, str | list[str]]] = yaml.safe_load(Path(__file__).with_name("columns.yaml").read_text())

@@ -98,7 +98,8 @@ def test_a_state_in_the_future_continues_from_now(caplog: Log) -> None:
 @pytest.mark.parametrize(("reached", "is_lost"), [("2025-05-16T12:00:00Z", False), ("2025-05-16T11:59:59Z", True)])
 def test_a_gap_in_the_event_log_logs_a_warning(caplog: Log, reached: str, *, is_lost: bool) -> None:
     """A stream with a position in the event log can have a gap; an old cursor alone is none."""
-    migrate({"date_updated": "2020-01-01"}, Sync(end=NOW, event_log_positions={"leads": reached}))
+    state = {"date_updated": "2020-01-01", "event_log_position": reached}
+    LogPositions(["leads"], ["leads"], saved(leads=state), Sync(end=NOW))
     migrate({"date_updated": "2020-01-01"})
     assert len(warnings(caplog)) == is_lost
     for message in warnings(caplog):
@@ -181,7 +182,7 @@ def test_the_position_moves_even_if_the_last_state_comes_before_the_stream_is_co
     [state] = [AirbyteMessage(Type.STATE, state=one) for one in saved(tasks={"date_updated": NOW})]
     stream = AirbyteStream("tasks", {}, [SyncMode.incremental])
     messages = [state, as_airbyte_message(stream, AirbyteStreamStatus.COMPLETE)]
-    emitted = LogPositions(["tasks"], ["tasks"], saved(tasks=SAVED)).add_to(messages, Sync(end=NOW))
+    emitted = LogPositions(["tasks"], ["tasks"], saved(tasks=SAVED), Sync(end=NOW)).add_to(messages)
     states = [vars(one.state.stream.stream_state) for one in emitted if one.state and one.state.stream]
     assert states == [{"date_updated": NOW, "event_log_position": position} for position in (POSITION, NOW)]
 

@@ -11,7 +11,7 @@ from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
 LOGGER = logging.getLogger("airbyte.source-close")
 # The plan or the user's role does not include what is requested.
 FORBIDDEN = {requests.codes.payment_required, requests.codes.forbidden}
-NOT_IN_THE_PLAN = {*FORBIDDEN, requests.codes.not_found}  # or the API has no such list
+NOT_OFFERED = {*FORBIDDEN, requests.codes.not_found}  # or the API has no such list
 REFUSED_REDIRECT = "x-refused-redirect"  # the response header that keeps a redirect's target
 _MAX_QUOTE = 300
 _GENERAL_KEYS = {"", "error", "errors", "message"}  # they say nothing about the text
@@ -81,7 +81,8 @@ def _texts(body: Any, name: str = "") -> list[str]:
     return [str(body) if name in _GENERAL_KEYS else f"{name}: {body}"]
 
 
-# The text of the first cause: libraries nest errors, and outer ones show addresses of objects.
+# The text of the first cause: libraries nest errors. What urllib3 puts before it is no text for a
+# user: ``<urllib3.connection.HTTPSConnection object at 0x7f…>: Connection refused``.
 def _text_of_error(error: BaseException) -> str:
     while error.__context__ is not None and not isinstance(error, UnreadableResponseError):
         error = error.__context__

@@ -5,18 +5,20 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from airbyte_cdk import AirbyteTracedException, Config, RecordTransformation
 from airbyte_cdk.sources.declarative.schema import SchemaLoader
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
+from airbyte_cdk.sources.streams.concurrent.partitions.partition import Partition
 
-from source_close.api.errors import LOGGER, NOT_IN_THE_PLAN, CloseApiError
+from source_close.api.errors import LOGGER, NOT_OFFERED, CloseApiError
 from source_close.api.responses import Row
 from source_close.api.sync import Sync
-from source_close.streams.records import PREFIX, parts_of
+from source_close.streams.records import parts_of
 
+PREFIX = "custom."  # of the key of a custom value in a record, followed by the id of its field
 CUSTOM = "custom"  # the key of an object with custom values by the names or ids of their fields
 _ID_PREFIXES = ("cf_", "lcf_")  # of the ids of fields; the second is the older one
 _NO_COLUMNS = (
@@ -34,7 +36,8 @@ _ODD_FIELD = "Custom field %s gets no column: its form is unknown. Its values ar
 class CustomFieldsSchemaLoader(SchemaLoader):
     """Adds a column ``custom.cf_…`` for each custom field to the schema of ``schema_loader``.
 
-    ``DynamicSchemaLoader`` reads one list of fields and can't add columns inside nested lists.
+    ``DynamicSchemaLoader`` can't add columns inside nested lists; ``CompositeSchemaLoader`` would
+    join those of several lists of fields.
 
     Attributes:
         places: the path of the values of each kind of field, ``[]`` for the record.
@@ -50,7 +53,11 @@ class CustomFieldsSchemaLoader(SchemaLoader):
     types: Mapping[str, Mapping[str, Any]]
 
     def get_json_schema(self) -> Mapping[str, Any]:
-        """Return the JSON schema; in a read it has no such columns."""
+        """Return the JSON schema; in a read it has no such columns.
+
+        Raises:
+            CloseApiError: as ``read_fields`` does.
+        """
         schema = deepcopy(dict(self.schema_loader.get_json_schema()))
         sync = Sync.of(self.config)
         if sync["custom_field_columns"]:
@@ -110,11 +117,11 @@ class CustomFieldsTransformation(RecordTransformation):
     fields: AbstractStream
     places: Mapping[str, Sequence[str]]
     drop: Sequence[str]
-    _definitions: dict[str, dict[str, Row]] = field(default_factory=dict, init=False)
-    _reported: defaultdict[str, set[str]] = field(
-        default_factory=lambda: defaultdict(set), init=False
-    )
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def __post_init__(self) -> None:
+        self._definitions = dict[str, dict[str, Row]]()
+        self._reported = defaultdict[str, set[str]](set)
+        self._lock = threading.Lock()
 
     def transform(self, record: dict[str, Any], *_: Any, **__: Any) -> None:
         """Change ``record`` in place. A deletion has no date_created and gets no list."""
@@ -192,7 +199,11 @@ class CustomFieldsTransformation(RecordTransformation):
 
 
 def kinds_of(row: Row) -> set[str]:
-    """Return the kinds of objects that have values of a field; a shared field has several."""
+    """Return the kinds of objects that have values of a field; a shared field has several.
+
+    Raises:
+        AttributeError, TypeError: if the definition has a form that Close does not document.
+    """
     links = row.get("associations") or [] if row["object_type"] == "shared" else [row]
     return {link.get("object_type", "") for link in links}
 
@@ -200,6 +211,18 @@ def kinds_of(row: Row) -> set[str]:
 def has_values_by_id(part: Row) -> bool:
     """Return whether an object has a custom value under the id of its field."""
     return any(key.startswith(PREFIX) for key in part)
+
+
+def lists_of(stream: AbstractStream) -> dict[str, Partition]:
+    """Return the first window of each list that a stream reads, by the list's kind of custom field.
+
+    The kind is empty for the one list of a stream of other records.
+    """
+    lists = dict[str, Partition]()
+    for partition in stream.generate_partitions():
+        kind = (partition.to_slice() or {}).get("object_type", "")
+        lists.setdefault(kind, partition)
+    return lists
 
 
 def read_fields(
@@ -215,7 +238,7 @@ def read_fields(
     """
     definitions = list[Row]()
     problems = dict[str, str]()
-    lists = {(one.to_slice() or {})["object_type"]: one for one in fields.generate_partitions()}
+    lists = lists_of(fields)
     with ThreadPoolExecutor() as pool:
         results = {kind: pool.submit(list, lists[kind].read()) for kind in lists if kind in kinds}
     for kind, result in results.items():
@@ -224,7 +247,7 @@ def read_fields(
         except AirbyteTracedException as error:  # noqa: PERF203 - few lists
             status = getattr(error, "status", 0)
             text = getattr(error, "text", str(error))
-            is_needed = sync["custom_field_columns"] and status not in NOT_IN_THE_PLAN
+            is_needed = sync["custom_field_columns"] and status not in NOT_OFFERED
             if sync.key_refused or is_needed:
                 raise CloseApiError(stream, text, error.failure_type, status) from None
             problems[kind] = text

@@ -154,9 +154,10 @@ def add_event(changes: ChangesByType, event: Mapping[str, Any]) -> bool:
     change = of_type[event["object_id"]]
     if event["action"] == "deleted":
         previous_data = event.get("previous_data")
-        _add_deletion(change, moment, previous_data)
-        if object_type == "email_thread" and isinstance(previous_data, dict):
-            _add_emails(changes["email"], moment, previous_data)
+        former = previous_data if isinstance(previous_data, dict) else {}
+        _add_deletion(change, moment, former)
+        if object_type == "email_thread":
+            _add_emails(changes["email"], moment, former)
     if event["action"] == "merged":
         return _add_merge(of_type, moment, event.get("meta"))
     return True
@@ -167,7 +168,7 @@ def _add_merge(leads: defaultdict[str, Change], moment: datetime, meta: Any) -> 
     source_id = meta.get("merge_source_lead_id") if isinstance(meta, dict) else None
     if not isinstance(source_id, str):
         return False
-    _add_deletion(leads[source_id], moment, None)
+    _add_deletion(leads[source_id], moment, {})
     return True
 
 
@@ -179,10 +180,10 @@ def _add_emails(emails: defaultdict[str, Change], moment: datetime, thread: Row)
             _add_deletion(emails[email["id"]], moment, email)
 
 
-# The latest of several deletions counts.
-def _add_deletion(change: Change, moment: datetime, previous_data: Any) -> None:
+# The latest of several deletions counts. ``former`` is the object before it, as far as known.
+def _add_deletion(change: Change, moment: datetime, former: Row) -> None:
     change.deleted_at = max(format_moment(moment), change.deleted_at)
-    created = moment_of(previous_data, "date_created") if isinstance(previous_data, dict) else None
+    created = moment_of(former, "date_created")
     if created is not None:
         change.date_created = format_moment(created)
 

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,8 +12,8 @@ from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStrea
 from source_close.api.errors import LOGGER, CloseApiError
 from source_close.api.responses import Row, response_json
 from source_close.dates import LATENESS, MILLISECOND, format_moment, moment_of, utc_now
-from source_close.streams.custom_fields import CUSTOM, has_values_by_id, kinds_of
-from source_close.streams.records import PREFIX, RecordsByIds, parts_of
+from source_close.streams.custom_fields import CUSTOM, PREFIX, has_values_by_id, kinds_of, lists_of
+from source_close.streams.records import RecordsByIds, parts_of
 from source_close.streams.windows import WindowRetriever
 
 _MAX_ATTEMPTS = 5
@@ -115,9 +115,9 @@ class SearchedLeads:
     def _kinds_with_fields(self) -> set[str]:
         kinds = set[str]()
         try:
-            for partition in self.fields.generate_partitions():
-                if (partition.to_slice() or {})["object_type"] in {*self.places, "shared"}:
-                    for record in partition.read():
+            for kind, one_list in lists_of(self.fields).items():
+                if kind in {*self.places, "shared"}:
+                    for record in one_list.read():
                         kinds |= kinds_of(dict(record.data))
         except (AirbyteTracedException, AttributeError, TypeError):
             return set(self.places)
@@ -126,10 +126,11 @@ class SearchedLeads:
 
 @dataclass
 class SearchPage:
-    """A page of a search.
+    """A page of a search for the rows whose cursor is in ``[start, end)``, in UTC.
 
     Attributes:
-        start: the moment from which the search returns rows, inclusive, in UTC.
+        start: inclusive.
+        end: exclusive; that of the window.
         attempts: how many searches from this start were made again since the last new row.
         rows: the page's rows.
         rows_so_far: how many rows the search has returned, with this page.
@@ -138,6 +139,7 @@ class SearchPage:
     """
 
     start: datetime
+    end: datetime
     attempts: int = 0
     rows: Sequence[Row] = ()
     rows_so_far: int = 0
@@ -179,7 +181,7 @@ class LeadSearchRetriever(WindowRetriever):
     def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
         """Yield the rows of a window, a page at a time."""
         known_ids = set[str]()
-        page = self._search(start, 0, end)
+        page = self._search(SearchPage(start, end))
         while True:
             new_rows = {row["id"]: row for row in page.rows if row["id"] not in known_ids}
             known_ids.update(new_rows)
@@ -188,8 +190,8 @@ class LeadSearchRetriever(WindowRetriever):
             yield self.searched_leads.complete(list(new_rows.values()))
             if self._is_last(page):
                 return
-            following = self._following_page(page, end, known_ids)
-            page = following or self._search(page.start, page.attempts + 1, end)
+            following = self._following_page(page, known_ids)
+            page = following or self._search(SearchPage(page.start, end, page.attempts + 1))
 
     # Whether a page ends its window. A full page should have a cursor, and may be cut short.
     def _is_last(self, page: SearchPage) -> bool:
@@ -200,28 +202,26 @@ class LeadSearchRetriever(WindowRetriever):
 
     # The page after another: by a new search or, if that does not begin with a known row, by the
     # cursor. None if the search of the page has to be made again.
-    def _following_page(
-        self, page: SearchPage, end: datetime, known_ids: set[str]
-    ) -> SearchPage | None:
+    def _following_page(self, page: SearchPage, known_ids: set[str]) -> SearchPage | None:
         ends_chain = page.rows_so_far + self._page_size() > self.rows_per_chain
-        following = self._new_search(page, end, known_ids, ends_chain=ends_chain)
+        following = self._new_search(page, known_ids, ends_chain=ends_chain)
         if following is not None:
             return following if page.is_confirmed else None
-        return None if ends_chain or page.token is None else self._page_after(page, end)
+        return None if ends_chain or page.token is None else self._page_after(page)
 
     # A new search that begins with a known row of the page's last ones, if there is one.
     def _new_search(
-        self, page: SearchPage, end: datetime, known_ids: set[str], *, ends_chain: bool
+        self, page: SearchPage, known_ids: set[str], *, ends_chain: bool
     ) -> SearchPage | None:
         # Until the index shows an edit, Close sorts the lead by its date before the edit.
-        settled = self._moments(page, min(end, utc_now() - LATENESS))
+        settled = self._moments(page, min(page.end, utc_now() - LATENESS))
         if settled != sorted(settled):
             return None  # Close ignores the sort, so a new search would skip rows
         latest = _late_moment(settled, page) or page.start
-        following = self._search_from_known_row(page, latest, end, known_ids)
+        following = self._search_from_known_row(page, latest, known_ids)
         if following is None and ends_chain:
-            latest = _late_moment(self._moments(page, end), page) or end - MILLISECOND
-            following = self._search_from_known_row(page, latest, end, known_ids)
+            latest = _late_moment(self._moments(page, page.end), page) or page.end - MILLISECOND
+            following = self._search_from_known_row(page, latest, known_ids)
         return following
 
     # The dates of a page's rows that are before ``limit``.
@@ -231,28 +231,29 @@ class LeadSearchRetriever(WindowRetriever):
 
     # A new search that begins with a known row: from ``latest`` or, if that fails, from before.
     def _search_from_known_row(
-        self, page: SearchPage, latest: datetime, end: datetime, known_ids: set[str]
+        self, page: SearchPage, latest: datetime, known_ids: set[str]
     ) -> SearchPage | None:
         start = latest
         while start > page.start:
-            following = self._page_after(SearchPage(start), end)
+            following = self._page_after(SearchPage(start, page.end))
             if following and following.rows and following.rows[0]["id"] in known_ids:
                 return following
             start = (page.start + (start - page.start) / 2).replace(microsecond=0)
         return None
 
-    # The first page of a search from ``start``.
-    def _search(self, start: datetime, attempts: int, end: datetime) -> SearchPage:
-        if attempts <= _MAX_ATTEMPTS:
-            page = self._page_after(SearchPage(start, attempts), end)
-            return page or self._search(start, attempts + 1, end)
-        text = _STUCK.format(moment=format_moment(start), rows=self.rows_per_chain)
+    # The first page of a search; it is made again if its cursor has expired.
+    def _search(self, search: SearchPage) -> SearchPage:
+        for attempts in range(search.attempts, _MAX_ATTEMPTS + 1):
+            page = self._page_after(replace(search, attempts=attempts))
+            if page is not None:
+                return page
+        text = _STUCK.format(moment=format_moment(search.start), rows=self.rows_per_chain)
         raise CloseApiError(self.name, text)
 
     # The next page of a search, the first one after a page without rows. None if the cursor has
     # expired.
-    def _page_after(self, page: SearchPage, end: datetime) -> SearchPage | None:
-        bounds = {"start_time": format_moment(page.start), "end_time": format_moment(end)}
+    def _page_after(self, page: SearchPage) -> SearchPage | None:
+        bounds = {"start_time": format_moment(page.start), "end_time": format_moment(page.end)}
         response = self.requester.send_request(
             stream_slice=StreamSlice(partition={}, cursor_slice=bounds),
             request_body_json=self.paginator.get_request_body_json(next_page_token=page.token),
@@ -260,9 +261,8 @@ class LeadSearchRetriever(WindowRetriever):
         if response is None or not response.ok:
             return None
         rows = response_json(response)["data"]
-        return SearchPage(
-            start=page.start,
-            attempts=page.attempts,
+        return replace(
+            page,
             rows=rows,
             rows_so_far=page.rows_so_far + len(rows),
             seen=page.seen.union((row["id"], str(row.get(self.cursor_field))) for row in rows),

@@ -19,7 +19,7 @@ from airbyte_cdk import (
 )
 from airbyte_cdk.sources.declarative.retrievers import Retriever
 
-from source_close.api.errors import LOGGER, NOT_IN_THE_PLAN, CloseApiError, describe
+from source_close.api.errors import LOGGER, NOT_OFFERED, CloseApiError, describe
 from source_close.api.pages import first_of_moment
 from source_close.api.responses import Row, response_json
 from source_close.api.sync import Sync
@@ -92,7 +92,8 @@ class OffsetPages:
             OffsetsExhaustedError: if the list can't be read further.
             CloseApiError: if Close refuses even a small page.
         """
-        request = partial(self._request, window=window, parameters=parameters, path=path)
+        send = partial(self.requester.send_request, path=path, stream_slice=window)
+        request = partial(self._request, send=send, parameters=parameters)
         offset = max(len(seen) - 1, 0)
         passes_without_rows = 0
         while True:
@@ -148,14 +149,15 @@ class OffsetPages:
         step: int = self._page_size * 2 ** (steps_back - 1)
         return max(offset - step, 0)
 
+    # The response with the rows from ``offset`` on.
     def _request(
-        self, offset: int, window: StreamSlice, parameters: Mapping[str, Any], path: str | None
+        self, offset: int, send: Callable[..., Any], parameters: Mapping[str, Any]
     ) -> requests.Response:
         page_size = self._page_size
         paging = self.paginator.get_request_params(
             next_page_token={"next_page_token": offset}, page_size_override=page_size
         )
-        response = self._send({**parameters, **paging}, window, path)
+        response: requests.Response = send(request_params={**parameters, **paging})
         body = response_json(response)
         if "data" in body:
             return response
@@ -163,7 +165,7 @@ class OffsetPages:
         is_size_refused = not offset or "limit" in str(body).lower()
         if is_size_refused and smaller_size != page_size:
             self._take_smaller_pages(page_size, smaller_size)
-            return self._request(offset, window, parameters, path)
+            return self._request(offset, send, parameters)
         text = _REFUSED_PAGE.format(
             path=urlsplit(response.url).path,
             offset=offset,
@@ -172,22 +174,18 @@ class OffsetPages:
         )
         if offset:
             raise OffsetsExhaustedError(text)
-        # A smaller window would not help, but some lists have no pages.
-        whole_list = self._send(parameters, window, path)
-        body = response_json(whole_list)
-        if "data" in body and not body.get("has_more"):
-            return whole_list
-        raise CloseApiError(self.name, text, FailureType.system_error)
+        return self._request_without_pages(send, parameters, text)
 
-    def _send(
-        self, parameters: Mapping[str, Any], window: StreamSlice, path: str | None
+    # Where Close refuses even the first page: a smaller window would not help, but some lists have
+    # no pages.
+    def _request_without_pages(
+        self, send: Callable[..., Any], parameters: Mapping[str, Any], refusal: str
     ) -> requests.Response:
-        response = self.requester.send_request(
-            path=path, stream_slice=window, request_params=parameters
-        )
-        if response is None:  # the error handler returns or raises
-            raise OffsetsExhaustedError(_KEEPS_CHANGING)
-        return response
+        response: requests.Response = send(request_params=parameters)
+        body = response_json(response)
+        if "data" in body and not body.get("has_more"):
+            return response
+        raise CloseApiError(self.name, refusal, FailureType.system_error)
 
     def _take_smaller_pages(self, refused_size: int, smaller_size: int) -> None:
         if self._page_size == refused_size:  # else another thread has done so
@@ -213,31 +211,26 @@ class WholeListRetriever(Retriever):
     record_selector: RecordSelector
     optional_partitions: Sequence[Mapping[str, str]] = ()
 
-    def read_records(
-        self, records_schema: Any, stream_slice: StreamSlice | None = None
-    ) -> Iterable[Record]:
+    def read_records(self, records_schema: Any, stream_slice: Any = None) -> Iterable[Record]:
         """Yield the records of a slice whose cursor is in it or missing.
 
         Raises:
             CloseApiError: if the list keeps changing, or Close refuses to return it.
         """
-        window = stream_slice or StreamSlice(partition={}, cursor_slice={})
         moments = dict[str, datetime | None]()
         try:
-            for page in self.pages.read(moments, window, {}):
-                rows = [row for row in page if self._is_wanted(moments[row["id"]], window)]
+            for page in self.pages.read(moments, stream_slice, {}):
+                rows = [row for row in page if self._is_wanted(moments[row["id"]], stream_slice)]
                 yield from self.record_selector.filter_and_transform(
-                    rows, {}, records_schema, window
+                    rows, {}, records_schema, stream_slice
                 )
         except OffsetsExhaustedError as error:
             raise CloseApiError(self.name, str(error)) from None
         except CloseApiError as error:
-            if (
-                error.status not in NOT_IN_THE_PLAN
-                or window.partition not in self.optional_partitions
-            ):
+            partition = stream_slice.partition
+            if error.status not in NOT_OFFERED or partition not in self.optional_partitions:
                 raise
-            LOGGER.warning(_NOT_READ, self.name, ", ".join(window.partition.values()), error.text)
+            LOGGER.warning(_NOT_READ, self.name, ", ".join(partition.values()), error.text)
 
     # A full refresh also has what is edited while it runs.
     def _is_wanted(self, moment: datetime | None, window: StreamSlice) -> bool:

@@ -1,8 +1,7 @@
 """Read records by their ids, extract them from responses, and bring their columns to one type."""
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import orjson
 import requests
 from airbyte_cdk import (
-    AirbyteMessage,
     Config,
     HttpRequester,
     RecordExtractor,
@@ -18,14 +16,7 @@ from airbyte_cdk import (
     RequestOption,
 )
 
-from source_close.api.errors import LOGGER
 from source_close.api.responses import Row, response_json
-
-PREFIX = "custom."  # of the key of a custom value in a record, followed by the id of its field
-_UNDECLARED = (
-    "Stream %s: Close returned columns that the schema does not have: %s. They are emitted, but "
-    "destinations with typed columns drop them. Please report them."
-)
 
 
 class DataExtractor(RecordExtractor):
@@ -43,8 +34,8 @@ class DataExtractor(RecordExtractor):
 class RecordsByIds:
     """Reads records by their ids, ``ids_per_request`` at once.
 
-    https://developer.close.com/api/overview/pagination.md. ``SubstreamPartitionRouter``, the
-    built-in, reads one record a request.
+    https://developer.close.com/api/overview/pagination.md. ``GroupingPartitionRouter``, the
+    built-in, takes the ids from a stream, and does not ask again for what a response lacks.
     """
 
     config: Config
@@ -58,6 +49,9 @@ class RecordsByIds:
 
         What an incomplete response lacks is requested again: only what a complete one lacks does
         not exist.
+
+        Raises:
+            CloseApiError: if they can't be read.
         """
         existing = dict[str, Row]()
         pending = list(ids)
@@ -113,27 +107,3 @@ def _converted(value: Any, kind: str) -> Any:
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:  # nested too deep for orjson
         return json.dumps(value)
-
-
-def with_undeclared_columns_named(
-    messages: Iterable[AirbyteMessage], schemas: Mapping[str, Mapping[str, Any]]
-) -> Iterator[AirbyteMessage]:
-    """Yield the messages of a read, and log which columns of their records no schema has.
-
-    Only columns at the top of a record count, and not those of custom fields. ``schemas`` has the
-    JSON schema of each stream. They are logged also if a stream failed, at which the CDK raises.
-    """
-    seen = defaultdict[str, set[str]](set)
-    try:
-        for message in messages:
-            if message.record:
-                seen[message.record.stream].update(message.record.data)
-            yield message
-    finally:
-        for stream, columns in seen.items():
-            # A stream whose schema is not here has no column that is undeclared.
-            declared = schemas.get(stream, {}).get("properties", columns)
-            unknown = columns.difference(declared)
-            names = sorted(name for name in unknown if not name.startswith(PREFIX))
-            if names:
-                LOGGER.info(_UNDECLARED, stream, ", ".join(names))

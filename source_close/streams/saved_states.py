@@ -20,7 +20,6 @@ from source_close.dates import (
     format_moment,
     moment_of,
     parse_moment,
-    utc_now,
 )
 from source_close.streams.event_log import EventLog, warn_of_gap
 
@@ -74,8 +73,6 @@ class CursorStateMigration(StateMigration):
         """
         sync = Sync.of(self.config)
         end = parse_moment(sync["end"])
-        if self.name in sync["event_log_positions"]:
-            warn_of_gap(self.name, parse_moment(sync["event_log_positions"][self.name]), end)
         try:
             cursor = min(self._cursors(stream_state), default=None)
             keys = {key for key in stream_state if not key.startswith(_AIRBYTE_PREFIX)}
@@ -121,9 +118,7 @@ class LogPositions:
         names: the streams that have a position.
         followed: those of them that follow the log in this sync.
         states: the saved states of streams.
-
-    Attributes:
-        saved: the moment from which each followed stream that was read before continues.
+        sync: gets the moment from which each followed stream that was read before continues.
     """
 
     def __init__(
@@ -131,23 +126,26 @@ class LogPositions:
         names: Collection[str],
         followed: Collection[str],
         states: list[models.AirbyteStateMessage],
+        sync: Sync,
     ) -> None:
+        self._sync = sync
         self._followed = followed
         self._states = ConnectorStateManager(states)
         self._unread = {name for name in names if not self._states.get_stream_state(name, None)}
         self._complete = set[str]()
-        self.saved = dict[str, str]()
-        latest = utc_now() + MAX_CLOCK_LEAD
+        self._saved: dict[str, str] = sync["event_log_positions"]
+        end = parse_moment(sync["end"])
+        latest = end + MAX_CLOCK_LEAD
         for name in followed:
             state = self._states.get_stream_state(name, None)
             moments = [moment_of(state, key) for key in _STARTS]
             past_moments = [moment for moment in moments if moment and moment < latest]
             if past_moments:
-                self.saved[name] = format_moment(max(past_moments[0], EARLIEST))
+                position = max(past_moments[0], EARLIEST)
+                self._saved[name] = format_moment(position)
+                warn_of_gap(name, position, end)
 
-    def add_to(
-        self, messages: Iterable[models.AirbyteMessage], sync: Sync
-    ) -> Iterator[models.AirbyteMessage]:
+    def add_to(self, messages: Iterable[models.AirbyteMessage]) -> Iterator[models.AirbyteMessage]:
         """Yield the messages of a read, with positions in the states."""
         for message in messages:
             status = message.trace.stream_status if message.trace else None
@@ -157,33 +155,31 @@ class LogPositions:
                 is_start = status.status == models.AirbyteStreamStatus.STARTED
                 if is_complete:
                     self._complete.add(name)
-                if is_complete or (is_start and name not in self.saved):
+                if is_complete or (is_start and name not in self._saved):
                     # The CDK emits its last state before or after the status COMPLETE.
                     state = self._states.create_state_message(name, None)
-                    yield from self._with_position(state, sync)
-            yield from self._with_position(message, sync)
+                    yield from self._with_position(state)
+            yield from self._with_position(message)
 
     # The message; a state gets its position. A stream whose saved state is damaged has to be
     # cleared, and another state would hide that.
-    def _with_position(
-        self, message: models.AirbyteMessage, sync: Sync
-    ) -> Iterator[models.AirbyteMessage]:
+    def _with_position(self, message: models.AirbyteMessage) -> Iterator[models.AirbyteMessage]:
         state = message.state.stream if message.state else None
-        if state and state.stream_descriptor.name in sync.unreadable_states:
+        if state and state.stream_descriptor.name in self._sync.unreadable_states:
             return
         if state:
-            self._add_position(state, sync)
+            self._add_position(state)
         yield message
 
-    def _add_position(self, state: models.AirbyteStreamState, sync: Sync) -> None:
+    def _add_position(self, state: models.AirbyteStreamState) -> None:
         name = state.stream_descriptor.name
         if name not in self._followed:
-            first_position = sync["end"] if name in self._unread else None
+            first_position = self._sync["end"] if name in self._unread else None
             position = self._states.get_stream_state(name, None).get(POSITION, first_position)
-        elif name in self._complete and not sync.share(EventLog).is_forbidden:
-            position = sync["end"]
+        elif name in self._complete and not self._sync.share(EventLog).is_forbidden:
+            position = self._sync["end"]
         else:
-            position = self.saved.get(name, sync["end"])
+            position = self._saved.get(name, self._sync["end"])
         if position:
             blob = {**vars(state.stream_state), POSITION: position}
             state.stream_state = models.AirbyteStateBlob(blob)

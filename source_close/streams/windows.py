@@ -49,10 +49,10 @@ class WindowRetriever(Retriever):
 
     def __post_init__(self) -> None:
         self._sync = Sync.of(self.config)
-        self._follows_log = self.name in self._sync["event_log_positions"]
-        # An edit moves no date_created.
+        self._changes = self.changes if self.name in self._sync["event_log_positions"] else None
+        # An edit moves a record out of windows of date_updated, but not of date_created.
         is_moved_by_edits = self.cursor_field == "date_updated"
-        self._is_refreshed = is_moved_by_edits and self.name in self._sync["full_refreshes"]
+        self._reads_edits = is_moved_by_edits and self.name in self._sync["full_refreshes"]
         self._open_windows = 0
         self._window_closed = threading.Condition()
         self._emitted = set[str]()
@@ -61,11 +61,9 @@ class WindowRetriever(Retriever):
     def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
         """Yield the rows whose cursor is in ``[start, end)``, in UTC, by page and each row once."""
 
-    def read_records(
-        self, records_schema: Any, stream_slice: StreamSlice | None = None
-    ) -> Iterable[Record]:
+    def read_records(self, records_schema: Any, stream_slice: Any = None) -> Iterable[Record]:
         """Yield the records of a slice, and after the last window also what it does not show."""
-        window = HashedSlice(stream_slice or _NO_WINDOW)
+        window = HashedSlice(stream_slice)
         start = parse_moment(window["start_time"])
         end = parse_moment(window["end_time"])
         with self._window_closed:
@@ -74,7 +72,7 @@ class WindowRetriever(Retriever):
             for page in self.read_window(start, end):
                 yield from self._records_of_window(self._rows_to_emit(page), window)
             is_last_window = window["end_time"] == self._sync["end"]
-            if is_last_window and (self._follows_log or self._is_refreshed):
+            if is_last_window and (self._changes or self._reads_edits):
                 for page in self._later_pages(end):
                     yield from self.record_selector.filter_and_transform(page, {}, {}, _NO_WINDOW)
         finally:
@@ -86,8 +84,8 @@ class WindowRetriever(Retriever):
     def _later_pages(self, end: datetime) -> Iterator[list[Row]]:
         with self._window_closed:  # else a deletion could be emitted before its record
             self._window_closed.wait_for(lambda: self._open_windows == 1)
-        if self.changes is not None and self._follows_log:
-            yield from self.changes.read_pages(self._emitted)
+        if self._changes:
+            yield from self._changes.read_pages(self._emitted)
             return
         # Close's index may have shown an edit before ``end`` late, after the last window was read.
         for page in self.read_window(end - LATENESS, utc_now() + _MAX_CLOCK_DELAY):
@@ -96,12 +94,12 @@ class WindowRetriever(Retriever):
     # Notes the rows of a page. A full refresh emits each row once, as a table that is overwritten
     # would have it twice if an edit moves it to a later window meanwhile.
     def _rows_to_emit(self, page: list[Row]) -> list[Row]:
-        if not self._follows_log and not self._is_refreshed:
+        if not self._changes and not self._reads_edits:
             return page
         with self._window_closed:
             new_rows = [row for row in page if row["id"] not in self._emitted]
             self._emitted.update(row["id"] for row in page)
-        return new_rows if self._is_refreshed else page
+        return new_rows if self._reads_edits else page
 
     # The records of a page. One that is after its window, as Close's index lags, is of no window.
     # Without a schema, the selector does not copy each record to bring it to the schema's types.
