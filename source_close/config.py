@@ -100,6 +100,7 @@ class CloseConfig(BaseModel):
                 }
                 text = texts.get(entry["type"], f": {entry['msg']}")
                 problems.append(f"{entry['loc'][0]}{text}")
+        # After the except: its error shows the values, so it must not be the context of this one.
         message = f"The configuration can't be used: {'; '.join(problems)}."
         raise AirbyteTracedException(message, message, FailureType.config_error)
 

@@ -31,8 +31,8 @@ from source_close.source import READ_FAILURE, SourceClose
 _BYTES_AT_ONCE = 1 << 18  # fewer writes are faster, as each releases the interpreter lock
 _OBJECTS_TO_COLLECT = 100_000
 _MAX_PROBLEM = 200
-# An OSError of the output has a number. Those of requests have none, and a missing file is one of
-# certificates or a temporary one.
+# Numbers of the OSErrors that do not come from standard output: those of requests have none, and a
+# missing file is one of certificates or a temporary one.
 _NOT_OF_THE_OUTPUT = {None, errno.ENOENT}
 _M_ARENA_MAX = -8  # of mallopt, as in glibc's malloc.h
 _MISSING_CERTIFICATES = "The file of certificates {path}, which {name} names, does not exist."

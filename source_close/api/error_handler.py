@@ -69,7 +69,7 @@ class CloseErrorHandler(DefaultErrorHandler):
         # For a request that fails while others to its endpoint succeed.
         self.max_time = int(self._retry_seconds) + 60
 
-    def interpret_response(self, response_or_exception: Outcome | None) -> ErrorResolution:
+    def interpret_response(self, response_or_exception: Any) -> ErrorResolution:
         """Return SUCCESS or RETRY.
 
         The CDK's FAIL would log the response, maybe with the key, and its RATE_LIMITED prints past
@@ -79,7 +79,7 @@ class CloseErrorHandler(DefaultErrorHandler):
             CloseApiError: if a retry would not help, or ``retry_seconds`` have passed.
         """
         endpoint = self._sync.in_flight.endpoint
-        outcome = TimeoutError() if response_or_exception is None else response_or_exception
+        outcome: Outcome = response_or_exception
         response = outcome if isinstance(outcome, requests.Response) else None
         wait = self._requested_wait(response)
         self._sync.limiter.record_response(endpoint, response, wait)
@@ -87,15 +87,9 @@ class CloseErrorHandler(DefaultErrorHandler):
             if response is not None and self._is_usable(endpoint, response):
                 self._sync.failing_since.pop((self.name, endpoint), None)
                 return ErrorResolution(ResponseAction.SUCCESS)
-            resolution = self._look_up(_status_of(outcome))
-        except UnreadableResponseError as unreadable:
-            outcome = unreadable
-            resolution = _retry(self.unreadable_response_message)
-        except LostOverrideError as lost_override:
-            outcome = lost_override
-            text = self.lost_override_message
-            resolution = ErrorResolution(ResponseAction.FAIL, FailureType.config_error, text)
-        return self._retry_or_give_up(endpoint, outcome, resolution, wait or 0.0)
+        except (LostOverrideError, UnreadableResponseError) as error:
+            outcome = error
+        return self._retry_or_give_up(endpoint, outcome, wait or 0.0)
 
     # The seconds that Close asks to wait: the manifest's first strategy, WaitTimeFromResponse.
     def _requested_wait(self, response: requests.Response | None) -> float | None:
@@ -118,21 +112,28 @@ class CloseErrorHandler(DefaultErrorHandler):
         is_explained = response.status_code in _FOR_THE_RETRIEVER
         return is_explained and bool(self.expected_error and self.expected_error.matches(response))
 
-    # The row of the manifest's table for a status; 0, no response, is a retry. A status without a
+    # What the manifest says about an outcome, for a status the row of its table. A status without a
     # row counts as the first of its hundred, 418 as 400:
     # https://www.rfc-editor.org/rfc/rfc9110#section-15. The CDK looks rows up by a response, so
     # this makes one that has only the status.
-    def _look_up(self, status: int) -> ErrorResolution:
+    def _look_up(self, outcome: Outcome) -> ErrorResolution:
+        if isinstance(outcome, LostOverrideError):
+            text = self.lost_override_message
+            return ErrorResolution(ResponseAction.FAIL, FailureType.config_error, text)
+        if isinstance(outcome, UnreadableResponseError):
+            return ErrorResolution(
+                ResponseAction.RETRY, error_message=self.unreadable_response_message
+            )
+        status = _status_of(outcome)
         if not status:
-            return _retry(self.no_response_message)
+            return ErrorResolution(ResponseAction.RETRY, error_message=self.no_response_message)
         is_listed = any(status in (row.http_codes or ()) for row in self.response_filters or ())
         response = requests.Response()
         response.status_code = status if is_listed else status // 100 * 100
         return super().interpret_response(response)
 
-    def _retry_or_give_up(
-        self, endpoint: str, outcome: Outcome, resolution: ErrorResolution, wait: float
-    ) -> ErrorResolution:
+    def _retry_or_give_up(self, endpoint: str, outcome: Outcome, wait: float) -> ErrorResolution:
+        resolution = self._look_up(outcome)
         is_refused = resolution.response_action == ResponseAction.FAIL
         failure_type = resolution.failure_type if is_refused else FailureType.transient_error
         longer_wait = f" It asks to wait {wait:.0f} s." if wait > self._retry_seconds else ""
@@ -147,10 +148,6 @@ class CloseErrorHandler(DefaultErrorHandler):
         if status == requests.codes.unauthorized:
             self._sync.key_refused = error
         raise error
-
-
-def _retry(message: str) -> ErrorResolution:
-    return ErrorResolution(ResponseAction.RETRY, FailureType.transient_error, message)
 
 
 # The status of a response, 0 without one. The 407 of a proxy comes as an error.

@@ -23,13 +23,14 @@ class OffsetPaginationStrategy(OffsetIncrement):
         return last + _first_of_next_page(body["data"]) if body.get("has_more") else None
 
 
-# The index of the row with which the next page begins. Rows of one moment may change places between
-# two requests, so if a page ends with several, the next one begins before all of these.
+# The index of the row with which the next page begins: the last one. Rows of one moment may change
+# places between two requests, so if a page ends with several, it is the row before them, unless
+# that is the page's first. At least 1, so that each page leads further.
 def _first_of_next_page(rows: Sequence[Row]) -> int:
     last = len(rows) - 1
     first = first_of_moment(rows, last)
-    is_before_moment = 1 < first < last
-    return first - 1 if is_before_moment else max(last, 1)
+    has_row_before_several = 1 < first < last
+    return first - 1 if has_row_before_several else max(last, 1)
 
 
 def first_of_moment(rows: Sequence[Row], index: int) -> int:

@@ -44,8 +44,11 @@ class Window:
     seen: dict[str, datetime | None] = field(default_factory=dict)
 
     def split(self) -> list["Window"]:
-        """Return both halves, the one with more rows read last; none if it is within a second."""
-        # The cut is at a whole second, since Close may truncate date filters.
+        """Return both halves, the one with more rows read last; an empty list within a second.
+
+        The cut is the median of the rows, at a whole second, since Close may truncate date filters.
+        If no row shows where, the first second is cut off.
+        """
         seconds = [moment.replace(microsecond=0) for moment in self.seen.values() if moment]
         inside = sorted(second for second in seconds if self.start < second < self.end)
         next_second = self.start.replace(microsecond=0) + _SECOND
