@@ -12,7 +12,7 @@ from airbyte_cdk import Record, StreamSlice
 from source_close.api.errors import CloseApiError
 from source_close.api.sync import Sync
 from source_close.dates import parse_moment
-from source_close.streams.windows import WindowRetriever
+from source_close.streams.windows import WindowCursor, WindowRetriever
 from unit_tests.syncs import NOW, Row
 
 MIDDLE = "2025-06-01T00:00:00.000000+00:00"
@@ -101,3 +101,29 @@ def test_a_full_refresh_reads_the_last_ten_minutes_again_and_emits_each_record_o
 
 def test_only_the_last_window_is_followed_by_changes(retriever: Retriever) -> None:
     assert [record["id"] for record in retriever.read_records({}, FIRST)] == ["05 a", "05 b"]
+
+
+class Cursor:
+    """Notes the dates of the records that it observes."""
+
+    name = "the CDK's cursor"
+
+    def __init__(self) -> None:
+        self.observed: list[str | None] = []
+
+    def observe(self, record: Record) -> None:
+        self.observed.append(record.data.get("date_updated"))
+
+
+def test_the_cursor_of_the_cdk_observes_only_the_newest_records_of_each_window() -> None:
+    """It parses each date, and a record that is not the newest of its window moves no state."""
+    stock_cursor = Cursor()
+    cursor = WindowCursor(cast("Any", stock_cursor), "date_updated")
+    dates = ["2025-05-03T00:00:00+00:00", "2025-05-02T00:00:00+00:00", "2025-05-03T00:00:00+00:00"]
+    for date in [*dates, None, "2025-05-04T00:00:00.500000+00:00"]:
+        cursor.observe(Record({"date_updated": date}, "tasks", FIRST))
+    for date in ["2025-05-01T00:00:00+00:00", "2025-06-02T00:00:00+00:00"]:
+        cursor.observe(Record({"date_updated": date}, "tasks", LAST))
+    newest = ["2025-05-03T00:00:00+00:00", None, "2025-05-04T00:00:00.500000+00:00"]
+    assert stock_cursor.observed == [*newest, "2025-05-01T00:00:00+00:00", "2025-06-02T00:00:00+00:00"]
+    assert cursor.name == stock_cursor.name

@@ -10,6 +10,8 @@ from typing import Any
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
 from airbyte_cdk.sources.streams.concurrent.partitions.partition import Partition
 
+from source_close.streams.windows import WindowCursor
+
 # Waits end, so that no change of the CDK can make a read hang. A turn takes milliseconds.
 _MAX_WAIT_SECONDS = 1.0
 _MAX_WAIT_AT_START_SECONDS = 0.2
@@ -57,6 +59,8 @@ class Turns:
 class StreamInTurn:
     """A stream that hands out its windows in turn with the others, and is otherwise ``stream``.
 
+    Its cursor is a ``WindowCursor``: the CDK takes both from the stream that it reads.
+
     ``ConcurrentSource``, the built-in, queues all windows of the first stream before those of the
     next: they take all workers, which then wait for the rate limit of one group.
 
@@ -69,6 +73,7 @@ class StreamInTurn:
 
     def __init__(self, stream: AbstractStream, turns: Turns, *, newest_early: bool) -> None:
         self._stream = stream
+        self.cursor = WindowCursor(stream.cursor, stream.cursor_field or "")
         self.name = stream.name  # the CDK asks for it twice a record, and __getattr__ is slow
         self._turns = turns
         self._newest_early = newest_early

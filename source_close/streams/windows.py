@@ -9,6 +9,7 @@ from typing import Any
 
 from airbyte_cdk import Config, Record, RecordSelector, StreamSlice
 from airbyte_cdk.sources.declarative.retrievers import Retriever
+from airbyte_cdk.sources.streams.concurrent.cursor import Cursor
 
 from source_close.api.responses import Row
 from source_close.api.sync import Sync
@@ -20,15 +21,33 @@ _MAX_CLOCK_DELAY = timedelta(days=1)  # by which this machine's clock may be beh
 _NO_WINDOW = StreamSlice(partition={}, cursor_slice={})
 
 
-class HashedSlice(StreamSlice):
-    """A slice that computes its hash once; ``StreamSlice`` does it for each record, as JSON."""
+class WindowCursor:
+    """A cursor that observes only the newest records of each window, and is otherwise ``cursor``.
 
-    def __init__(self, stream_slice: StreamSlice) -> None:
-        super().__init__(partition=stream_slice.partition, cursor_slice=stream_slice.cursor_slice)
-        self._hash = super().__hash__()
+    ``ConcurrentCursor``, the built-in, parses the date of each record, and computes the hash of its
+    window as JSON: a tenth of the CPU time of a read. Close writes the dates of a column alike, so
+    their texts compare as moments. If not, the state is too old, and the next sync reads more.
+    """
 
-    def __hash__(self) -> int:
-        return self._hash
+    def __init__(self, cursor: Cursor, cursor_field: str) -> None:
+        self._cursor = cursor
+        self._cursor_field = cursor_field
+        self._newest = dict[str, str]()  # the newest date so far, by the end of the window
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the cursor has under this name."""
+        return getattr(self._cursor, name)
+
+    def observe(self, record: Record) -> None:
+        """Observe a record if it is newer than those of its window before, or has no date."""
+        window = record.associated_slice or _NO_WINDOW
+        end = str(window.get("end_time"))
+        date = record.data.get(self._cursor_field)
+        if date is not None:
+            if str(date) <= self._newest.get(end, ""):
+                return
+            self._newest[end] = str(date)
+        self._cursor.observe(record)
 
 
 @dataclass
@@ -63,15 +82,14 @@ class WindowRetriever(Retriever):
 
     def read_records(self, records_schema: Any, stream_slice: Any = None) -> Iterable[Record]:
         """Yield the records of a slice, and after the last window also what it does not show."""
-        window = HashedSlice(stream_slice)
-        start = parse_moment(window["start_time"])
-        end = parse_moment(window["end_time"])
+        start = parse_moment(stream_slice["start_time"])
+        end = parse_moment(stream_slice["end_time"])
         with self._window_closed:
             self._open_windows += 1
         try:
             for page in self.read_window(start, end):
-                yield from self._records_of_window(self._rows_to_emit(page), window)
-            is_last_window = window["end_time"] == self._sync["end"]
+                yield from self._records_of_window(self._rows_to_emit(page), stream_slice)
+            is_last_window = stream_slice["end_time"] == self._sync["end"]
             if is_last_window and (self._changes or self._reads_edits):
                 for page in self._later_pages(end):
                     yield from self.record_selector.filter_and_transform(page, {}, {}, _NO_WINDOW)
