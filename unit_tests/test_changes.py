@@ -119,11 +119,11 @@ def test_changed_leads_are_requested_with_the_columns_of_the_search(api: Mocker)
         (
             "activities",
             [
-                *("activity.note", "activity.custom_activity", "lead_merge"),
+                *("activity.note", "activity.custom_activity", "activity.a_type_to_come", "lead_merge"),
                 # Close documents no such events.
                 *("note", "activity.created", "activity.import_update", "activity.lead_merge"),
             ],
-            ["activity.notes", "activity.email_thread", "task.lead", "lead", "notification.missed_call"],
+            ["activity.email_thread", "activity_note", "task.lead", "lead", "notification.missed_call"],
         ),
         ("tasks", ["task", "task.lead", "task.a_type_to_come"], ["tasks", "activity.task_completed"]),
         ("leads", ["lead"], ["lead_merge", "lead.x", "contact"]),

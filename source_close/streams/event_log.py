@@ -40,8 +40,7 @@ _UNCLEAR_EVENTS = (
 _PROGRESS = "Read %d events of the event log, to follow the changes since the last sync."
 _LOG_EVERY_EVENTS = 5_000
 _PARTS_OF_LEADS = {"contact", "opportunity", "task"}  # a lead has lists of them
-# Of the types of activities. Close documents `lead_merge` without it; an old sample has `note`.
-_ACTIVITY = "activity."
+_EMAIL_THREADS = {"activity.email_thread", "email_thread"}
 _DELETED_AT = "_ab_cdc_deleted_at"  # destinations that deduplicate remove the record if it is set
 
 
@@ -59,8 +58,7 @@ class Change:
     date_created: str = ""
 
 
-# Object type without the prefix of activities → id → change.
-ChangesByType = defaultdict[str, defaultdict[str, Change]]
+ChangesByType = defaultdict[str, defaultdict[str, Change]]  # object type → id → change
 
 
 def warn_of_gap(stream: str, reached: datetime, end: datetime) -> None:
@@ -145,7 +143,7 @@ def add_event(changes: ChangesByType, event: Mapping[str, Any]) -> bool:
     texts = [event.get(name) for name in ("object_type", "object_id", "action")]
     if moment is None or not all(isinstance(text, str) and text for text in texts):
         return False
-    object_type = event["object_type"].removeprefix(_ACTIVITY)
+    object_type = event["object_type"]
     lead_id = event.get("lead_id")
     is_part_of_lead = object_type.partition(".")[0] in _PARTS_OF_LEADS
     if is_part_of_lead and isinstance(lead_id, str):
@@ -156,8 +154,8 @@ def add_event(changes: ChangesByType, event: Mapping[str, Any]) -> bool:
         previous_data = event.get("previous_data")
         former = previous_data if isinstance(previous_data, dict) else {}
         _add_deletion(change, moment, former)
-        if object_type == "email_thread":
-            _add_emails(changes["email"], moment, former)
+        if object_type in _EMAIL_THREADS:
+            _add_emails(changes["activity.email"], moment, former)
     if event["action"] == "merged":
         return _add_merge(of_type, moment, event.get("meta"))
     return True
@@ -196,8 +194,7 @@ class EventLogChanges:
     follows a log: https://developer.close.com/api/resources/events/list-of-event-types.
 
     Attributes:
-        object_types: the types of the stream's objects in the log, as a regular expression for
-            texts without the prefix ``activity.``.
+        object_types: the types of the stream's objects in the log, as a regular expression.
         events: the stream of events since the oldest saved position.
         by_ids: reads the records.
         record_requester: checks a deleted record that is still returned, as the index lags.
