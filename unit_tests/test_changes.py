@@ -164,6 +164,16 @@ def test_updated_records_that_a_window_has_emitted_are_not_emitted_again(api: Mo
     assert close.requested_by_id == [{"id__in": "acti_2,acti_3", "_limit": 100}]
 
 
+def test_a_record_that_a_window_has_emitted_in_an_older_form_is_emitted_again(api: Mocker) -> None:
+    """During incidents, Close's search shows changes late. An event may be 10 seconds later than the record's date."""
+    dates = {"lead_1": "2025-06-15T09:59:51.000000+00:00", "lead_2": "2025-06-15T09:59:49.000000+00:00"}
+    close = Close(api, event("lead_1", kind="lead"), event("lead_2", kind="lead"), alive=("lead_1", "lead_2"))
+    found = [{"id": one, "date_created": CREATED, "date_updated": date} for one, date in dates.items()]
+    api.post(f"{API}/data/search/", json={"data": found, "cursor": None})
+    assert changes("leads").ids == ["lead_1", "lead_2", "lead_2"]
+    assert close.requested_by_id[-1]["id__in"] == "lead_2"
+
+
 def test_a_deletion_requires_an_event_and_a_missing_record(api: Mocker) -> None:
     """acti_1 was deleted but exists again, acti_2 was deleted, and acti_3 was updated but is not returned."""
     close = Close(

@@ -41,6 +41,7 @@ _PROGRESS = "Read %d events of the event log, to follow the changes since the la
 _LOG_EVERY_EVENTS = 5_000
 _PARTS_OF_LEADS = {"contact", "opportunity", "task"}  # a lead has lists of them
 _EMAIL_THREADS = {"activity.email_thread", "email_thread"}
+_MAX_EVENT_DELAY = timedelta(seconds=10)  # by which its date may be after that of the object
 _DELETED_AT = "_ab_cdc_deleted_at"  # destinations that deduplicate remove the record if it is set
 
 
@@ -48,12 +49,15 @@ _DELETED_AT = "_ab_cdc_deleted_at"  # destinations that deduplicate remove the r
 class Change:
     """What the event log says about one object.
 
+    All dates are as ``format_moment`` writes them.
+
     Attributes:
-        deleted_at: when it was deleted or merged into another, as ``format_moment`` writes it;
-            empty if it was not.
-        date_created: that of a deleted object in the same form, empty if it is not known.
+        changed_at: the last change; a record with an older ``date_updated`` does not have it.
+        deleted_at: when it was deleted or merged into another, empty if it was not.
+        date_created: that of a deleted object, empty if it is not known.
     """
 
+    changed_at: str = ""
     deleted_at: str = ""
     date_created: str = ""
 
@@ -147,9 +151,10 @@ def add_event(changes: ChangesByType, event: Mapping[str, Any]) -> bool:
     lead_id = event.get("lead_id")
     is_part_of_lead = object_type.partition(".")[0] in _PARTS_OF_LEADS
     if is_part_of_lead and isinstance(lead_id, str):
-        changes["lead"].setdefault(lead_id, Change())
+        _add_change(changes["lead"][lead_id], moment)
     of_type = changes[object_type]
     change = of_type[event["object_id"]]
+    _add_change(change, moment)
     if event["action"] == "deleted":
         previous_data = event.get("previous_data")
         former = previous_data if isinstance(previous_data, dict) else {}
@@ -159,6 +164,10 @@ def add_event(changes: ChangesByType, event: Mapping[str, Any]) -> bool:
     if event["action"] == "merged":
         return _add_merge(of_type, moment, event.get("meta"))
     return True
+
+
+def _add_change(change: Change, moment: datetime) -> None:
+    change.changed_at = max(format_moment(moment - _MAX_EVENT_DELAY), change.changed_at)
 
 
 # Adds the deletion of the lead that was merged into another, and returns whether its id is known.
@@ -180,6 +189,7 @@ def _add_emails(emails: defaultdict[str, Change], moment: datetime, thread: Row)
 
 # The latest of several deletions counts. ``former`` is the object before it, as far as known.
 def _add_deletion(change: Change, moment: datetime, former: Row) -> None:
+    _add_change(change, moment)
     change.deleted_at = max(format_moment(moment), change.deleted_at)
     created = moment_of(former, "date_created")
     if created is not None:
@@ -208,11 +218,20 @@ class EventLogChanges:
     by_ids: RecordsByIds
     record_requester: HttpRequester | None = None
 
-    def read_pages(self, emitted: set[str]) -> Iterator[list[Row]]:
-        """Yield the records that changed and are not in ``emitted``, and rows of deletions."""
+    def read_pages(self, emitted: Mapping[str, str]) -> Iterator[list[Row]]:
+        """Yield the records with changes that were not emitted, and rows of deletions.
+
+        ``emitted`` has the ``date_updated`` of each record that was emitted before, by id.
+        """
         changes = self._changes_of_the_stream()
         deleted_ids = {record_id for record_id, change in changes.items() if change.deleted_at}
-        wanted = sorted(deleted_ids | (changes.keys() - emitted))
+        # Close's search may have shown a record as it was before its last change.
+        changed_ids = {
+            record_id
+            for record_id, change in changes.items()
+            if change.changed_at > emitted.get(record_id, "")
+        }
+        wanted = sorted(deleted_ids | changed_ids)
         for first in range(0, len(wanted), self.by_ids.ids_per_request):
             ids = wanted[first : first + self.by_ids.ids_per_request]
             existing = self.by_ids.read(ids)
@@ -221,7 +240,7 @@ class EventLogChanges:
                     del existing[record_id]
             gone_ids = [one for one in ids if one in deleted_ids and one not in existing]
             deletions = [self._deletion(record_id, changes[record_id]) for record_id in gone_ids]
-            edited = [row for record_id, row in existing.items() if record_id not in emitted]
+            edited = [row for record_id, row in existing.items() if record_id in changed_ids]
             yield edited + deletions
 
     # What the log says about each object of the stream, by id.
