@@ -287,3 +287,12 @@ def test_a_clock_that_is_ahead_of_closes_fails_the_stream_and_names_the_moment(a
 def test_a_clock_that_loses_nothing_is_accepted(api: Mocker, date: str) -> None:
     api.get(USERS, json=PAGE, headers={"Date": date})
     assert read("users").ids == ["user_1"]
+
+
+def test_a_response_that_takes_minutes_does_not_mean_that_the_clock_is_ahead(api: Mocker, clock: Clock) -> None:
+    def respond_slowly(*_: Any) -> Row:
+        clock.sleep(360)
+        return PAGE
+
+    api.get(USERS, json=respond_slowly, headers={"Date": "Sun, 15 Jun 2025 12:00:01 GMT"})
+    assert read("users", clock=clock).ids == ["user_1"]

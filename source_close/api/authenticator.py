@@ -12,6 +12,7 @@ from airbyte_cdk import BasicHttpAuthenticator
 from source_close.api.errors import LOGGER, REFUSED_REDIRECT, CloseApiError
 from source_close.api.responses import ONE_RECORD
 from source_close.api.sync import Sync
+from source_close.dates import utc_now
 
 _LONG_WAIT_SECONDS = 0.5
 _LOG_EVERY_SECONDS = 30.0
@@ -48,6 +49,7 @@ class PacedAuthenticator(BasicHttpAuthenticator):
         endpoint = f"{request.method} {path}"
         self._wait(endpoint, sync)
         sync.in_flight.endpoint = endpoint
+        sync.in_flight.sent_at = utc_now()
         request.register_hook("response", _stay_on_the_host)  # type: ignore[no-untyped-call] # types-requests
         return super().__call__(request)
 

@@ -22,7 +22,7 @@ from source_close.api.errors import (
 )
 from source_close.api.responses import SUCCESS_CODES, RepeatedPages, response_json
 from source_close.api.sync import Sync
-from source_close.dates import MAX_CLOCK_LEAD, utc_now
+from source_close.dates import MAX_CLOCK_LEAD
 
 Outcome = requests.Response | Exception
 
@@ -97,9 +97,20 @@ class CloseErrorHandler(DefaultErrorHandler):
             return None
         return self.backoff_strategies[0].backoff_time(response, attempt_count=1)
 
+    # A sync reads up to its own time, and the next one looks back ten minutes. A clock that is
+    # behind loses nothing. A response may take minutes, so the moment of the request counts.
+    def _check_clock(self, date: str) -> None:
+        try:
+            lead = self._sync.in_flight.sent_at - parsedate_to_datetime(date)
+        except (TypeError, ValueError):  # no date, or one without a time zone
+            return
+        if lead > MAX_CLOCK_LEAD:
+            text = _CLOCK_IS_AHEAD.format(seconds=lead.total_seconds(), date=date)
+            raise CloseApiError(self.name, text, FailureType.config_error)
+
     # Whether the retriever gets the response; it raises if that is not what was requested.
     def _is_usable(self, endpoint: str, response: requests.Response) -> bool:
-        _check_clock(self.name, response.headers.get("date", ""))
+        self._check_clock(response.headers.get("date", ""))
         body = response_json(response)
         if response.status_code not in SUCCESS_CODES and not self._is_expected_error(response):
             return False
@@ -157,15 +168,3 @@ def _status_of(outcome: Outcome) -> int:
     is_proxy_error = isinstance(outcome, requests.exceptions.ProxyError)
     is_refusal = is_proxy_error and f"failed: {_PROXY_PASSWORD} " in str(outcome)
     return _PROXY_PASSWORD if is_refusal else 0
-
-
-# A sync reads up to its own time, and the next one looks back ten minutes. A clock that is behind
-# loses nothing.
-def _check_clock(stream: str, date: str) -> None:
-    try:
-        lead = utc_now() - parsedate_to_datetime(date)
-    except (TypeError, ValueError):  # no date, or one without a time zone
-        return
-    if lead > MAX_CLOCK_LEAD:
-        text = _CLOCK_IS_AHEAD.format(seconds=lead.total_seconds(), date=date)
-        raise CloseApiError(stream, text, FailureType.config_error)

@@ -22,7 +22,8 @@ class Sync(dict[str, Any]):
 
     Attributes:
         limiter: the rate limits.
-        in_flight: ``endpoint`` of the thread's last request, such as ``GET /api/v1/task/``.
+        in_flight: ``endpoint`` of the thread's last request, such as ``GET /api/v1/task/``, and
+            ``sent_at`` by this machine's clock.
         key_refused: why no request is sent any more, if Close refuses the key.
         unreadable_states: why a stream can't be read from its saved state, by stream.
         given_up: why an endpoint is not requested any more, by stream and endpoint.
