@@ -282,6 +282,7 @@ def test_values_that_a_search_lacks_are_read_by_ids_if_only_a_later_page_has_som
 A, B = {**LEAD, "id": "lead_1"}, {**LEAD, "id": "lead_2"}
 NULL, URL = {"url": None}, {"url": "https://example.com"}
 WEB, BOSS = {"custom.cf_1": "Web"}, {"custom.cf_2": "Boss"}
+EDITED = {"date_updated": "2025-06-15T11:59:59+00:00"}
 CONTACT: Row = {"id": "cont_1", "emails": []}
 # Four leads with values of each kind, of which only the last one has a URL.
 FOUR: list[Row] = [{**LEAD, **WEB, "id": f"lead_{n}", "contacts": [WEB], "opportunities": [WEB]} for n in range(4)]
@@ -295,11 +296,14 @@ LACKING: dict[str, tuple[list[list[Row]], list[Row], bool]] = {
     # Values of one kind prove nothing about those of another.
     "the values of one kind": ([[A | WEB | {"contacts": [CONTACT]}]], [A | WEB | {"contacts": [CONTACT | BOSS]}], True),
     "a value, and one lead is not found by its id": ([[A, B | {"name": "Acme"}]], [A | WEB], True),
-    "a value that was entered after the search": (
+    "one of two custom values": ([[A | WEB]], [A | WEB | BOSS], True),
+    "a value that was entered after the search": ([[A | NULL]], [A | URL | EDITED], False),
+    "a value, and fractions of seconds": (
         [[A | NULL]],
-        [A | URL | {"date_updated": "2025-06-15T11:59:59+00:00"}],
-        False,
+        [A | URL | {"date_updated": "2025-06-01T00:00:00.987000+00:00"}],
+        True,
     ),
+    "a value and its date": ([[A | NULL | {"date_updated": None}]], [A | URL], True),
     "a value that is on the third page": ([[lead | NULL] for lead in FOUR[1:]], FOUR_BY_IDS[1:], True),
     "a value that is on the fourth page": ([[lead | NULL] for lead in FOUR], FOUR_BY_IDS, False),
     "a column whose value is on the fourth page": ([[lead] for lead in FOUR], FOUR_BY_IDS, True),
@@ -315,6 +319,13 @@ def test_leads_are_read_by_ids_if_the_search_lacks_something_of_those_on_the_fir
     complete = {lead["id"]: lead for lead in by_ids if is_noticed}
     expected = [complete.get(lead["id"], lead) for page in pages for lead in page]
     assert [record | {"custom_fields": []} for record in records] == [lead | {"custom_fields": []} for lead in expected]
+
+
+def test_pages_of_leads_that_were_edited_meanwhile_do_not_count_as_compared(api: Mocker) -> None:
+    by_ids = [*(lead | URL | EDITED for lead in FOUR[:3]), FOUR[3] | URL]
+    leads(api, *([lead | NULL] for lead in FOUR), by_ids=by_ids)
+    records = read("leads", start_date="2025-06-01").records
+    assert [record["url"] for record in records] == [None, None, None, "https://example.com"]
 
 
 def test_a_value_with_a_name_belongs_to_the_field_of_its_own_kind(api: Mocker) -> None:

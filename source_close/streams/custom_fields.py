@@ -156,7 +156,7 @@ class CustomFieldsTransformation(RecordTransformation):
     def _resolve(self, part: Row, kind: str) -> dict[str, Any]:
         values = part.get(CUSTOM)
         unresolved = dict[str, Any]()
-        if not isinstance(values, dict) or has_values_by_id(part):
+        if not isinstance(values, dict) or any(key.startswith(PREFIX) for key in part):
             return unresolved
         del part[CUSTOM]
         for key, value in values.items():
@@ -208,9 +208,11 @@ def kinds_of(row: Row) -> set[str]:
     return {link.get("object_type", "") for link in links}
 
 
-def has_values_by_id(part: Row) -> bool:
-    """Return whether an object has a custom value under the id of its field."""
-    return any(key.startswith(PREFIX) for key in part)
+def custom_values_of(part: Row) -> list[Any]:
+    """Return the custom values of an object: those under ids of fields, else those under names."""
+    by_id = [value for key, value in part.items() if key.startswith(PREFIX)]
+    by_name = part.get(CUSTOM)
+    return by_id or list(by_name.values() if isinstance(by_name, dict) else [])
 
 
 def lists_of(stream: AbstractStream) -> dict[str, Partition]:

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from airbyte_cdk import AirbyteTracedException, DefaultPaginator, HttpRequester, StreamSlice
@@ -12,10 +12,11 @@ from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStrea
 from source_close.api.errors import LOGGER, CloseApiError
 from source_close.api.responses import Row, response_json
 from source_close.dates import LATENESS, MILLISECOND, format_moment, moment_of, utc_now
-from source_close.streams.custom_fields import CUSTOM, PREFIX, has_values_by_id, kinds_of, lists_of
+from source_close.streams.custom_fields import CUSTOM, PREFIX, custom_values_of, kinds_of, lists_of
 from source_close.streams.records import RecordsByIds, parts_of
 from source_close.streams.windows import WindowRetriever
 
+_SECOND = timedelta(seconds=1)
 _MAX_ATTEMPTS = 5
 _PAGES_TO_COMPARE = 3  # a column may have values in few leads only
 _SEARCH_IS_INCOMPLETE = (
@@ -82,22 +83,27 @@ class SearchedLeads:
         if not self._has_open_questions():
             return
         complete_leads = self.by_ids.read([lead["id"] for lead in leads])
-        if not complete_leads:
-            return
-        self._compared_pages += 1
-        kinds = self._kinds_with_values(complete_leads.values()) & self._open_kinds
-        missing = {f"the custom values of the kind {kind}" for kind in kinds}
-        for lead in leads:
-            missing |= self._missing(lead, complete_leads.get(lead["id"], {}))
+        unedited = [lead for lead in leads if self._is_unedited(lead, complete_leads)]
+        if unedited:
+            self._compared_pages += 1
+        missing = set[str]()
+        for lead in unedited:
+            missing |= self._missing(lead, complete_leads[lead["id"]])
         if missing:
             self._are_incomplete = True
             LOGGER.info(_SEARCH_IS_INCOMPLETE, self.name, ", ".join(sorted(missing)))
 
-    # What a lead lacks, besides custom values. A lead that was edited meanwhile proves nothing.
-    def _missing(self, lead: Row, complete_lead: Row) -> set[str]:
+    # A lead that was edited or deleted between search and read by ids proves nothing. Both may
+    # write the same date with another precision, or the search may lack it.
+    def _is_unedited(self, lead: Row, complete_leads: Mapping[str, Row]) -> bool:
         moment = moment_of(lead, self.cursor_field)
-        if moment_of(complete_lead, self.cursor_field) != moment:
-            return set()
+        complete_moment = moment_of(complete_leads.get(lead["id"], {}), self.cursor_field)
+        if moment is None or complete_moment is None:
+            return lead["id"] in complete_leads
+        return abs(complete_moment - moment) < _SECOND
+
+    # What a lead lacks.
+    def _missing(self, lead: Row, complete_lead: Row) -> set[str]:
         columns = (complete_lead.keys() & set(self.lead_fields)) - {*lead, CUSTOM}
         paths = paths_with_values(complete_lead) - paths_with_values(lead)
         return columns | {path.partition("[")[0] for path in paths}
@@ -107,7 +113,7 @@ class SearchedLeads:
         for lead in leads:
             for kind, path in self.places.items():
                 parts = parts_of(lead, path)
-                if any(part.get(CUSTOM) or has_values_by_id(part) for part in parts):
+                if any(custom_values_of(part) for part in parts):
                     kinds.add(kind)
         return kinds
 
@@ -280,9 +286,10 @@ def _late_moment(moments: Sequence[datetime], page: SearchPage) -> datetime | No
 
 
 def paths_with_values(value: Any, path: str = "") -> set[str]:
-    """Return where an object has values, but for custom ones.
+    """Return where an object has values.
 
-    They are such as ``contacts.emails.type``, and ``contacts[1]`` for the second item of a list.
+    They are such as ``contacts.emails.type``, ``contacts[1]`` for the second item of a list, and
+    ``custom[1]`` for the second of the custom values, whatever their names are.
     """
     paths = set[str]()
     if isinstance(value, list):
@@ -290,9 +297,12 @@ def paths_with_values(value: Any, path: str = "") -> set[str]:
             paths.add(f"{path}[{number}]")
             paths |= paths_with_values(item, path)
     elif isinstance(value, dict):
+        custom_values = [item for item in custom_values_of(value) if item is not None]
+        prefix = f"{path}.".lstrip(".")
+        paths.update(f"{prefix}{CUSTOM}[{number}]" for number in range(len(custom_values)))
         for name, item in value.items():
             if name != CUSTOM and not name.startswith(PREFIX):
-                paths |= paths_with_values(item, f"{path}.{name}".lstrip("."))
+                paths |= paths_with_values(item, f"{prefix}{name}")
     elif value is not None:
         paths.add(path)
     return paths
