@@ -6,7 +6,7 @@ import orjson
 import pytest
 from requests_mock import ANY, Mocker
 
-from unit_tests.syncs import Row, cursor_of, read, requested
+from unit_tests.syncs import API, Row, cursor_of, read, requested
 
 WINDOW = {
     "activities": "/activity/?_limit=100&_skip=0&date_created__gte={}&date_created__lt={}",
@@ -40,7 +40,7 @@ def windows(stream: str, *minutes: str) -> list[str]:
         (
             "activities",
             {"start_date": "2025-05-01", "attribution_window_hours": 48},
-            ["2025-04-29T00:00", "2025-05-29T00:00", "2025-06-15T12:00"],
+            ["2025-04-29T00:00", "2025-05-30T00:00", "2025-06-15T12:00"],
         ),
         ("tasks", {"start_date": "2025-05-01T06:00:00Z"}, ["2025-05-01T06:00", "2025-05-31T06:00", "2025-06-15T12:00"]),
         ("event_log", {"start_date": "2025-06-15T00:00:00Z"}, ["2025-06-15T00:00", "2025-06-15T12:00"]),
@@ -58,6 +58,17 @@ def test_a_first_sync_reads_windows_up_to_its_start(api: Mocker, stream: str, co
     assert requested(api) == windows(stream, *bounds)
     assert reading.statuses == {stream: "COMPLETE"}
     assert reading.states()[-1] == {cursor_of(stream): f"{bounds[0]}:00.000000+00:00"}
+
+
+def test_the_state_does_not_pass_an_attribution_window_that_can_not_be_read(api: Mocker) -> None:
+    saved = {"date_created": "2025-06-14T12:00:00.000000+00:00"}
+    row = {"id": "acti_1", "date_created": "2025-06-15T11:00:00+00:00"}
+    api.get(f"{API}/activity/", json={"data": [row], "has_more": False})
+    api.get(f"{API}/activity/?date_created__gte=2025-05-15T12:00:00.000000%2B00:00", status_code=403)
+    reading = read("activities", state={"activities": saved}, attribution_window_hours=720)
+    assert requested(api) == windows("activities", "2025-05-15T12:00", "2025-06-15T12:00")
+    assert reading.failures[0][0] == "activities"
+    assert [state for state in reading.states() if state != saved] == []
 
 
 @pytest.mark.parametrize(
