@@ -3,11 +3,12 @@
 import json
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import orjson
 import requests
+from airbyte_cdk import CursorPaginationStrategy, JsonDecoder
 
 from source_close.api.errors import LostOverrideError, UnreadableResponseError
 
@@ -95,6 +96,26 @@ def _check_end(parsed: Mapping[str, Any], url: str) -> None:
         raise UnreadableResponseError(
             "the response is a full page and does not say whether more records follow"
         )
+
+
+class ParsedBodyDecoder(JsonDecoder):
+    """Returns the body of a response as it was parsed for the records."""
+
+    def decode(self, response: requests.Response) -> Generator[dict[str, Any], None, None]:
+        """Yield the body."""
+        yield response_json(response)
+
+
+class ParsedCursorPaginationStrategy(CursorPaginationStrategy):
+    """Follows cursors in parsed bodies.
+
+    ``CursorPagination``, the built-in, parses each response again, a tenth of the CPU time of a
+    read of leads.
+    """
+
+    def __post_init__(self, parameters: Mapping[str, Any]) -> None:
+        super().__post_init__(parameters)
+        self.decoder = ParsedBodyDecoder(parameters)  # the CDK passes another one
 
 
 class RepeatedPages(threading.local):

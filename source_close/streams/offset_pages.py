@@ -13,6 +13,7 @@ from airbyte_cdk import (
     DefaultPaginator,
     FailureType,
     HttpRequester,
+    OffsetIncrement,
     Record,
     RecordSelector,
     StreamSlice,
@@ -20,7 +21,6 @@ from airbyte_cdk import (
 from airbyte_cdk.sources.declarative.retrievers import Retriever
 
 from source_close.api.errors import LOGGER, NOT_OFFERED, CloseApiError, describe
-from source_close.api.pages import first_of_moment
 from source_close.api.responses import Row, response_json
 from source_close.api.sync import Sync
 from source_close.dates import moment_of, parse_moment
@@ -46,6 +46,37 @@ class OffsetsExhaustedError(Exception):
 
     Close refuses so large a ``_skip``, or the order of the list keeps changing.
     """
+
+
+class OffsetPaginationStrategy(OffsetIncrement):
+    """Reads until ``has_more`` is false, in pages that begin with a row of the one before.
+
+    ``OffsetIncrement`` stops at a page that is shorter than the page size, and its pages have no
+    row in common, which would show that rows have moved meanwhile.
+    """
+
+    def next_page_token(self, response: requests.Response, *_: Any, **options: Any) -> int | None:
+        """Return the next ``_skip``, or None at the end of the list."""
+        body = response_json(response)
+        last: int = options.get("last_page_token_value") or 0
+        return last + _first_of_next_page(body["data"]) if body.get("has_more") else None
+
+
+# The index of the row with which the next page begins: the last one. Rows of one moment may change
+# places between two requests, so if a page ends with several, it is the row before them, unless
+# that is the page's first. At least 1, so that each page leads further.
+def _first_of_next_page(rows: Sequence[Row]) -> int:
+    last = len(rows) - 1
+    first = _first_of_moment(rows, last)
+    has_row_before_several = 1 < first < last
+    return first - 1 if has_row_before_several else max(last, 1)
+
+
+# The index of the first of the rows up to ``index`` with the same ``date_created``.
+def _first_of_moment(rows: Sequence[Row], index: int) -> int:
+    while index > 0 and rows[index - 1].get("date_created") == rows[index].get("date_created", ""):
+        index -= 1
+    return index
 
 
 @dataclass
@@ -134,7 +165,7 @@ class OffsetPages:
             if token is None:
                 return offset + len(rows) if offset else 0
             first = min(token["next_page_token"] - offset, len(rows) - 1)
-            expected_ids = {row["id"] for row in rows[first_of_moment(rows, first) : first + 1]}
+            expected_ids = {row["id"] for row in rows[_first_of_moment(rows, first) : first + 1]}
             offset = token["next_page_token"]
 
     # Adds rows to ``seen``, and returns those that were not in it.
