@@ -151,7 +151,7 @@ def test_the_header_explains_every_value_of_the_config() -> None:
 
 def test_activities_and_tasks_have_a_list_for_each_type() -> None:
     assert len(DEFINED["activities"]["retriever"]["lists_by_type"]) == 14
-    assert {part["parameters"]["_type"] for part in DEFINED["tasks"]["retriever"]["lists_by_type"]} == {
+    assert {part["task_type"] for part in DEFINED["tasks"]["retriever"]["lists_by_type"]} == {
         "lead", "incoming_email", "email_followup", "missed_call", "answered_detached_call", "voicemail",
         "opportunity_due", "incoming_sms", "outgoing_call"
     }  # fmt: skip

@@ -154,7 +154,7 @@ def _all_types(account: Account) -> Finding:
 
 
 def _task_types(account: Account) -> Finding:
-    types = [part["parameters"] for part in account.lookups["task_lists_by_type"]]
+    types = [{"_type": part["task_type"]} for part in account.lookups["task_lists_by_type"]]
     every, *by_type = (_total(account, filters) for filters in (_ALL_TASKS, *types))
     if not every:
         return unseen("no tasks, or no totals")

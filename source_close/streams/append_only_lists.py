@@ -6,7 +6,6 @@ https://developer.close.com/api/overview/pagination.md
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from airbyte_cdk import StreamSlice
 from airbyte_cdk.sources.declarative.requesters.request_options import RequestOptionsProvider
@@ -71,15 +70,13 @@ class AppendOnlyListRetriever(WindowRetriever):
     of 2,000) and splits ten times at most.
 
     Attributes:
-        whole_list: ``path`` and ``parameters`` of the list of all types, both optional.
-        lists_by_type: the same of each type, for a second with too many rows for the whole list.
+        lists_by_type: the partition of each type, for a second with too many rows for one list.
         request_options_provider: the date filters of a window, which the cursor declares.
     """
 
     pages: OffsetPages
     request_options_provider: RequestOptionsProvider
-    whole_list: Mapping[str, Any] = field(default_factory=dict)
-    lists_by_type: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    lists_by_type: Sequence[Mapping[str, str]] = ()
 
     def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
         """Yield the rows of a window, a page at a time."""
@@ -87,19 +84,18 @@ class AppendOnlyListRetriever(WindowRetriever):
         while windows:
             window = windows.pop()  # with more rows: if a list ignores dates, it soon fails there
             try:
-                yield from self._pages(window, self.whole_list)
+                yield from self._pages(window, {})
             except OffsetsExhaustedError:
                 halves = window.split()
                 windows += halves
                 if not halves:
                     yield from self._pages_by_type(window)
 
-    def _pages(self, window: Window, one_list: Mapping[str, Any]) -> Iterator[list[Row]]:
+    def _pages(self, window: Window, one_list: Mapping[str, str]) -> Iterator[list[Row]]:
         bounds = {"start_time": format_moment(window.start), "end_time": format_moment(window.end)}
-        window_slice = StreamSlice(partition={}, cursor_slice=bounds)
+        window_slice = StreamSlice(partition=one_list, cursor_slice=bounds)
         dates = self.request_options_provider.get_request_params(stream_slice=window_slice)
-        parameters = {**dates, **one_list.get("parameters", {})}
-        return self.pages.read(window.seen, window_slice, parameters, one_list.get("path"))
+        return self.pages.read(window.seen, window_slice, dates)
 
     # Reads a second with more rows than the offsets of the whole list reach.
     def _pages_by_type(self, window: Window) -> Iterator[list[Row]]:

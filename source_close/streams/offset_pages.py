@@ -106,7 +106,6 @@ class OffsetPages:
         seen: dict[str, datetime | None],
         window: StreamSlice,
         parameters: Mapping[str, Any],
-        path: str | None = None,
     ) -> Iterator[list[Row]]:
         """Yield the new rows of each page, and add their ids and cursors to ``seen``.
 
@@ -116,14 +115,13 @@ class OffsetPages:
         Args:
             seen: the rows that were read already, in the list's order; reading continues there.
             window: what the requester's templates call ``stream_slice``.
-            parameters: of each request, besides those of the paginator.
-            path: where the list is, below the requester's URL.
+            parameters: of each request, besides those of the requester and the paginator.
 
         Raises:
             OffsetsExhaustedError: if the list can't be read further.
             CloseApiError: if Close refuses even a small page.
         """
-        send = partial(self.requester.send_request, path=path, stream_slice=window)
+        send = partial(self.requester.send_request, stream_slice=window)
         request = partial(self._request, send=send, parameters=parameters)
         offset = max(len(seen) - 1, 0)
         passes_without_rows = 0
