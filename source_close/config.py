@@ -104,13 +104,6 @@ class CloseConfig(BaseModel):
         message = f"The configuration can't be used: {'; '.join(problems)}."
         raise AirbyteTracedException(message, message, FailureType.config_error)
 
-    @property
-    def attribution_window(self) -> timedelta:
-        """``attribution_window_hours`` or, as in tap-closeio's configs, the seconds."""
-        if self.attribution_window_hours is None:
-            return timedelta(seconds=self.activities_window_seconds)
-        return timedelta(hours=self.attribution_window_hours)
-
     def completed(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return ``config`` with its fields in the types of the spec, and without nulls."""
         return _without_nulls(config) | self.model_dump(exclude_none=True)
@@ -135,7 +128,9 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
             sync = Sync()
         end = parse_moment(sync.setdefault("end", format_moment(utc_now())))
         start = checked.start_date or end - _DEFAULT_HISTORY
-        window = checked.attribution_window
+        hours = checked.attribution_window_hours
+        seconds = checked.activities_window_seconds if hours is None else hours * 3600
+        window = timedelta(seconds=seconds)
         positions = sync["event_log_positions"]
         oldest_position = parse_moment(min(positions.values(), default=sync["end"]))
         oldest_event = end - RETENTION
