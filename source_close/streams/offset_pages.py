@@ -94,8 +94,8 @@ class OffsetPages:
     name: str
     requester: HttpRequester
     paginator: DefaultPaginator
+    smaller_page_size: int
     cursor_field: str = ""
-    smaller_page_size: int | None = None
 
     def __post_init__(self) -> None:
         # Threads share it, and may replace it by the smaller one.
@@ -190,10 +190,9 @@ class OffsetPages:
         body = response_json(response)
         if "data" in body:
             return response
-        smaller_size = self.smaller_page_size or page_size
         is_size_refused = not offset or "limit" in str(body).lower()
-        if is_size_refused and smaller_size != page_size:
-            self._take_smaller_pages(page_size, smaller_size)
+        if is_size_refused and page_size > self.smaller_page_size:
+            self._take_smaller_pages(page_size)
             return self._request(offset, send, parameters)
         text = _REFUSED_PAGE.format(
             path=urlsplit(response.url).path,
@@ -216,10 +215,10 @@ class OffsetPages:
             return response
         raise CloseApiError(self.name, refusal, FailureType.system_error)
 
-    def _take_smaller_pages(self, refused_size: int, smaller_size: int) -> None:
+    def _take_smaller_pages(self, refused_size: int) -> None:
         if self._page_size == refused_size:  # else another thread has done so
-            LOGGER.info(_SMALLER_PAGES, self.name, refused_size, smaller_size)
-        self._page_size = smaller_size
+            LOGGER.info(_SMALLER_PAGES, self.name, refused_size, self.smaller_page_size)
+        self._page_size = self.smaller_page_size
 
 
 @dataclass
