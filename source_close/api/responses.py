@@ -130,17 +130,13 @@ class RepeatedPages(threading.local):
         cursor = body.get("cursor_next", body.get("cursor"))
         has_more = bool(cursor or body.get("has_more"))
         sent = f"{response.url} {getattr(response.request, 'body', None)!r}"
-        is_first_of_cursors = cursor and "cursor" not in sent
-        if is_first_of_cursors or not has_more:
-            self._known.clear()
-            self._repetitions = 0
-        if not has_more:
-            return False
+        is_first_of_cursors = cursor and "cursor" not in sent  # a search may be made again
         ids = [row["id"] for row in body.get("data", [])]
         # Several pages without rows may follow each other, if their cursors differ.
         page = hash((_POSITION.sub("", response.url or ""), *(ids or [cursor])))
-        self._repetitions = self._repetitions + 1 if page in self._known else 0
-        if not cursor:  # offsets may step back, so only the page before counts
+        is_repeated = has_more and not is_first_of_cursors and page in self._known
+        self._repetitions = self._repetitions + 1 if is_repeated else 0
+        if is_first_of_cursors or not cursor:  # offsets may step back: only the page before counts
             self._known.clear()
         self._known.add(page)
         return self._repetitions > _MAX_REPETITIONS
