@@ -53,13 +53,12 @@ class CloseEntrypoint(AirbyteEntrypoint):
         try:
             for message in super().read(*args):
                 line = record_line(message.record) if message.record is not None else None
+                if line is None or len(lines) > _BYTES_AT_ONCE or PRINT_BUFFER.buffer.tell():
+                    self._write(lines)
                 if line is None:
-                    self._write(lines)
                     yield message
-                    continue
-                if len(lines) > _BYTES_AT_ONCE or PRINT_BUFFER.buffer.tell():
-                    self._write(lines)
-                lines += line
+                else:
+                    lines += line
         finally:
             self._write(lines)
 
