@@ -40,6 +40,8 @@ _UNCLEAR_EVENTS = (
 _PROGRESS = "Read %d events of the event log, to follow the changes since the last sync."
 _LOG_EVERY_EVENTS = 5_000
 _PARTS_OF_LEADS = {"contact", "opportunity", "task"}  # a lead has lists of them
+_LEAD = "lead"
+_EMAIL = "activity.email"
 _EMAIL_THREADS = {"activity.email_thread", "email_thread"}
 _MAX_EVENT_DELAY = timedelta(seconds=10)  # by which its date may be after that of the object
 _DELETED_AT = "_ab_cdc_deleted_at"  # destinations that deduplicate remove the record if it is set
@@ -62,7 +64,7 @@ class Change:
     date_created: str = ""
 
 
-ChangesByType = defaultdict[str, defaultdict[str, Change]]  # object type → id → change
+Changes = defaultdict[tuple[str, str], Change]  # by object type and id
 
 
 def warn_of_gap(stream: str, reached: datetime, end: datetime) -> None:
@@ -104,9 +106,9 @@ class EventLog:
     def __init__(self) -> None:
         self.is_forbidden = False
         self._lock = threading.Lock()
-        self._changes: ChangesByType | None = None
+        self._changes: Changes | None = None
 
-    def changes(self, stream: str, events: AbstractStream) -> ChangesByType:
+    def changes(self, stream: str, events: AbstractStream) -> Changes:
         """Return the changes, none if the key may not read events.
 
         Raises:
@@ -117,8 +119,8 @@ class EventLog:
                 self._changes = self._read(stream, events)
         return self._changes
 
-    def _read(self, stream: str, events: AbstractStream) -> ChangesByType:
-        changes = ChangesByType(lambda: defaultdict(Change))
+    def _read(self, stream: str, events: AbstractStream) -> Changes:
+        changes = Changes(Change)
         unclear = list[str]()
         try:
             windows = (partition.read() for partition in events.generate_partitions())
@@ -137,7 +139,7 @@ class EventLog:
         return changes
 
 
-def add_event(changes: ChangesByType, event: Mapping[str, Any]) -> bool:
+def add_event(changes: Changes, event: Mapping[str, Any]) -> bool:
     """Add what an event says about its object, and return whether it says which object changed.
 
     The lead of a contact, opportunity or task counts as changed, too: Close's search may show it
@@ -151,18 +153,17 @@ def add_event(changes: ChangesByType, event: Mapping[str, Any]) -> bool:
     lead_id = event.get("lead_id")
     is_part_of_lead = object_type.partition(".")[0] in _PARTS_OF_LEADS
     if is_part_of_lead and isinstance(lead_id, str):
-        _add_change(changes["lead"][lead_id], moment)
-    of_type = changes[object_type]
-    change = of_type[event["object_id"]]
+        _add_change(changes[_LEAD, lead_id], moment)
+    change = changes[object_type, event["object_id"]]
     _add_change(change, moment)
     if event["action"] == "deleted":
         previous_data = event.get("previous_data")
         former = previous_data if isinstance(previous_data, dict) else {}
         _add_deletion(change, moment, former)
         if object_type in _EMAIL_THREADS:
-            _add_emails(changes["activity.email"], moment, former)
+            _add_emails(changes, moment, former)
     if event["action"] == "merged":
-        return _add_merge(of_type, moment, event.get("meta"))
+        return _add_merge(changes, moment, event.get("meta"))
     return True
 
 
@@ -171,20 +172,20 @@ def _add_change(change: Change, moment: datetime) -> None:
 
 
 # Adds the deletion of the lead that was merged into another, and returns whether its id is known.
-def _add_merge(leads: defaultdict[str, Change], moment: datetime, meta: Any) -> bool:
+def _add_merge(changes: Changes, moment: datetime, meta: Any) -> bool:
     source_id = meta.get("merge_source_lead_id") if isinstance(meta, dict) else None
     if not isinstance(source_id, str):
         return False
-    _add_deletion(leads[source_id], moment, {})
+    _add_deletion(changes[_LEAD, source_id], moment, {})
     return True
 
 
 # Close deletes the emails of a thread with it, and does not document whether it logs each of them:
 # https://developer.close.com/api/resources/activities/email-threads
-def _add_emails(emails: defaultdict[str, Change], moment: datetime, thread: Row) -> None:
+def _add_emails(changes: Changes, moment: datetime, thread: Row) -> None:
     for email in parts_of(thread, ["emails"]) + parts_of(thread, ["latest_emails"]):
         if isinstance(email.get("id"), str):
-            _add_deletion(emails[email["id"]], moment, email)
+            _add_deletion(changes[_EMAIL, email["id"]], moment, email)
 
 
 # The latest of several deletions counts. ``former`` is the object before it, as far as known.
@@ -246,11 +247,12 @@ class EventLogChanges:
     # What the log says about each object of the stream, by id.
     def _changes_of_the_stream(self) -> dict[str, Change]:
         log = Sync.of(self.config).share(EventLog)
-        changes = dict[str, Change]()
-        for object_type, changes_of_type in log.changes(self.name, self.events).items():
-            if re.fullmatch(self.object_types, object_type):
-                changes |= changes_of_type
-        return changes
+        changes = log.changes(self.name, self.events)
+        return {
+            record_id: change
+            for (object_type, record_id), change in changes.items()
+            if re.fullmatch(self.object_types, object_type)
+        }
 
     # Asks for a single record. For the source of a merge, Close may return the destination.
     def _still_exists(self, record_id: str) -> bool:
