@@ -127,12 +127,15 @@ def events_since(start: str) -> str:
     return f"/event/?_limit=50&date_updated__gte={start}&date_updated__lt={NOW}"
 
 
+@pytest.mark.parametrize("capture_changes", [True, False])
 @pytest.mark.parametrize("stream", ["activities", "event_log", "leads", "tasks"])
-def test_a_first_sync_saves_its_start_as_the_position_before_any_record(api: Mocker, stream: str) -> None:
+def test_a_first_sync_saves_its_start_as_the_position_before_any_record(
+    api: Mocker, stream: str, *, capture_changes: bool
+) -> None:
     rows = [{"id": "one", "date_created": CURSOR, "date_updated": CURSOR}]
     api.get(ANY, json={"data": rows})
     api.post(ANY, json={"data": rows, "cursor": None})
-    reading = read_with_positions(stream, start_date="2025-06-15")
+    reading = read_with_positions(stream, start_date="2025-06-15", capture_changes=capture_changes)
     kinds = [message.type.value for message in reading.messages if message.type.value in {"STATE", "RECORD"}]
     assert kinds[:2] == ["STATE", "RECORD"]
     assert reading.states()[0] == {"event_log_position": NOW}

@@ -131,56 +131,62 @@ class LogPositions:
         self._sync = sync
         self._followed = followed
         self._states = ConnectorStateManager(states)
-        self._unread = {name for name in names if not self._states.get_stream_state(name, None)}
-        self._complete = set[str]()
-        self._saved: dict[str, str] = sync["event_log_positions"]
-        end = parse_moment(sync["end"])
-        latest = end + MAX_CLOCK_LEAD
-        for name in followed:
+        self._positions = dict[str, str]()  # those that states get
+        for name in names:
             state = self._states.get_stream_state(name, None)
-            moments = [moment_of(state, key) for key in _STARTS]
-            past_moments = [moment for moment in moments if moment and moment < latest]
-            if past_moments:
-                position = max(past_moments[0], EARLIEST)
-                self._saved[name] = format_moment(position)
-                warn_of_gap(name, position, end)
+            if name in followed:
+                self._positions[name] = self._position_to_follow_from(name, state)
+            elif state.get(POSITION):
+                self._positions[name] = state[POSITION]
+            elif not state:
+                self._positions[name] = sync["end"]
+
+    # The start of the sync for a stream that was not read before.
+    def _position_to_follow_from(self, name: str, state: Mapping[str, Any]) -> str:
+        end = parse_moment(self._sync["end"])
+        latest = end + MAX_CLOCK_LEAD
+        moments = [moment_of(state, key) for key in _STARTS]
+        past_moments = [moment for moment in moments if moment and moment < latest]
+        if not past_moments:
+            return format_moment(end)
+        position = max(past_moments[0], EARLIEST)
+        warn_of_gap(name, position, end)
+        self._sync["event_log_positions"][name] = format_moment(position)
+        return format_moment(position)
 
     def add_to(self, messages: Iterable[models.AirbyteMessage]) -> Iterator[models.AirbyteMessage]:
         """Yield the messages of a read, with positions in the states."""
         for message in messages:
             status = message.trace.stream_status if message.trace else None
-            name = status.stream_descriptor.name if status else ""
-            if status and name in self._followed:
-                is_complete = status.status == models.AirbyteStreamStatus.COMPLETE
-                is_start = status.status == models.AirbyteStreamStatus.STARTED
-                if is_complete:
-                    self._complete.add(name)
-                if is_complete or (is_start and name not in self._saved):
-                    # The CDK emits its last state before or after the status COMPLETE.
-                    state = self._states.create_state_message(name, None)
-                    yield from self._with_position(state)
+            if status and self._changes_state(status):
+                # The CDK emits its last state before or after the status COMPLETE.
+                state = self._states.create_state_message(status.stream_descriptor.name, None)
+                yield from self._with_position(state)
             yield from self._with_position(message)
+
+    # Whether a stream gets another state: one with its first position at its start, and one with
+    # the start of the sync when it is complete.
+    def _changes_state(self, status: models.AirbyteStreamStatusTraceMessage) -> bool:
+        name = status.stream_descriptor.name
+        end = self._sync["end"]
+        if status.status == models.AirbyteStreamStatus.STARTED:
+            return bool(self._positions.get(name) == end)
+        if status.status != models.AirbyteStreamStatus.COMPLETE or name not in self._followed:
+            return False
+        if not self._sync.share(EventLog).is_forbidden:
+            self._positions[name] = end
+        return True
 
     # The message; a state gets its position. A stream whose saved state is damaged has to be
     # cleared, and another state would hide that.
     def _with_position(self, message: models.AirbyteMessage) -> Iterator[models.AirbyteMessage]:
         state = message.state.stream if message.state else None
-        if state and state.stream_descriptor.name in self._sync.unreadable_states:
-            return
         if state:
-            self._add_position(state)
+            name = state.stream_descriptor.name
+            if name in self._sync.unreadable_states:
+                return
+            if name in self._positions:
+                blob = {**vars(state.stream_state), POSITION: self._positions[name]}
+                state.stream_state = models.AirbyteStateBlob(blob)
+            self._states.update_state_for_stream(name, None, vars(state.stream_state))
         yield message
-
-    def _add_position(self, state: models.AirbyteStreamState) -> None:
-        name = state.stream_descriptor.name
-        if name not in self._followed:
-            first_position = self._sync["end"] if name in self._unread else None
-            position = self._states.get_stream_state(name, None).get(POSITION, first_position)
-        elif name in self._complete and not self._sync.share(EventLog).is_forbidden:
-            position = self._sync["end"]
-        else:
-            position = self._saved.get(name, self._sync["end"])
-        if position:
-            blob = {**vars(state.stream_state), POSITION: position}
-            state.stream_state = models.AirbyteStateBlob(blob)
-        self._states.update_state_for_stream(name, None, vars(state.stream_state))
