@@ -98,7 +98,7 @@ class CloseConfig(BaseModel):
                     "missing": f" is missing. {_CREATE_A_KEY}",
                     "value_error": entry["msg"].removeprefix("Value error,"),
                 }
-                text = texts.get(entry["type"], f": {entry['msg']}")
+                text = texts.get(entry["type"], entry["msg"].replace("Input should", " must"))
                 problems.append(f"{entry['loc'][0]}{text}")
         # After the except: its error shows the values, so it must not be the context of this one.
         message = f"The configuration can't be used: {'; '.join(problems)}."

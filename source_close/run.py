@@ -8,8 +8,7 @@ import logging
 import os
 import signal
 import sys
-from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,9 +34,32 @@ _MAX_PROBLEM = 200
 # missing file is one of certificates or a temporary one.
 _NOT_OF_THE_OUTPUT = {None, errno.ENOENT}
 _M_ARENA_MAX = -8  # of mallopt, as in glibc's malloc.h
-_MISSING_CERTIFICATES = "The file of certificates {path}, which {name} names, does not exist."
+_MISSING_CERTIFICATES = (
+    "The file of certificates {path}, which {name} names, does not exist. Correct the path, or "
+    "remove the variable."
+)
 _HOW_TO_MAKE_IT = "README.md shows how to make one."
+_NO_PATH = f"--{{kind}} needs the path of a file, not its content. {_HOW_TO_MAKE_IT}"
 _USAGE = "Give a command: spec, check, discover or read. --help shows their options.\n"
+
+
+class CommandSource(SourceClose):
+    """The source of a command, which names the files that it can't use, and says what to do."""
+
+    @staticmethod
+    def read_config(config_path: str) -> Any:
+        """Return the config; raise a config error if it can't be read."""
+        return _read_file("config", config_path, SourceClose.read_config)
+
+    @classmethod
+    def read_catalog(cls, catalog_path: str) -> Any:
+        """Return the catalog; raise a config error if it can't be read."""
+        return _read_file("catalog", catalog_path, super().read_catalog)
+
+    @classmethod
+    def read_state(cls, state_path: str) -> Any:
+        """Return the states; raise a config error if they can't be read."""
+        return _read_file("state", state_path, super().read_state)
 
 
 class CloseEntrypoint(AirbyteEntrypoint):
@@ -99,8 +121,8 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(2)
     _prepare_process()
     try:
-        _check_files(parsed)
-        entrypoint = CloseEntrypoint(SourceClose(), sys.stdout.buffer)
+        _check_certificates()
+        entrypoint = CloseEntrypoint(CommandSource(), sys.stdout.buffer)
         with PRINT_BUFFER:
             for line in entrypoint.run(parsed):
                 # One write for the line and its end, as threads log there, too.
@@ -129,30 +151,31 @@ def _prepare_process() -> None:
         with suppress(AttributeError):
             ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
     signal.signal(signal.SIGINT, lambda *_: _end("interrupted"))
-    # In a container this is the first process, which the kernel does not end by itself.
-    signal.signal(signal.SIGTERM, lambda *_: _end("terminated"))
+    signal.signal(signal.SIGTERM, _terminate)
     os.environ["NETRC"] = os.devnull  # requests would use its login when it follows a redirect
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr] # a text stream
     for handler in logging.getLogger().handlers:
         handler.addFilter(_ExpectedErrors())
 
 
-# Raises a config error if a file can't be read that the command line or the environment names.
-def _check_files(parsed: Namespace) -> None:
-    for kind in ("config", "catalog", "state"):
-        path = getattr(parsed, kind, None)
-        try:
-            if path is not None:
-                getattr(SourceClose, f"read_{kind}")(path)
-        except Exception as error:  # noqa: BLE001 - the CDK's readers raise errors of many kinds
-            problem = " ".join(str(error).split())[:_MAX_PROBLEM].rstrip(".")
-            text = f"The {kind} file {path} can't be used: {problem}. {_HOW_TO_MAKE_IT}"
-            raise AirbyteTracedException(text, text, FailureType.config_error) from None
+# Raises a config error if the environment names a file of certificates that does not exist.
+def _check_certificates() -> None:
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         certificates = os.environ.get(name)
         if certificates and not Path(certificates).exists():
             text = _MISSING_CERTIFICATES.format(path=certificates, name=name)
             raise AirbyteTracedException(text, text, FailureType.config_error)
+
+
+def _read_file(kind: str, path: str, read: Callable[[str], Any]) -> Any:
+    try:
+        return read(path)
+    except Exception as error:  # noqa: BLE001 - the CDK's readers raise errors of many kinds
+        problem = " ".join(str(error).split())[:_MAX_PROBLEM].rstrip(".")
+        text = f"The {kind} file {path} can't be used: {problem}. {_HOW_TO_MAKE_IT}"
+        if path.lstrip().startswith(("{", "[")):
+            text = _NO_PATH.format(kind=kind)
+    raise AirbyteTracedException(text, text, FailureType.config_error)
 
 
 def _print_failure(command: str, error: AirbyteTracedException) -> None:
@@ -169,6 +192,14 @@ def _end(reason: str) -> None:
     with suppress(OSError):  # standard error may be closed as well
         os.write(2, f"Ended early: {reason}.\n".encode())
     os._exit(1)
+
+
+# PyAirbyte ends commands by this signal, and takes an exit code other than that of the signal for a
+# failure. The first process of a container survives the signal.
+def _terminate(*_: Any) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)
+    os._exit(128 + signal.SIGTERM)
 
 
 # A normal exit waits for the workers, and they wait for room in a queue that nothing empties.

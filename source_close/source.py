@@ -26,6 +26,7 @@ from source_close.streams.turns import StreamInTurn, Turns
 FOLLOWS_LOG = ("activities", "leads", "tasks")
 USER_WAITS_SECONDS = 20  # how long check and discover retry a request
 READ_FAILURE = "Concurrent read failure"  # the message of the CDK's error if some streams failed
+_UNUSED_FIELDS = "The config has fields that the connector does not use: %s."
 _UNKNOWN_STREAM = (
     "this stream doesn't exist. The streams are {streams}. Refresh the connection's schema."
 )
@@ -174,6 +175,9 @@ class SourceClose(Source):
 
     def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:
         """Return the config with its fields in the types of the spec; raise if it is invalid."""
+        unused = sorted(config.keys() - CloseConfig.model_fields.keys())
+        if unused:
+            LOGGER.warning(_UNUSED_FIELDS, ", ".join(unused))
         return super().configure(CloseConfig.of(config).completed(config), temp_dir)
 
     def discover(self, logger: Logger, config: Mapping[str, Any]) -> models.AirbyteCatalog:

@@ -131,22 +131,22 @@ INVALID: list[tuple[str, Any, str]] = [
         ("start_date", given, f" is in the future. Choose a date up to today, as {FORMS}")
         for given in ("2025-06-16", "06/16/2025", "2025-06-15T12:00:01Z", "2999-01-01T00:00:00")
     ),
-    ("attribution_window_hours", -1, ": Input should be greater than or equal to 0"),
-    ("attribution_window_hours", 721, ": Input should be less than or equal to 720"),
-    ("attribution_window_hours", 1.5, ": Input should be a valid integer, got a number with a fractional part"),
-    ("activities_window_seconds", -1, ": Input should be greater than or equal to 0"),
-    ("activities_window_seconds", 2_592_001, ": Input should be less than or equal to 2592000"),
-    ("capture_changes", "false", ": Input should be a valid boolean"),
-    ("capture_changes", 0, ": Input should be a valid boolean"),
-    ("num_workers", 0, ": Input should be greater than or equal to 1"),
-    ("num_workers", 41, ": Input should be less than or equal to 40"),
-    ("num_workers", "many", ": Input should be a valid integer, unable to parse string as an integer"),
+    ("attribution_window_hours", -1, " must be greater than or equal to 0"),
+    ("attribution_window_hours", 721, " must be less than or equal to 720"),
+    ("attribution_window_hours", 1.5, " must be a valid integer, got a number with a fractional part"),
+    ("activities_window_seconds", -1, " must be greater than or equal to 0"),
+    ("activities_window_seconds", 2_592_001, " must be less than or equal to 2592000"),
+    ("capture_changes", "false", " must be a valid boolean"),
+    ("capture_changes", 0, " must be a valid boolean"),
+    ("num_workers", 0, " must be greater than or equal to 1"),
+    ("num_workers", 41, " must be less than or equal to 40"),
+    ("num_workers", "many", " must be a valid integer, unable to parse string as an integer"),
     *(("base_url", given, f" {NO_URL}") for given in NOT_URLS),
     ("api_key", "", " is empty. Create a key in Close under Settings > Developer > API Keys"),
     ("api_key", "  ", " is empty. Create a key in Close under Settings > Developer > API Keys"),
     ("api_key", "api_\u2013key", " has characters that no key has. Copy it from Close once more"),
     ("api_key", None, " is missing. Create a key in Close under Settings > Developer > API Keys"),
-    ("api_key", [KEY], ": Input should be a valid string"),
+    ("api_key", [KEY], " must be a valid string"),
 ]
 
 

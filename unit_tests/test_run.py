@@ -3,6 +3,7 @@
 import base64
 import gc
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from airbyte_cdk.utils.airbyte_secrets_utils import update_secrets
 from requests_mock import ANY, Mocker
 
 from source_close.run import main
-from unit_tests.syncs import KEY, Row, catalog
+from unit_tests.syncs import KEY, Log, Row, catalog, warnings
 
 CATALOG = models.ConfiguredAirbyteCatalogSerializer.dump(catalog("users"))
 
@@ -100,13 +101,30 @@ def test_an_unusable_file_fails_with_a_one_sentence_message(
     assert "\n" not in command.error["message"]
 
 
+@pytest.mark.parametrize("content", [f'{{"api_key": "{KEY}"}}', f' ["{KEY}"]'])
+def test_a_config_in_place_of_a_path_is_not_shown(command: Command, content: str) -> None:
+    assert command.run("check", "--config", content) == 0
+    message = "--config needs the path of a file, not its content. README.md shows how to make one."
+    assert command.status["message"] == message
+
+
+def test_a_config_can_come_through_a_pipe_which_can_be_read_once(api: Mocker, command: Command) -> None:
+    api.get(ANY, status_code=401)
+    reader, writer = os.pipe()
+    os.write(writer, json.dumps({"api_key": KEY}).encode())
+    os.close(writer)
+    assert command.run("check", "--config", f"/dev/fd/{reader}") == 0
+    assert "Close does not accept the API key" in command.status["message"]
+    os.close(reader)
+
+
 @pytest.mark.parametrize(
     ("config", "problem"),
     [
         ({"start_date": KEY}, "start_date is not a valid date."),
-        ({"api_key": [KEY]}, "api_key: Input should be a valid string"),
+        ({"api_key": [KEY]}, "api_key must be a valid string"),
         ({"base_url": f"ftp://{KEY}"}, "base_url"),
-        ({"num_workers": KEY}, "num_workers: Input should be a valid integer"),
+        ({"num_workers": KEY}, "num_workers must be a valid integer"),
     ],
     ids=str,
 )
@@ -118,10 +136,17 @@ def test_an_invalid_config_exits_with_one_sentence_and_code_1(command: Command, 
     assert command.error["message"].startswith(f"The configuration can't be used: {problem}")
 
 
+def test_fields_of_a_config_that_are_not_used_are_named(api: Mocker, command: Command, caplog: Log) -> None:
+    """They may be mistyped, and then have no effect."""
+    api.get(ANY, status_code=401)
+    command.run("check", config={"api_key": KEY, "startDate": "2024-01-01", "Workers": 1})
+    assert warnings(caplog)[0] == "The config has fields that the connector does not use: Workers, startDate."
+
+
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
-        ({"api_key": KEY, "num_workers": 99}, "num_workers: Input should be less than or equal to 40"),
+        ({"api_key": KEY, "num_workers": 99}, "num_workers must be less than or equal to 40"),
         ({}, "api_key is missing"),
         (None, "config.json can't be used: "),
     ],
@@ -140,7 +165,7 @@ def test_a_missing_file_of_certificates_is_an_error_of_one_sentence(
     monkeypatch.setenv(name, "/missing/ca.pem")
     assert command.run("discover", config={"api_key": KEY}) == 1
     sentence = f"The file of certificates /missing/ca.pem, which {name} names, does not exist."
-    assert command.error["message"] == sentence
+    assert command.error["message"] == f"{sentence} Correct the path, or remove the variable."
 
 
 def test_the_message_about_a_damaged_state_says_how_to_reset_the_stream(command: Command) -> None:
