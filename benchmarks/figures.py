@@ -33,8 +33,8 @@ class RunFigures:
 
     @property
     def records(self) -> int:
-        """The number of distinct records read."""
-        return sum(stream.records for stream in self.streams.values())
+        """The number of records on the server that were read."""
+        return self.expected - self.missing
 
     @property
     def expected(self) -> int:
