@@ -52,4 +52,6 @@ def main(cache: CacheBase, row_id: str = "rowid") -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     main(DuckDBCache(db_path=Path(sys.argv[2])))

@@ -19,6 +19,8 @@ from airbyte.caches import PostgresCache
 pd.read_json = partial(pd.read_json, dtype=False, convert_dates=False, precise_float=True)
 
 if __name__ == "__main__":
+    if len(sys.argv) != 6 or "PGPASSWORD" not in os.environ:
+        sys.exit(__doc__)
     host, port, database, user = sys.argv[2:]
     duckdb_sync.main(
         PostgresCache(

@@ -96,7 +96,7 @@ def test_streams_that_fail_are_incomplete_and_the_others_are_complete(api: Local
     assert "answered 402: «Payment required». The organization's Close plan" in failures["custom_fields"]["message"]
     assert failures["tasks"]["message"].startswith("Stream tasks: GET /api/v1/task/ answered 403: «Forbidden».")
     assert failures["users"]["message"].startswith("Stream users: GET /api/v1/user/ failed: ")
-    assert "Check the network, proxy and firewall" in failures["users"]["message"]
+    assert "Check the network, proxy, firewall and certificates" in failures["users"]["message"]
     others = set(STREAMS) - failures.keys()
     assert {result.status(name) for name in failures} == {"INCOMPLETE"}
     assert {result.status(name) for name in others} == {"COMPLETE"}

@@ -22,7 +22,7 @@ def test_a_refused_connection_fails_the_stream_with_its_cause(make_api: MakeApi,
         [error] = fork(make_api(), base_url=url, retry_seconds=0.1).read(["users"]).errors
     assert error["failure_type"] == "transient_error"
     assert "Connection refused" in error["message"]
-    assert "Check the network, proxy and firewall" in error["message"]
+    assert "Check the network, proxy, firewall and certificates" in error["message"]
 
 
 @contextmanager
