@@ -1,4 +1,4 @@
-"""Offset lists: pages overlap by a row, so that no row is lost while the list changes; and how large they are."""
+"""Offset lists: pages overlap, so that no row is lost while the list changes; and how large they are."""
 
 import re
 from copy import deepcopy
@@ -14,7 +14,7 @@ from source_close.source import SourceClose, load_manifest
 from source_close.streams.append_only_lists import Window
 from unit_tests.syncs import API, KEY, KINDS, LOGGER, Reading, Row, manifest_of, read, requested
 
-PAGE_SIZE = 3
+PAGE_SIZE = 4
 ACTIVITIES = f"{API}/activity/"
 CAP = "The skip you set is larger than the maximum skip for this resource"
 
@@ -31,7 +31,7 @@ def page(names: str) -> Row:
 
 @cache
 def small_pages() -> Row:
-    """Return the manifest of activities with pages of three rows instead of a hundred."""
+    """Return the manifest of activities with pages of four rows instead of a hundred."""
     manifest = deepcopy(manifest_of("activities"))
     manifest["streams"][0]["retriever"]["pages"]["paginator"]["pagination_strategy"]["page_size"] = PAGE_SIZE
     return manifest
@@ -49,40 +49,40 @@ def skips(api: Mocker) -> list[int]:
 
 # Each request, by its offset and the rows of its response; and the rows that are emitted.
 READINGS: dict[str, tuple[list[tuple[int, str]], str]] = {
-    # Each request begins with the last row of the previous page.
+    # Each request begins with the last row but one of the previous page.
     "empty": ([(0, "")], ""),
     "one row": ([(0, "a")], "a"),
-    "one full page": ([(0, "abc")], "abc"),
-    "one row more": ([(0, "abc+"), (2, "cd")], "abcd"),
-    "two full pages": ([(0, "abc+"), (2, "cde")], "abcde"),
-    "three pages": ([(0, "abc+"), (2, "cde+"), (4, "ef")], "abcdef"),
-    # If it does not, the list has changed. The page at 2 of bcdefgh begins with d: the reader steps back to the row b.
+    "one full page": ([(0, "abcd")], "abcd"),
+    "one row more": ([(0, "abcd+"), (2, "cde")], "abcde"),
+    "two full pages": ([(0, "abcd+"), (2, "cdef")], "abcdef"),
+    "three pages": ([(0, "abcd+"), (2, "cdef+"), (4, "efg")], "abcdefg"),
+    # If it does not, the list has changed. The page at 2 of bcdefghi begins with d: the reader steps back to the row b.
     "a row of an earlier page is deleted": (
-        [(0, "abc+"), (2, "def+"), (0, "bcd+"), (2, "def+"), (4, "fgh")],
-        "abcdefgh",
+        [(0, "abcd+"), (2, "defg+"), (0, "bcde+"), (2, "defg+"), (4, "fghi")],
+        "abcdefghi",
     ),
     # Edited rows move in a list sorted by modification, and so do rescheduled meetings: a known row comes first.
     "three rows move to the end": (
-        [(0, "abc+"), (2, "cde+"), (4, "abc"), (1, "efg+"), (3, "gab+"), (5, "bc")],
-        "abcdefg",
+        [(0, "abcd+"), (2, "cdef+"), (4, "efgh+"), (6, "jabc"), (2, "fghi+"), (4, "hija+"), (6, "jabc")],
+        "abcdefghij",
     ),
     "a row is inserted at the start": (
-        [(0, "abc+"), (2, "bcd+"), (0, "nab+"), (2, "bcd+"), (4, "def+"), (6, "fg")],
-        "abcndefg",
+        [(0, "abcd+"), (2, "bcde+"), (0, "nabc+"), (2, "bcde+"), (4, "defg+"), (6, "fgh")],
+        "abcdnefgh",
     ),
     "all rows before the last ones are deleted": (
-        [(0, "abc+"), (2, "cde+"), (4, "efg+"), (6, ""), (3, ""), (0, "jkl")],
-        "abcdefgjkl",
+        [(0, "abcd+"), (2, "cdef+"), (4, "efgh+"), (6, ""), (2, ""), (0, "jkl")],
+        "abcdefghjkl",
     ),
-    "all rows are deleted": ([(0, "abc+"), (2, "cde+"), (4, ""), (1, ""), (0, "")], "abcde"),
+    "all rows are deleted": ([(0, "abcd+"), (2, "cdef+"), (4, "efgh+"), (6, ""), (2, ""), (0, "")], "abcdefgh"),
     # A list that has more positions than rows were seen is read again: rows of one moment may change places between two
     # requests, so that one is returned twice, and another one never.
-    "none is lost": ([(0, "abd+"), (2, "dce+"), (4, "efg")], "abdcefg"),
-    "the last page has a again in place of f": (
-        [(0, "abc+"), (2, "cde+"), (4, "eag"), (0, "abc+"), (2, "cde+"), (4, "efg")],
-        "abcdegf",
+    "none is lost": ([(0, "abdc+"), (2, "dcef+"), (4, "efg")], "abdcefg"),
+    "the last page has a again in place of g": (
+        [(0, "abcd+"), (2, "cdef+"), (4, "efah"), (0, "abcd+"), (2, "cdef+"), (4, "efgh")],
+        "abcdefhg",
     ),
-    "the list has a row twice": ([(0, "abc+"), (2, "cad")] + [(0, "abc+"), (2, "cad")] * 5, "abcd"),
+    "the list has a row twice": ([(0, "abcd+"), (2, "cdae")] + [(0, "abcd+"), (2, "cdae")] * 5, "abcde"),
     "the only page has a row twice": ([(0, "aba")], "ab"),
 }
 
@@ -107,10 +107,21 @@ def test_a_page_that_ends_with_rows_of_one_moment_is_followed_by_one_that_begins
     assert skips(api) == [0, 2]
 
 
+def test_the_moment_of_the_last_row_may_go_on_on_the_next_page(api: Mocker) -> None:
+    """Then a deletion and a change of places could hide a row from a page that began with the last row: here d2."""
+    d1, d2 = ({**row("d"), "id": name} for name in ("d1", "d2"))
+    first = {"data": [row("a"), row("b"), row("c"), d1], "has_more": True}
+    without_a = [row("b"), row("c"), d2, d1, row("e")]
+    later = [(without_a[2:], False), (without_a[:4], True), (without_a[1:], False)]
+    api.get(ACTIVITIES, [{"json": first}, *({"json": {"data": rows, "has_more": more}} for rows, more in later)])
+    assert read_activities().ids == ["a", "b", "c", "d1", "d2", "e"]
+    assert skips(api) == [0, 2, 0, 1]
+
+
 def test_rows_without_a_date_are_not_of_one_moment(api: Mocker) -> None:
-    pages = [("abc", True), ("bd", False), ("abc", True), ("cd", False)]
+    pages = [("abcd", True), ("be", False), ("abcd", True), ("ce", False)]
     api.get(ACTIVITIES, [{"json": {"data": [{"id": one} for one in ids], "has_more": more}} for ids, more in pages])
-    assert "".join(read_activities().ids) == "abcd"
+    assert "".join(read_activities().ids) == "abcde"
     assert skips(api) == [0, 2, 0, 2]
 
 
@@ -157,15 +168,15 @@ def test_a_list_whose_later_pages_never_overlap_the_rows_read_fails_the_stream(a
 def test_an_offset_that_close_refuses_splits_the_window(api: Mocker, refusal: str) -> None:
     refused = {"status_code": 400, "text": refusal}
     # The cut is at the median of the known rows. Each half continues at its last known row.
-    api.get(ACTIVITIES, [page("abc+"), refused, page("cde+"), page("ef"), page("a")])
-    assert "".join(read_activities().ids) == "abcdef"
-    cut = "2025-06-05t00:00:01.000000+00:00"
+    api.get(ACTIVITIES, [page("abcd+"), refused, page("defg+"), page("fgh"), page("b")])
+    assert "".join(read_activities().ids) == "abcdefgh"
+    cut = "2025-06-05t00:00:02.000000+00:00"
     bounds = [
         (request.qs["date_created__gte"][0], request.qs["date_created__lt"][0]) for request in api.request_history
     ]
     whole = ("2025-06-01t00:00:00.000000+00:00", "2025-06-15t12:00:00.000000+00:00")
     assert bounds == [whole, whole, (cut, whole[1]), (cut, whole[1]), (whole[0], cut)]
-    assert skips(api) == [0, 2, 1, 3, 0]
+    assert skips(api) == [0, 2, 1, 3, 1]
 
 
 def test_a_refused_first_page_fails_the_stream_as_smaller_windows_would_not_help(api: Mocker) -> None:
@@ -173,7 +184,7 @@ def test_a_refused_first_page_fails_the_stream_as_smaller_windows_would_not_help
     api.get(ACTIVITIES, status_code=400, json={"error": refusal})
     [failure] = read_activities().failures
     text = (
-        "Stream activities: GET /api/v1/activity/ with _skip 0 and _limit 3 answered 400: "
+        "Stream activities: GET /api/v1/activity/ with _skip 0 and _limit 4 answered 400: "
         f"«{refusal}». Please report this message."
     )
     assert failure == ("activities", "system_error", text)
@@ -210,19 +221,19 @@ def test_a_window_is_cut_at_a_whole_second(seen: tuple[float, ...], end: float, 
     ],
 )
 def test_other_400s_are_not_taken_for_a_refused_offset(api: Mocker, text: str) -> None:
-    api.get(ACTIVITIES, [page("abc+"), {"status_code": 400, "text": text}])
+    api.get(ACTIVITIES, [page("abcd+"), {"status_code": 400, "text": text}])
     [(stream, kind, message)] = read_activities().failures
     assert (stream, kind) == ("activities", "system_error")
     assert "answered 400: " in message
     assert "Close rejected the request as invalid." in message
 
 
-@pytest.mark.parametrize(("kind", "second"), [("OffsetIncrement", 3), ("PageIncrement", 1)])
+@pytest.mark.parametrize(("kind", "second"), [("OffsetIncrement", 4), ("PageIncrement", 1)])
 def test_the_paginator_of_the_manifest_is_the_one_that_is_asked(api: Mocker, kind: str, second: int) -> None:
     manifest = load_manifest()
     paginator = manifest["definitions"]["shared"]["offset_paginator"]
     paginator["pagination_strategy"] = {"type": kind, "page_size": PAGE_SIZE}
-    api.get(ACTIVITIES, [page("abc+"), page("cd")])
+    api.get(ACTIVITIES, [page("abcd+"), page("cde")])
     read_activities(manifest)
     assert skips(api)[:2] == [0, second]
 
@@ -267,7 +278,7 @@ def test_smaller_pages_are_read_where_close_refuses_large_ones(
     api.get(f"{API}{path}", json=List(250, refusal))
     reading = read(stream, start_date="2025-05-20")
     assert reading.failures == []
-    assert sizes(api, path) == [(1000, 0), (100, 0), (100, 99), (100, 198)]
+    assert sizes(api, path) == [(1000, 0), (100, 0), (100, 98), (100, 196)]
     assert reading.ids == [f"id_{number}" for number in range(250)]
 
 
@@ -277,7 +288,7 @@ def test_after_a_refusal_a_step_back_is_as_large_as_the_smaller_page(api: Mocker
     api.get(f"{API}/user/", json=users)
     reading = read("users")
     assert sizes(api, "/user/") == [
-        (1000, 0), (100, 0), (100, 99), (100, 198), (100, 297), (100, 197), (100, 296)
+        (1000, 0), (100, 0), (100, 98), (100, 196), (100, 294), (100, 194), (100, 292)
     ]  # fmt: skip
     assert reading.ids == [f"id_{number}" for number in range(350)]
 
@@ -303,7 +314,7 @@ def test_a_check_and_a_discover_find_the_smaller_page_size(api: Mocker) -> None:
     ("first", "refusal", "request_of_it", "count"),
     [
         ({"status_code": 400, "json": NEW_WORDING}, "_limit must be 50 at most", "_skip 0 and _limit 100", 3),
-        ({"json": {"data": THOUSAND, "has_more": True}}, f"{CAP} (max_skip = 900).", "_skip 999 and _limit 1000", 2),
+        ({"json": {"data": THOUSAND, "has_more": True}}, f"{CAP} (max_skip = 900).", "_skip 998 and _limit 1000", 2),
     ],
     ids=["a smaller page", "an offset"],
 )
@@ -323,7 +334,7 @@ def test_a_page_size_that_is_refused_later_is_reduced_where_the_list_was(api: Mo
     users.changes = [lambda _: setattr(users, "_largest", 100)]
     api.get(f"{API}/user/", json=users)
     assert read("users").ids == [f"id_{number}" for number in range(2_500)]
-    assert sizes(api, "/user/")[:4] == [(1000, 0), (1000, 999), (100, 999), (100, 1098)]
+    assert sizes(api, "/user/")[:4] == [(1000, 0), (1000, 998), (100, 998), (100, 1096)]
 
 
 def test_a_test_read_of_airbytes_tools_reads_smaller_pages_as_well(api: Mocker) -> None:

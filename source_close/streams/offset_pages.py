@@ -62,14 +62,13 @@ class OffsetPaginationStrategy(OffsetIncrement):
         return last + _first_of_next_page(body["data"]) if body.get("has_more") else None
 
 
-# The index of the row with which the next page begins: the last one. Rows of one moment may change
-# places between two requests, so if a page ends with several, it is the row before them, unless
-# that is the page's first. At least 1, so that each page leads further.
+# The index of the row with which the next page begins: the one before the moment of the last row,
+# which may go on on the next page, as rows of one moment may change places between two requests. If
+# that would not lead further, the last row.
 def _first_of_next_page(rows: Sequence[Row]) -> int:
     last = len(rows) - 1
     first = _first_of_moment(rows, last)
-    has_row_before_several = 1 < first < last
-    return first - 1 if has_row_before_several else max(last, 1)
+    return first - 1 if first > 1 else max(last, 1)
 
 
 # The index of the first of the rows up to ``index`` with the same ``date_created``.
