@@ -11,7 +11,7 @@ class StreamFigures:
     """Counts of one stream: rows written, distinct records among them, records on the server, records not read."""
 
     rows: int
-    records: int
+    distinct: int
     expected: int
     missing: int
 
@@ -45,11 +45,6 @@ class RunFigures:
     def missing(self) -> int:
         """The number of records on the server that were not read."""
         return sum(stream.missing for stream in self.streams.values())
-
-    @property
-    def rows(self) -> int:
-        """The number of rows written, including duplicates."""
-        return sum(stream.rows for stream in self.streams.values())
 
     @property
     def cpu_per_thousand(self) -> float:

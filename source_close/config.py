@@ -95,11 +95,11 @@ class CloseConfig(BaseModel):
             problems = list[str]()
             for entry in error.errors(include_input=False, include_url=False):
                 texts = {
-                    "missing": f" is missing. {_CREATE_A_KEY}",
-                    "value_error": entry["msg"].removeprefix("Value error,"),
+                    "missing": f"is missing. {_CREATE_A_KEY}",
+                    "value_error": entry["msg"].removeprefix("Value error, "),
                 }
-                text = texts.get(entry["type"], entry["msg"].replace("Input should", " must"))
-                problems.append(f"{entry['loc'][0]}{text}")
+                text = texts.get(entry["type"], entry["msg"].replace("Input should", "must"))
+                problems.append(f"{entry['loc'][0]} {text}")
         # After the except: its error shows the values, so it must not be the context of this one.
         message = f"The configuration can't be used: {'; '.join(problems)}."
         raise AirbyteTracedException(message, message, FailureType.config_error)

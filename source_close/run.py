@@ -39,7 +39,7 @@ _MISSING_CERTIFICATES = (
     "remove the variable."
 )
 _HOW_TO_MAKE_IT = "README.md shows how to make one."
-_NO_PATH = f"--{{kind}} needs the path of a file, not its content. {_HOW_TO_MAKE_IT}"
+_NO_PATH = "--{kind} needs the path of a file, not its content."
 _USAGE = "Give a command: spec, check, discover or read. --help shows their options.\n"
 
 
@@ -172,10 +172,11 @@ def _read_file(kind: str, path: str, read: Callable[[str], Any]) -> Any:
         return read(path)
     except Exception as error:  # noqa: BLE001 - the CDK's readers raise errors of many kinds
         problem = " ".join(str(error).split())[:_MAX_PROBLEM].rstrip(".")
-        text = f"The {kind} file {path} can't be used: {problem}. {_HOW_TO_MAKE_IT}"
-        if path.lstrip().startswith(("{", "[")):
-            text = _NO_PATH.format(kind=kind)
-    raise AirbyteTracedException(text, text, FailureType.config_error)
+        text = f"The {kind} file {path} can't be used: {problem}."
+    if path.lstrip().startswith(("{", "[")):
+        text = _NO_PATH.format(kind=kind)
+    message = f"{text} {_HOW_TO_MAKE_IT}"
+    raise AirbyteTracedException(message, message, FailureType.config_error)
 
 
 def _print_failure(command: str, error: AirbyteTracedException) -> None:

@@ -157,7 +157,8 @@ def test_the_lead_of_a_changed_part_is_read_if_no_window_has_emitted_it(api: Moc
 
 def test_updated_records_that_a_window_has_emitted_are_not_emitted_again(api: Mocker) -> None:
     close = Close(api, event("acti_1"), event("acti_2"), event("acti_3", "deleted"), alive=("acti_1", "acti_2"))
-    seen = [{"id": one, "date_created": "2025-06-15T09:00:00+00:00"} for one in ("acti_1", "acti_3")]
+    dates = {"date_created": "2025-06-15T09:00:00+00:00", "date_updated": "2025-06-15T10:00:00+00:00"}
+    seen = [{"id": one, **dates} for one in ("acti_1", "acti_3")]
     api.get(f"{API}/activity/", json={"data": seen, "has_more": False})
     # acti_3 was deleted after its window was read, so its deletion is emitted too.
     assert changes("activities").records == [*seen, close.rows["acti_2"], deletion("acti_3")]
@@ -167,11 +168,19 @@ def test_updated_records_that_a_window_has_emitted_are_not_emitted_again(api: Mo
 def test_a_record_that_a_window_has_emitted_in_an_older_form_is_emitted_again(api: Mocker) -> None:
     """During incidents, Close's search shows changes late. An event may be 10 seconds later than the record's date."""
     dates = {"lead_1": "2025-06-15T09:59:51.000000+00:00", "lead_2": "2025-06-15T09:59:49.000000+00:00"}
-    close = Close(api, event("lead_1", kind="lead"), event("lead_2", kind="lead"), alive=("lead_1", "lead_2"))
+    events = [event(one, kind="lead", hour=hour) for hour in ("10", "09") for one in dates]  # the newest first
+    close = Close(api, *events, alive=tuple(dates))
     found = [{"id": one, "date_created": CREATED, "date_updated": date} for one, date in dates.items()]
     api.post(f"{API}/data/search/", json={"data": found, "cursor": None})
     assert changes("leads").ids == ["lead_1", "lead_2", "lead_2"]
     assert close.requested_by_id[-1]["id__in"] == "lead_2"
+
+
+def test_a_record_that_a_window_has_emitted_without_a_date_is_emitted_again(api: Mocker) -> None:
+    close = Close(api, event("acti_1"), alive=("acti_1",))
+    seen = {"id": "acti_1", "date_created": "2025-06-15T09:00:00+00:00", "date_updated": None}
+    api.get(f"{API}/activity/", json={"data": [seen], "has_more": False})
+    assert changes("activities").records == [seen, close.rows["acti_1"]]
 
 
 def test_a_deletion_requires_an_event_and_a_missing_record(api: Mocker) -> None:

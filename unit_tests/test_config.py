@@ -141,6 +141,7 @@ INVALID: list[tuple[str, Any, str]] = [
     ("num_workers", 0, " must be greater than or equal to 1"),
     ("num_workers", 41, " must be less than or equal to 40"),
     ("num_workers", "many", " must be a valid integer, unable to parse string as an integer"),
+    ("num_workers", "9" * 5000, " Unable to parse input string as an integer, exceeded maximum size"),
     *(("base_url", given, f" {NO_URL}") for given in NOT_URLS),
     ("api_key", "", " is empty. Create a key in Close under Settings > Developer > API Keys"),
     ("api_key", "  ", " is empty. Create a key in Close under Settings > Developer > API Keys"),

@@ -268,15 +268,18 @@ def test_names_that_cannot_be_read_log_one_warning_and_do_not_fail_the_stream(ap
 
 
 @pytest.mark.parametrize("fields", ["shared", "unreadable"])
-def test_values_that_a_search_lacks_are_read_by_ids_if_only_a_later_page_has_some(api: Mocker, fields: str) -> None:
+@pytest.mark.parametrize("found", [{}, {"custom.cf_1": None}], ids=["missing", "null"])
+def test_values_that_a_search_lacks_are_read_by_ids_if_only_the_fourth_page_has_some(
+    api: Mocker, fields: str, found: Row
+) -> None:
     """The first leads prove that there are no values only if no field, also no shared one, can have any."""
     lists(api, shared=[field("cf_1", associations=[{"object_type": "lead"}])])
     if fields == "unreadable":
         api.get(f"{API}/custom_field/shared/", status_code=403)
-    first, last = {**LEAD, "id": "lead_1"}, {**LEAD, "id": "lead_2"}
-    leads(api, [first], [last], by_ids=[first, {**last, "custom.cf_1": "Web"}])
+    pages = [[{**LEAD, **found, "id": f"lead_{number}"}] for number in range(4)]
+    leads(api, *pages, by_ids=[*(lead for [lead] in pages[:3]), {**LEAD, "id": "lead_3", "custom.cf_1": "Web"}])
     records = read("leads", start_date="2025-06-01").records
-    assert [record.get("custom.cf_1") for record in records] == [None, "Web"]
+    assert [record.get("custom.cf_1") for record in records] == [None, None, None, "Web"]
 
 
 A, B = {**LEAD, "id": "lead_1"}, {**LEAD, "id": "lead_2"}
@@ -297,6 +300,7 @@ LACKING: dict[str, tuple[list[list[Row]], list[Row], bool]] = {
     "the values of one kind": ([[A | WEB | {"contacts": [CONTACT]}]], [A | WEB | {"contacts": [CONTACT | BOSS]}], True),
     "a value, and one lead is not found by its id": ([[A, B | {"name": "Acme"}]], [A | WEB], True),
     "one of two custom values": ([[A | WEB]], [A | WEB | BOSS], True),
+    "only the names of the fields": ([[A | WEB]], [A | {"custom": {"Source": "Web"}}], False),
     "a value that was entered after the search": ([[A | NULL]], [A | URL | EDITED], False),
     "a value, and fractions of seconds": (
         [[A | NULL]],

@@ -279,6 +279,19 @@ def test_a_clock_that_is_ahead_of_closes_fails_the_stream_and_names_the_moment(a
     assert message.startswith(text)
 
 
+def test_a_stream_fails_if_a_rate_limit_asks_for_a_wait_of_more_than_five_minutes(api: Mocker, clock: Clock) -> None:
+    api.get(USERS, json={**PAGE, "has_more": True}, headers={"ratelimit": "limit=1, remaining=0, reset=301"})
+    [(_, _, message)] = read("users", clock=clock).failures
+    assert "GET /api/v1/user/ has waited 0 s for its rate limit and would wait 301 s more." in message
+
+
+def test_the_clock_is_compared_at_the_time_of_the_request_that_got_the_response(api: Mocker, clock: Clock) -> None:
+    """The second request is sent two seconds after 12:00:00."""
+    api.get(USERS, [{"status_code": 500}, {"json": PAGE, "headers": {"Date": "Sun, 15 Jun 2025 11:55:01 GMT"}}])
+    [(_, _, message)] = read("users", clock=clock).failures
+    assert "clock is 301 seconds ahead" in message
+
+
 @pytest.mark.parametrize(
     "date",
     ["Sun, 15 Jun 2025 11:55:00 GMT", "Mon, 16 Jun 2025 12:00:00 GMT", "soon", "Sat, 31 Dec 2016 23:59:60 GMT"],

@@ -4,6 +4,7 @@ import base64
 import gc
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,7 @@ def test_an_unusable_file_fails_with_a_one_sentence_message(
     assert command.error["failure_type"] == "config_error"
     assert command.error["message"].startswith(f"The {what} file {command.folder / what}.json can't be used: ")
     assert reason in command.error["message"]
+    assert re.search(r"[^.]\. README.md shows how to make one.$", command.error["message"])
     assert "\n" not in command.error["message"]
 
 

@@ -97,10 +97,9 @@ def test_a_state_in_the_future_continues_from_now(caplog: Log) -> None:
 
 @pytest.mark.parametrize(("reached", "is_lost"), [("2025-05-16T12:00:00Z", False), ("2025-05-16T11:59:59Z", True)])
 def test_a_gap_in_the_event_log_logs_a_warning(caplog: Log, reached: str, *, is_lost: bool) -> None:
-    """A stream with a position in the event log can have a gap; an old cursor alone is none."""
+    """A stream that follows the event log can have a gap; another one has none."""
     state = {"date_updated": "2020-01-01", "event_log_position": reached}
-    LogPositions(["leads"], ["leads"], saved(leads=state), Sync(end=NOW))
-    migrate({"date_updated": "2020-01-01"})
+    LogPositions(["leads", "tasks"], ["leads"], saved(leads=state, tasks=state), Sync(end=NOW))
     assert len(warnings(caplog)) == is_lost
     for message in warnings(caplog):
         assert "2025-05-16T11:59:59.000000+00:00" in message

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -12,7 +13,8 @@ from airbyte_cdk import Record, StreamSlice
 from source_close.api.errors import CloseApiError
 from source_close.api.sync import Sync
 from source_close.dates import parse_moment
-from source_close.streams.windows import WindowCursor, WindowRetriever
+from source_close.streams.turns import StreamInTurn, Turns
+from source_close.streams.windows import WindowRetriever
 from unit_tests.syncs import NOW, Row
 
 MIDDLE = "2025-06-01T00:00:00.000000+00:00"
@@ -30,7 +32,7 @@ class Selector:
 class Changes:
     """Reports that each record that a window has emitted was deleted."""
 
-    def read_pages(self, emitted: set[str]) -> Iterator[list[Row]]:
+    def read_pages(self, emitted: dict[str, str]) -> Iterator[list[Row]]:
         yield [{"id": f"deletion of {one}"} for one in sorted(emitted)]
 
 
@@ -99,6 +101,20 @@ def test_a_full_refresh_reads_the_last_ten_minutes_again_and_emits_each_record_o
     assert asked[1:] == [(parse_moment(MIDDLE), end), (end - timedelta(minutes=10), end + timedelta(days=1))]
 
 
+def test_a_full_refresh_of_records_that_edits_do_not_move_reads_each_window_once() -> None:
+    asked: list[tuple[datetime, datetime]] = []
+
+    class Refresh(Retriever):
+        def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
+            asked.append((start, end))
+            yield [{"id": "a"}]
+
+    config = {"sync": Sync(end=NOW, full_refreshes=["activities"])}
+    refresh = Refresh("activities", "date_created", config, cast("Any", Selector()))
+    assert [record["id"] for record in refresh.read_records({}, LAST)] == ["a"]
+    assert asked == [(parse_moment(MIDDLE), parse_moment(NOW))]
+
+
 def test_only_the_last_window_is_followed_by_changes(retriever: Retriever) -> None:
     assert [record["id"] for record in retriever.read_records({}, FIRST)] == ["05 a", "05 b"]
 
@@ -118,7 +134,8 @@ class Cursor:
 def test_the_cursor_of_the_cdk_observes_only_the_newest_records_of_each_window() -> None:
     """It parses each date, and a record that is not the newest of its window moves no state."""
     stock_cursor = Cursor()
-    cursor = WindowCursor(cast("Any", stock_cursor), "date_updated")
+    stream = SimpleNamespace(name="tasks", cursor=stock_cursor, cursor_field="date_updated")
+    cursor = StreamInTurn(cast("Any", stream), Turns(1), newest_early=True).cursor
     dates = ["2025-05-03T00:00:00+00:00", "2025-05-02T00:00:00+00:00", "2025-05-03T00:00:00+00:00"]
     for date in [*dates, None, "2025-05-04T00:00:00.500000+00:00"]:
         cursor.observe(Record({"date_updated": date}, "tasks", FIRST))

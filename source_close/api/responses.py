@@ -17,7 +17,7 @@ Row = dict[str, Any]  # a record as Close returns it
 SUCCESS_CODES = range(200, 300)
 _PARSED = "close_json"  # the attribute of a response that keeps its parsed body
 _ERROR_KEYS = ("error", "errors", "field-errors")
-_SAYS_WHETHER_MORE_FOLLOWS = {"has_more", "cursor", "cursor_next"}
+_SAYS_WHETHER_MORE_FOLLOWS = {"has_more", "cursor_next"}
 _PAGE_STEP = 100  # the page sizes to which Close may cut a larger one are multiples
 # https://developer.close.com/api/resources/custom-fields
 _LISTS_WITHOUT_PAGES = ("/custom_field/shared/", "/custom_field/custom_object_type/")

@@ -105,7 +105,6 @@ class AppendOnlyListRetriever(WindowRetriever):
             try:
                 for rows in self._pages(Window(window.start, window.end), one_list):
                     yield [row for row in rows if row["id"] not in window.seen]
-                    window.seen.update((row["id"], None) for row in rows)
             except OffsetsExhaustedError as error:  # noqa: PERF203 - few lists
                 text = _OUT_OF_REACH.format(moment=moment, reason=error)
                 raise CloseApiError(self.name, text) from None

@@ -209,10 +209,12 @@ def kinds_of(row: Row) -> set[str]:
 
 
 def custom_values_of(part: Row) -> list[Any]:
-    """Return the custom values of an object: those under ids of fields, else those under names."""
-    by_id = [value for key, value in part.items() if key.startswith(PREFIX)]
+    """Return an object's custom values but nulls: under ids of fields, else under names."""
+    values = [value for key, value in part.items() if key.startswith(PREFIX)]
     by_name = part.get(CUSTOM)
-    return by_id or list(by_name.values() if isinstance(by_name, dict) else [])
+    if not values and isinstance(by_name, dict):
+        values = list(by_name.values())
+    return [value for value in values if value is not None]
 
 
 def lists_of(stream: AbstractStream) -> dict[str, Partition]:

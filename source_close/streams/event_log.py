@@ -43,7 +43,7 @@ _PARTS_OF_LEADS = {"contact", "opportunity", "task"}  # a lead has lists of them
 _LEAD = "lead"
 _EMAIL = "activity.email"
 _EMAIL_THREADS = {"activity.email_thread", "email_thread"}
-_MAX_EVENT_DELAY = timedelta(seconds=10)  # by which its date may be after that of the object
+_MAX_EVENT_DELAY = timedelta(seconds=10)  # of an event's date after the date of its object
 _DELETED_AT = "_ab_cdc_deleted_at"  # destinations that deduplicate remove the record if it is set
 
 
@@ -54,7 +54,7 @@ class Change:
     All dates are as ``format_moment`` writes them.
 
     Attributes:
-        changed_at: the last change; a record with an older ``date_updated`` does not have it.
+        changed_at: a record with an older ``date_updated`` lacks the last change.
         deleted_at: when it was deleted or merged into another, empty if it was not.
         date_created: that of a deleted object, empty if it is not known.
     """

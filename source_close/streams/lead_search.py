@@ -57,31 +57,25 @@ class SearchedLeads:
         # The kinds that leads have, for all we know, but no search has returned so far.
         self._open_kinds = set(self.places)
         self._compared_pages = 0
-        self._has_read_fields = False
         self._are_incomplete = False
 
     def complete(self, leads: list[Row]) -> list[Row]:
         """Return the leads of a page with all that a read by ids returns."""
         with self._lock:
-            if leads and self._has_open_questions() and not self._are_incomplete:
+            has_open_questions = self._open_kinds or self._compared_pages < _PAGES_TO_COMPARE
+            if has_open_questions and not self._are_incomplete:
                 self._compare(leads)
         if not self._are_incomplete:
             return leads
         complete_leads = self.by_ids.read([lead["id"] for lead in leads])
         return [complete_leads.get(lead["id"], lead) for lead in leads]
 
-    def _has_open_questions(self) -> bool:
-        return bool(self._open_kinds) or self._compared_pages < _PAGES_TO_COMPARE
-
     # Closes the kinds that these leads have, and looks for the rest in a read by ids.
     def _compare(self, leads: list[Row]) -> None:
         self._open_kinds -= self._kinds_with_values(leads)
-        if self._open_kinds and self._compared_pages and not self._has_read_fields:
+        if self._open_kinds and self._compared_pages == 1:
             # Leads without any value prove nothing, unless there are no fields.
             self._open_kinds &= self._kinds_with_fields()
-            self._has_read_fields = True
-        if not self._has_open_questions():
-            return
         complete_leads = self.by_ids.read([lead["id"] for lead in leads])
         unedited = [lead for lead in leads if self._is_unedited(lead, complete_leads)]
         if unedited:
@@ -297,9 +291,9 @@ def paths_with_values(value: Any, path: str = "") -> set[str]:
             paths.add(f"{path}[{number}]")
             paths |= paths_with_values(item, path)
     elif isinstance(value, dict):
-        custom_values = [item for item in custom_values_of(value) if item is not None]
         prefix = f"{path}.".lstrip(".")
-        paths.update(f"{prefix}{CUSTOM}[{number}]" for number in range(len(custom_values)))
+        numbers = range(len(custom_values_of(value)))
+        paths.update(f"{prefix}{CUSTOM}[{number}]" for number in numbers)
         for name, item in value.items():
             if name != CUSTOM and not name.startswith(PREFIX):
                 paths |= paths_with_values(item, f"{prefix}{name}")

@@ -86,8 +86,7 @@ class OffsetPages:
     earlier page, and its ``page_size_reduction`` is refused anew in each window.
 
     Attributes:
-        smaller_page_size: for all pages after Close has refused a larger one. How many records a
-            page may have is not documented.
+        smaller_page_size: for all pages after Close has refused a larger one.
     """
 
     name: str

@@ -135,14 +135,15 @@ class LogPositions:
         for name in names:
             state = self._states.get_stream_state(name, None)
             if name in followed:
-                self._positions[name] = self._position_to_follow_from(name, state)
+                self._positions[name] = self._follow(name, state)
             elif state.get(POSITION):
                 self._positions[name] = state[POSITION]
             elif not state:
                 self._positions[name] = sync["end"]
 
-    # The start of the sync for a stream that was not read before.
-    def _position_to_follow_from(self, name: str, state: Mapping[str, Any]) -> str:
+    # Lets a stream that was read before follow the log, warns of a gap, and returns the position. A
+    # stream that was not read before gets the start of the sync.
+    def _follow(self, name: str, state: Mapping[str, Any]) -> str:
         end = parse_moment(self._sync["end"])
         latest = end + MAX_CLOCK_LEAD
         moments = [moment_of(state, key) for key in _STARTS]
@@ -158,24 +159,23 @@ class LogPositions:
         """Yield the messages of a read, with positions in the states."""
         for message in messages:
             status = message.trace.stream_status if message.trace else None
-            if status and self._changes_state(status):
-                # The CDK emits its last state before or after the status COMPLETE.
-                state = self._states.create_state_message(status.stream_descriptor.name, None)
-                yield from self._with_position(state)
+            if status:
+                yield from self._state_at(status)
             yield from self._with_position(message)
 
-    # Whether a stream gets another state: one with its first position at its start, and one with
-    # the start of the sync when it is complete.
-    def _changes_state(self, status: models.AirbyteStreamStatusTraceMessage) -> bool:
+    # The state that a stream gets at a status: with its first position when it starts, and with the
+    # start of the sync when it is complete. The CDK's last state may come before that or after it.
+    def _state_at(
+        self, status: models.AirbyteStreamStatusTraceMessage
+    ) -> Iterator[models.AirbyteMessage]:
         name = status.stream_descriptor.name
         end = self._sync["end"]
-        if status.status == models.AirbyteStreamStatus.STARTED:
-            return bool(self._positions.get(name) == end)
-        if status.status != models.AirbyteStreamStatus.COMPLETE or name not in self._followed:
-            return False
-        if not self._sync.share(EventLog).is_forbidden:
+        is_started = status.status == models.AirbyteStreamStatus.STARTED
+        is_complete = status.status == models.AirbyteStreamStatus.COMPLETE
+        if is_complete and name in self._followed and not self._sync.share(EventLog).is_forbidden:
             self._positions[name] = end
-        return True
+        if (is_started or is_complete) and self._positions.get(name) == end:
+            yield from self._with_position(self._states.create_state_message(name, None))
 
     # The message; a state gets its position. A stream whose saved state is damaged has to be
     # cleared, and another state would hide that.

@@ -59,8 +59,6 @@ class Turns:
 class StreamInTurn:
     """A stream that hands out its windows in turn with the others, and is otherwise ``stream``.
 
-    Its cursor is a ``WindowCursor``: the CDK takes both from the stream that it reads.
-
     ``ConcurrentSource``, the built-in, queues all windows of the first stream before those of the
     next: they take all workers, which then wait for the rate limit of one group.
 
@@ -73,8 +71,9 @@ class StreamInTurn:
 
     def __init__(self, stream: AbstractStream, turns: Turns, *, newest_early: bool) -> None:
         self._stream = stream
+        # The CDK takes the cursor from the stream, and asks for the name twice a record.
         self.cursor = WindowCursor(stream.cursor, stream.cursor_field or "")
-        self.name = stream.name  # the CDK asks for it twice a record, and __getattr__ is slow
+        self.name = stream.name
         self._turns = turns
         self._newest_early = newest_early
 

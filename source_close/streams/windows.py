@@ -40,14 +40,13 @@ class WindowCursor:
 
     def observe(self, record: Record) -> None:
         """Observe a record if it is newer than those of its window before, or has no date."""
-        window = record.associated_slice or _NO_WINDOW
-        end = str(window.get("end_time"))
+        end = str((record.associated_slice or _NO_WINDOW).get("end_time"))
         date = record.data.get(self._cursor_field)
-        if date is not None:
-            if str(date) <= self._newest.get(end, ""):
-                return
+        if date is None:
+            self._cursor.observe(record)
+        elif str(date) > self._newest.get(end, ""):
             self._newest[end] = str(date)
-        self._cursor.observe(record)
+            self._cursor.observe(record)
 
 
 @dataclass
@@ -74,8 +73,7 @@ class WindowRetriever(Retriever):
         self._reads_edits = is_moved_by_edits and self.name in self._sync["full_refreshes"]
         self._open_windows = 0
         self._window_closed = threading.Condition()
-        self._emitted_ids = set[str]()
-        self._emitted_dates = dict[str, str]()  # date_updated by id
+        self._emitted = dict[str, str]()  # date_updated by id
 
     @abstractmethod
     def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
@@ -104,7 +102,7 @@ class WindowRetriever(Retriever):
         with self._window_closed:  # else a deletion could be emitted before its record
             self._window_closed.wait_for(lambda: self._open_windows == 1)
         if self._changes:
-            yield from self._changes.read_pages(self._emitted_dates)
+            yield from self._changes.read_pages(self._emitted)
             return
         # Close's index may have shown an edit before ``end`` late, after the last window was read.
         for page in self.read_window(end - LATENESS, utc_now() + _MAX_CLOCK_DELAY):
@@ -113,14 +111,12 @@ class WindowRetriever(Retriever):
     # Notes the rows of a page, and returns those to emit. A full refresh emits each row once, as a
     # table that is overwritten would have it twice if an edit moves it to a later window meanwhile.
     def _rows_to_emit(self, page: list[Row]) -> list[Row]:
+        if not self._changes and not self._reads_edits:
+            return page
         with self._window_closed:
-            if self._changes:
-                self._emitted_dates |= {row["id"]: str(row.get("date_updated")) for row in page}
-            if not self._reads_edits:
-                return page
-            new_rows = [row for row in page if row["id"] not in self._emitted_ids]
-            self._emitted_ids.update(row["id"] for row in page)
-            return new_rows
+            new_rows = [row for row in page if row["id"] not in self._emitted]
+            self._emitted |= {row["id"]: str(row.get("date_updated") or "") for row in page}
+        return new_rows if self._reads_edits else page
 
     # The records of a page. One that is after its window, as Close's index lags, is of no window.
     # Without a schema, the selector does not copy each record to bring it to the schema's types.
