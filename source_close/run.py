@@ -39,6 +39,7 @@ _MISSING_CERTIFICATES = (
     "remove the variable."
 )
 _HOW_TO_MAKE_IT = "README.md shows how to make one."
+_MARKS_OF_CONTENT = ("{", '"', ": ")
 _NO_PATH = "--{kind} needs the path of a file, not its content."
 _USAGE = "Give a command: spec, check, discover or read. --help shows their options.\n"
 
@@ -173,7 +174,7 @@ def _read_file(kind: str, path: str, read: Callable[[str], Any]) -> Any:
     except Exception as error:  # noqa: BLE001 - the CDK's readers raise errors of many kinds
         problem = " ".join(str(error).split())[:_MAX_PROBLEM].rstrip(".")
         text = f"The {kind} file {path} can't be used: {problem}."
-    if path.lstrip().startswith(("{", "[")):
+    if any(mark in path for mark in _MARKS_OF_CONTENT):
         text = _NO_PATH.format(kind=kind)
     message = f"{text} {_HOW_TO_MAKE_IT}"
     raise AirbyteTracedException(message, message, FailureType.config_error)

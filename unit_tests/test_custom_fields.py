@@ -302,6 +302,11 @@ LACKING: dict[str, tuple[list[list[Row]], list[Row], bool]] = {
     "one of two custom values": ([[A | WEB]], [A | WEB | BOSS], True),
     "only the names of the fields": ([[A | WEB]], [A | {"custom": {"Source": "Web"}}], False),
     "a value that was entered after the search": ([[A | NULL]], [A | URL | EDITED], False),
+    "a value that was entered less than a second after the date in the search": (
+        [[A | NULL | {"date_updated": "2025-06-01T00:00:00.123000+00:00"}]],
+        [A | URL | {"date_updated": "2025-06-01T00:00:00.987000+00:00"}],
+        False,
+    ),
     "a value, and fractions of seconds": (
         [[A | NULL]],
         [A | URL | {"date_updated": "2025-06-01T00:00:00.987000+00:00"}],

@@ -103,7 +103,7 @@ def test_an_unusable_file_fails_with_a_one_sentence_message(
     assert "\n" not in command.error["message"]
 
 
-@pytest.mark.parametrize("content", [f'{{"api_key": "{KEY}"}}', f' ["{KEY}"]'])
+@pytest.mark.parametrize("content", [f'{{"api_key": "{KEY}"}}', f'"{KEY}"', f"api_key: {KEY}"])
 def test_a_config_in_place_of_a_path_is_not_shown(command: Command, content: str) -> None:
     assert command.run("check", "--config", content) == 0
     message = "--config needs the path of a file, not its content. README.md shows how to make one."

@@ -87,14 +87,15 @@ class SearchedLeads:
             self._are_incomplete = True
             LOGGER.info(_SEARCH_IS_INCOMPLETE, self.name, ", ".join(sorted(missing)))
 
-    # A lead that was edited or deleted between search and read by ids proves nothing. Both may
-    # write the same date with another precision, or the search may lack it.
+    # A lead that was edited or deleted between search and read by ids proves nothing. One of them
+    # may round the date to seconds, or the search may lack it.
     def _is_unedited(self, lead: Row, complete_leads: Mapping[str, Row]) -> bool:
         moment = moment_of(lead, self.cursor_field)
         complete_moment = moment_of(complete_leads.get(lead["id"], {}), self.cursor_field)
         if moment is None or complete_moment is None:
             return lead["id"] in complete_leads
-        return abs(complete_moment - moment) < _SECOND
+        is_rounded = 0 in (moment.microsecond, complete_moment.microsecond)
+        return moment == complete_moment or (is_rounded and abs(complete_moment - moment) < _SECOND)
 
     # What a lead lacks.
     def _missing(self, lead: Row, complete_lead: Row) -> set[str]:
