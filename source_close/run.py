@@ -39,6 +39,7 @@ _MISSING_CERTIFICATES = (
     "remove the variable."
 )
 _HOW_TO_MAKE_IT = "README.md shows how to make one."
+# Of JSON or YAML in place of a path, which would show the key.
 _MARKS_OF_CONTENT = ("{", '"', ": ")
 _NO_PATH = "--{kind} needs the path of a file, not its content."
 _USAGE = "Give a command: spec, check, discover or read. --help shows their options.\n"
