@@ -307,6 +307,15 @@ def test_the_emails_of_a_deleted_thread_are_deleted_unless_close_still_returns_t
     assert changes("activities").records == [close.rows["acti_2"], *deletions]
 
 
+def test_every_5000_events_of_the_log_are_announced(api: Mocker, caplog: Log) -> None:
+    Close(api, *[event("acti_1")] * 10_000, alive=("acti_1",))
+    changes("activities")
+    announced = [line for line in caplog.messages if line.startswith("Read ") and "event log" in line]
+    assert announced == [
+        f"Read {count} events of the event log, to follow the changes since the last sync." for count in (5000, 10000)
+    ]
+
+
 @pytest.mark.parametrize("status", [402, 403])
 def test_a_forbidden_log_logs_one_warning_and_the_streams_complete(api: Mocker, caplog: Log, status: int) -> None:
     Close(api)

@@ -89,6 +89,7 @@ def test_no_thread_collects_garbage_by_itself(command: Command) -> None:
         ("state", None, "No such file or directory"),
         ("state", '[{"type": "STREAM", ', "line 1 column 21"),
         ("state", '[{"type": "NONSENSE"}]', '"NONSENSE" is not one of'),
+        ("state", f'[{{"type": "{"X" * 1_000}"}}]', "XXX. README.md"),
     ],
 )
 def test_an_unusable_file_fails_with_a_one_sentence_message(
