@@ -300,6 +300,7 @@ LACKING: dict[str, tuple[list[list[Row]], list[Row], bool]] = {
     "the values of one kind": ([[A | WEB | {"contacts": [CONTACT]}]], [A | WEB | {"contacts": [CONTACT | BOSS]}], True),
     "a value, and one lead is not found by its id": ([[A, B | {"name": "Acme"}]], [A | WEB], True),
     "one of two custom values": ([[A | WEB]], [A | WEB | BOSS], True),
+    "the form of a custom value": ([[A | {"custom.cf_1": "Ann Lee"}]], [A | {"custom.cf_1": "user_1"}], True),
     "only the names of the fields": ([[A | WEB]], [A | {"custom": {"Source": "Web"}}], False),
     "a value that was entered after the search": ([[A | NULL]], [A | URL | EDITED], False),
     "a value that was entered less than a second after the date in the search": (

@@ -284,7 +284,7 @@ def paths_with_values(value: Any, path: str = "") -> set[str]:
     """Return where an object has values.
 
     They are such as ``contacts.emails.type``, ``contacts[1]`` for the second item of a list, and
-    ``custom[1]`` for the second of the custom values, whatever their names are.
+    ``custom[1] Web`` for the second of the custom values, whatever its name is.
     """
     paths = set[str]()
     if isinstance(value, list):
@@ -293,8 +293,10 @@ def paths_with_values(value: Any, path: str = "") -> set[str]:
             paths |= paths_with_values(item, path)
     elif isinstance(value, dict):
         prefix = f"{path}.".lstrip(".")
-        numbers = range(len(custom_values_of(value)))
-        paths.update(f"{prefix}{CUSTOM}[{number}]" for number in numbers)
+        custom_values = sorted(map(str, custom_values_of(value)))
+        paths.update(
+            f"{prefix}{CUSTOM}[{place}] {text}" for place, text in enumerate(custom_values)
+        )
         for name, item in value.items():
             if name != CUSTOM and not name.startswith(PREFIX):
                 paths |= paths_with_values(item, f"{prefix}{name}")
