@@ -9,6 +9,7 @@ EARLIEST = datetime(1900, 1, 1, tzinfo=timezone.utc)  # before any record, with 
 # during incidents. This covers both.
 LATENESS = timedelta(minutes=10)
 MAX_CLOCK_LEAD = timedelta(minutes=5)  # by which two clocks may differ unnoticed
+SECOND = timedelta(seconds=1)
 MILLISECOND = timedelta(milliseconds=1)  # the precision of Close's timestamps
 
 

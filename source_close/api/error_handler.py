@@ -79,7 +79,7 @@ class CloseErrorHandler(DefaultErrorHandler):
             CloseApiError: if a retry would not help, or ``retry_seconds`` have passed.
         """
         endpoint = self._sync.in_flight.endpoint
-        outcome: Outcome = response_or_exception
+        outcome: Outcome = response_or_exception  # the CDK passes no None
         response = outcome if isinstance(outcome, requests.Response) else None
         wait = self._requested_wait(response)
         self._sync.limiter.record_response(endpoint, response, wait)

@@ -5,18 +5,17 @@ https://developer.close.com/api/overview/pagination.md
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from airbyte_cdk import StreamSlice
 from airbyte_cdk.sources.declarative.requesters.request_options import RequestOptionsProvider
 
 from source_close.api.errors import LOGGER, CloseApiError
 from source_close.api.responses import Row
-from source_close.dates import format_moment
+from source_close.dates import SECOND, format_moment
 from source_close.streams.offset_pages import OffsetPages, OffsetsExhaustedError
 from source_close.streams.windows import WindowRetriever
 
-_SECOND = timedelta(seconds=1)
 _READING_BY_TYPE = (
     "Stream %s: too many records at %s for one list; reading that second type by type."
 )
@@ -50,7 +49,7 @@ class Window:
         """
         seconds = [moment.replace(microsecond=0) for moment in self.seen.values() if moment]
         inside = sorted(second for second in seconds if self.start < second < self.end)
-        next_second = self.start.replace(microsecond=0) + _SECOND
+        next_second = self.start.replace(microsecond=0) + SECOND
         cut = inside[len(inside) // 2] if inside else next_second
         if cut >= self.end:
             return []

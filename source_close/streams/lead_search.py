@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from airbyte_cdk import AirbyteTracedException, DefaultPaginator, HttpRequester, StreamSlice
@@ -11,17 +11,16 @@ from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStrea
 
 from source_close.api.errors import LOGGER, CloseApiError
 from source_close.api.responses import Row, response_json
-from source_close.dates import LATENESS, MILLISECOND, format_moment, moment_of, utc_now
+from source_close.dates import LATENESS, MILLISECOND, SECOND, format_moment, moment_of, utc_now
 from source_close.streams.custom_fields import CUSTOM, PREFIX, custom_values_of, kinds_of, lists_of
 from source_close.streams.records import RecordsByIds, parts_of
 from source_close.streams.windows import WindowRetriever
 
-_SECOND = timedelta(seconds=1)
 _MAX_ATTEMPTS = 5
 _PAGES_TO_COMPARE = 3  # a column may have values in few leads only
 _SEARCH_IS_INCOMPLETE = (
-    "Stream %s: Close's search does not return everything of a lead. It lacks %s. Leads are read "
-    "by their ids, which takes longer."
+    "Stream %s: Close's search does not return leads as a read by their ids does. It lacks %s, or "
+    "has it in another form. Leads are read by their ids, which takes longer."
 )
 _STUCK = (
     "Close's search does not get past the moment {moment}: {rows} or more records have it as "
@@ -94,8 +93,9 @@ class SearchedLeads:
         complete_moment = moment_of(complete_leads.get(lead["id"], {}), self.cursor_field)
         if moment is None or complete_moment is None:
             return lead["id"] in complete_leads
+        difference = abs(complete_moment - moment)
         is_rounded = 0 in (moment.microsecond, complete_moment.microsecond)
-        return moment == complete_moment or (is_rounded and abs(complete_moment - moment) < _SECOND)
+        return difference < SECOND if is_rounded else not difference
 
     # What a lead lacks.
     def _missing(self, lead: Row, complete_lead: Row) -> set[str]:
