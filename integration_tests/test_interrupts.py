@@ -75,13 +75,23 @@ def test_an_interrupted_or_unread_command_exits_soon(
     assert process.returncode == (-signal.SIGTERM if interrupt == signal.SIGTERM else 1)
 
 
-def test_a_command_that_is_interrupted_early_exits_soon(connector: Connector) -> None:
-    nowhere = subprocess.DEVNULL
-    with started(connector, stdout=nowhere, stderr=nowhere) as process:
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(1.6)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(EXITS_WITHIN_SECONDS) != 0
+@pytest.mark.parametrize(
+    ("interrupt", "code", "printed"),
+    [(signal.SIGINT, 1, "Ended early: interrupted.\n"), (signal.SIGTERM, -signal.SIGTERM, "")],
+)
+def test_a_command_that_is_interrupted_while_it_imports_the_cdk_exits_without_a_stack_trace(
+    interrupt: signal.Signals, code: int, printed: str, tmp_path: Path
+) -> None:
+    slow_import = "import time\nprint('importing', flush=True)\ntime.sleep(60)\n"
+    (tmp_path / "airbyte_cdk.py").write_text(slow_import)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    pipe = subprocess.PIPE
+    with subprocess.Popen([COMMAND, "spec"], env=environment, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "importing\n"
+        process.send_signal(interrupt)
+        assert process.communicate(timeout=EXITS_WITHIN_SECONDS) == ("", printed)
+        assert process.returncode == code
 
 
 @pytest.mark.parametrize(("command", "output"), [("spec", "broken pipe"), ("read", "disk full")])

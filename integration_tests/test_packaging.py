@@ -45,7 +45,7 @@ def test_the_wheel_ignores_a_manifest_in_the_working_directory(installed: Path, 
     python = installed / "bin" / "python"
     origin = run(python, "-I", "-c", "import source_close; print(source_close.__file__)", cwd=tmp_path).strip()
     assert Path(origin).is_relative_to(installed)
-    code = "from source_close.run import main; main(['spec'])"
+    code = "from source_close.__main__ import main; main(['spec'])"
     [line] = [one for one in run(python, "-I", "-c", code, cwd=elsewhere).splitlines() if '"SPEC"' in one]
     shown = json.loads(line)["spec"]["connectionSpecification"]
     manifest = yaml.safe_load((PROJECT / "manifest.yaml").read_text(encoding="utf-8"))

@@ -1,15 +1,12 @@
 """The command ``source-close`` with spec, check, discover and read."""
 
 import base64
-import ctypes
 import errno
 import gc
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,6 +22,7 @@ from airbyte_cdk import (
 from airbyte_cdk.logger import PRINT_BUFFER
 from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
 
+from source_close.process import end_early, exit_at_once
 from source_close.source import READ_FAILURE, SourceClose
 
 _BYTES_AT_ONCE = 1 << 18  # fewer writes are faster, as each releases the interpreter lock
@@ -33,7 +31,6 @@ _MAX_PROBLEM = 200
 # Numbers of the OSErrors that do not come from standard output: those of requests have none, and a
 # missing file is one of certificates or a temporary one.
 _NOT_OF_THE_OUTPUT = {None, errno.ENOENT}
-_M_ARENA_MAX = -8  # of mallopt, as in glibc's malloc.h
 _MISSING_CERTIFICATES = (
     "The file of certificates {path}, which {name} names, does not exist. Correct the path, or "
     "remove the variable."
@@ -121,7 +118,9 @@ def main(args: Sequence[str] | None = None) -> None:
     if parsed.command is None:
         sys.stderr.write(_USAGE)
         sys.exit(2)
-    _prepare_process()
+    gc.freeze()  # what is imported is no garbage; to look for it at the end takes 0.2 s
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_ExpectedErrors())
     try:
         _check_certificates()
         entrypoint = CloseEntrypoint(CommandSource(), sys.stdout.buffer)
@@ -132,32 +131,10 @@ def main(args: Sequence[str] | None = None) -> None:
     except OSError as error:
         if error.errno in _NOT_OF_THE_OUTPUT:
             raise
-        _end(str(error))
+        end_early(str(error))
     except AirbyteTracedException as error:
         _print_failure(parsed.command, error)
-        _exit(0 if parsed.command == "check" else 1)
-
-
-def _prepare_process() -> None:
-    logging.raiseExceptions = False  # if nothing can be printed, the message of _end is enough
-    # Records have no reference cycles, so garbage is collected seldom, and only in the main thread:
-    # before Python 3.11.8, a collection in a thread that parses a template can make that fail.
-    gc.disable()
-    gc.freeze()  # what is imported is no garbage; to look for it at the end takes 0.2 s
-    # The workers' threads often wait for each other: with the default of 0.005 s, changing between
-    # them takes a quarter of the time.
-    sys.setswitchinterval(0.05)
-    # The C library of Linux gives threads memory of their own, which costs a third more. Musl does
-    # not, and lacks the function.
-    if sys.platform == "linux":
-        with suppress(AttributeError):
-            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
-    signal.signal(signal.SIGINT, lambda *_: _end("interrupted"))
-    signal.signal(signal.SIGTERM, _terminate)
-    os.environ["NETRC"] = os.devnull  # requests would use its login when it follows a redirect
-    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr] # a text stream
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(_ExpectedErrors())
+        exit_at_once(0 if parsed.command == "check" else 1)
 
 
 # Raises a config error if the environment names a file of certificates that does not exist.
@@ -189,27 +166,6 @@ def _print_failure(command: str, error: AirbyteTracedException) -> None:
         message = error.as_connection_status_message() or message
     if error.internal_message != READ_FAILURE:  # streams that failed have emitted their errors
         print(AirbyteEntrypoint.airbyte_message_to_string(message))  # noqa: T201 - as above
-
-
-def _end(reason: str) -> None:
-    with suppress(OSError):  # standard error may be closed as well
-        os.write(2, f"Ended early: {reason}.\n".encode())
-    os._exit(1)
-
-
-# PyAirbyte ends commands by this signal, and takes an exit code other than that of the signal for a
-# failure. The first process of a container survives the signal.
-def _terminate(*_: Any) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGTERM)
-    os._exit(128 + signal.SIGTERM)
-
-
-# A normal exit waits for the workers, and they wait for room in a queue that nothing empties.
-def _exit(code: int) -> None:
-    with suppress(OSError):
-        sys.stdout.flush()
-    os._exit(code)
 
 
 class _ExpectedErrors(logging.Filter):

@@ -14,7 +14,7 @@ from airbyte_cdk import models
 from airbyte_cdk.utils.airbyte_secrets_utils import update_secrets
 from requests_mock import ANY, Mocker
 
-from source_close.run import main
+from source_close.__main__ import main
 from unit_tests.syncs import KEY, Log, Row, catalog, warnings
 
 CATALOG = models.ConfiguredAirbyteCatalogSerializer.dump(catalog("users"))
@@ -41,7 +41,7 @@ class Command:
         update_secrets([])  # of earlier commands in this process, which would be hidden
         code = 0
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("source_close.run.os._exit", sys.exit)  # which does not wait for workers
+            patch.setattr("source_close.process.os._exit", sys.exit)  # which does not wait for workers
             try:
                 main([*args, *options])
             except SystemExit as exiting:

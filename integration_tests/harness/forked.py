@@ -18,7 +18,7 @@ import pytest
 import time_machine
 
 from integration_tests.harness.running import PROJECT, Connector, Result
-from source_close import run, source
+from source_close import __main__, source
 from source_close.api import sync
 
 _TIMEOUT_SECONDS = 120.0
@@ -108,7 +108,7 @@ def _run(arguments: tuple[str, ...], output: Connection, connector: ForkedConnec
         time_machine.travel(connector.now, tick=True).start()
     if connector.adapt is not None:
         connector.adapt()
-    run.main(arguments)
+    __main__.main(arguments)
 
 
 def _with_sizes(node: Any, sizes: Sizes) -> Any:

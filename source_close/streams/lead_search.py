@@ -81,7 +81,9 @@ class SearchedLeads:
             self._compared_pages += 1
         missing = set[str]()
         for lead in unedited:
-            missing |= self._missing(lead, complete_leads[lead["id"]])
+            complete_lead = complete_leads[lead["id"]]
+            if lead != complete_lead:  # most are equal, and what follows takes time
+                missing |= self._missing(lead, complete_lead)
         if missing:
             self._are_incomplete = True
             LOGGER.info(_SEARCH_IS_INCOMPLETE, self.name, ", ".join(sorted(missing)))
