@@ -1,6 +1,7 @@
 """README.md, docs/, the metadata, the image and the release agree with the manifest, the config and the Makefile."""
 
 import re
+from datetime import timedelta
 from importlib.metadata import metadata, version
 from itertools import takewhile
 from pathlib import Path
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from airbyte_cdk.models.connector_metadata import ConnectorLanguage, MetadataFile
-from isodate import parse_duration
+from pydantic import TypeAdapter
 
 from source_close.api.sync import READ_RETRY_SECONDS
 from source_close.source import load_manifest
@@ -117,7 +118,7 @@ def test_a_stream_is_described_as_the_manifest_defines_it(name: str) -> None:
     elif "attribution_window" in lookback:
         assert row["lookback"] == "attribution window"
     else:
-        assert row["lookback"] == f"{parse_duration(lookback).total_seconds() / 60:.0f} minutes"
+        assert row["lookback"] == f"{TypeAdapter(timedelta).validate_python(lookback).total_seconds() / 60:.0f} minutes"
 
 
 def test_the_error_table_agrees_with_the_manifest() -> None:

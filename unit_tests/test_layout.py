@@ -3,7 +3,9 @@
 import ast
 import importlib
 import inspect
+import re
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,13 @@ def test_a_module_imports_only_from_its_own_room_and_those_before_it(file: Path)
     for module in imports(file):
         if module.startswith("source_close."):
             assert room_of(module) in ROOMS[: room + 1], module
+
+
+def test_the_package_imports_from_each_of_its_dependencies_and_no_other_package() -> None:
+    modules = {module.split(".")[0] for file in CODE for module in imports(file)}
+    packages = {package.lower() for module in modules for package in packages_distributions().get(module, [])}
+    required = [re.split(r"[<>=]", one)[0].lower() for one in requires("source-close") or [] if "extra ==" not in one]
+    assert packages - {"source-close"} == set(required)
 
 
 def test_no_unit_test_imports_from_the_integration_tests() -> None:
