@@ -14,7 +14,7 @@ from integration_tests.harness.forked import ForkedConnector
 from integration_tests.harness.moments import moment, now
 from integration_tests.harness.running import PROJECT, STREAMS
 from integration_tests.harness.truth import CURSOR_FIELD, LOOKBACK, saved_cursor
-from source_close.source import SourceClose
+from source_close import SourceClose
 
 
 class TestStandard(SourceTestSuiteBase):

@@ -108,6 +108,12 @@ def test_a_command_that_cannot_print_exits_and_names_the_cause(command: str, out
     assert errors.decode() == f"Ended early: [Errno {cause}] {os.strerror(cause)}.\n"
 
 
+def test_a_command_without_a_standard_output_says_so() -> None:
+    command = ["sh", "-c", f"'{COMMAND}' spec >&-"]
+    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (1, "Ended early: standard output is closed.\n")
+
+
 def test_the_output_is_utf_8_in_any_terminal_encoding(api: LocalCloseApi, connector: Connector) -> None:
     """Records are written as bytes, but all other messages as text."""
     name = "Zo\N{LATIN SMALL LETTER E WITH DIAERESIS} \N{GRINNING FACE} \N{CJK UNIFIED IDEOGRAPH-6F22}"

@@ -22,6 +22,7 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}.*")  # datetime.fromisoformat also accept
 _DATE_FORMS = (
     "YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ (any ISO date-time; without a zone it is UTC) or MM/DD/YYYY"
 )
+_KEY = re.compile(r"[A-Za-z0-9_.:-]+")  # the CDK would take quotes for those of a literal
 _CREATE_A_KEY = "Create a key in Close under Settings > Developer > API Keys"
 _NO_URL = "must begin with https:// (http:// only for a server on this machine) and contain a host"
 _LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
@@ -62,8 +63,8 @@ def _read_base_url(value: str) -> str:
 def _read_api_key(value: str) -> str:
     if not value.strip():
         raise ValueError(f"is empty. {_CREATE_A_KEY}")
-    if not value.strip().isascii():
-        raise ValueError("has characters that no key has. Copy it from Close once more")
+    if not _KEY.fullmatch(value.strip()):
+        raise ValueError("has characters that no key has, such as quotes. Copy it once more")
     return value.strip()
 
 

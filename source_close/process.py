@@ -29,6 +29,8 @@ def prepare() -> None:
     signal.signal(signal.SIGINT, lambda *_: end_early("interrupted"))
     signal.signal(signal.SIGTERM, _terminate)
     os.environ["NETRC"] = os.devnull  # requests would use its login when it follows a redirect
+    if sys.stdout is None:
+        end_early("standard output is closed")
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr] # a text stream
 
 

@@ -145,7 +145,10 @@ INVALID: list[tuple[str, Any, str]] = [
     *(("base_url", given, f" {NO_URL}") for given in NOT_URLS),
     ("api_key", "", " is empty. Create a key in Close under Settings > Developer > API Keys"),
     ("api_key", "  ", " is empty. Create a key in Close under Settings > Developer > API Keys"),
-    ("api_key", "api_\u2013key", " has characters that no key has. Copy it from Close once more"),
+    *(
+        ("api_key", given, " has characters that no key has, such as quotes. Copy it once more")
+        for given in ("api_\u2013key", f"'{KEY}'", f'"{KEY}"', f"({KEY})", "api key")
+    ),
     ("api_key", None, " is missing. Create a key in Close under Settings > Developer > API Keys"),
     ("api_key", [KEY], " must be a valid string"),
 ]

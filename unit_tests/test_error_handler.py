@@ -50,15 +50,22 @@ def test_each_status_has_its_failure_type_message_and_number_of_attempts(
     api: Mocker, statuses: list[int], kind: str, meaning: str
 ) -> None:
     for object_type, status in zip(KINDS, statuses, strict=False):
-        api.get(f"{API}/custom_field/{object_type}/", status_code=status, json={"error": "Own words"})
-    failures = read("custom_fields", retry_seconds=RETRY_SECONDS).failures
-    assert len(failures) == len(statuses)
-    for object_type, status, (stream, failure_type, message) in zip(KINDS, statuses, failures, strict=False):
         path = f"/custom_field/{object_type}/"
+        api.reset_mock()
+        api.get(f"{API}{path}", status_code=status, json={"error": "Own words"})
+        [(stream, failure_type, message)] = read("custom_fields", retry_seconds=RETRY_SECONDS).failures
+        api.get(f"{API}{path}", json={"data": []})
         assert (stream, failure_type) == ("custom_fields", kind)
         assert message.startswith(f"Stream custom_fields: GET /api/v1{path} answered {status}: «Own words». ")
         assert meaning in message
         assert len(requested(api, path)) == (ATTEMPTS if kind == "transient_error" else 1)
+
+
+def test_an_outage_is_waited_for_once_and_not_by_each_endpoint_in_turn(api: Mocker) -> None:
+    api.get(ANY, status_code=503)
+    reading = read("custom_fields", retry_seconds=RETRY_SECONDS, num_workers=1)
+    assert reading.statuses == {"custom_fields": "INCOMPLETE"}
+    assert len(requested(api)) == ATTEMPTS + len(KINDS) - 1
 
 
 def test_a_rejected_key_fails_all_streams_after_one_request_of_each_at_most(api: Mocker) -> None:

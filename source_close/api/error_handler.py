@@ -21,7 +21,7 @@ from source_close.api.errors import (
     describe,
 )
 from source_close.api.responses import SUCCESS_CODES, RepeatedPages, response_json
-from source_close.api.sync import Sync
+from source_close.api.sync import ANY_REQUEST, Sync
 from source_close.dates import MAX_CLOCK_LEAD
 
 Outcome = requests.Response | Exception
@@ -86,6 +86,7 @@ class CloseErrorHandler(DefaultErrorHandler):
         try:
             if response is not None and self._is_usable(endpoint, response):
                 self._sync.failing_since.pop((self.name, endpoint), None)
+                self._sync.failing_since.pop(ANY_REQUEST, None)
                 return ErrorResolution(ResponseAction.SUCCESS)
         except (LostOverrideError, UnreadableResponseError) as error:
             outcome = error
@@ -152,7 +153,9 @@ class CloseErrorHandler(DefaultErrorHandler):
         status = _status_of(outcome)
         error = CloseApiError(self.name, text, failure_type, status)
         now = time.monotonic()
-        seconds = now - self._sync.failing_since.setdefault((self.name, endpoint), now)
+        # If Close is down, each endpoint would otherwise be retried as long as the first one.
+        keys = ((self.name, endpoint), ANY_REQUEST)
+        seconds = now - min(self._sync.failing_since.setdefault(key, now) for key in keys)
         if not is_refused and max(wait, seconds) <= self._retry_seconds:
             return ErrorResolution(ResponseAction.RETRY, failure_type, error.message)
         self._sync.given_up[self.name, endpoint] = error

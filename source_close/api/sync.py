@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from source_close.api.errors import CloseApiError
 from source_close.api.rate_limits import RateLimiter
 
+ANY_REQUEST = ("", "")  # the key in failing_since for requests of all streams
 READ_RETRY_SECONDS = 300  # how long a request is retried, if nobody waits
 T = TypeVar("T")
 
@@ -27,7 +28,8 @@ class Sync(dict[str, Any]):
         key_refused: why no request is sent any more, if Close refuses the key.
         unreadable_states: why a stream can't be read from its saved state, by stream.
         given_up: why an endpoint is not requested any more, by stream and endpoint.
-        failing_since: when it first failed after its last success (``time.monotonic``), likewise.
+        failing_since: when it first failed after its last success (``time.monotonic``), likewise;
+            and when any request failed after the last success of any.
     """
 
     def __init__(self, **values: Any) -> None:
