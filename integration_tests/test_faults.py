@@ -128,6 +128,7 @@ def test_a_record_without_a_readable_cursor_is_emitted_with_a_warning(make_api: 
         api.faults.add(
             Fault("status", PATHS[stream], status=200, body=body, times=1, when=partial(window_contains, yesterday))
         )
+    api.faults.add(Fault("status", "/lead/", status=200, body=body))  # the leads by their ids
     # A fault sees no bounds of a search, so leads have one window only.
     result = make_connector(api, capture_changes=False, start_date=text(now() - 20 * DAY)).sync(streams)
     for stream in streams:

@@ -65,20 +65,6 @@ def test_a_read_by_ids_that_always_says_has_more_fails_the_stream(make_api: Make
     assert not [row for row in result.records("activities") if DELETED_AT in row]
 
 
-def test_a_missing_list_of_one_type_fails_the_stream_that_needs_it(make_api: MakeApi, make_connector: Fork) -> None:
-    """A second with more activities than the whole list returns is read type by type."""
-    api = make_api(Volumes(leads=3, users=1))
-    api.settings.max_skip |= {"activity": 100}
-    at = (now() - 5 * DAY).replace(microsecond=0)
-    for kind in ("ImportUpdate", "Note"):
-        api.store.load_many(kind, 180, at, lead_id=None)
-    api.faults.add(Fault("status", "/activity/import_update/", status=404))
-    result = make_connector(api).read(["activities", "leads"])
-    assert failures(result).keys() == {"activities"}
-    assert "GET /api/v1/activity/import_update/ answered 404" in failures(result)["activities"]
-    assert (result.exit_code, result.status("leads")) == (1, "COMPLETE")
-
-
 NESTED_300 = "nested 300 deep"
 NESTED = b'{"in":[' * 150 + b'"the end"' + b"]}" * 150
 VALUES: list[Any] = [None, [1], "text", 7]

@@ -1,18 +1,26 @@
 """Global states, full refreshes, and odd catalogs."""
 
+import pytest
+
 from integration_tests.close_api import Volumes
 from integration_tests.harness.fixtures import Fork, MakeApi
 from integration_tests.harness.moments import DAY, now, text
 from integration_tests.harness.truth import LOOKBACK, ids, state_of
 
 
-def test_a_global_state_is_used_for_each_stream_without_its_shared_state(make_api: MakeApi, fork: Fork) -> None:
+@pytest.mark.parametrize("kind", ["GLOBAL", "LEGACY"])
+def test_a_state_of_all_streams_is_used_for_each_without_its_shared_state(
+    make_api: MakeApi, fork: Fork, kind: str
+) -> None:
     api = make_api(Volumes(tasks=30, users=1), end=now())
     cursor = now() - 50 * DAY
     streams = [state["stream"] for state in state_of(tasks=text(cursor))]
     streams[0]["stream_descriptor"]["namespace"] = "crm"
-    shared = {"type": "GLOBAL", "global": {"shared_state": {"cdc": "lsn 7"}, "stream_states": streams}}
-    result = fork(api, capture_changes=False).sync(["tasks"], [shared])
+    states = {
+        "GLOBAL": {"type": "GLOBAL", "global": {"shared_state": {"cdc": "lsn 7"}, "stream_states": streams}},
+        "LEGACY": {"type": "LEGACY", "data": {"tasks": streams[0]["stream_state"], "cdc": "lsn 7"}},
+    }
+    result = fork(api, capture_changes=False).sync(["tasks"], [states[kind]])
     assert set(result.ids("tasks")) == ids(api, "tasks", cursor - LOOKBACK["tasks"])
 
 

@@ -57,7 +57,10 @@ def states_to_use(
     """
     streams = list[models.AirbyteStreamState | None]()
     for state in states:
-        streams += state.global_.stream_states if state.global_ else [state.stream]
+        if state.type == models.AirbyteStateType.LEGACY:
+            streams += _streams_of_legacy_state(state.data or {})
+        else:
+            streams += state.global_.stream_states if state.global_ else [state.stream]
     names = {
         configured.stream.name
         for configured in catalog.streams
@@ -72,6 +75,15 @@ def states_to_use(
         )
         for stream in streams
         if stream and stream.stream_state and stream.stream_descriptor.name in names
+    ]
+
+
+# A state of the old form has those of all streams by their names.
+def _streams_of_legacy_state(data: Mapping[str, Any]) -> list[models.AirbyteStreamState]:
+    return [
+        models.AirbyteStreamState(models.StreamDescriptor(name), models.AirbyteStateBlob(saved))
+        for name, saved in data.items()
+        if isinstance(saved, dict)
     ]
 
 
@@ -237,9 +249,7 @@ class SourceClose(Source):
                 if configured.sync_mode == models.SyncMode.full_refresh
             ],
         )
-        positions = LogPositions(
-            ("event_log", *FOLLOWS_LOG), ("event_log", *follows_log), states, sync
-        )
+        positions = LogPositions(FOLLOWS_LOG, follows_log, states, sync)
         source = SideBySideSource(catalog, {**config, "sync": sync}, states, self._manifest)
         names = [stream["name"] for stream in source.resolved_manifest["streams"]]
         errors = errors_of_unknown_streams(catalog, names)

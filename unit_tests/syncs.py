@@ -127,6 +127,19 @@ class Reading:
         ]
 
 
+def leads(api: Mocker, *responses: Row, by_ids: Collection[Row] | None = None) -> None:
+    """Register the responses to searches, and the leads that a read by ids finds: by default those of the searches."""
+    api.post(f"{API}/data/search/", list(responses))
+    searched = [row for response in responses for row in response.get("json", {}).get("data", [])]
+    found = {row["id"]: row for row in (searched if by_ids is None else by_ids)}
+
+    def read_by_ids(request: Any, _: Any) -> Row:
+        wanted = request.json()["_params"]["id__in"].split(",")
+        return {"data": [found[one] for one in wanted if one in found], "has_more": False}
+
+    api.post(f"{API}/lead/", json=read_by_ids)
+
+
 def catalog(*streams: str, whole: Collection[str] = ()) -> ConfiguredAirbyteCatalog:
     """Return a catalog that reads ``streams`` incrementally, except a full refresh for those in ``whole``."""
     builder = CatalogBuilder()

@@ -7,7 +7,7 @@ import orjson
 import pytest
 from requests_mock import Mocker
 
-from unit_tests.syncs import API, Clock, Log, Reading, Row, read, requested, warnings
+from unit_tests.syncs import API, NOW, Clock, Log, Reading, Row, read, requested, warnings
 
 STATES = {
     "activities": {"date_created": "2025-06-15T00:00:00+00:00"},
@@ -73,7 +73,7 @@ def changes(*streams: str, position: str = POSITION, **config: Any) -> Reading:
 
 def deletion(record_id: str, stream: str = "activities", created: str = "") -> Row:
     cursor_field = "date_created" if stream == "activities" else "date_updated"
-    return {"id": record_id, cursor_field: created or DELETED_AT, "_ab_cdc_deleted_at": DELETED_AT}
+    return {"id": record_id, cursor_field: created or NOW, "_ab_cdc_deleted_at": DELETED_AT}
 
 
 def test_an_edited_record_is_emitted_in_its_current_form(api: Mocker) -> None:
@@ -149,8 +149,8 @@ def test_the_lead_of_a_changed_part_is_read_if_no_window_has_emitted_it(api: Moc
         event("acti_1", lead_id="lead_5"),
     ]
     close = Close(api, *events, alive=("lead_1", "lead_2", "lead_3", "lead_4", "lead_5"))
-    found = [{"id": "lead_2", "date_created": CREATED, "date_updated": "2025-06-15T10:00:00+00:00"}]
-    api.post(f"{API}/data/search/", json={"data": found, "cursor": None})
+    close.rows["lead_2"]["date_updated"] = "2025-06-15T10:00:00+00:00"
+    api.post(f"{API}/data/search/", json={"data": [close.rows["lead_2"]], "cursor": None})
     assert changes("leads").ids == ["lead_2", "lead_1", "lead_3", "lead_4"]
     assert close.requested_by_id[-1]["id__in"] == "lead_1,lead_3,lead_4"
 
@@ -162,7 +162,7 @@ def test_updated_records_that_a_window_has_emitted_are_not_emitted_again(api: Mo
     api.get(f"{API}/activity/", json={"data": seen, "has_more": False})
     # acti_3 was deleted after its window was read, so its deletion is emitted too.
     assert changes("activities").records == [*seen, close.rows["acti_2"], deletion("acti_3")]
-    assert close.requested_by_id == [{"id__in": "acti_2,acti_3", "_limit": 100}]
+    assert [one["id__in"] for one in close.requested_by_id] == ["acti_2,acti_3", "acti_3"]
 
 
 def test_a_record_that_a_window_has_emitted_in_an_older_form_is_emitted_again(api: Mocker) -> None:
@@ -170,8 +170,8 @@ def test_a_record_that_a_window_has_emitted_in_an_older_form_is_emitted_again(ap
     dates = {"lead_1": "2025-06-15T09:59:51.000000+00:00", "lead_2": "2025-06-15T09:59:49.000000+00:00"}
     events = [event(one, kind="lead", hour=hour) for hour in ("10", "09") for one in dates]  # the newest first
     close = Close(api, *events, alive=tuple(dates))
-    found = [{"id": one, "date_created": CREATED, "date_updated": date} for one, date in dates.items()]
-    api.post(f"{API}/data/search/", json={"data": found, "cursor": None})
+    close.rows |= {one: {"id": one, "date_created": CREATED, "date_updated": date} for one, date in dates.items()}
+    api.post(f"{API}/data/search/", json={"data": list(close.rows.values()), "cursor": None})
     assert changes("leads").ids == ["lead_1", "lead_2", "lead_2"]
     assert close.requested_by_id[-1]["id__in"] == "lead_2"
 
@@ -198,6 +198,16 @@ def test_rows_that_were_not_requested_are_not_emitted(api: Mocker) -> None:
     assert changes("activities").ids == ["acti_1"]
 
 
+def test_a_list_of_other_records_does_not_prove_a_deletion(api: Mocker) -> None:
+    close = Close(api, event("acti_1", "deleted"))
+    close.strangers = [{"id": f"acti_{number}", "date_created": CREATED} for number in range(2, 200)]
+    reading = changes("activities")
+    assert reading.records == []
+    [(stream, _, message)] = reading.failures
+    assert stream == "activities"
+    assert "repeats the same page" in message
+
+
 @pytest.mark.parametrize(
     ("stream", "kind", "previous", "created"),
     [
@@ -216,6 +226,19 @@ def test_a_deletion_is_not_older_than_the_earlier_rows_of_its_record(
 ) -> None:
     Close(api, event("x_1", "deleted", kind, previous_data=previous))
     assert changes(stream).records == [deletion("x_1", stream, created)]
+
+
+def test_a_deletion_counts_also_if_other_events_of_the_object_have_another_type(api: Mocker) -> None:
+    """A task may change its type, and Close may log an object with and without a prefix."""
+    events = [
+        event("task_1", "deleted", "task.outgoing_call", hour="11"),
+        event("task_1", kind="task.lead", hour="10"),
+        event("task_1", kind="task", hour="09"),
+    ]
+    for order in permutations(events):
+        Close(api, *order)
+        [row] = changes("tasks").records
+        assert row["_ab_cdc_deleted_at"] == "2025-06-15T11:00:00.000000+00:00"
 
 
 def test_the_latest_of_several_deletions_counts_in_any_order_of_events(api: Mocker) -> None:
@@ -238,7 +261,7 @@ def test_a_merge_updates_one_lead_and_deletes_the_other(api: Mocker) -> None:
     records = changes("leads").records
     assert [row["id"] for row in records] == ["lead_d", "lead_x", "lead_z", "lead_s"]
     assert records[-1] == deletion("lead_s", "leads")
-    assert len(close.requested_by_id) == 1
+    assert [one["id__in"] for one in close.requested_by_id] == ["lead_d,lead_s,lead_x,lead_z", "lead_s"]
 
 
 def test_a_deleted_lead_that_is_still_in_the_index_is_requested_singly(api: Mocker) -> None:

@@ -11,7 +11,7 @@ from jsonschema import Draft7Validator
 from requests_mock import Mocker
 
 from source_close.source import load_manifest, with_undeclared_columns_named
-from unit_tests.syncs import API, DEFINED, STREAMS, Log, Row, cursor_of, read_with_positions, stock_source
+from unit_tests.syncs import API, DEFINED, STREAMS, Log, Row, cursor_of, leads, read_with_positions, stock_source
 
 COLUMNS: dict[str, dict[str, str | list[str]]] = yaml.safe_load(Path(__file__).with_name("columns.yaml").read_text())
 # The type that ColumnTypeTransformation gives to a column.
@@ -140,7 +140,7 @@ def test_undeclared_columns_are_named_even_if_another_stream_fails(api: Mocker, 
 
 def test_nothing_is_said_if_every_column_is_declared(api: Mocker, caplog: Log) -> None:
     lead = {"id": "lead_1", **STAMPS, "name": "Acme", "custom.cf_1": "Web", "custom": {"Source": "Web"}}
-    api.post(f"{API}/data/search/", json={"data": [lead], "cursor": None})
+    leads(api, {"json": {"data": [lead], "cursor": None}})
     reading = read_with_positions("leads", start_date="2025-06-15", whole_manifest=True)
     assert reading.ids == ["lead_1"]
     assert lines(caplog) == []

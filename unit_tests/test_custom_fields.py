@@ -9,7 +9,7 @@ from jsonschema import Draft7Validator
 from requests_mock import Mocker
 
 from source_close.source import load_manifest
-from unit_tests.syncs import API, KEY, KINDS, Clock, Log, Row, read, requested, warnings
+from unit_tests.syncs import API, KEY, KINDS, Clock, Log, Row, leads, read, requested, warnings
 
 OLD, NEW = "2019-05-06T07:08:09+00:00", "2025-06-01T00:00:00+00:00"
 LEAD = {"id": "lead_1", "date_created": OLD, "date_updated": NEW}
@@ -25,17 +25,9 @@ def lists(api: Mocker, **fields: list[Row]) -> None:
         api.get(f"{API}/custom_field/{kind}/", json={"data": fields.get(kind, [])})
 
 
-def leads(api: Mocker, *pages: list[Row], by_ids: list[Row] | None = None) -> None:
-    """Register the pages of a search, and the leads that a read by ids finds."""
-    cursors = [*map(str, range(1, len(pages))), None]
-    found = [{"json": {"data": rows, "cursor": cursor}} for rows, cursor in zip(pages, cursors, strict=True)]
-    api.post(f"{API}/data/search/", found)
-
-    def read_by_ids(request: Any, _: Any) -> Row:
-        wanted = request.json()["_params"]["id__in"].split(",")
-        return {"data": [row for row in by_ids or [] if row["id"] in wanted], "has_more": False}
-
-    api.post(f"{API}/lead/", json=read_by_ids)
+def page(*rows: Row) -> Row:
+    """Return a response to a search."""
+    return {"json": {"data": rows, "cursor": None}}
 
 
 def properties(stream: str) -> Row:
@@ -205,7 +197,7 @@ def test_the_stream_is_retried_after_the_names_of_lead_fields_were_given_up(api:
         return {"data": [field("cf_1")]}
 
     api.get(f"{API}/custom_field/lead/", json=respond)
-    leads(api, [{**LEAD, "custom.cf_1": "Web"}])
+    leads(api, page({**LEAD, "custom.cf_1": "Web"}))
     reading = read("leads", "custom_fields", start_date="2025-06-01", clock=clock)
     assert reading.statuses == {"leads": "COMPLETE", "custom_fields": "COMPLETE"}
     assert [row["custom_fields"][0]["name"] for row in reading.records if row["id"] == "lead_1"] == [None]
@@ -213,7 +205,7 @@ def test_the_stream_is_retried_after_the_names_of_lead_fields_were_given_up(api:
 
 
 def test_leads_fail_if_the_key_is_refused_when_their_names_are_requested(api: Mocker) -> None:
-    leads(api, [{**LEAD, "custom.cf_1": "Web"}])
+    leads(api, page({**LEAD, "custom.cf_1": "Web"}))
     api.get(f"{API}/custom_field/lead/", status_code=401)
     reading = read("leads", start_date="2025-06-01")
     assert reading.statuses == {"leads": "INCOMPLETE"}
@@ -225,7 +217,7 @@ def test_leads_fail_if_the_key_is_refused_when_their_names_are_requested(api: Mo
 def test_leads_list_their_custom_values_with_the_names_of_the_fields(api: Mocker) -> None:
     lists(api, lead=[field("cf_1"), field("cf_4")], shared=[field("cf_2")], contact=[field("cf_3")])
     row = {**LEAD, "custom.cf_1": ["a", "b"], "custom.cf_2": 0, "custom.cf_3": None, "custom.lcf_old.1": "x"}
-    leads(api, [row])
+    leads(api, page(row))
     (record,) = read("leads", start_date="2025-06-01").records
     assert record == {
         **row,
@@ -245,11 +237,11 @@ def test_leads_list_their_custom_values_with_the_names_of_the_fields(api: Mocker
 def test_names_are_requested_once_and_only_if_leads_have_custom_values(api: Mocker) -> None:
     lists(api, lead=[field("cf_1")])
     without = {**LEAD, "custom": {}, "customs.cf_1": 1, "__object_type": "lead"}
-    leads(api, [without])
+    leads(api, page(without))
     assert read("leads", start_date="2025-06-01").records == [{**LEAD, "customs.cf_1": 1, "custom_fields": []}]
     assert requested(api, "/custom") == []
     rows = [{**LEAD, "id": f"lead_{number}", "custom.cf_1": "Web"} for number in range(5)]
-    leads(api, rows)
+    leads(api, page(*rows))
     assert all(row["custom_fields"][0]["name"] == "CF_1" for row in read("leads", start_date="2025-06-01").records)
     assert len(requested(api, "/custom")) == 2
 
@@ -258,7 +250,7 @@ def test_names_that_cannot_be_read_log_one_warning_and_do_not_fail_the_stream(ap
     lists(api, lead=[field("cf_1")])
     api.get(f"{API}/custom_field/shared/", status_code=402, json={"error": "Upgrade"})
     row = {**LEAD, "custom.cf_1": "Web", "custom.cf_2": 1}
-    leads(api, [row, {**row, "id": "lead_2"}])
+    leads(api, page(row, {**row, "id": "lead_2"}))
     reading = read("leads", start_date="2025-06-01")
     assert reading.statuses == {"leads": "COMPLETE"}
     assert [[one["name"] for one in row["custom_fields"]] for row in reading.records] == [["CF_1", None]] * 2
@@ -267,82 +259,14 @@ def test_names_that_cannot_be_read_log_one_warning_and_do_not_fail_the_stream(ap
     assert "answered 402: «Upgrade»" in warning
 
 
-@pytest.mark.parametrize("fields", ["shared", "unreadable"])
-@pytest.mark.parametrize("found", [{}, {"custom.cf_1": None}], ids=["missing", "null"])
-def test_values_that_a_search_lacks_are_read_by_ids_if_only_the_fourth_page_has_some(
-    api: Mocker, fields: str, found: Row
-) -> None:
-    """The first leads prove that there are no values only if no field, also no shared one, can have any."""
-    lists(api, shared=[field("cf_1", associations=[{"object_type": "lead"}])])
-    if fields == "unreadable":
-        api.get(f"{API}/custom_field/shared/", status_code=403)
-    pages = [[{**LEAD, **found, "id": f"lead_{number}"}] for number in range(4)]
-    leads(api, *pages, by_ids=[*(lead for [lead] in pages[:3]), {**LEAD, "id": "lead_3", "custom.cf_1": "Web"}])
-    records = read("leads", start_date="2025-06-01").records
-    assert [record.get("custom.cf_1") for record in records] == [None, None, None, "Web"]
-
-
-A, B = {**LEAD, "id": "lead_1"}, {**LEAD, "id": "lead_2"}
-NULL, URL = {"url": None}, {"url": "https://example.com"}
-WEB, BOSS = {"custom.cf_1": "Web"}, {"custom.cf_2": "Boss"}
-EDITED = {"date_updated": "2025-06-15T11:59:59+00:00"}
-CONTACT: Row = {"id": "cont_1", "emails": []}
-# Four leads with values of each kind, of which only the last one has a URL.
-FOUR: list[Row] = [{**LEAD, **WEB, "id": f"lead_{n}", "contacts": [WEB], "opportunities": [WEB]} for n in range(4)]
-FOUR_BY_IDS: list[Row] = [*(lead | NULL for lead in FOUR[:3]), FOUR[3] | URL]
-# The pages of a search, the leads that a read by ids finds, and whether it is noticed that the search lacks something.
-LACKING: dict[str, tuple[list[list[Row]], list[Row], bool]] = {
-    "a column": ([[A], [B]], [A | URL, B | URL], True),
-    "a value": ([[A | NULL], [B | NULL]], [A | URL, B | URL], True),
-    "a part of a contact": ([[A | {"contacts": [CONTACT]}]], [A | {"contacts": [{**CONTACT, "emails": ["x"]}]}], True),
-    "a second contact": ([[A | {"contacts": [CONTACT]}]], [A | {"contacts": [CONTACT, CONTACT]}], True),
-    # Values of one kind prove nothing about those of another.
-    "the values of one kind": ([[A | WEB | {"contacts": [CONTACT]}]], [A | WEB | {"contacts": [CONTACT | BOSS]}], True),
-    "a value, and one lead is not found by its id": ([[A, B | {"name": "Acme"}]], [A | WEB], True),
-    "one of two custom values": ([[A | WEB]], [A | WEB | BOSS], True),
-    "the form of a custom value": ([[A | {"custom.cf_1": "Ann Lee"}]], [A | {"custom.cf_1": "user_1"}], True),
-    "only the names of the fields": ([[A | WEB]], [A | {"custom": {"Source": "Web"}}], False),
-    "a value that was entered after the search": ([[A | NULL]], [A | URL | EDITED], False),
-    "a value that was entered less than a second after the date in the search": (
-        [[A | NULL | {"date_updated": "2025-06-01T00:00:00.123000+00:00"}]],
-        [A | URL | {"date_updated": "2025-06-01T00:00:00.987000+00:00"}],
-        False,
-    ),
-    "a value, and fractions of seconds": (
-        [[A | NULL]],
-        [A | URL | {"date_updated": "2025-06-01T00:00:00.987000+00:00"}],
-        True,
-    ),
-    "a value and its date": ([[A | NULL | {"date_updated": None}]], [A | URL], True),
-    "a value that is on the third page": ([[lead | NULL] for lead in FOUR[1:]], FOUR_BY_IDS[1:], True),
-    "a value that is on the fourth page": ([[lead | NULL] for lead in FOUR], FOUR_BY_IDS, False),
-    "a column whose value is on the fourth page": ([[lead] for lead in FOUR], FOUR_BY_IDS, True),
-}
-
-
-@pytest.mark.parametrize(("pages", "by_ids", "is_noticed"), LACKING.values(), ids=LACKING)
-def test_leads_are_read_by_ids_if_the_search_lacks_something_of_those_on_the_first_pages(
-    api: Mocker, pages: list[list[Row]], by_ids: list[Row], *, is_noticed: bool
-) -> None:
-    leads(api, *pages, by_ids=by_ids)
-    records = read("leads", start_date="2025-06-01").records
-    complete = {lead["id"]: lead for lead in by_ids if is_noticed}
-    expected = [complete.get(lead["id"], lead) for page in pages for lead in page]
-    assert [record | {"custom_fields": []} for record in records] == [lead | {"custom_fields": []} for lead in expected]
-
-
-def test_pages_of_leads_that_were_edited_meanwhile_do_not_count_as_compared(api: Mocker) -> None:
-    by_ids = [*(lead | URL | EDITED for lead in FOUR[:3]), FOUR[3] | URL]
-    leads(api, *([lead | NULL] for lead in FOUR), by_ids=by_ids)
-    records = read("leads", start_date="2025-06-01").records
-    assert [record["url"] for record in records] == [None, None, None, "https://example.com"]
-
-
 def test_a_value_with_a_name_belongs_to_the_field_of_its_own_kind(api: Mocker) -> None:
-    of_contacts = field("cf_2", name="Source", associations=[{"object_type": "contact"}])
-    lists(api, lead=[field("cf_1", name="Source")], contact=[field("cf_3", name="Role")], shared=[of_contacts])
+    of_contacts = field(
+        "cf_2", name="Source", associations=[{"object_type": "contact", "editable_with_roles": ["lead qualifier"]}]
+    )
+    odd = field("cf_4", name="Source", associations="lead")
+    lists(api, lead=[field("cf_1", name="Source")], contact=[field("cf_3", name="Role")], shared=[of_contacts, odd])
     contact = {"id": "cont_1", "custom": {"Source": "Fair", "Role": "Boss"}}
-    leads(api, [{**LEAD, "custom": {"Source": "Web"}, "contacts": [contact]}])
+    leads(api, page({**LEAD, "custom": {"Source": "Web"}, "contacts": [contact]}))
     [record] = read("leads", start_date="2025-06-01").records
     assert record["custom_fields"] == [{"id": "cf_1", "name": "Source", "value": "Web"}]
     assert record["contacts"] == [{"id": "cont_1", "custom.cf_2": "Fair", "custom.cf_3": "Boss"}]
@@ -351,7 +275,7 @@ def test_a_value_with_a_name_belongs_to_the_field_of_its_own_kind(api: Mocker) -
 def test_names_of_no_field_are_reported_once_for_each_kind_and_listed_for_leads_only(api: Mocker, caplog: Log) -> None:
     contact = {"id": "cont_1", "custom": {"Old": 2}}
     lead = {**LEAD, "custom": {"Old": 1}, "contacts": [contact]}
-    leads(api, [lead], [{**lead, "id": "lead_2"}])
+    leads(api, page(lead, {**lead, "id": "lead_2"}))
     [record, _] = read("leads", start_date="2025-06-01").records
     assert record["custom_fields"] == [{"id": None, "name": "Old", "value": 1}]
     assert record["contacts"] == [contact]
@@ -364,7 +288,7 @@ def test_names_of_no_field_are_reported_once_for_each_kind_and_listed_for_leads_
 @pytest.mark.parametrize("key", ["cf_1", "lcf_old"])
 def test_values_by_the_ids_of_fields_need_no_definitions(api: Mocker, key: str) -> None:
     api.get(f"{API}/custom_field/lead/", status_code=403, json={"error": "Forbidden"})
-    leads(api, [{**LEAD, "custom": {key: "Web"}, "contacts": [{"id": "cont_1", "custom": {key: 2}}]}])
+    leads(api, page({**LEAD, "custom": {key: "Web"}, "contacts": [{"id": "cont_1", "custom": {key: 2}}]}))
     (record,) = read("leads", start_date="2025-06-01").records
     assert record == {
         **LEAD,

@@ -6,9 +6,8 @@ import orjson
 import pytest
 from requests_mock import Mocker
 
-from unit_tests.syncs import API, Log, Row, read, warnings
+from unit_tests.syncs import Log, Row, leads, read, warnings
 
-SEARCH = f"{API}/data/search/"
 FIELDS = [
     "id", "date_created", "date_updated", "organization_id", "created_by", "updated_by", "created_by_name",
     "updated_by_name", "name", "display_name", "status_id", "status_label", "contact_ids", "addresses", "contacts",
@@ -31,8 +30,8 @@ def field(name: str) -> Row:
     return {"type": "regular_field", "object_type": "lead", "field_name": name}
 
 
-def bodies(api: Mocker) -> list[Any]:
-    return [orjson.loads(request.body) for request in api.request_history if request.path.endswith("/data/search/")]
+def bodies(api: Mocker, path: str = "/data/search/") -> list[Any]:
+    return [orjson.loads(request.body) for request in api.request_history if request.path.endswith(path)]
 
 
 def ranges(api: Mocker) -> list[tuple[str, str]]:
@@ -52,7 +51,7 @@ def ids(rows: list[Row]) -> list[str]:
 
 def read_leads(api: Mocker, *responses: Row) -> list[str]:
     """Return the ids of the leads since 2025-06-02 that are read if the searches get these responses."""
-    api.post(SEARCH, list(responses))
+    leads(api, *responses)
     return read("leads", start_date="2025-06-02").ids
 
 
@@ -67,9 +66,10 @@ def leads_of_one_moment(count: int) -> list[Row]:
 EXPIRED: Row = {"status_code": 400, "json": {"errors": [], "field-errors": {"cursor": "Expired cursor"}}}
 
 
-def test_the_search_request_has_the_range_sort_fields_and_limit(api: Mocker) -> None:
-    api.post(SEARCH, **page(lead(1, "2025-06-14T00:00:00+00:00")))
-    assert read("leads", state={"leads": {"date_updated": "2025-06-01T00:10:00Z"}}).ids == ["lead_1"]
+def test_a_search_has_the_range_sort_and_limit_and_its_leads_are_read_by_ids(api: Mocker) -> None:
+    found = [lead(number, "2025-06-14T00:00:00+00:00") for number in (1, 2)]
+    leads(api, page(*found))
+    assert read("leads", state={"leads": {"date_updated": "2025-06-01T00:10:00Z"}}).ids == ["lead_1", "lead_2"]
     body = {
         "query": {
             "type": "and",
@@ -90,17 +90,31 @@ def test_the_search_request_has_the_range_sort_fields_and_limit(api: Mocker) -> 
             {"direction": "asc", "field": field("date_updated")},
             {"direction": "asc", "field": field("date_created")},
         ],
-        "_fields": {"lead": FIELDS},
+        "_fields": {"lead": ["id", "date_created", "date_updated"]},
         "_limit": 200,
     }
     assert bodies(api) == [body]
+    by_ids = {"id__in": "lead_1,lead_2", "_fields": ",".join(FIELDS), "_limit": 200}
+    assert bodies(api, "/v1/lead/") == [{"_params": by_ids}]
+
+
+def test_a_lead_is_emitted_as_it_is_read_by_its_id_and_not_if_it_was_deleted_after_the_search(api: Mocker) -> None:
+    searched = [{**lead(number, "2025-06-14T00:00:00+00:00"), "name": "Old"} for number in (1, 2)]
+    edited = {**searched[0], "date_updated": "2025-06-15T12:00:01+00:00", "name": "New"}
+    leads(api, page(*searched), by_ids=[edited])
+    reading = read("leads", state={"leads": {"date_updated": "2025-06-01T00:10:00Z"}})
+    assert reading.records == [{**edited, "custom_fields": []}]
+    # The edit belongs to the next sync.
+    assert reading.states()[-1]["date_updated"] == "2025-06-01T00:10:00.000000+00:00"
+    # What a response lacks is requested once more.
+    assert [body["_params"]["id__in"] for body in bodies(api, "/v1/lead/")] == ["lead_1,lead_2", "lead_2"]
 
 
 @pytest.mark.parametrize("first", [[], [lead(2, "2025-06-15T12:30:00+00:00")]], ids=["none", "newer than in the index"])
 def test_a_first_sync_reads_windows_of_thirty_days_and_no_lead_moves_the_state_past_an_unread_one(
     api: Mocker, first: list[Row]
 ) -> None:
-    api.post(SEARCH, [page(*first), page(lead(1, "2025-06-10T00:00:00+00:00"))])
+    leads(api, page(*first), page(lead(1, "2025-06-10T00:00:00+00:00")))
     reading = read("leads", start_date="2025-05-01")
     assert reading.ids == [*ids(first), "lead_1"]
     assert ranges(api) == [
@@ -111,7 +125,7 @@ def test_a_first_sync_reads_windows_of_thirty_days_and_no_lead_moves_the_state_p
 
 
 def test_a_lead_that_is_twice_on_a_page_is_emitted_once(api: Mocker) -> None:
-    api.post(SEARCH, **page(lead(1, "2025-06-02T00:00:00Z"), lead(1, "2025-06-02T00:00:00Z")))
+    leads(api, page(lead(1, "2025-06-02T00:00:00Z"), lead(1, "2025-06-02T00:00:00Z")))
     assert read("leads", start_date="2025-06-02").ids == ["lead_1"]
 
 
@@ -189,7 +203,7 @@ SEARCHES: dict[str, tuple[list[Row], list[str | None]]] = {
 def test_a_search_of_leads_of_one_moment_is_made_again_until_it_is_not_known_to_skip_any(
     api: Mocker, responses: list[Row], cursors: list[str | None]
 ) -> None:
-    api.post(SEARCH, [FIRST, *responses])
+    leads(api, FIRST, *responses)
     reading = read("leads", start_date="2025-06-02")
     returned = {row["id"] for response in [FIRST, *responses] for row in response["json"].get("data", [])}
     assert sorted(reading.ids) == sorted(returned)
@@ -222,7 +236,7 @@ def test_a_lead_that_is_edited_again_meanwhile_counts_as_no_repetition(api: Mock
 
 
 def test_a_cursor_that_always_expires_fails_the_stream_after_five_more_searches(api: Mocker) -> None:
-    api.post(SEARCH, [FIRST, *[FIRST, EXPIRED] * 6])
+    leads(api, FIRST, *[FIRST, EXPIRED] * 6)
     [(stream, _, message)] = read("leads", start_date="2025-06-02").failures
     assert stream == "leads"
     assert "does not get past the moment 2025-06-02T05:00:00.000000+00:00" in message
@@ -232,14 +246,14 @@ def test_a_cursor_that_always_expires_fails_the_stream_after_five_more_searches(
 def test_records_are_emitted_as_close_sends_them_except_for_custom_fields(api: Mocker, caplog: Log) -> None:
     """Values by name beside values by id stay as they are."""
     row = {**lead(1, "2025-06-14T00:00:00+00:00"), "contacts": [{"custom": {"b": 2}, "custom.cf_3": 1}], "url": None}
-    api.post(SEARCH, **page({**row, "__object_type": "lead"}))
+    leads(api, page({**row, "__object_type": "lead"}))
     assert read("leads", start_date="2025-06-01").records == [{**row, "custom_fields": []}]
     assert warnings(caplog) == []
 
 
 @pytest.mark.parametrize("more", [{}, {"cursor": ""}])
 def test_a_response_without_a_cursor_ends_the_window(api: Mocker, more: Row) -> None:
-    api.post(SEARCH, json={"data": [lead(1, "2025-06-14T00:00:00+00:00")], **more})
+    leads(api, {"json": {"data": [lead(1, "2025-06-14T00:00:00+00:00")], **more}})
     assert read("leads", start_date="2025-06-01").ids == ["lead_1"]
     assert len(bodies(api)) == 1
 

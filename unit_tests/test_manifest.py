@@ -15,7 +15,20 @@ from jsonschema import Draft7Validator
 from requests_mock import ANY, Mocker
 
 from source_close.source import FOLLOWS_LOG, load_manifest
-from unit_tests.syncs import API, DEFINED, KEY, KINDS, ROOT, STREAMS, catalog, cursor_of, run, stock_source, transform
+from unit_tests.syncs import (
+    API,
+    DEFINED,
+    KEY,
+    KINDS,
+    ROOT,
+    STREAMS,
+    catalog,
+    cursor_of,
+    leads,
+    run,
+    stock_source,
+    transform,
+)
 
 CODE = sorted((ROOT / "source_close").rglob("*.py"))
 MANIFEST = load_manifest()
@@ -36,7 +49,7 @@ def test_the_manifest_runs_with_the_source_class_of_the_cdk(api: Mocker) -> None
     for kind in KINDS:
         api.get(f"{API}/custom_field/{kind}/", json={"data": [{"id": f"cf_{kind}", "name": kind, **stamps}]})
     lead = {"id": "lead_1", **stamps, "custom.cf_lead": "x"}
-    api.post(f"{API}/data/search/", json={"data": [lead], "cursor": None})
+    leads(api, {"json": {"data": [lead], "cursor": None}})
     manifest = yaml.safe_load((ROOT / "manifest.yaml").read_text())
     config = {"api_key": KEY, "start_date": "2025-06-15"}
     with time_machine.travel("2025-06-15T12:00:00Z", tick=False):
@@ -147,14 +160,6 @@ def test_the_header_explains_every_value_of_the_config() -> None:
     explained = re.findall(r"^#   (\w+)  ", text, flags=re.MULTILINE)
     assert sorted(explained) == sorted(transform()["sync"])
     assert set(re.findall(r"config\['sync'\]\['(\w+)'\]", text)) <= set(explained)
-
-
-def test_activities_and_tasks_have_a_list_for_each_type() -> None:
-    assert len(DEFINED["activities"]["retriever"]["lists_by_type"]) == 14
-    assert {part["task_type"] for part in DEFINED["tasks"]["retriever"]["lists_by_type"]} == {
-        "lead", "incoming_email", "email_followup", "missed_call", "answered_detached_call", "voicemail",
-        "opportunity_due", "incoming_sms", "outgoing_call"
-    }  # fmt: skip
 
 
 def test_the_spec_has_the_expected_fields_defaults_and_limits() -> None:

@@ -104,7 +104,14 @@ def test_a_gap_in_the_event_log_logs_a_warning(caplog: Log, reached: str, *, is_
     for message in warnings(caplog):
         assert "2025-05-16T11:59:59.000000+00:00" in message
         assert "Close has events since 2025-05-16T12:00:00.000000+00:00" in message
-        assert "Refresh the stream leads" in message
+        assert "Refresh activities, leads and tasks to get their present state, but not event_log" in message
+
+
+def test_an_old_position_of_event_log_makes_no_other_stream_follow_the_log_from_there() -> None:
+    sync = Sync(end=NOW)
+    states = saved(event_log={"event_log_position": "2025-05-20T00:00:00Z"}, tasks={"event_log_position": NOW})
+    LogPositions(["tasks"], ["tasks"], states, sync)
+    assert sync["event_log_positions"] == {"tasks": NOW}
 
 
 @pytest.fixture(autouse=True)

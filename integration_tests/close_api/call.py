@@ -87,7 +87,29 @@ class Call:
     def shown(self, record: Record) -> bytes:
         """Return the JSON of a record, cut to `_fields`."""
         fields = self.values("_fields")
-        return record.raw if fields is None else orjson.dumps(trimmed(record.data(), fields))
+        if fields is None:
+            return record.raw
+        data = trimmed(record.data(), fields)
+        if record.kind == "lead" and self.settings.lead_custom_values != "both":
+            for part in (data, *data.get("contacts", []), *data.get("opportunities", [])):
+                self._give_form(part)
+        return orjson.dumps(data)
+
+    def _give_form(self, part: Json) -> None:
+        """Change the form of the custom values of a lead, contact or opportunity."""
+        values = {name.removeprefix("custom."): part[name] for name in part if name.startswith("custom.")}
+        part.pop("custom", None)
+        form = self.settings.lead_custom_values
+        if form != "by_id":
+            for field_id in values:
+                del part[f"custom.{field_id}"]
+        if form == "by_id_in_custom":
+            part["custom"] = values
+        if form == "by_name":
+            # A lead may still have values of a deleted field.
+            objects = self.store.objects
+            fields = {field_id: objects[field_id].data() for field_id in values if field_id in objects}
+            part["custom"] = {field["name"]: values[field_id] for field_id, field in fields.items()}
 
 
 def list_response(items: list[bytes], rest: Json) -> Response:

@@ -61,7 +61,8 @@ def search(call: Call) -> Response:
     if page and start + len(page) < len(rows) and goes_on:
         cursor = f"cursor-{len(call.store.search_chains) + 1}"
         call.store.search_chains[cursor] = Chain(call.now, rows, given, page[-1])
-    return list_response([_shown(call, record, names) for record in page], {"cursor": cursor})
+    found: list[Json] = [{"__object_type": "lead"} | trimmed(record.data(), ("id", *names)) for record in page]
+    return list_response([orjson.dumps(row) for row in found], {"cursor": cursor})
 
 
 def _chain(call: Call, cursor: object) -> Chain | None:
@@ -123,30 +124,3 @@ def _limit(body: Json, maximum: int) -> int:
     if value > maximum:
         raise field_errors({"_limit": f"Input should be less than or equal to {maximum}"})
     return value
-
-
-def _shown(call: Call, record: Record, names: list[str]) -> bytes:
-    """Return a row cut to the named fields, with the custom values in the form of the settings."""
-    kept = tuple(name for name in names if name not in call.settings.search_lacks)
-    lead = {"__object_type": "lead"} | trimmed(record.data(), ("id", *kept))
-    if call.settings.search_custom_values != "both":
-        for part in (lead, *lead.get("contacts", []), *lead.get("opportunities", [])):
-            _give_form(part, call)
-    return orjson.dumps(lead)
-
-
-def _give_form(part: Json, call: Call) -> None:
-    """Change the form of the custom values of a lead, contact or opportunity."""
-    values = {name.removeprefix("custom."): part[name] for name in part if name.startswith("custom.")}
-    part.pop("custom", None)
-    form = call.settings.search_custom_values
-    if form != "by_id":
-        for field_id in values:
-            del part[f"custom.{field_id}"]
-    if form == "by_id_in_custom":
-        part["custom"] = values
-    if form == "by_name":
-        # The search may still show values of a deleted field.
-        objects = call.store.objects
-        fields = {field_id: objects[field_id].data() for field_id in values if field_id in objects}
-        part["custom"] = {field["name"]: values[field_id] for field_id, field in fields.items()}

@@ -66,8 +66,7 @@ class Settings:
     search_cursor: Literal["snapshot", "after", "offset"] = "snapshot"
     search_max_rows: int = 10_000
     search_past_max_rows: Literal["null", "reject"] = "null"
-    search_lacks: set[str] = field(default_factory=set)
-    search_custom_values: Literal["both", "by_id", "by_name", "by_id_in_custom", "none"] = "both"
+    lead_custom_values: Literal["both", "by_id", "by_name", "by_id_in_custom"] = "both"
 
     # Event log
     event_lag: EventLag = 0.0

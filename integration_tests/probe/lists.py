@@ -13,6 +13,7 @@ from integration_tests.probe.question import Finding, Question, ids, moment_of, 
 
 _FAR = 10_000_000
 _WHOLE_LIST = 1_000
+_LEADS_BY_IDS = 200  # that the connector reads at once
 _LISTS = ("activity/", "activity/note/", "task/", "user/", "custom_field/lead/", "lead/")
 _READ_IN_PAGES = ("activity/", "task/", "user/", "lead/")
 _ALL_TASKS: dict[str, Any] = {"_type": "all"}
@@ -35,11 +36,11 @@ def questions(account: Account) -> Iterator[Question]:
         yield Question(f"/{path}: may a page have 1,000 rows?", partial(_whole_list, path=path))
     for path in ("activity/", "task/", "lead/"):
         yield Question(f"/{path}: does id__in work in a POST that overrides GET?", partial(_ids_by_post, path=path))
-    yield Question("/activity/: does the list of each type respond?", _lists_by_type)
+    yield Question("/lead/: are all the columns returned that the connector requests?", _columns)
+    yield Question("/lead/: does `custom` in _fields return keys custom.cf_…?", _custom_values)
     yield Question("/activity/: which types does the whole list contain?", _types_of_activities)
     yield Question("/activity/meeting/: is date_created the start of the meeting?", _meetings)
     yield Question("/task/: does _type=all return more tasks than the default?", _all_types)
-    yield Question("/task/: do the nine types together contain all tasks?", _task_types)
     yield Question("/lead/<id>/: does a lead that does not exist return 404?", _missing)
 
 
@@ -100,12 +101,13 @@ def _whole_list(account: Account, path: str) -> Finding:
 
 
 def _ids_by_post(account: Account, path: str) -> Finding:
-    wanted = ids(account.get(path, _limit=100, _fields="id", **_more(path)).rows)[1:]
+    limit = _LEADS_BY_IDS if path == "lead/" else 100
+    wanted = ids(account.get(path, _limit=limit, _fields="id", **_more(path)).rows)[1:]
     if not wanted:
         return unseen("fewer than two rows")
-    answer = account.by_post(path, id__in=",".join(wanted), _limit=100, _fields="id", **_more(path))
+    answer = account.by_post(path, id__in=",".join(wanted), _limit=limit, _fields="id", **_more(path))
     if answer.is_refusal:
-        return Finding(answer.quote, "no: the stream would fail at late edits and deletions")
+        return Finding(answer.quote, "no: leads, late edits and deletions could not be read")
     got = set(ids(answer.rows))
     if got == set(wanted):
         return Finding(f"{len(wanted)} ids return exactly these records")
@@ -115,14 +117,26 @@ def _ids_by_post(account: Account, path: str) -> Finding:
     return Finding(f"{missing} of {len(wanted)} are missing", "no, unless they have just been deleted")
 
 
-def _lists_by_type(account: Account) -> Finding:
-    paths = [part["path"] for part in account.lookups["activity_lists_by_type"]]
-    refused = [path for path in paths if account.get(f"activity/{path}", _limit=1).is_refusal]
-    if not refused:
-        return Finding(f"all {len(paths)} lists respond")
-    return Finding(
-        f"these do not: {', '.join(refused)}", "only in part: it fails if one second has more activities than the cap"
-    )
+def _columns(account: Account) -> Finding:
+    wanted: list[str] = account.lookups["lead_fields"]
+    answer = account.by_post("lead/", _fields=",".join(wanted), _limit=_LEADS_BY_IDS)
+    if answer.is_refusal:
+        return Finding(answer.quote, "no: leads could not be read")
+    if not answer.rows:
+        return unseen("no leads")
+    absent = sorted(set(wanted) - {name for row in answer.rows for name in row} - {"custom"})
+    saw = f"{len(wanted)} requested; in no row: {', '.join(absent) or 'none'}"
+    return Finding(saw, "no: it does not read these columns" if absent else "yes")
+
+
+def _custom_values(account: Account) -> Finding:
+    rows = account.by_post("lead/", _fields="id,custom", _limit=_LEADS_BY_IDS).rows
+    flat = sum(any(name.startswith("custom.") for name in row) for row in rows)
+    nested = sum(bool(row.get("custom")) for row in rows)
+    if not flat and not nested:
+        return unseen(f"no custom values among {len(rows)} leads")
+    saw = f"of {len(rows)} leads: {flat} with custom.cf_… keys, {nested} with an object `custom`"
+    return Finding(saw, "yes" if flat >= nested else "yes: it finds the fields by their names")
 
 
 def _types_of_activities(account: Account) -> Finding:
@@ -151,16 +165,6 @@ def _all_types(account: Account) -> Finding:
         return unseen("no tasks, or no totals")
     copes = "yes" if every >= default else "no: _type=all returns fewer tasks"
     return Finding(f"{every:,} tasks with it, {default:,} without it", copes)
-
-
-def _task_types(account: Account) -> Finding:
-    types = [{"_type": part["task_type"]} for part in account.lookups["task_lists_by_type"]]
-    every, *by_type = (_total(account, filters) for filters in (_ALL_TASKS, *types))
-    if not every:
-        return unseen("no tasks, or no totals")
-    together = sum(by_type)
-    copes = "yes" if every == together else "yes, but tasks may be missing if one second has more tasks than the cap"
-    return Finding(f"{every:,} in all, {together:,} in the nine lists", copes)
 
 
 def _total(account: Account, filters: dict[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""Questions about `POST /data/search/`, with which the connector reads leads."""
+"""Questions about `POST /data/search/`, with which the connector finds leads."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,6 @@ from integration_tests.probe.account import Account, Answer, Row
 from integration_tests.probe.question import Finding, Question, ids, moment_of, order_of, precision, unseen
 
 _PAGE = 200
-_CUSTOM_PREFIX = "custom."
 _FIELD = {"type": "regular_field", "object_type": "lead", "field_name": "date_updated"}
 _SORTED: dict[str, Any] = {"sort": [{"direction": "asc", "field": _FIELD}]}
 _STAMPS = {"lead": ["id", "date_created", "date_updated"]}
@@ -21,8 +20,6 @@ def questions(account: Account) -> Iterator[Question]:
     yield Question("search: does a search from the last lead of a page begin with that lead?", _next_page)
     yield Question("search: how is an invalid cursor rejected?", _bad_cursor)
     yield Question(f"search: what is returned after {account.rows_per_chain:,} rows?", _past_the_end)
-    yield Question("search: are all the columns returned that the connector requests?", _columns)
-    yield Question("search: does `custom` in _fields return keys custom.cf_…?", _custom_values)
 
 
 def _page(account: Account) -> Finding:
@@ -83,28 +80,6 @@ def _past_the_end(account: Account) -> Finding:
     answer = account.search(**_SORTED, _fields={"lead": ["id"]}, _limit=1, cursor=cursor)
     what = answer.quote if answer.is_refusal else f"{len(answer.rows)} more rows"
     return Finding(f"a cursor; with it: {what}", "yes: each page is a search of its own")
-
-
-def _columns(account: Account) -> Finding:
-    wanted: list[str] = account.lookups["lead_fields"]
-    answer = account.search(_fields={"lead": wanted}, _limit=_PAGE)
-    if answer.is_refusal:
-        return Finding(answer.quote, "no: leads could not be read")
-    if not answer.rows:
-        return unseen("no leads")
-    absent = sorted(set(wanted) - {name for row in answer.rows for name in row} - {"custom"})
-    saw = f"{len(wanted)} requested; in no row: {', '.join(absent) or 'none'}"
-    return Finding(saw, "yes: it reads what is missing by ids")
-
-
-def _custom_values(account: Account) -> Finding:
-    rows = account.search(_fields={"lead": ["id", "custom"]}, _limit=_PAGE).rows
-    flat = sum(any(name.startswith(_CUSTOM_PREFIX) for name in row) for row in rows)
-    nested = sum(bool(row.get("custom")) for row in rows)
-    if not flat and not nested:
-        return unseen("no custom values among 200 leads: if they have some, the connector reads them by ids")
-    saw = f"of {len(rows)} leads: {flat} with custom.cf_… keys, {nested} with an object `custom`"
-    return Finding(saw, "yes" if flat >= nested else "yes: it finds the fields by their names")
 
 
 def _leads(account: Account) -> list[Row]:

@@ -71,7 +71,7 @@ def settings(rng: Random, clock: SharedClock) -> Settings:
     made.meeting_date_created_is_start = rng.random() < 0.7
     made.search_lag = rng.choice((0.0, 5.0, 60.0, 300.0))
     made.search_cursor = rng.choice(("snapshot", "after", "offset"))
-    made.search_custom_values = rng.choice(("both", "by_id", "by_name", "by_id_in_custom", "none"))
+    made.lead_custom_values = rng.choice(("both", "by_id", "by_name", "by_id_in_custom"))
     made.search_cursor_life = rng.choice((5.0, 30.0))
     made.search_max_rows = rng.choice((60, 200, 10_000))
     made.search_past_max_rows = rng.choice(("null", "reject"))
@@ -90,7 +90,6 @@ def settings(rng: Random, clock: SharedClock) -> Settings:
     made.rate_limit_reply_retry_after = rng.random() < 0.5
     made.rate_limit_reply_body = rng.choice(("old", "plain", "empty"))
     made.pages_of_unpaged_lists = rng.choice(("ignore", "reject"))
-    made.search_lacks = rng.choice((set[str](), {"description"}))
     return made
 
 

@@ -3,26 +3,23 @@
 https://developer.close.com/api/overview/pagination.md
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from airbyte_cdk import StreamSlice
 from airbyte_cdk.sources.declarative.requesters.request_options import RequestOptionsProvider
 
-from source_close.api.errors import LOGGER, CloseApiError
+from source_close.api.errors import CloseApiError
 from source_close.api.responses import Row
 from source_close.dates import SECOND, format_moment
 from source_close.streams.offset_pages import OffsetPages, OffsetsExhaustedError
 from source_close.streams.windows import WindowRetriever
 
-_READING_BY_TYPE = (
-    "Stream %s: too many records at %s for one list; reading that second type by type."
-)
 _OUT_OF_REACH = (
-    "The records at {moment} can't be read completely, even type by type: {reason} The stream "
-    "stops here, so that none is skipped. If it stops here again, ask Close's support for a higher "
-    "limit, or set start_date to a later moment."
+    "The records at {moment} can't be read completely: {reason} The stream stops here, so that "
+    "none is skipped. If it stops here again, ask Close's support for a higher limit, or set "
+    "start_date to a later moment."
 )
 
 
@@ -69,13 +66,11 @@ class AppendOnlyListRetriever(WindowRetriever):
     of 2,000) and splits ten times at most.
 
     Attributes:
-        lists_by_type: the partition of each type, for a second with too many rows for one list.
         request_options_provider: the date filters of a window, which the cursor declares.
     """
 
     pages: OffsetPages
     request_options_provider: RequestOptionsProvider
-    lists_by_type: Sequence[Mapping[str, str]] = ()
 
     def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
         """Yield the rows of a window, a page at a time."""
@@ -83,27 +78,16 @@ class AppendOnlyListRetriever(WindowRetriever):
         while windows:
             window = windows.pop()  # with more rows: if a list ignores dates, it soon fails there
             try:
-                yield from self._pages(window, {})
-            except OffsetsExhaustedError:
+                yield from self._pages(window)
+            except OffsetsExhaustedError as error:
                 halves = window.split()
-                windows += halves
                 if not halves:
-                    yield from self._pages_by_type(window)
+                    text = _OUT_OF_REACH.format(moment=format_moment(window.start), reason=error)
+                    raise CloseApiError(self.name, text) from None
+                windows += halves
 
-    def _pages(self, window: Window, one_list: Mapping[str, str]) -> Iterator[list[Row]]:
+    def _pages(self, window: Window) -> Iterator[list[Row]]:
         bounds = {"start_time": format_moment(window.start), "end_time": format_moment(window.end)}
-        window_slice = StreamSlice(partition=one_list, cursor_slice=bounds)
+        window_slice = StreamSlice(partition={}, cursor_slice=bounds)
         dates = self.request_options_provider.get_request_params(stream_slice=window_slice)
         return self.pages.read(window.seen, window_slice, dates)
-
-    # Reads a second with more rows than the offsets of the whole list reach.
-    def _pages_by_type(self, window: Window) -> Iterator[list[Row]]:
-        moment = format_moment(window.start)
-        LOGGER.info(_READING_BY_TYPE, self.name, moment)
-        for one_list in self.lists_by_type:
-            try:
-                for rows in self._pages(Window(window.start, window.end), one_list):
-                    yield [row for row in rows if row["id"] not in window.seen]
-            except OffsetsExhaustedError as error:  # noqa: PERF203 - few lists
-                text = _OUT_OF_REACH.format(moment=moment, reason=error)
-                raise CloseApiError(self.name, text) from None

@@ -173,9 +173,7 @@ class CustomFieldsTransformation(RecordTransformation):
     # The id of the field that a key under ``custom`` means; None if no field has it, or several.
     def _field_id(self, key: str, kind: str) -> str | None:
         named = [row for row in self._definitions_of(kind).values() if row.get("name") == key]
-        # A field of another kind may have the same name. Where a definition names its kinds may
-        # have any form, so the kind is looked for in its text.
-        own = [row for row in named if kind in f"{row['object_type']} {row.get('associations')}"]
+        own = [row for row in named if _has_kind(row, kind)]  # other kinds may have the name, too
         if len(own) == 1:
             return str(own[0]["id"])
         return key if key.startswith(_ID_PREFIXES) else None
@@ -208,13 +206,12 @@ def kinds_of(row: Row) -> set[str]:
     return {link.get("object_type", "") for link in links}
 
 
-def custom_values_of(part: Row) -> list[Any]:
-    """Return an object's custom values but nulls: under ids of fields, else under names."""
-    values = [value for key, value in part.items() if key.startswith(PREFIX)]
-    by_name = part.get(CUSTOM)
-    if not values and isinstance(by_name, dict):
-        values = list(by_name.values())
-    return [value for value in values if value is not None]
+# Whether a kind of objects has values of a field; not if the definition has an unknown form.
+def _has_kind(row: Row, kind: str) -> bool:
+    try:
+        return kind in kinds_of(row)
+    except (AttributeError, TypeError):
+        return False
 
 
 def lists_of(stream: AbstractStream) -> dict[str, Partition]:

@@ -25,8 +25,9 @@ from source_close.streams.records import RecordsByIds, parts_of
 RETENTION = timedelta(days=30)  # how long Close keeps events
 _GAP = (
     "Stream %s: the last sync reached %s in the event log, but Close has events since %s only. The "
-    "events in between, and edits and deletions that only they report, are lost. Refresh the "
-    "stream %s to get its present state, and sync at least every 30 days."
+    "events in between, and edits and deletions that only they report, are lost. Refresh "
+    "activities, leads and tasks to get their present state, but not event_log, which would lose "
+    "its older events. Sync at least every 30 days."
 )
 _FORBIDDEN_LOG = (
     "The API key can't read the event log, so deletions and late edits of activities are not read. "
@@ -63,6 +64,12 @@ class Change:
     deleted_at: str = ""
     date_created: str = ""
 
+    def add(self, other: "Change") -> None:
+        """Add what another event says about the object: the latest dates count."""
+        self.changed_at = max(self.changed_at, other.changed_at)
+        self.deleted_at = max(self.deleted_at, other.deleted_at)
+        self.date_created = max(self.date_created, other.date_created)
+
 
 Changes = defaultdict[tuple[str, str], Change]  # by object type and id
 
@@ -71,7 +78,7 @@ def warn_of_gap(stream: str, reached: datetime, end: datetime) -> None:
     """Warn if the log that a sync until ``end`` can read begins after what the last one reached."""
     oldest = end - RETENTION
     if reached < oldest:
-        LOGGER.warning(_GAP, stream, format_moment(reached), format_moment(oldest), stream)
+        LOGGER.warning(_GAP, stream, format_moment(reached), format_moment(oldest))
 
 
 @dataclass
@@ -153,13 +160,13 @@ def add_event(changes: Changes, event: Mapping[str, Any]) -> bool:
     lead_id = event.get("lead_id")
     is_part_of_lead = object_type.partition(".")[0] in _PARTS_OF_LEADS
     if is_part_of_lead and isinstance(lead_id, str):
-        _add_change(changes[_LEAD, lead_id], moment)
+        changes[_LEAD, lead_id].add(_change_at(moment))
     change = changes[object_type, event["object_id"]]
-    _add_change(change, moment)
+    change.add(_change_at(moment))
     if event["action"] == "deleted":
         previous_data = event.get("previous_data")
         former = previous_data if isinstance(previous_data, dict) else {}
-        _add_deletion(change, moment, former)
+        change.add(_deletion_at(moment, former))
         if object_type in _EMAIL_THREADS:
             _add_emails(changes, moment, former)
     if event["action"] == "merged":
@@ -167,16 +174,12 @@ def add_event(changes: Changes, event: Mapping[str, Any]) -> bool:
     return True
 
 
-def _add_change(change: Change, moment: datetime) -> None:
-    change.changed_at = max(format_moment(moment - _MAX_EVENT_DELAY), change.changed_at)
-
-
 # Adds the deletion of the lead that was merged into another, and returns whether its id is known.
 def _add_merge(changes: Changes, moment: datetime, meta: Any) -> bool:
     source_id = meta.get("merge_source_lead_id") if isinstance(meta, dict) else None
     if not isinstance(source_id, str):
         return False
-    _add_deletion(changes[_LEAD, source_id], moment, {})
+    changes[_LEAD, source_id].add(_deletion_at(moment, {}))
     return True
 
 
@@ -185,16 +188,21 @@ def _add_merge(changes: Changes, moment: datetime, meta: Any) -> bool:
 def _add_emails(changes: Changes, moment: datetime, thread: Row) -> None:
     for email in parts_of(thread, ["emails"]) + parts_of(thread, ["latest_emails"]):
         if isinstance(email.get("id"), str):
-            _add_deletion(changes[_EMAIL, email["id"]], moment, email)
+            changes[_EMAIL, email["id"]].add(_deletion_at(moment, email))
 
 
-# The latest of several deletions counts. ``former`` is the object before it, as far as known.
-def _add_deletion(change: Change, moment: datetime, former: Row) -> None:
-    _add_change(change, moment)
-    change.deleted_at = max(format_moment(moment), change.deleted_at)
+def _change_at(moment: datetime) -> Change:
+    return Change(changed_at=format_moment(moment - _MAX_EVENT_DELAY))
+
+
+# ``former`` is the object before its deletion, as far as known.
+def _deletion_at(moment: datetime, former: Row) -> Change:
+    deletion = _change_at(moment)
+    deletion.deleted_at = format_moment(moment)
     created = moment_of(former, "date_created")
     if created is not None:
-        change.date_created = format_moment(created)
+        deletion.date_created = format_moment(created)
+    return deletion
 
 
 @dataclass
@@ -244,15 +252,14 @@ class EventLogChanges:
             edited = [row for record_id, row in existing.items() if record_id in changed_ids]
             yield edited + deletions
 
-    # What the log says about each object of the stream, by id.
+    # What the log says about each object of the stream, by id. Its type may change, as a task's.
     def _changes_of_the_stream(self) -> dict[str, Change]:
         log = Sync.of(self.config).share(EventLog)
-        changes = log.changes(self.name, self.events)
-        return {
-            record_id: change
-            for (object_type, record_id), change in changes.items()
-            if re.fullmatch(self.object_types, object_type)
-        }
+        changes = defaultdict[str, Change](Change)
+        for (object_type, record_id), change in log.changes(self.name, self.events).items():
+            if re.fullmatch(self.object_types, object_type):
+                changes[record_id].add(change)
+        return changes
 
     # Asks for a single record. For the source of a merge, Close may return the destination.
     def _still_exists(self, record_id: str) -> bool:
@@ -263,9 +270,10 @@ class EventLogChanges:
         return bool(response_json(response).get("id") == record_id)
 
     # The row that says that a record is deleted. Destinations that deduplicate keep the row with
-    # the latest cursor, which is after the deletion if a meeting has its start as date_created.
+    # the latest cursor. That of an earlier sync may be after the deletion, if Close has touched a
+    # lead after its merge, or if a meeting has its start as date_created.
     def _deletion(self, record_id: str, change: Change) -> Row:
-        cursor = change.deleted_at
+        cursor: str = Sync.of(self.config)["end"]
         if self.cursor_field == "date_created":
             cursor = max(cursor, change.date_created)
         return {"id": record_id, self.cursor_field: cursor, _DELETED_AT: change.deleted_at}

@@ -47,8 +47,8 @@ class RecordsByIds:
     def read(self, ids: Sequence[str]) -> dict[str, Row]:
         """Return the records that exist, by id.
 
-        What an incomplete response lacks is requested again: only what a complete one lacks does
-        not exist.
+        What a response lacks is requested again. If a complete one has none of it, it does not
+        exist.
 
         Raises:
             CloseApiError: if they can't be read.
@@ -63,9 +63,8 @@ class RecordsByIds:
             page = response_json(self.requester.send_request(request_body_json=body))
             found = {row["id"]: row for row in page["data"] if row["id"] in requested}
             existing |= found
-            # If a response does not say whether more follow, only an empty one is complete.
-            has_more = page.get("has_more", bool(found))
-            settled = found.keys() if has_more else requested
+            is_complete = not found and not page.get("has_more")
+            settled = requested if is_complete else found.keys()
             pending = [record_id for record_id in pending if record_id not in settled]
         return existing
 

@@ -24,6 +24,7 @@ from source_close.dates import (
 from source_close.streams.event_log import EventLog, warn_of_gap
 
 POSITION = "event_log_position"  # the key in a stream's state
+_EVENT_LOG = "event_log"  # the stream, which has a position only to notice a gap
 # A sync follows the log from the first of these that a state has.
 _STARTS = (POSITION, "date_updated", "date_created")
 # Keys of a state without a cursor: of a stream before its first record, and of version 0.1.0.
@@ -111,12 +112,12 @@ class LogPositions:
     interruption hides no deletion; then they get the start of the sync. The states of a stream that
     is read for the first time have it from before its first record on: whatever is deleted later
     is in the log after it. A stream that is not followed keeps its position, from which it is
-    followed if ``capture_changes`` is switched on. ``event_log`` has one too, since its cursor is
-    only its newest event.
+    followed if ``capture_changes`` is switched on. ``event_log`` has a position, too, since its
+    cursor is only its newest event, which may be old without a gap.
 
     Args:
-        names: the streams that have a position.
-        followed: those of them that follow the log in this sync.
+        names: the streams that can follow the log.
+        followed: those of them that follow it in this sync.
         states: the saved states of streams.
         sync: gets the moment from which each followed stream that was read before continues.
     """
@@ -129,12 +130,12 @@ class LogPositions:
         sync: Sync,
     ) -> None:
         self._sync = sync
-        self._followed = followed
+        self._followed = {_EVENT_LOG, *followed}
         self._states = ConnectorStateManager(states)
         self._positions = dict[str, str]()  # those that states get
-        for name in names:
+        for name in (_EVENT_LOG, *names):
             state = self._states.get_stream_state(name, None)
-            if name in followed:
+            if name in self._followed:
                 self._positions[name] = self._follow(name, state)
             elif state.get(POSITION):
                 self._positions[name] = state[POSITION]
@@ -152,7 +153,8 @@ class LogPositions:
             return format_moment(end)
         position = max(past_moments[0], EARLIEST)
         warn_of_gap(name, position, end)
-        self._sync["event_log_positions"][name] = format_moment(position)
+        if name != _EVENT_LOG:
+            self._sync["event_log_positions"][name] = format_moment(position)
         return format_moment(position)
 
     def add_to(self, messages: Iterable[models.AirbyteMessage]) -> Iterator[models.AirbyteMessage]:
