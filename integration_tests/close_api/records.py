@@ -137,8 +137,11 @@ class Collection:
         return self._results[query]
 
     def _candidates(self, query: Query) -> list[Record]:
-        """Return all records in the order of the query, or those in its window if they are sorted by a stamp."""
+        """Return the records in the order of the query: those of its ids or of its window by a stamp, or else all."""
         order = query.order
+        if query.ids is not None:
+            found = [self.records[record_id] for record_id in sorted(query.ids & self.records.keys())]
+            return sorted(found, key=lambda record: record.key(order))
         if order not in self._sorted:
             self._sorted[order] = sorted(self.records.values(), key=lambda record: record.key(order))
         rows = self._sorted[order]
