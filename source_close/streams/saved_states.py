@@ -160,6 +160,9 @@ class LogPositions:
     def add_to(self, messages: Iterable[models.AirbyteMessage]) -> Iterator[models.AirbyteMessage]:
         """Yield the messages of a read, with positions in the states."""
         for message in messages:
+            if message.record:  # as most are
+                yield message
+                continue
             status = message.trace.stream_status if message.trace else None
             if status:
                 yield from self._state_at(status)
