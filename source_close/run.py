@@ -30,7 +30,7 @@ _OBJECTS_TO_COLLECT = 100_000
 _MAX_PROBLEM = 200
 # Numbers of the OSErrors that do not come from standard output: those of requests have none, and a
 # missing file is one of certificates or a temporary one.
-_NOT_OF_THE_OUTPUT = {None, errno.ENOENT}
+_ERRORS_OF_REQUESTS_AND_FILES = {None, errno.ENOENT}
 _MISSING_CERTIFICATES = (
     "The file of certificates {path}, which {name} names, does not exist. Correct the path, or "
     "remove the variable."
@@ -129,7 +129,7 @@ def main(args: Sequence[str] | None = None) -> None:
                 # One write for the line and its end, as threads log there, too.
                 print(f"{line}\n", end="")  # noqa: T201 - the protocol's channel
     except OSError as error:
-        if error.errno in _NOT_OF_THE_OUTPUT:
+        if error.errno in _ERRORS_OF_REQUESTS_AND_FILES:
             raise
         end_early(str(error))
     except AirbyteTracedException as error:

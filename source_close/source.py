@@ -137,7 +137,7 @@ def with_undeclared_columns_named(
     finally:
         for stream, columns in seen.items():
             # A stream whose schema is not here has no column that is undeclared.
-            declared = schemas.get(stream, {}).get("properties", columns)
+            declared = schemas[stream]["properties"] if stream in schemas else columns
             unknown = columns.difference(declared)
             names = sorted(name for name in unknown if not name.startswith(PREFIX))
             if names:

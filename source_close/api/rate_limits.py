@@ -146,6 +146,7 @@ class RateLimiter:
             if response.status_code != requests.codes.too_many_requests:
                 group.speed_up(now)
                 return
+            # Guessed from the 429s before this one, which is counted after it.
             wait = requested_wait or min(2.0**group.refused_in_a_row, _MAX_GUESSED_WAIT_SECONDS)
             group.slow_down(now)
             group.blocked_until = max(group.blocked_until, now + wait)

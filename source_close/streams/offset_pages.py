@@ -71,9 +71,10 @@ def _first_of_next_page(rows: Sequence[Row]) -> int:
     return first - 1 if first > 1 else max(last, 1)
 
 
-# The index of the first of the rows up to ``index`` with the same ``date_created``.
+# The index of the first of the rows up to ``index`` with its ``date_created``, if it has one.
 def _first_of_moment(rows: Sequence[Row], index: int) -> int:
-    while index > 0 and rows[index - 1].get("date_created") == rows[index].get("date_created", ""):
+    moment = rows[index].get("date_created")
+    while moment and index > 0 and rows[index - 1].get("date_created") == moment:
         index -= 1
     return index
 
@@ -147,7 +148,8 @@ class OffsetPages:
             response = request(offset)
             rows = response_json(response)["data"]
             # After a step back any known row will do, since an edit may have moved the last one.
-            overlaps = bool(rows) and rows[0]["id"] in (seen if steps_back else expected_ids)
+            acceptable_ids = seen if steps_back else expected_ids
+            overlaps = bool(rows) and rows[0]["id"] in acceptable_ids
             if offset and not overlaps:
                 steps_back += 1
                 offset = self._step_back(offset, steps_back)
