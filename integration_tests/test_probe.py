@@ -118,10 +118,10 @@ def test_the_probe_says_no_if_the_connector_would_fail() -> None:
     """The error message of the skip cap is one that the connector does not know."""
     with LocalCloseApi(VOLUMES) as api:
         body = {"error": "Not that far."}
-        api.faults.add(Fault("status", "/activity/note/", status=400, body=body, when=lambda query: "_skip" in query))
+        api.faults.add(Fault("status", "/activity/", status=400, body=body, when=lambda query: "_skip" in query))
         account = Account({"api_key": "api_local", "base_url": api.url})
         found = {question.text: finding for question, finding in ask_all(account)}
-    [finding] = [finding for text, finding in found.items() if text.startswith("/activity/note/: how far")]
+    [finding] = [finding for text, finding in found.items() if text.startswith("/activity/: how far")]
     assert finding.saw == "400 «Not that far.»"
     assert finding.copes.startswith("no")
 

@@ -1,4 +1,4 @@
-"""The command ``source-close`` with spec, check, discover and read."""
+"""Run a command: spec, check, discover or read."""
 
 import base64
 import errno

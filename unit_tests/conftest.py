@@ -30,10 +30,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def api() -> Iterator[Mocker]:
-    """Yield a mock of Close; a request fails unless a test has registered its address.
-
-    The first leads of a sync are also read by ids, to compare their custom values: here the account has none.
-    """
+    """Yield a mock of Close without leads and custom fields; any other request fails unless a test registers it."""
     with Mocker() as api:
         api.post(f"{API}/lead/", json={"data": [], "has_more": False})
         for kind in KINDS:

@@ -73,7 +73,7 @@ def test_every_declared_column_is_known(stream: str) -> None:
 
 
 def test_leads_are_requested_with_every_column_of_their_schema() -> None:
-    fields = load_manifest()["definitions"]["lookups"]["lead_fields"]
+    fields = load_manifest()["definitions"]["lookups"]["lead_fields"].split(",")
     assert len(fields) == len(set(fields))
     assert set(fields) == set(columns("leads")["properties"]) - MADE_HERE["leads"] | {"custom"}
 

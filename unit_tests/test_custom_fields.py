@@ -236,7 +236,7 @@ def test_leads_list_their_custom_values_with_the_names_of_the_fields(api: Mocker
 
 def test_names_are_requested_once_and_only_if_leads_have_custom_values(api: Mocker) -> None:
     lists(api, lead=[field("cf_1")])
-    without = {**LEAD, "custom": {}, "customs.cf_1": 1, "__object_type": "lead"}
+    without = {**LEAD, "custom": {}, "customs.cf_1": 1}
     leads(api, page(without))
     assert read("leads", start_date="2025-06-01").records == [{**LEAD, "customs.cf_1": 1, "custom_fields": []}]
     assert requested(api, "/custom") == []

@@ -68,6 +68,14 @@ def test_an_outage_is_waited_for_once_and_not_by_each_endpoint_in_turn(api: Mock
     assert len(requested(api)) == ATTEMPTS + len(KINDS) - 1
 
 
+def test_an_endpoint_is_retried_although_another_has_waited_for_its_rate_limit(api: Mocker) -> None:
+    api.get(f"{API}/custom_field/lead/", status_code=429, headers={"retry-after": str(RETRY_SECONDS - 1)})
+    api.get(f"{API}/custom_field/contact/", [{"status_code": 503}, {"json": {"data": []}}])
+    [(_, _, message)] = read("custom_fields", retry_seconds=RETRY_SECONDS, num_workers=1).failures
+    assert "GET /api/v1/custom_field/lead/ answered 429" in message
+    assert len(requested(api, "/custom_field/contact/")) == 2
+
+
 def test_a_rejected_key_fails_all_streams_after_one_request_of_each_at_most(api: Mocker) -> None:
     api.get(ANY, status_code=401, json={"error": "Unauthorized"})
     api.post(ANY, status_code=401, json={"error": "Unauthorized"})

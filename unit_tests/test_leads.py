@@ -110,6 +110,15 @@ def test_a_lead_is_emitted_as_it_is_read_by_its_id_and_not_if_it_was_deleted_aft
     assert [body["_params"]["id__in"] for body in bodies(api, "/v1/lead/")] == ["lead_1,lead_2", "lead_2"]
 
 
+def test_a_page_of_leads_of_which_none_is_found_by_its_id_fails_the_stream(api: Mocker) -> None:
+    leads(api, page(*leads_by_minute(21)), by_ids=[])
+    [(stream, kind, message)] = read("leads", start_date="2025-06-02").failures
+    assert (stream, kind) == ("leads", "transient_error")
+    assert "Close's search found 21 leads, but a read by their ids found none of them." in message
+    leads(api, page(*leads_by_minute(20)), by_ids=[])
+    assert read("leads", start_date="2025-06-02").statuses == {"leads": "COMPLETE"}
+
+
 @pytest.mark.parametrize("first", [[], [lead(2, "2025-06-15T12:30:00+00:00")]], ids=["none", "newer than in the index"])
 def test_a_first_sync_reads_windows_of_thirty_days_and_no_lead_moves_the_state_past_an_unread_one(
     api: Mocker, first: list[Row]
@@ -246,7 +255,7 @@ def test_a_cursor_that_always_expires_fails_the_stream_after_five_more_searches(
 def test_records_are_emitted_as_close_sends_them_except_for_custom_fields(api: Mocker, caplog: Log) -> None:
     """Values by name beside values by id stay as they are."""
     row = {**lead(1, "2025-06-14T00:00:00+00:00"), "contacts": [{"custom": {"b": 2}, "custom.cf_3": 1}], "url": None}
-    leads(api, page({**row, "__object_type": "lead"}))
+    leads(api, page(row))
     assert read("leads", start_date="2025-06-01").records == [{**row, "custom_fields": []}]
     assert warnings(caplog) == []
 

@@ -85,7 +85,7 @@ class Call:
         return list_response([self.shown(record) for record in records], rest)
 
     def shown(self, record: Record) -> bytes:
-        """Return the JSON of a record, cut to `_fields`."""
+        """Return the JSON of a record, cut to `_fields`, with a lead's custom values in the form of the settings."""
         fields = self.values("_fields")
         if fields is None:
             return record.raw

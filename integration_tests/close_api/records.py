@@ -139,7 +139,7 @@ class Collection:
     def _candidates(self, query: Query) -> list[Record]:
         """Return the records in the order of the query: those of its ids or of its window by a stamp, or else all."""
         order = query.order
-        if query.ids is not None:
+        if query.ids is not None and order is not None:
             found = [self.records[record_id] for record_id in sorted(query.ids & self.records.keys())]
             return sorted(found, key=lambda record: record.key(order))
         if order not in self._sorted:

@@ -56,6 +56,7 @@ class Settings:
     lead_order: ListOrder = "newest"
     list_ties: Literal["stable", "random"] = "stable"
     filter_precision: Literal["millisecond", "second"] = "millisecond"
+    lead_custom_values: Literal["both", "by_id", "by_name", "by_id_in_custom"] = "both"
     custom_field_lists_have_shared: bool = False
     pages_of_unpaged_lists: Literal["ignore", "reject"] = "ignore"
     meeting_date_created_is_start: bool = True
@@ -66,7 +67,6 @@ class Settings:
     search_cursor: Literal["snapshot", "after", "offset"] = "snapshot"
     search_max_rows: int = 10_000
     search_past_max_rows: Literal["null", "reject"] = "null"
-    lead_custom_values: Literal["both", "by_id", "by_name", "by_id_in_custom"] = "both"
 
     # Event log
     event_lag: EventLag = 0.0

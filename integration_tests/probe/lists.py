@@ -13,8 +13,7 @@ from integration_tests.probe.question import Finding, Question, ids, moment_of, 
 
 _FAR = 10_000_000
 _WHOLE_LIST = 1_000
-_LEADS_BY_IDS = 200  # that the connector reads at once
-_LISTS = ("activity/", "activity/note/", "task/", "user/", "custom_field/lead/", "lead/")
+_LISTS = ("activity/", "task/", "user/", "custom_field/lead/", "lead/")
 _READ_IN_PAGES = ("activity/", "task/", "user/", "lead/")
 _ALL_TASKS: dict[str, Any] = {"_type": "all"}
 _STAMPS = "id,date_created,date_updated"
@@ -101,25 +100,31 @@ def _whole_list(account: Account, path: str) -> Finding:
 
 
 def _ids_by_post(account: Account, path: str) -> Finding:
-    limit = _LEADS_BY_IDS if path == "lead/" else 100
+    limit = _leads_at_once(account) if path == "lead/" else 100
     wanted = ids(account.get(path, _limit=limit, _fields="id", **_more(path)).rows)[1:]
     if not wanted:
         return unseen("fewer than two rows")
     answer = account.by_post(path, id__in=",".join(wanted), _limit=limit, _fields="id", **_more(path))
+    need = "leads" if path == "lead/" else "late edits and deletions"
     if answer.is_refusal:
-        return Finding(answer.quote, "no: leads, late edits and deletions could not be read")
+        return Finding(answer.quote, f"no: {need} could not be read")
     got = set(ids(answer.rows))
     if got == set(wanted):
         return Finding(f"{len(wanted)} ids return exactly these records")
     if got - set(wanted):
-        return Finding("ignored: other records are returned as well", "no: set capture_changes to false")
+        return Finding("ignored: other records are returned as well", f"no: {need} could not be read")
     missing = len(set(wanted) - got)
     return Finding(f"{missing} of {len(wanted)} are missing", "no, unless they have just been deleted")
 
 
+def _leads_at_once(account: Account) -> int:
+    number: int = account.lookups["leads_by_ids"]["ids_per_request"]
+    return number
+
+
 def _columns(account: Account) -> Finding:
-    wanted: list[str] = account.lookups["lead_fields"]
-    answer = account.by_post("lead/", _fields=",".join(wanted), _limit=_LEADS_BY_IDS)
+    wanted: list[str] = account.lookups["lead_fields"].split(",")
+    answer = account.by_post("lead/", _fields=",".join(wanted), _limit=_leads_at_once(account))
     if answer.is_refusal:
         return Finding(answer.quote, "no: leads could not be read")
     if not answer.rows:
@@ -130,7 +135,7 @@ def _columns(account: Account) -> Finding:
 
 
 def _custom_values(account: Account) -> Finding:
-    rows = account.by_post("lead/", _fields="id,custom", _limit=_LEADS_BY_IDS).rows
+    rows = account.by_post("lead/", _fields="id,custom", _limit=_leads_at_once(account)).rows
     flat = sum(any(name.startswith("custom.") for name in row) for row in rows)
     nested = sum(bool(row.get("custom")) for row in rows)
     if not flat and not nested:

@@ -153,8 +153,10 @@ class CloseErrorHandler(DefaultErrorHandler):
         status = _status_of(outcome)
         error = CloseApiError(self.name, text, failure_type, status)
         now = time.monotonic()
-        # If Close is down, each endpoint would otherwise be retried as long as the first one.
-        keys = ((self.name, endpoint), ANY_REQUEST)
+        keys = [(self.name, endpoint)]
+        if not is_refused and status != requests.codes.too_many_requests:
+            # If Close is down, each endpoint would otherwise be retried as long as the first one.
+            keys.append(ANY_REQUEST)
         seconds = now - min(self._sync.failing_since.setdefault(key, now) for key in keys)
         if not is_refused and max(wait, seconds) <= self._retry_seconds:
             return ErrorResolution(ResponseAction.RETRY, failure_type, error.message)

@@ -77,17 +77,17 @@ class AppendOnlyListRetriever(WindowRetriever):
         windows = [Window(start, end)]
         while windows:
             window = windows.pop()  # with more rows: if a list ignores dates, it soon fails there
+            bounds = {
+                "start_time": format_moment(window.start),
+                "end_time": format_moment(window.end),
+            }
+            window_slice = StreamSlice(partition={}, cursor_slice=bounds)
+            dates = self.request_options_provider.get_request_params(stream_slice=window_slice)
             try:
-                yield from self._pages(window)
+                yield from self.pages.read(window.seen, window_slice, dates)
             except OffsetsExhaustedError as error:
                 halves = window.split()
                 if not halves:
                     text = _OUT_OF_REACH.format(moment=format_moment(window.start), reason=error)
                     raise CloseApiError(self.name, text) from None
                 windows += halves
-
-    def _pages(self, window: Window) -> Iterator[list[Row]]:
-        bounds = {"start_time": format_moment(window.start), "end_time": format_moment(window.end)}
-        window_slice = StreamSlice(partition={}, cursor_slice=bounds)
-        dates = self.request_options_provider.get_request_params(stream_slice=window_slice)
-        return self.pages.read(window.seen, window_slice, dates)

@@ -35,8 +35,8 @@ _FORBIDDEN_LOG = (
 )
 _UNCLEAR_EVENTS = (
     "%d events of the event log (first: %s) don't say which object changed: their object_type, "
-    "action, object_id or date_updated is not as Close documents it. Refresh the streams to get "
-    "the changes that are missing."
+    "action, object_id or date_updated is not as Close documents it. Refresh activities, leads and "
+    "tasks to get the changes that are missing."
 )
 _PROGRESS = "Read %d events of the event log, to follow the changes since the last sync."
 _LOG_EVERY_EVENTS = 5_000
@@ -156,22 +156,24 @@ def add_event(changes: Changes, event: Mapping[str, Any]) -> bool:
     texts = [event.get(name) for name in ("object_type", "object_id", "action")]
     if moment is None or not all(isinstance(text, str) and text for text in texts):
         return False
-    object_type = event["object_type"]
+    changes[event["object_type"], event["object_id"]].add(_change_at(moment))
     lead_id = event.get("lead_id")
-    is_part_of_lead = object_type.partition(".")[0] in _PARTS_OF_LEADS
+    is_part_of_lead = event["object_type"].partition(".")[0] in _PARTS_OF_LEADS
     if is_part_of_lead and isinstance(lead_id, str):
         changes[_LEAD, lead_id].add(_change_at(moment))
-    change = changes[object_type, event["object_id"]]
-    change.add(_change_at(moment))
     if event["action"] == "deleted":
-        previous_data = event.get("previous_data")
-        former = previous_data if isinstance(previous_data, dict) else {}
-        change.add(_deletion_at(moment, former))
-        if object_type in _EMAIL_THREADS:
-            _add_emails(changes, moment, former)
+        _add_deletion(changes, moment, event)
     if event["action"] == "merged":
         return _add_merge(changes, moment, event.get("meta"))
     return True
+
+
+def _add_deletion(changes: Changes, moment: datetime, event: Mapping[str, Any]) -> None:
+    previous_data = event.get("previous_data")
+    former = previous_data if isinstance(previous_data, dict) else {}
+    changes[event["object_type"], event["object_id"]].add(_deletion_at(moment, former))
+    if event["object_type"] in _EMAIL_THREADS:
+        _add_emails(changes, moment, former)
 
 
 # Adds the deletion of the lead that was merged into another, and returns whether its id is known.
@@ -197,12 +199,12 @@ def _change_at(moment: datetime) -> Change:
 
 # ``former`` is the object before its deletion, as far as known.
 def _deletion_at(moment: datetime, former: Row) -> Change:
-    deletion = _change_at(moment)
-    deletion.deleted_at = format_moment(moment)
     created = moment_of(former, "date_created")
-    if created is not None:
-        deletion.date_created = format_moment(created)
-    return deletion
+    return Change(
+        changed_at=format_moment(moment - _MAX_EVENT_DELAY),
+        deleted_at=format_moment(moment),
+        date_created=format_moment(created) if created else "",
+    )
 
 
 @dataclass
@@ -234,7 +236,7 @@ class EventLogChanges:
         """
         changes = self._changes_of_the_stream()
         deleted_ids = {record_id for record_id, change in changes.items() if change.deleted_at}
-        # Close's search may have shown a record as it was before its last change.
+        # Close's index may have shown a record as it was before its last change.
         changed_ids = {
             record_id
             for record_id, change in changes.items()

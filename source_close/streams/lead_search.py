@@ -1,4 +1,4 @@
-"""Read leads by Advanced Filtering: https://developer.close.com/api/resources/advanced-filtering.md."""
+"""Find leads by Advanced Filtering: https://developer.close.com/api/resources/advanced-filtering.md."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +14,11 @@ from source_close.streams.records import RecordsByIds
 from source_close.streams.windows import WindowRetriever
 
 _MAX_ATTEMPTS = 5
+_MOST_DELETED_LEADS = 20  # between a search and the read by ids
+_NOT_FOUND = (
+    "Close's search found {count} leads, but a read by their ids found none of them. The stream "
+    "stops here, so that none is skipped. Sync again later. If it stops again, report this message."
+)
 _STUCK = (
     "Close's search does not get past the moment {moment}: {rows} or more records have it as "
     "date_updated, the records are not sorted by it, or each search ends early. The stream stops "
@@ -87,7 +92,10 @@ class LeadSearchRetriever(WindowRetriever):
             known_ids.update(new_ids)
             if new_ids:
                 page.attempts = 0
-            yield list(self.by_ids.read(new_ids).values())
+            leads = self.by_ids.read(new_ids)
+            if not leads and len(new_ids) > _MOST_DELETED_LEADS:
+                raise CloseApiError(self.name, _NOT_FOUND.format(count=len(new_ids)))
+            yield list(leads.values())
             if self._is_last(page):
                 return
             following = self._following_page(page, known_ids)
@@ -105,9 +113,9 @@ class LeadSearchRetriever(WindowRetriever):
     def _following_page(self, page: SearchPage, known_ids: set[str]) -> SearchPage | None:
         ends_chain = page.rows_so_far + self._page_size() > self.rows_per_chain
         following = self._new_search(page, known_ids, ends_chain=ends_chain)
-        if following is not None:
-            return following if page.is_confirmed else None
-        return None if ends_chain or page.token is None else self._page_after(page)
+        if following is None and page.token is not None and not ends_chain:
+            return self._page_after(page)
+        return following if page.is_confirmed else None
 
     # A new search that begins with a known row of the page's last ones, if there is one.
     def _new_search(
@@ -176,4 +184,5 @@ class LeadSearchRetriever(WindowRetriever):
 # The earliest of the dates of a page that are among those of its last tenth. A single row could
 # show a newer date than the one by which the index sorts it.
 def _late_moment(moments: Sequence[datetime], page: SearchPage) -> datetime | None:
-    return min(moments[-max(len(page.rows) // 10, 1) :], default=None)
+    last_tenth = max(len(page.rows) // 10, 1)
+    return min(moments[-last_tenth:], default=None)

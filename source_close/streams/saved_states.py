@@ -36,6 +36,7 @@ _KEYS_WITHOUT_CURSOR = {
     "use_global_cursor",
 }
 _AIRBYTE_PREFIX = "__ab_"
+_GETS_STATE = {models.AirbyteStreamStatus.STARTED, models.AirbyteStreamStatus.COMPLETE}
 # Where other connectors keep the moment up to which a stream was read.
 _OTHER_CURSORS = ("most_recent_cursor_value", "end")
 _DAMAGED = (
@@ -175,11 +176,11 @@ class LogPositions:
     ) -> Iterator[models.AirbyteMessage]:
         name = status.stream_descriptor.name
         end = self._sync["end"]
-        is_started = status.status == models.AirbyteStreamStatus.STARTED
         is_complete = status.status == models.AirbyteStreamStatus.COMPLETE
         if is_complete and name in self._followed and not self._sync.share(EventLog).is_forbidden:
             self._positions[name] = end
-        if (is_started or is_complete) and self._positions.get(name) == end:
+        # At its start a stream has this position if it was not read before.
+        if status.status in _GETS_STATE and self._positions.get(name) == end:
             yield from self._with_position(self._states.create_state_message(name, None))
 
     # The message; a state gets its position. A stream whose saved state is damaged has to be

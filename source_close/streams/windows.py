@@ -124,6 +124,7 @@ class WindowRetriever(Retriever):
     def _records_of_window(self, page: list[Row], window: StreamSlice) -> Iterator[Record]:
         end = str(window["end_time"])
         for record in self.record_selector.filter_and_transform(page, {}, {}, window):
-            # Close writes all dates alike, so their texts compare as moments. None is after all.
-            is_after = str(record.data.get(self.cursor_field)) > end
-            yield Record(record.data, self.name, _NO_WINDOW) if is_after else record
+            date = record.data.get(self.cursor_field)
+            # Close writes all dates alike, so their texts compare as moments.
+            is_in_window = date is not None and str(date) <= end
+            yield record if is_in_window else Record(record.data, self.name, _NO_WINDOW)
