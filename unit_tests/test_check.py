@@ -7,7 +7,19 @@ from airbyte_cdk.models import Status
 from requests_mock import ANY, Mocker
 
 from source_close.source import SourceClose, load_manifest
-from unit_tests.syncs import API, KEY, KINDS, LOGGER, STREAMS, Log, catalog, read_with_positions, requested, warnings
+from unit_tests.syncs import (
+    API,
+    KEY,
+    KINDS,
+    LOGGER,
+    STREAMS,
+    Log,
+    catalog,
+    leads,
+    read_with_positions,
+    requested,
+    warnings,
+)
 
 # The lists of the six streams, in the order in which a check requests them.
 CUSTOM_FIELDS = [f"/custom_field/{kind}/" for kind in KINDS]
@@ -18,7 +30,7 @@ PATHS = ["/activity/", *CUSTOM_FIELDS, "/event/", "/data/search/", "/lead/", "/t
 def _one_record_in_every_stream(api: Mocker) -> None:
     stamps = {"date_created": "2025-06-01T00:00:00+00:00", "date_updated": "2025-06-01T00:00:00+00:00"}
     api.get(ANY, json={"data": [{"id": "x_1", **stamps}], "has_more": False})
-    api.post(f"{API}/data/search/", json={"data": [{"id": "lead_1", **stamps}], "cursor": None})
+    leads(api, {"json": {"data": [{"id": "lead_1", **stamps}], "cursor": None}})
 
 
 def check(**config: Any) -> tuple[Status, str]:
@@ -121,8 +133,8 @@ def test_a_source_accepts_its_config_after_construction(tmp_path: Any) -> None:
 
 
 def test_discover_returns_the_columns_of_custom_fields_and_read_does_not_request_them(api: Mocker) -> None:
-    leads = SourceClose().discover(LOGGER, {"api_key": KEY}).streams[STREAMS.index("leads")].json_schema
-    assert "custom.x_1" in leads["properties"]
+    schema = SourceClose().discover(LOGGER, {"api_key": KEY}).streams[STREAMS.index("leads")].json_schema
+    assert "custom.x_1" in schema["properties"]
     api.reset_mock()
     read_with_positions("leads", whole_manifest=True, start_date="2025-06-14")
     assert set(requested(api)) == {"/data/search/", "/lead/"}

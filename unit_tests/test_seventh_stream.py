@@ -8,7 +8,7 @@ from airbyte_cdk.models import Status, SyncMode
 from requests_mock import ANY, Mocker
 
 from source_close.source import SourceClose, load_manifest
-from unit_tests.syncs import API, DEFINED, KEY, LOGGER, ROOT, Row, read_with_positions, requested
+from unit_tests.syncs import API, DEFINED, KEY, LOGGER, ROOT, Row, leads, read_with_positions, requested
 
 RECIPE = (ROOT / "CONTRIBUTING.md").read_text().split("## A seventh stream")[1].split("\n## ")[0]
 STREAM, CHECK, SCHEMA = re.findall(r"```yaml\n(.*?)```", RECIPE, flags=re.DOTALL)
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(NAME in DEFINED, reason="the manifest already ha
 def manifest(api: Mocker, monkeypatch: pytest.MonkeyPatch) -> Row:
     """Return the manifest with the three parts of the recipe, which the source takes."""
     api.get(ANY, json={"data": [{"id": "x_1", **STAMPS}], "has_more": False, "cursor_next": None})
-    api.post(f"{API}/data/search/", json={"data": [{"id": "lead_1", **STAMPS}], "cursor": None})
+    leads(api, {"json": {"data": [{"id": "lead_1", **STAMPS}], "cursor": None}})
     api.get(f"{API}/status/lead/", json={"data": STATUSES, "has_more": False})
     manifest = load_manifest()
     manifest["streams"] += yaml.safe_load(STREAM)

@@ -29,6 +29,7 @@ Outcome = requests.Response | Exception
 _REPEATS_ITSELF = (
     "{endpoint}: the list repeats the same page of {rows} records and says that more follow."
 )
+_LEAST_RETRY_SECONDS = 20  # for an endpoint, also if all requests have failed for long
 _PROXY_PASSWORD = requests.codes.proxy_authentication_required
 _CLOCK_IS_AHEAD = (
     "this machine's clock is {seconds:.0f} seconds ahead of Close's, which shows {date}. The next "
@@ -153,11 +154,11 @@ class CloseErrorHandler(DefaultErrorHandler):
         status = _status_of(outcome)
         error = CloseApiError(self.name, text, failure_type, status)
         now = time.monotonic()
-        keys = [(self.name, endpoint)]
+        seconds = now - self._sync.failing_since.setdefault((self.name, endpoint), now)
         if not is_refused and status != requests.codes.too_many_requests:
             # If Close is down, each endpoint would otherwise be retried as long as the first one.
-            keys.append(ANY_REQUEST)
-        seconds = now - min(self._sync.failing_since.setdefault(key, now) for key in keys)
+            outage = now - self._sync.failing_since.setdefault(ANY_REQUEST, now)
+            seconds = outage if seconds >= _LEAST_RETRY_SECONDS else seconds
         if not is_refused and max(wait, seconds) <= self._retry_seconds:
             return ErrorResolution(ResponseAction.RETRY, failure_type, error.message)
         self._sync.given_up[self.name, endpoint] = error

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
-from urllib.parse import quote
 
-from airbyte_cdk import Config, HttpRequester, RecordFilter
+from airbyte_cdk import Config, RecordFilter
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
 
 from source_close.api.errors import FORBIDDEN, LOGGER, CloseApiError
-from source_close.api.responses import Row, response_json
+from source_close.api.responses import Row
 from source_close.api.sync import Sync
 from source_close.dates import format_moment, moment_of, parse_moment
 from source_close.streams.records import RecordsByIds, parts_of
@@ -217,8 +216,7 @@ class EventLogChanges:
     Attributes:
         object_types: the types of the stream's objects in the log, as a regular expression.
         events: the stream of events since the oldest saved position.
-        by_ids: reads the records.
-        record_requester: checks a deleted record that is still returned, as the index lags.
+        by_ids: reads the records; and singly a deleted one that is still returned.
     """
 
     name: str
@@ -227,7 +225,6 @@ class EventLogChanges:
     object_types: str
     events: AbstractStream
     by_ids: RecordsByIds
-    record_requester: HttpRequester | None = None
 
     def read_pages(self, emitted: Mapping[str, str]) -> Iterator[list[Row]]:
         """Yield the records with changes that were not emitted, and rows of deletions.
@@ -246,9 +243,10 @@ class EventLogChanges:
         for first in range(0, len(wanted), self.by_ids.ids_per_request):
             ids = wanted[first : first + self.by_ids.ids_per_request]
             existing = self.by_ids.read(ids)
-            for record_id in sorted(deleted_ids & existing.keys()):
-                if not self._still_exists(record_id):
-                    del existing[record_id]
+            if self.by_ids.record_requester:
+                for record_id in sorted(deleted_ids & existing.keys()):
+                    if self.by_ids.read_single(record_id) is None:  # the index lags
+                        del existing[record_id]
             gone_ids = [one for one in ids if one in deleted_ids and one not in existing]
             deletions = [self._deletion(record_id, changes[record_id]) for record_id in gone_ids]
             edited = [row for record_id, row in existing.items() if record_id in changed_ids]
@@ -262,14 +260,6 @@ class EventLogChanges:
             if re.fullmatch(self.object_types, object_type):
                 changes[record_id].add(change)
         return changes
-
-    # Asks for a single record. For the source of a merge, Close may return the destination.
-    def _still_exists(self, record_id: str) -> bool:
-        if self.record_requester is None:
-            return True
-        path = f"{quote(record_id, safe='')}/"
-        response = self.record_requester.send_request(path=path)
-        return bool(response_json(response).get("id") == record_id)
 
     # The row that says that a record is deleted. Destinations that deduplicate keep the row with
     # the latest cursor. That of an earlier sync may be after the deletion, if Close has touched a

@@ -9,16 +9,11 @@ from airbyte_cdk import DefaultPaginator, HttpRequester, StreamSlice
 
 from source_close.api.errors import CloseApiError
 from source_close.api.responses import Row, response_json
-from source_close.dates import LATENESS, MILLISECOND, format_moment, moment_of, utc_now
+from source_close.dates import LATENESS, MILLISECOND, SECOND, format_moment, moment_of, utc_now
 from source_close.streams.records import RecordsByIds
 from source_close.streams.windows import WindowRetriever
 
 _MAX_ATTEMPTS = 5
-_MOST_DELETED_LEADS = 20  # between a search and the read by ids
-_NOT_FOUND = (
-    "Close's search found {count} leads, but a read by their ids found none of them. The stream "
-    "stops here, so that none is skipped. Sync again later. If it stops again, report this message."
-)
 _STUCK = (
     "Close's search does not get past the moment {moment}: {rows} or more records have it as "
     "date_updated, the records are not sorted by it, or each search ends early. The stream stops "
@@ -75,7 +70,7 @@ class LeadSearchRetriever(WindowRetriever):
 
     Attributes:
         rows_per_chain: the number of rows after which Close ends a chain of cursors.
-        by_ids: reads leads by their ids; one that it does not find was deleted after the search.
+        by_ids: reads leads by their ids.
     """
 
     requester: HttpRequester
@@ -88,18 +83,32 @@ class LeadSearchRetriever(WindowRetriever):
         known_ids = set[str]()
         page = self._search(SearchPage(start, end))
         while True:
-            new_ids = [row["id"] for row in page.rows if row["id"] not in known_ids]
-            known_ids.update(new_ids)
-            if new_ids:
+            new_rows = {row["id"]: row for row in page.rows if row["id"] not in known_ids}
+            known_ids.update(new_rows)
+            if new_rows:
                 page.attempts = 0
-            leads = self.by_ids.read(new_ids)
-            if not leads and len(new_ids) > _MOST_DELETED_LEADS:
-                raise CloseApiError(self.name, _NOT_FOUND.format(count=len(new_ids)))
-            yield list(leads.values())
+            self._note_dates(new_rows)
+            yield self._leads(list(new_rows))
             if self._is_last(page):
                 return
             following = self._following_page(page, known_ids)
             page = following or self._search(SearchPage(page.start, end, page.attempts + 1))
+
+    # The leads of a page. Only a request for a lead alone shows that it was deleted meanwhile.
+    def _leads(self, ids: Sequence[str]) -> list[Row]:
+        leads = self.by_ids.read(ids)
+        missing_ids = [lead_id for lead_id in ids if lead_id not in leads]
+        single_leads = [self.by_ids.read_single(lead_id) for lead_id in missing_ids]
+        return [*leads.values(), *(lead for lead in single_leads if lead is not None)]
+
+    # A lead may have been edited since. That must not move the cursor past leads that the index
+    # shows later. The search may write dates without the fraction of a second.
+    def _note_dates(self, rows: Mapping[str, Row]) -> None:
+        with self._window_closed:
+            for lead_id, row in rows.items():
+                moment = moment_of(row, self.cursor_field)
+                if moment is not None:
+                    self._known_until[lead_id] = format_moment(moment + SECOND)
 
     # Whether a page ends its window. A full page should have a cursor, and may be cut short.
     def _is_last(self, page: SearchPage) -> bool:

@@ -73,7 +73,7 @@ def _first_of_next_page(rows: Sequence[Row]) -> int:
 
 # The index of the first of the rows up to ``index`` with its ``date_created``, if it has one.
 def _first_of_moment(rows: Sequence[Row], index: int) -> int:
-    moment = rows[index].get("date_created")
+    moment = rows[index].get("date_created") if rows else None
     while moment and index > 0 and rows[index - 1].get("date_created") == moment:
         index -= 1
     return index

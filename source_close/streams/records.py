@@ -5,18 +5,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 import requests
 from airbyte_cdk import (
     Config,
+    FailureType,
     HttpRequester,
     RecordExtractor,
     RecordTransformation,
     RequestOption,
 )
 
+from source_close.api.errors import CloseApiError
 from source_close.api.responses import Row, response_json
+
+_REFUSED_IDS = "Close refuses a read of {refused} ids: {response}. Please report this message."
 
 
 class DataExtractor(RecordExtractor):
@@ -36,13 +41,24 @@ class RecordsByIds:
 
     https://developer.close.com/api/overview/pagination.md. ``GroupingPartitionRouter``, the
     built-in, takes the ids from a stream, and does not ask again for what a response lacks.
+
+    Attributes:
+        fewer_ids_per_request: for all requests after Close has refused more.
+        record_requester: requests a single record, for ``read_single``.
     """
 
+    name: str
     config: Config
     requester: HttpRequester
     ids_option: RequestOption
     page_size_option: RequestOption
     ids_per_request: int
+    fewer_ids_per_request: int = 0
+    record_requester: HttpRequester | None = None
+
+    def __post_init__(self) -> None:
+        # Threads share it, and may replace it by the smaller one.
+        self._most_ids = self.ids_per_request
 
     def read(self, ids: Sequence[str]) -> dict[str, Row]:
         """Return the records that exist, by id.
@@ -56,17 +72,38 @@ class RecordsByIds:
         existing = dict[str, Row]()
         pending = list(ids)
         while pending:
-            requested = pending[: self.ids_per_request]
+            most_ids = self._most_ids
+            requested = pending[:most_ids]
             body = dict[str, Any]()
             self.ids_option.inject_into_request(body, ",".join(requested), self.config)
-            self.page_size_option.inject_into_request(body, self.ids_per_request, self.config)
+            self.page_size_option.inject_into_request(body, most_ids, self.config)
             page = response_json(self.requester.send_request(request_body_json=body))
+            if "data" not in page:
+                self._request_fewer(most_ids, page)
+                continue
             found = {row["id"]: row for row in page["data"] if row["id"] in requested}
             existing |= found
             is_complete = not found and not page.get("has_more")
             settled = requested if is_complete else found.keys()
             pending = [record_id for record_id in pending if record_id not in settled]
         return existing
+
+    def _request_fewer(self, refused: int, response: Mapping[str, Any]) -> None:
+        if refused <= self.fewer_ids_per_request:
+            text = _REFUSED_IDS.format(refused=refused, response=response)
+            raise CloseApiError(self.name, text, FailureType.system_error)
+        self._most_ids = self.fewer_ids_per_request
+
+    def read_single(self, record_id: str) -> Row | None:
+        """Return a record by a request for it alone, which no index delays; None without one.
+
+        For the source of a merge, Close may return the destination, which counts as none.
+        """
+        if self.record_requester is None:
+            return None
+        path = f"{quote(record_id, safe='')}/"
+        row = response_json(self.record_requester.send_request(path=path))
+        return row if row.get("id") == record_id else None
 
 
 def parts_of(record: Row, path: Sequence[str]) -> list[Row]:

@@ -75,6 +75,7 @@ class WindowRetriever(Retriever):
         self._open_windows = 0
         self._window_closed = threading.Condition()
         self._emitted = dict[str, str]()  # date_updated by id
+        self._known_until = dict[str, str]()  # a record with a later date is of no window, by id
 
     @abstractmethod
     def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
@@ -123,8 +124,12 @@ class WindowRetriever(Retriever):
     # Without a schema, the selector does not copy each record to bring it to the schema's types.
     def _records_of_window(self, page: list[Row], window: StreamSlice) -> Iterator[Record]:
         end = str(window["end_time"])
+        with self._window_closed:
+            known_until = {row["id"]: self._known_until.pop(row["id"], end) for row in page}
         for record in self.record_selector.filter_and_transform(page, {}, {}, window):
             date = record.data.get(self.cursor_field)
             # Close writes all dates alike, so their texts compare as moments.
-            is_in_window = date is not None and str(date) <= end
+            is_in_window = date is not None and str(date) <= min(
+                end, known_until[record.data["id"]]
+            )
             yield record if is_in_window else Record(record.data, self.name, _NO_WINDOW)
