@@ -138,7 +138,7 @@ def test_fewer_ids_are_requested_after_close_has_refused_200(api: Mocker) -> Non
     api.post(f"{API}/lead/", status_code=400, json={"error": "No ids"})
     [(_, kind, message)] = read("leads", start_date="2025-06-02").failures
     assert kind == "system_error"
-    assert "Close refuses a read of 100 ids: {'error': 'No ids'}." in message
+    assert "POST /api/v1/lead/ with 100 ids answered 400: «No ids». Please report this message." in message
 
 
 def test_an_edit_that_the_search_does_not_show_moves_no_state(api: Mocker) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import orjson
 import requests
@@ -18,10 +18,10 @@ from airbyte_cdk import (
     RequestOption,
 )
 
-from source_close.api.errors import CloseApiError
+from source_close.api.errors import CloseApiError, describe
 from source_close.api.responses import Row, response_json
 
-_REFUSED_IDS = "Close refuses a read of {refused} ids: {response}. Please report this message."
+_REFUSED_IDS = "POST {path} with {number} ids {refusal}. Please report this message."
 
 
 class DataExtractor(RecordExtractor):
@@ -77,9 +77,10 @@ class RecordsByIds:
             body = dict[str, Any]()
             self.ids_option.inject_into_request(body, ",".join(requested), self.config)
             self.page_size_option.inject_into_request(body, most_ids, self.config)
-            page = response_json(self.requester.send_request(request_body_json=body))
+            response: Any = self.requester.send_request(request_body_json=body)
+            page = response_json(response)
             if "data" not in page:
-                self._request_fewer(most_ids, page)
+                self._request_fewer(most_ids, response)
                 continue
             found = {row["id"]: row for row in page["data"] if row["id"] in requested}
             existing |= found
@@ -88,9 +89,10 @@ class RecordsByIds:
             pending = [record_id for record_id in pending if record_id not in settled]
         return existing
 
-    def _request_fewer(self, refused: int, response: Mapping[str, Any]) -> None:
+    def _request_fewer(self, refused: int, response: requests.Response) -> None:
         if refused <= self.fewer_ids_per_request:
-            text = _REFUSED_IDS.format(refused=refused, response=response)
+            path = urlsplit(response.url).path
+            text = _REFUSED_IDS.format(path=path, number=refused, refusal=describe(response))
             raise CloseApiError(self.name, text, FailureType.system_error)
         self._most_ids = self.fewer_ids_per_request
 

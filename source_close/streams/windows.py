@@ -125,11 +125,9 @@ class WindowRetriever(Retriever):
     def _records_of_window(self, page: list[Row], window: StreamSlice) -> Iterator[Record]:
         end = str(window["end_time"])
         with self._window_closed:
-            known_until = {row["id"]: self._known_until.pop(row["id"], end) for row in page}
+            latest = {row["id"]: min(end, self._known_until.pop(row["id"], end)) for row in page}
         for record in self.record_selector.filter_and_transform(page, {}, {}, window):
             date = record.data.get(self.cursor_field)
             # Close writes all dates alike, so their texts compare as moments.
-            is_in_window = date is not None and str(date) <= min(
-                end, known_until[record.data["id"]]
-            )
+            is_in_window = date is not None and str(date) <= latest[record.data["id"]]
             yield record if is_in_window else Record(record.data, self.name, _NO_WINDOW)
