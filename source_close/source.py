@@ -24,7 +24,7 @@ from source_close.streams.turns import StreamInTurn, Turns
 # The streams that follow the event log if capture_changes is on: those whose retrievers have
 # ``changes`` in the manifest.
 FOLLOWS_LOG = ("activities", "leads", "tasks")
-USER_WAITS_SECONDS = 20  # how long check and discover retry a request
+USER_WAITS_SECONDS = 20  # how long check and discover wait or retry
 READ_FAILURE = "Concurrent read failure"  # the message of the CDK's error if some streams failed
 _UNUSED_FIELDS = "The config has fields that the connector does not use: %s."
 _UNKNOWN_STREAM = (

@@ -9,6 +9,7 @@ from requests_mock import ANY, Mocker
 from source_close.api.authenticator import PacedAuthenticator
 from source_close.api.errors import CloseApiError
 from source_close.api.sync import Sync
+from source_close.source import USER_WAITS_SECONDS
 from unit_tests.syncs import API, KEY, Clock, Log, read, response
 
 GROUP = "GET /api/v1/user/"
@@ -34,7 +35,6 @@ def authenticator(sync: Sync) -> PacedAuthenticator:
         config=config,
         parameters={},
         name="users",
-        max_wait_seconds=300,
     )
 
 
@@ -82,13 +82,16 @@ def test_a_waiting_request_fails_when_its_endpoint_is_given_up(
     assert clock.now == 1001
 
 
-def test_a_wait_longer_than_the_maximum_fails_at_once(
-    authenticator: PacedAuthenticator, sync: Sync, clock: Clock
+@pytest.mark.parametrize("retry_seconds", [300, USER_WAITS_SECONDS])
+def test_a_wait_longer_than_the_retries_fails_at_once(
+    authenticator: PacedAuthenticator, sync: Sync, clock: Clock, retry_seconds: int
 ) -> None:
-    sync.limiter.record_response(GROUP, response(429), 301.0)
+    sync["retry_seconds"] = retry_seconds
+    wait = retry_seconds + 1
+    sync.limiter.record_response(GROUP, response(429), wait)
     with pytest.raises(
         CloseApiError,
-        match=r"^Stream users: GET /api/v1/user/ has waited 0 s for its rate limit and would wait 301 s more",
+        match=rf"^Stream users: GET /api/v1/user/ has waited 0 s for its rate limit and would wait {wait} s more",
     ):
         authenticator(request())
     assert clock.now == 1000

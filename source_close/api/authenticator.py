@@ -31,11 +31,10 @@ class PacedAuthenticator(BasicHttpAuthenticator):
 
     The CDK calls it before each attempt to send a request. ``HTTPAPIBudget``, the built-in, is not
     enough: ``RateLimiter`` says why. ``BasicHttpAuthenticator`` alone would also follow a redirect
-    to another host. ``name`` is the stream's; a request waits ``max_wait_seconds`` at most.
+    to another host. ``name`` is the stream's.
     """
 
     name: str = ""
-    max_wait_seconds: float = float("inf")
 
     def __call__(self, request: requests.PreparedRequest) -> Any:
         """Wait, then add the header.
@@ -68,7 +67,7 @@ class PacedAuthenticator(BasicHttpAuthenticator):
             if wait <= 0:
                 return
             now = time.monotonic()
-            if now + wait > began + self.max_wait_seconds:
+            if now + wait > began + sync["retry_seconds"]:
                 text = _WAITED_TOO_LONG.format(endpoint=endpoint, waited=now - began, wait=wait)
                 raise CloseApiError(self.name, text)
             if wait >= _LONG_WAIT_SECONDS and now - logged >= _LOG_EVERY_SECONDS:

@@ -12,7 +12,7 @@ from source_close.api.errors import CloseApiError
 from source_close.api.rate_limits import RateLimiter
 
 ANY_REQUEST = ("", "")  # the key in failing_since for requests of all streams
-READ_RETRY_SECONDS = 300  # how long a request is retried, if nobody waits
+READ_RETRY_SECONDS = 300  # how long a request waits or is retried, if nobody waits for it
 T = TypeVar("T")
 
 
