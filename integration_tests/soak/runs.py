@@ -35,7 +35,7 @@ _UNTIL_ALL_IS_VISIBLE = 900.0
 _BY_NAME = {"custom"}
 _JSON_TEXT = {"data", "previous_data"}
 _PARTIAL_SHARE = 0.7
-_SMALL_PAGE_SHARE = 0.7  # of the runs in which Close refuses large pages of tasks, and of users
+_SMALL_PAGE_SHARE = 0.7  # of the runs in which Close refuses large pages of leads, of tasks, and of users
 
 
 class LostError(Exception):
@@ -80,7 +80,8 @@ class Run:
         self.sizes = {
             "page_size": {100: pages, 50: rng.choice((5, 50)), 200: rng.choice((4, 20, 200))},
             "smaller_page_size": {100: pages},
-            "ids_per_request": {100: pages, 200: pages},
+            "ids_per_request": {100: pages, 200: 2 * pages},
+            "fewer_ids_per_request": {100: pages},
             "rows_per_chain": {10_000: switches.search_max_rows},
         }
         self.follow = partial(follow, self.folder / "clock", skew)
@@ -90,7 +91,7 @@ class Run:
             "attribution_window_hours": self.attribution // timedelta(hours=1),
             "capture_changes": self.capture,
         }
-        for resource in ("task", "user"):
+        for resource in ("lead", "task", "user"):
             if rng.random() < _SMALL_PAGE_SHARE:
                 switches.max_limit[resource] = pages
         self.note(capture=self.capture, streams=self.streams, volumes=volumes, settings=switches)
