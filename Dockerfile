@@ -17,7 +17,7 @@ RUN python3 -m pip wheel --quiet --no-deps --wheel-dir /wheel . \
     && find /opt/source-close -type d -name tests -prune -exec rm -r {} +
 
 FROM ${BASE_IMAGE}
-LABEL io.airbyte.name="source-close/source-close" \
+LABEL io.airbyte.name="ghcr.io/source-close/source-close" \
       io.airbyte.version="0.2.0"
 # Some base images, such as Airbyte's, already have this user.
 RUN id airbyte >/dev/null 2>&1 || useradd --create-home --uid 1000 airbyte

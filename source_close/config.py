@@ -20,7 +20,7 @@ from source_close.streams.event_log import RETENTION
 _DEFAULT_HISTORY = timedelta(days=365)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}.*")  # datetime.fromisoformat also accepts weeks
 _DATE_FORMS = (
-    "YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ (any ISO date-time; without a zone it is UTC) or MM/DD/YYYY"
+    "YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ (or another offset; without one it is UTC) or MM/DD/YYYY"
 )
 _KEY = re.compile(r"[A-Za-z0-9_.:-]+")  # the CDK would take quotes for those of a literal
 _CREATE_A_KEY = "Create a key in Close under Settings > Developer > API Keys"
@@ -48,16 +48,17 @@ def _read_start_date(value: Any) -> datetime | None:
 
 
 def _read_base_url(value: str) -> str:
+    url = value.strip().rstrip("/")
     try:
-        parts = urlsplit(value)
+        parts = urlsplit(url)
         port = parts.port
     except ValueError:  # an address that can't be parsed, or a port that is no number
         raise ValueError(_NO_URL) from None
     is_secure = parts.scheme == "https" and bool(parts.hostname)
     is_local = parts.scheme == "http" and parts.hostname in _LOOPBACK_HOSTS
-    if port == 0 or not (is_secure or is_local):
+    if port == 0 or " " in url or not (is_secure or is_local):
         raise ValueError(_NO_URL)
-    return value.rstrip("/")
+    return url
 
 
 def _read_api_key(value: str) -> str:

@@ -35,7 +35,8 @@ _MISSING_CERTIFICATES = (
     "The file of certificates {path}, which {name} names, does not exist. Correct the path, or "
     "remove the variable."
 )
-_HOW_TO_MAKE_IT = "README.md shows how to make one."
+_CONTENT = "It contains {form}; README.md shows how to make one."
+_FORMS = {"config": "an object", "catalog": "an object", "state": "a list of states"}
 # Of JSON or YAML in place of a path, which would show the key.
 _MARKS_OF_CONTENT = ("{", '"', ": ")
 _NO_PATH = "--{kind} needs the path of a file, not its content."
@@ -154,7 +155,7 @@ def _read_file(kind: str, path: str, read: Callable[[str], Any]) -> Any:
         text = f"The {kind} file {path} can't be used: {problem}."
     if any(mark in path for mark in _MARKS_OF_CONTENT):
         text = _NO_PATH.format(kind=kind)
-    message = f"{text} {_HOW_TO_MAKE_IT}"
+    message = f"{text} {_CONTENT.format(form=_FORMS[kind])}"
     raise AirbyteTracedException(message, message, FailureType.config_error)
 
 

@@ -203,7 +203,7 @@ class SourceClose(Source):
         return catalog
 
     def check(self, logger: Logger, config: Mapping[str, Any]) -> models.AirbyteConnectionStatus:
-        """Read a page of each list of the streams that ``check`` in the manifest names.
+        """Read the newest page of each list of the streams that ``check`` in the manifest names.
 
         It names those that the key may not read, and fails if that is all or at any other error.
         """
@@ -213,8 +213,8 @@ class SourceClose(Source):
         streams = [stream for stream in source.streams(config) if stream.name in names]
         for stream in streams:
             try:
-                for first_window in lists_of(stream).values():
-                    next(iter(first_window.read()), None)
+                for last_window in lists_of(stream).values():
+                    next(iter(last_window.read()), None)
             except AirbyteTracedException as error:  # noqa: PERF203 - few streams
                 if getattr(error, "status", None) not in FORBIDDEN:
                     return models.AirbyteConnectionStatus(models.Status.FAILED, str(error))

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import time_machine
 from airbyte_cdk.models import Status
 from requests_mock import ANY, Mocker
 
@@ -12,6 +13,7 @@ from unit_tests.syncs import (
     KEY,
     KINDS,
     LOGGER,
+    NOW,
     STREAMS,
     Log,
     catalog,
@@ -42,6 +44,14 @@ def check(**config: Any) -> tuple[Status, str]:
 def test_a_check_sends_one_request_per_list(api: Mocker) -> None:
     assert check(start_date="2025-06-15") == (Status.SUCCEEDED, "")
     assert [url.partition("?")[0] for url in requested(api)] == PATHS
+
+
+def test_a_check_reads_the_newest_records(api: Mocker) -> None:
+    """The first months after a start date often have no leads, and so would show no reading of leads by ids."""
+    with time_machine.travel(NOW, tick=False):
+        assert check(start_date="2020-01-01") == (Status.SUCCEEDED, "")
+    [activities] = requested(api, "/activity/")
+    assert f"date_created__lt={NOW}" in activities
 
 
 def test_a_check_with_a_wrong_key_fails_after_one_request(api: Mocker) -> None:

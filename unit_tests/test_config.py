@@ -13,7 +13,7 @@ from source_close.api.sync import Sync
 from source_close.config import CloseConfigTransformation
 from unit_tests.syncs import KEY, NOW, PROPERTIES, Row, transform
 
-FORMS = "YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ (any ISO date-time; without a zone it is UTC) or MM/DD/YYYY"
+FORMS = "YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ (or another offset; without one it is UTC) or MM/DD/YYYY"
 
 
 def message_for(config: Row) -> str:
@@ -121,6 +121,8 @@ NOT_URLS = [
     "",
     "https:///api/v1",
     "https://[",
+    "https://api close.com/api/v1",
+    "https://api.close.com/api /v1",
     "https://api.close.com:port/api/v1",
     "https://api.close.com:0/api/v1",
 ]
@@ -179,7 +181,7 @@ def test_a_number_may_be_null_or_text(field: str, given: Any, used: int | None) 
     ("given", "used"),
     [
         ("https://api.close.com/api/v1", "https://api.close.com/api/v1"),
-        ("https://proxy.example/close/", "https://proxy.example/close"),
+        (" https://proxy.example/close/ ", "https://proxy.example/close"),
         ("http://localhost:8000/api/v1/", "http://localhost:8000/api/v1"),
         ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
         ("http://[::1]:8000/api/v1", "http://[::1]:8000/api/v1"),

@@ -247,7 +247,7 @@ def test_repeated_429s_are_retried_until_the_retry_time_is_over(api: Mocker, clo
     assert (kind, api.call_count) == ("transient_error", 4)
     assert 60 < clock.now - 1000 <= 90
     assert message.startswith(
-        f"Stream users: {REQUEST} answered 429: «Too many requests». Close asks for a longer wait than the"
+        f"Stream users: {REQUEST} answered 429: «Too many requests». Close refuses more requests for longer than the"
     )
 
 

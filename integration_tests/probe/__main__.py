@@ -63,7 +63,7 @@ def main() -> int:
     path = Path(parser.parse_args().config)
     console = Console(highlight=False)
     if not path.is_file():
-        console.print(f"There is no config {path}: make probe CONFIG=secrets/config.json", markup=False)
+        console.print(f"There is no file {path} with a config: make probe CONFIG=secrets/config.json", markup=False)
         return 2
     try:
         return probe(Account(orjson.loads(path.read_bytes())), console)

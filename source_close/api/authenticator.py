@@ -57,9 +57,9 @@ class PacedAuthenticator(BasicHttpAuthenticator):
         logged = float("-inf")
         while True:
             error = (
-                sync.key_refused
-                or sync.unreadable_states.get(self.name)
+                sync.unreadable_states.get(self.name)
                 or sync.given_up.get((self.name, endpoint))
+                or sync.key_refused
             )
             if error:
                 raise CloseApiError(self.name, error.text, error.failure_type, error.status)

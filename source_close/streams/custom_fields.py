@@ -211,14 +211,14 @@ def _has_kind(row: Row, kind: str) -> bool:
 
 
 def lists_of(stream: AbstractStream) -> dict[str, Partition]:
-    """Return the first window of each list that a stream reads, by the list's kind of custom field.
+    """Return the last window of each list that a stream reads, by the list's kind of custom field.
 
     The kind is empty for the one list of a stream of other records.
     """
     lists = dict[str, Partition]()
     for partition in stream.generate_partitions():
         kind = (partition.to_slice() or {}).get("object_type", "")
-        lists.setdefault(kind, partition)
+        lists[kind] = partition
     return lists
 
 
