@@ -4,6 +4,7 @@ import re
 import threading
 import time
 from collections import defaultdict, deque
+from dataclasses import dataclass, field
 from math import inf
 
 import requests
@@ -22,33 +23,20 @@ _RATE_WINDOW_SECONDS = 2.0
 _MAX_GUESSED_WAIT_SECONDS = 60.0
 
 
+@dataclass
 class _Group:
-    """The rate limit of an endpoint group; all moments are those of ``time.monotonic``.
+    """The rate limit of an endpoint group; all moments are those of ``time.monotonic``."""
 
-    Attributes:
-        limit: the requests in a window of the ``ratelimit`` header; infinite without one.
-        remaining: those that are left in this window; infinite if not known.
-        reset_at: the end of this window; infinite if not known.
-        in_flight: the requests without a response so far.
-        max_in_flight: how many these may be without a limit.
-        refused_in_a_row: the 429s since the last success, for the guessed wait.
-        blocked_until: the end of the wait after a 429.
-        interval: the learned pace, in seconds between two requests.
-        next_start: when that allows the next request.
-        successes: when the last requests succeeded.
-    """
-
-    def __init__(self) -> None:
-        self.limit = inf
-        self.remaining = inf
-        self.reset_at = inf
-        self.in_flight = 0
-        self.max_in_flight = _FIRST_IN_FLIGHT
-        self.refused_in_a_row = 0
-        self.blocked_until = 0.0
-        self.next_start = 0.0
-        self.interval = 0.0
-        self.successes = deque[float](maxlen=1000)
+    limit: float = inf  # the requests in a window of the ``ratelimit`` header; infinite without one
+    remaining: float = inf  # those that are left in this window; infinite if not known
+    reset_at: float = inf  # the end of this window; infinite if not known
+    in_flight: int = 0  # the requests without a response so far
+    max_in_flight: float = _FIRST_IN_FLIGHT  # how many these may be without a limit
+    refused_in_a_row: int = 0  # the 429s since the last success, for the guessed wait
+    blocked_until: float = 0.0  # the end of the wait after a 429
+    interval: float = 0.0  # the learned pace, in seconds between two requests
+    next_start: float = 0.0  # when that allows the next request
+    successes: deque[float] = field(default_factory=lambda: deque(maxlen=1000))  # their moments
 
     def end_window(self, now: float) -> None:
         if now >= self.reset_at:
