@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 
 from . import connector, tap
 from .figures import Ratios, RunFigures, StreamFigures
-from .output import Written, read_output
+from .output import read_ids
 from .paths import BUILD
 from .processes import last_lines, measure
 from .saturation import ServerAlone, measure_server
@@ -47,7 +47,7 @@ def compare(sizes: Sizes, latencies: list[float], say: Say) -> Comparison:
 def run(program: str, command: list[str], latency: float, server: Server, say: Say) -> RunFigures:
     """Measure one full read and compare the records that it wrote with the records on the server."""
     output = BUILD / f"{program}.jsonl"
-    server.set_latency(latency)
+    server.change(latency=latency)
     server.take_requests()
     cpu, began = server.cpu_seconds(), datetime.now(timezone.utc)
     used = measure(command, output, variables=tap.variables(server) if program == tap.NAME else None)
@@ -56,24 +56,24 @@ def run(program: str, command: list[str], latency: float, server: Server, say: S
     server.change(latency=0.0, rate_limit=None)  # for what follows
     if used.exit_code:
         say(f"{program} exited with code {used.exit_code}:\n{last_lines(output)}")
-    written = read_output(output)
     figures = RunFigures(
         program=program,
         latency=latency,
         output_bytes=output.stat().st_size,
         server_cpu_seconds=server_cpu,
         requests=requests,
-        streams=_streams(written, server, began),
+        streams=_streams(read_ids(output), server, began),
         **vars(used),
     )
     output.unlink()
     return figures
 
 
-def _streams(written: Written, server: Server, began: datetime) -> dict[str, StreamFigures]:
+def _streams(written: dict[str, list[str]], server: Server, began: datetime) -> dict[str, StreamFigures]:
     figures = {}
     for stream in STREAMS:
-        expected, seen = server.ids(stream, began), written.ids.get(stream, set())
-        rows = written.rows.get(stream, 0)
-        figures[stream] = StreamFigures(rows, len(seen), len(expected), len(expected - seen))
+        expected = server.ids(stream, began)
+        rows = written.get(stream, [])
+        seen = set(rows)
+        figures[stream] = StreamFigures(len(rows), len(seen), len(expected), len(expected - seen))
     return figures

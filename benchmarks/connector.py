@@ -5,9 +5,9 @@ import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from .output import read_output
+from examples.catalog_and_state import catalog_or_states
+
 from .paths import BUILD
 from .processes import measure_or_stop, stop
 from .server import API_KEY, Server
@@ -29,32 +29,18 @@ def prepare(server: Server) -> list[str]:
     given = {"api_key": API_KEY, "start_date": server.start_date, "base_url": server.url}
     config.write_text(json.dumps(given))
     measure_or_stop([os.fspath(_COMMAND), "discover", "--config", str(config)], discovered)
-    catalog.write_text(json.dumps({"streams": [_selected(stream) for stream in _streams(discovered)]}))
+    _write_what_follows(discovered, catalog)
     return [os.fspath(_COMMAND), "read", "--config", str(config), "--catalog", str(catalog)]
-
-
-def _streams(discovered: Path) -> list[dict[str, Any]]:
-    messages = [json.loads(line) for line in discovered.read_text().splitlines()]
-    catalogs = [message["catalog"] for message in messages if message["type"] == "CATALOG"]
-    if not catalogs:
-        stop("discover printed no catalog.")
-    streams: list[dict[str, Any]] = catalogs[-1]["streams"]
-    return streams
-
-
-def _selected(stream: dict[str, Any]) -> dict[str, Any]:
-    is_incremental = "incremental" in stream["supported_sync_modes"]
-    return {
-        "stream": stream,
-        "sync_mode": "incremental" if is_incremental else "full_refresh",
-        "destination_sync_mode": "append_dedup" if is_incremental else "overwrite",
-        "cursor_field": stream.get("default_cursor_field") or [],
-        "primary_key": stream.get("source_defined_primary_key") or [],
-    }
 
 
 def continued(command: list[str], output: Path) -> list[str]:
     """Return the command that continues from the last states in this output."""
     state = BUILD / "connector-state.json"
-    state.write_text(json.dumps(list(read_output(output).states.values())))
+    _write_what_follows(output, state)
     return [*command, "--state", str(state)]
+
+
+def _write_what_follows(output: Path, file: Path) -> None:
+    """Write the catalog or the states in an output, as README.md says."""
+    with output.open() as lines:
+        file.write_text(json.dumps(catalog_or_states(lines)))

@@ -24,7 +24,6 @@ class ServerAlone:
 
     connections: int
     requests: int
-    requests_per_second: float
     megabytes_per_second: float
     server_cpu_seconds: float
     wall_seconds: float
@@ -40,7 +39,7 @@ def measure_server(server: Server, sizes: Sizes) -> ServerAlone:
     wall = time.perf_counter() - began
     used = server.cpu_seconds() - cpu
     server.take_requests()
-    return ServerAlone(_CONNECTIONS, len(paths), len(paths) / wall, size / _MEGABYTE / wall, used, wall)
+    return ServerAlone(_CONNECTIONS, len(paths), size / _MEGABYTE / wall, used, wall)
 
 
 def _paths(sizes: Sizes) -> Iterator[str]:

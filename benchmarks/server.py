@@ -96,10 +96,6 @@ class Server:
     ) -> None:
         self._manager.shutdown()
 
-    def set_latency(self, seconds: float) -> None:
-        """Delay each response from now on."""
-        self.change(latency=seconds)
-
     def change(self, **settings: Any) -> None:
         """Change switches of the server."""
         self._api.change(settings)
