@@ -172,14 +172,6 @@ def test_a_missing_file_of_certificates_is_an_error_of_one_sentence(
     assert command.error["message"] == f"{sentence} Correct the path, or remove the variable."
 
 
-def test_the_message_about_a_damaged_state_says_how_to_reset_the_stream(command: Command) -> None:
-    stream = {"stream_descriptor": {"name": "users"}, "stream_state": {"date_updated": "yesterday"}}
-    state = [{"type": "STREAM", "stream": stream}]
-    assert command.run("read", config={"api_key": KEY}, catalog=CATALOG, state=state) == 1
-    assert command.error["message"].startswith("Stream users: its saved state can't be read (")
-    assert command.error["stream_descriptor"] == {"name": "users"}
-
-
 def test_an_error_of_a_request_is_not_taken_for_one_of_the_output(api: Mocker, command: Command) -> None:
     """The CDK prints an error that leaves the command as a message. One of the output can't be printed."""
     api.get(ANY, exc=OSError("Could not find a suitable TLS CA certificate bundle"))
