@@ -240,8 +240,9 @@ class EventLogChanges:
             if change.changed_at > emitted.get(record_id, "")
         }
         wanted = sorted(deleted_ids | changed_ids)
-        for first in range(0, len(wanted), self.by_ids.ids_per_request):
-            ids = wanted[first : first + self.by_ids.ids_per_request]
+        step = self.by_ids.ids_per_request
+        for first in range(0, len(wanted), step):
+            ids = wanted[first : first + step]
             existing = self.by_ids.read(ids)
             if self.by_ids.record_requester:
                 for record_id in sorted(deleted_ids & existing.keys()):

@@ -43,7 +43,8 @@ class RecordsByIds:
     built-in, takes the ids from a stream, and does not ask again for what a response lacks.
 
     Attributes:
-        fewer_ids_per_request: for all requests after Close has refused more.
+        ids_per_request: threads share it, and replace it if Close refuses so many.
+        fewer_ids_per_request: what then takes its place.
         record_requester: requests a single record, for ``read_single``.
     """
 
@@ -55,10 +56,6 @@ class RecordsByIds:
     ids_per_request: int
     fewer_ids_per_request: int = 0
     record_requester: HttpRequester | None = None
-
-    def __post_init__(self) -> None:
-        # Threads share it, and may replace it by the smaller one.
-        self._most_ids = self.ids_per_request
 
     def read(self, ids: Sequence[str]) -> dict[str, Row]:
         """Return the records that exist, by id.
@@ -72,7 +69,7 @@ class RecordsByIds:
         existing = dict[str, Row]()
         pending = list(ids)
         while pending:
-            most_ids = self._most_ids
+            most_ids = self.ids_per_request
             requested = pending[:most_ids]
             body = dict[str, Any]()
             self.ids_option.inject_into_request(body, ",".join(requested), self.config)
@@ -94,7 +91,7 @@ class RecordsByIds:
             path = urlsplit(response.url).path
             text = _REFUSED_IDS.format(path=path, number=refused, refusal=describe(response))
             raise CloseApiError(self.name, text, FailureType.system_error)
-        self._most_ids = self.fewer_ids_per_request
+        self.ids_per_request = self.fewer_ids_per_request
 
     def read_single(self, record_id: str) -> Row | None:
         """Return a record by a request for it alone, which no index delays; None without one.
