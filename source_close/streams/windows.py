@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from airbyte_cdk import Config, Record, RecordSelector, StreamSlice
+from airbyte_cdk import Config, Cursor, Record, RecordSelector, StreamSlice
 from airbyte_cdk.sources.declarative.retrievers import Retriever
-from airbyte_cdk.sources.streams.concurrent.cursor import Cursor
 
 from source_close.api.responses import Row
 from source_close.api.sync import Sync
