@@ -155,11 +155,12 @@ def add_event(changes: Changes, event: Mapping[str, Any]) -> bool:
     texts = [event.get(name) for name in ("object_type", "object_id", "action")]
     if moment is None or not all(isinstance(text, str) and text for text in texts):
         return False
-    changes[event["object_type"], event["object_id"]].add(_change_at(moment))
+    change = Change(changed_at=format_moment(moment - _MAX_EVENT_DELAY))
+    changes[event["object_type"], event["object_id"]].add(change)
     lead_id = event.get("lead_id")
     is_part_of_lead = event["object_type"].partition(".")[0] in _PARTS_OF_LEADS
     if is_part_of_lead and isinstance(lead_id, str):
-        changes[_LEAD, lead_id].add(_change_at(moment))
+        changes[_LEAD, lead_id].add(change)
     if event["action"] == "deleted":
         _add_deletion(changes, moment, event)
     if event["action"] == "merged":
@@ -190,10 +191,6 @@ def _add_emails(changes: Changes, moment: datetime, thread: Row) -> None:
     for email in parts_of(thread, ["emails"]) + parts_of(thread, ["latest_emails"]):
         if isinstance(email.get("id"), str):
             changes[_EMAIL, email["id"]].add(_deletion_at(moment, email))
-
-
-def _change_at(moment: datetime) -> Change:
-    return Change(changed_at=format_moment(moment - _MAX_EVENT_DELAY))
 
 
 # ``former`` is the object before its deletion, as far as known.
