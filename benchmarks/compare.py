@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 from . import connector, tap
-from .figures import Ratios, RunFigures, StreamFigures
+from .figures import RunFigures, StreamFigures
 from .output import read_ids
 from .paths import BUILD
 from .processes import last_lines, measure
@@ -22,7 +22,6 @@ class Comparison:
     sizes: Sizes
     alone: ServerAlone
     runs: list[RunFigures] = field(default_factory=list)
-    ratios: list[Ratios] = field(default_factory=list)
 
 
 def compare(sizes: Sizes, latencies: list[float], say: Say) -> Comparison:
@@ -35,12 +34,9 @@ def compare(sizes: Sizes, latencies: list[float], say: Say) -> Comparison:
         figures = Comparison(sizes, measure_server(server, sizes))
         commands = {tap.NAME: tap.prepare(server), connector.NAME: connector.prepare(server)}
         for latency in latencies:
-            pair = {}
             for program, command in commands.items():
                 say(f"Reading with {program}, {latency * 1_000:.0f} ms latency per request")
-                pair[program] = run(program, command, latency, server, say)
-            figures.runs += pair.values()
-            figures.ratios.append(Ratios.of(pair[tap.NAME], pair[connector.NAME]))
+                figures.runs.append(run(program, command, latency, server, say))
     return figures
 
 

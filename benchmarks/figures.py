@@ -60,23 +60,3 @@ class RunFigures:
     def refused(self) -> int:
         """The number of responses with status 429."""
         return int(self.requests["by_status"].get("429", 0))
-
-
-@dataclass(frozen=True)
-class Ratios:
-    """The figures of tap-closeio divided by those of the connector; above 1, the connector needs less."""
-
-    latency: float
-    wall: float
-    cpu_per_record: float
-    memory: float
-
-    @classmethod
-    def of(cls, tap: RunFigures, connector: RunFigures) -> "Ratios":
-        """Return the ratios of two runs against the same server."""
-        return cls(
-            connector.latency,
-            tap.wall_seconds / connector.wall_seconds,
-            tap.cpu_per_thousand / connector.cpu_per_thousand,
-            tap.peak_bytes / connector.peak_bytes,
-        )
