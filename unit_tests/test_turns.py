@@ -30,6 +30,7 @@ def hand_out(**counts: int) -> list[str]:
         thread.start()
     for thread in threads:
         thread.join()
+    assert len(handed_out) == sum(counts.values())
     return handed_out
 
 
