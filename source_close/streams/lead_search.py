@@ -1,6 +1,7 @@
 """Find leads by Advanced Filtering: https://developer.close.com/api/resources/advanced-filtering.md."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -19,6 +20,10 @@ _STUCK = (
     "date_updated, the records are not sorted by it, or each search ends early. The stream stops "
     "here, so that none is skipped. Ask Close's support for help."
 )
+
+
+class SearchAgainError(Exception):
+    """A search has to be made again: its cursor has expired, or it may have skipped a row."""
 
 
 @dataclass
@@ -91,8 +96,10 @@ class LeadSearchRetriever(WindowRetriever):
             yield self._leads(list(new_rows))
             if self._is_last(page):
                 return
-            following = self._following_page(page, known_ids)
-            page = following or self._search(SearchPage(page.start, end, page.attempts + 1))
+            try:
+                page = self._following_page(page, known_ids)
+            except SearchAgainError:
+                page = self._search(SearchPage(page.start, end, page.attempts + 1))
 
     # The leads of a page. Only a request for a lead alone shows that it was deleted meanwhile.
     def _leads(self, ids: Sequence[str]) -> list[Row]:
@@ -104,7 +111,7 @@ class LeadSearchRetriever(WindowRetriever):
     # A lead may have been edited since. That must not move the cursor past leads that the index
     # shows later. The search may write dates without the fraction of a second.
     def _note_dates(self, rows: Mapping[str, Row]) -> None:
-        with self._window_closed:
+        with self._lock:
             for lead_id, row in rows.items():
                 moment = moment_of(row, self.cursor_field)
                 if moment is not None:
@@ -117,16 +124,17 @@ class LeadSearchRetriever(WindowRetriever):
             return False
         return len(page.rows) < self._page_size() or page.attempts >= _MAX_ATTEMPTS
 
-    # The page after another: by a new search or, if that does not begin with a known row, by the
-    # cursor. None if the search of the page has to be made again.
-    def _following_page(self, page: SearchPage, known_ids: set[str]) -> SearchPage | None:
+    # The page after another: by a new search or, if none begins with a known row, by the cursor.
+    def _following_page(self, page: SearchPage, known_ids: set[str]) -> SearchPage:
         ends_chain = page.rows_so_far + self._page_size() > self.rows_per_chain
         following = self._new_search(page, known_ids, ends_chain=ends_chain)
         if following is None and page.token is not None and not ends_chain:
             return self._page_after(page)
-        return following if page.is_confirmed else None
+        if following is None or not page.is_confirmed:
+            raise SearchAgainError
+        return following
 
-    # A new search that begins with a known row of the page's last ones, if there is one.
+    # A new search that begins with a known row of the page's last ones, None if there is none.
     def _new_search(
         self, page: SearchPage, known_ids: set[str], *, ends_chain: bool
     ) -> SearchPage | None:
@@ -146,37 +154,35 @@ class LeadSearchRetriever(WindowRetriever):
         moments = [moment_of(row, self.cursor_field) for row in page.rows]
         return [moment for moment in moments if moment is not None and moment < limit]
 
-    # A new search that begins with a known row: from ``latest`` or, if that fails, from before.
+    # A new search from ``latest`` or, if that does not begin with a known row, from before.
     def _search_from_known_row(
         self, page: SearchPage, latest: datetime, known_ids: set[str]
     ) -> SearchPage | None:
         start = latest
         while start > page.start:
             following = self._page_after(SearchPage(start, page.end))
-            if following and following.rows and following.rows[0]["id"] in known_ids:
+            if following.rows and following.rows[0]["id"] in known_ids:
                 return following
             start = (page.start + (start - page.start) / 2).replace(microsecond=0)
         return None
 
-    # The first page of a search; it is made again if its cursor has expired.
+    # The first page of a search, which is made again a few times.
     def _search(self, search: SearchPage) -> SearchPage:
         for attempts in range(search.attempts, _MAX_ATTEMPTS + 1):
-            page = self._page_after(replace(search, attempts=attempts))
-            if page is not None:
-                return page
+            with suppress(SearchAgainError):
+                return self._page_after(replace(search, attempts=attempts))
         text = _STUCK.format(moment=format_moment(search.start), rows=self.rows_per_chain)
         raise CloseApiError(self.name, text)
 
-    # The next page of a search, the first one after a page without rows. None if the cursor has
-    # expired.
-    def _page_after(self, page: SearchPage) -> SearchPage | None:
+    # The page to which a page's token leads; without a token, the first page of its search.
+    def _page_after(self, page: SearchPage) -> SearchPage:
         bounds = {"start_time": format_moment(page.start), "end_time": format_moment(page.end)}
         response = self.requester.send_request(
             stream_slice=StreamSlice(partition={}, cursor_slice=bounds),
             request_body_json=self.paginator.get_request_body_json(next_page_token=page.token),
         )
         if response is None or not response.ok:
-            return None
+            raise SearchAgainError  # the cursor has expired
         rows = response_json(response)["data"]
         return replace(
             page,

@@ -66,13 +66,14 @@ class WindowRetriever(Retriever):
 
     def __post_init__(self) -> None:
         self._sync = Sync.of(self.config)
-        follows_log = self.name in self._sync["event_log_positions"]
-        self._changes_to_read = self.changes if follows_log else None
+        if self.name not in self._sync["event_log_positions"]:
+            self.changes = None  # the stream does not follow the log in this sync
         # An edit moves a record out of windows of date_updated, but not of date_created.
         is_moved_by_edits = self.cursor_field == "date_updated"
         self._reads_edits = is_moved_by_edits and self.name in self._sync["full_refreshes"]
         self._open_windows = 0
         self._window_closed = threading.Condition()
+        self._lock = threading.Lock()  # of both dicts
         self._emitted = dict[str, str]()  # date_updated by id
         self._known_until = dict[str, str]()  # a record with a later date is of no window, by id
 
@@ -90,7 +91,7 @@ class WindowRetriever(Retriever):
             for page in self.read_window(start, end):
                 yield from self._records_of_window(self._rows_to_emit(page), stream_slice)
             is_last_window = stream_slice["end_time"] == self._sync["end"]
-            if is_last_window and (self._changes_to_read or self._reads_edits):
+            if is_last_window and (self.changes or self._reads_edits):
                 for page in self._later_pages(end):
                     yield from self.record_selector.filter_and_transform(page, {}, {}, _NO_WINDOW)
         finally:
@@ -102,8 +103,8 @@ class WindowRetriever(Retriever):
     def _later_pages(self, end: datetime) -> Iterator[list[Row]]:
         with self._window_closed:  # else a deletion could be emitted before its record
             self._window_closed.wait_for(lambda: self._open_windows == 1)  # only this one
-        if self._changes_to_read:
-            yield from self._changes_to_read.read_pages(self._emitted)
+        if self.changes:
+            yield from self.changes.read_pages(self._emitted)
             return
         # Close's index may have shown an edit before ``end`` late, after the last window was read.
         for page in self.read_window(end - LATENESS, utc_now() + _MAX_CLOCK_DELAY):
@@ -112,9 +113,9 @@ class WindowRetriever(Retriever):
     # Notes the rows of a page, and returns those to emit. A full refresh emits each row once, as a
     # table that is overwritten would have it twice if an edit moves it to a later window meanwhile.
     def _rows_to_emit(self, page: list[Row]) -> list[Row]:
-        if not self._changes_to_read and not self._reads_edits:
+        if not self.changes and not self._reads_edits:
             return page
-        with self._window_closed:
+        with self._lock:
             new_rows = [row for row in page if row["id"] not in self._emitted]
             self._emitted |= {row["id"]: str(row.get("date_updated") or "") for row in page}
         return new_rows if self._reads_edits else page
@@ -123,7 +124,7 @@ class WindowRetriever(Retriever):
     # Without a schema, the selector does not copy each record to bring it to the schema's types.
     def _records_of_window(self, page: list[Row], window: StreamSlice) -> Iterator[Record]:
         end = str(window["end_time"])
-        with self._window_closed:
+        with self._lock:
             latest = {row["id"]: min(end, self._known_until.pop(row["id"], end)) for row in page}
         for record in self.record_selector.filter_and_transform(page, {}, {}, window):
             date = record.data.get(self.cursor_field)
