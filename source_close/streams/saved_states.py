@@ -108,13 +108,20 @@ class CursorStateMigration(StateMigration):
 class LogPositions:
     """Adds each stream's position to its states, since a component can't add to the CDK's states.
 
-    A sync follows the log from the saved position or, if there is none or a future one, from the
-    saved cursor. A stream's states keep that moment until the stream is complete, so that an
-    interruption hides no deletion; then they get the start of the sync. The states of a stream that
-    is read for the first time have it from before its first record on: whatever is deleted later
-    is in the log after it. A stream that is not followed keeps its position, from which it is
-    followed if ``capture_changes`` is switched on. ``event_log`` has a position, too, since its
-    cursor is only its newest event, which may be old without a gap.
+    ===============  ========================  =====================  =====================
+    in this sync it  its saved state has       position until it is   position when it is
+                                               complete               complete
+    ===============  ========================  =====================  =====================
+    follows the log  a position or a cursor    the first of these     the start of the sync
+    follows the log  nothing that is past      the start of the sync  the start of the sync
+    does not         a position                the same               the same
+    does not         a cursor only             none                   none
+    does not         nothing                   the start of the sync  the start of the sync
+    ===============  ========================  =====================  =====================
+
+    So an interruption hides no deletion, what is deleted after the first record of a first sync is
+    in the log after its position, and ``capture_changes`` can be switched on later. ``event_log``
+    counts as one that follows: its cursor is its newest event, which may be old without a gap.
 
     Args:
         names: the streams that can follow the log.
