@@ -91,10 +91,21 @@ def test_a_wait_longer_than_the_retries_fails_at_once(
     sync.limiter.record_response(GROUP, response(429), wait)
     with pytest.raises(
         CloseApiError,
-        match=rf"^Stream users: GET /api/v1/user/ has waited 0 s for its rate limit and would wait {wait} s more",
+        match=rf"^Stream users: GET /api/v1/user/ has waited 0 s for its rate limit, .+ would wait {wait} s more",
     ):
         authenticator(request())
     assert clock.now == 1000
+
+
+def test_a_wait_for_responses_that_never_come_ends(authenticator: PacedAuthenticator, sync: Sync, clock: Clock) -> None:
+    """An error that is none of a request leaves no response. An endpoint that is down is given up before."""
+    while sync.limiter.reserve("GET /api/v1/task/") == 0:
+        pass
+    with pytest.raises(
+        CloseApiError, match=r"^Stream users: GET /api/v1/task/ has waited 600 s for its rate limit, or"
+    ):
+        authenticator(request("task"))
+    assert 1600 <= clock.now < 1601
 
 
 def test_a_long_wait_is_logged_every_30_seconds(authenticator: PacedAuthenticator, sync: Sync, caplog: Log) -> None:

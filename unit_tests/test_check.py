@@ -30,14 +30,15 @@ PATHS = ["/activity/", *CUSTOM_FIELDS, "/event/", "/data/search/", "/lead/", "/t
 
 @pytest.fixture(autouse=True)
 def _one_record_in_every_stream(api: Mocker) -> None:
-    stamps = {"date_created": "2025-06-01T00:00:00+00:00", "date_updated": "2025-06-01T00:00:00+00:00"}
+    stamps = {"date_created": "2025-06-15T11:00:00+00:00", "date_updated": "2025-06-15T11:00:00+00:00"}
     api.get(ANY, json={"data": [{"id": "x_1", **stamps}], "has_more": False})
     leads(api, {"json": {"data": [{"id": "lead_1", **stamps}], "cursor": None}})
 
 
 def check(**config: Any) -> tuple[Status, str]:
     given = {"api_key": KEY, **config}
-    status = SourceClose().check(LOGGER, given)
+    with time_machine.travel(NOW, tick=False):
+        status = SourceClose().check(LOGGER, given)
     return status.status, status.message or ""
 
 
@@ -48,10 +49,17 @@ def test_a_check_sends_one_request_per_list(api: Mocker) -> None:
 
 def test_a_check_reads_the_newest_records(api: Mocker) -> None:
     """The first months after a start date often have no leads, and so would show no reading of leads by ids."""
-    with time_machine.travel(NOW, tick=False):
-        assert check(start_date="2020-01-01") == (Status.SUCCEEDED, "")
+    assert check(start_date="2020-01-01") == (Status.SUCCEEDED, "")
     [activities] = requested(api, "/activity/")
     assert f"date_created__lt={NOW}" in activities
+
+
+def test_a_check_reads_the_window_before_the_newest_one_if_that_is_empty(api: Mocker) -> None:
+    """The newest is what is left of 30 days, here an hour."""
+    api.post(f"{API}/data/search/", [{"json": {"data": [], "cursor": None}}, {"json": {"data": [{"id": "lead_1"}]}}])
+    assert check(start_date="2025-05-16T11:00:00Z") == (Status.SUCCEEDED, "")
+    assert requested(api, "/data/search/") == ["/data/search/"] * 2
+    assert requested(api, "/lead/") == ["/lead/"]
 
 
 def test_a_check_with_a_wrong_key_fails_after_one_request(api: Mocker) -> None:
@@ -87,7 +95,7 @@ def test_a_check_of_an_account_without_records_sends_few_requests(api: Mocker) -
     api.get(ANY, json={"data": [], "has_more": False, "cursor_next": None})
     api.post(f"{API}/data/search/", json={"data": [], "cursor": None})
     assert check() == (Status.SUCCEEDED, "")
-    assert api.call_count <= len(STREAMS) + 5, "the stream custom_fields has six lists"
+    assert api.call_count <= 2 * len(STREAMS) + 5, "two windows of each, but custom_fields has six lists"
 
 
 def test_a_check_fails_when_every_stream_is_forbidden(api: Mocker) -> None:

@@ -19,9 +19,9 @@ _LOG_EVERY_SECONDS = 30.0
 _LOOK_EVERY_SECONDS = 1.0  # whether another request has ended the stream or the wait
 _WAITS = "Stream %s waits %.1f s for the rate limit of %s."
 _WAITED_TOO_LONG = (
-    "{endpoint} has waited {waited:.0f} s for its rate limit and would wait {wait:.0f} s more. "
-    "Another program probably uses the same rate limit: pause it, lower num_workers, or sync at "
-    "another time."
+    "{endpoint} has waited {waited:.0f} s for its rate limit, or for responses to the requests "
+    "before it, and would wait {wait:.0f} s more. Another program probably uses the same rate "
+    "limit: pause it, lower num_workers, or sync at another time."
 )
 
 
@@ -67,7 +67,8 @@ class PacedAuthenticator(BasicHttpAuthenticator):
             if wait <= 0:
                 return
             now = time.monotonic()
-            if now + wait > began + sync["retry_seconds"]:
+            # If requests get no responses, they are given up after the first of these times.
+            if wait > sync["retry_seconds"] or now - began > 2 * sync["retry_seconds"]:
                 text = _WAITED_TOO_LONG.format(endpoint=endpoint, waited=now - began, wait=wait)
                 raise CloseApiError(self.name, text)
             if wait >= _LONG_WAIT_SECONDS and now - logged >= _LOG_EVERY_SECONDS:

@@ -158,7 +158,7 @@ class CloseErrorHandler(DefaultErrorHandler):
         if not is_refused and status != requests.codes.too_many_requests:
             # If Close is down, each endpoint would otherwise be retried as long as the first one.
             outage = now - self._sync.failing_since.setdefault(ANY_REQUEST, now)
-            seconds = outage if seconds >= _LEAST_RETRY_SECONDS else seconds
+            seconds = max(seconds, outage) if seconds >= _LEAST_RETRY_SECONDS else seconds
         if not is_refused and max(wait, seconds) <= self._retry_seconds:
             return ErrorResolution(ResponseAction.RETRY, failure_type, error.message)
         self._sync.given_up[self.name, endpoint] = error

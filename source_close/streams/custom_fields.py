@@ -210,15 +210,15 @@ def _has_kind(row: Row, kind: str) -> bool:
         return False
 
 
-def lists_of(stream: AbstractStream) -> dict[str, Partition]:
-    """Return the last window of each list that a stream reads, by the list's kind of custom field.
+def lists_of(stream: AbstractStream) -> dict[str, list[Partition]]:
+    """Return the windows of each list that a stream reads, by the list's kind of custom field.
 
     The kind is empty for the one list of a stream of other records.
     """
-    lists = dict[str, Partition]()
-    for partition in stream.generate_partitions():
-        kind = (partition.to_slice() or {}).get("object_type", "")
-        lists[kind] = partition
+    lists = defaultdict[str, list[Partition]](list)
+    for window in stream.generate_partitions():
+        kind = (window.to_slice() or {}).get("object_type", "")
+        lists[kind].append(window)
     return lists
 
 
@@ -237,7 +237,11 @@ def read_fields(
     problems = dict[str, str]()
     lists = lists_of(fields)
     with ThreadPoolExecutor() as pool:
-        results = {kind: pool.submit(list, lists[kind].read()) for kind in lists if kind in kinds}
+        results = {
+            kind: pool.submit(list, window.read())
+            for kind, [window] in lists.items()
+            if kind in kinds
+        }
     for kind, result in results.items():
         try:
             definitions += [dict(record.data) for record in result.result()]
