@@ -1,5 +1,6 @@
 """Leads: the search request, windows, states and emitted records."""
 
+import re
 from typing import Any
 
 import orjson
@@ -94,7 +95,7 @@ def test_a_search_has_the_range_sort_and_limit_and_its_leads_are_read_by_ids(api
         "_limit": 200,
     }
     assert bodies(api) == [body]
-    by_ids = {"id__in": "lead_1,lead_2", "_fields": ",".join(FIELDS), "_limit": 200}
+    by_ids = {"id__in": "lead_1,lead_2", "_fields": ",".join(FIELDS), "_limit": 2}
     assert bodies(api, "/v1/lead/") == [{"_params": by_ids}]
 
 
@@ -121,24 +122,65 @@ def test_a_lead_that_a_read_by_ids_lacks_is_requested_singly(api: Mocker) -> Non
     ]
 
 
-def test_fewer_ids_are_requested_after_close_has_refused_200(api: Mocker) -> None:
+@pytest.mark.parametrize("refusal", [400, 413, 414, 422])
+def test_half_as_many_ids_are_requested_after_close_has_refused_200(api: Mocker, refusal: int) -> None:
     rows = leads_by_minute(200)
     leads(api, page(*rows))
     found = {row["id"]: row for row in rows}
 
     def refuse(request: Any, context: Any) -> Row:
         wanted = request.json()["_params"]["id__in"].split(",")
-        context.status_code = 400 if len(wanted) > 100 else 200
+        context.status_code = refusal if len(wanted) > 100 else 200
         return {"data": [found[one] for one in wanted]} if len(wanted) <= 100 else {"error": "Too many ids"}
 
     api.post(f"{API}/lead/", json=refuse)
     assert read("leads", start_date="2025-06-02").ids == ids(rows)
     limits = [body["_params"]["_limit"] for body in bodies(api, "/v1/lead/")]
     assert limits == [200, 100, 100]
-    api.post(f"{API}/lead/", status_code=400, json={"error": "No ids"})
+    api.post(f"{API}/lead/", status_code=refusal, json={"error": "No ids"})
     [(_, kind, message)] = read("leads", start_date="2025-06-02").failures
     assert kind == "system_error"
-    assert "POST /api/v1/lead/ with 100 ids answered 400: «No ids». Please report this message." in message
+    text = f"POST /api/v1/lead/ with a single id answered {refusal}: «No ids». Please report this message."
+    assert text in message
+
+
+def test_rows_of_other_leads_such_as_those_into_which_some_were_merged_do_not_take_the_place_of_leads(
+    api: Mocker,
+) -> None:
+    rows = leads_by_minute(8)
+    leads(api, page(*rows))
+    found = {row["id"]: row for row in rows}
+
+    def answer(request: Any, context: Any) -> Row:
+        """Return a destination for each lead but the last one, on a page of two."""
+        wanted = request.json()["_params"]["id__in"].split(",")
+        page_of_two = [found[one] if one == "lead_7" else {"id": f"into_{one}"} for one in wanted][:2]
+        return {"data": page_of_two, "has_more": len(wanted) > 2}
+
+    api.post(f"{API}/lead/", json=answer)
+    api.get(re.compile(f"{API}/lead/lead_"), status_code=404)
+    assert read("leads", start_date="2025-06-02").ids == ["lead_7"]
+    asked = [len(body["_params"]["id__in"].split(",")) for body in bodies(api, "/v1/lead/")]
+    assert asked == [8, 4, 2, 2, 2, 2, 1]
+
+
+def test_a_list_of_other_leads_fails_the_stream(api: Mocker) -> None:
+    """As if Close ignored the ids, in an order that changes."""
+    leads(api, page(*leads_by_minute(2)))
+    strangers = ({"json": {"data": [{"id": f"other_{number}"}], "has_more": True}} for number in range(9))
+    api.post(f"{API}/lead/", list(strangers))
+    [(_, _, message)] = read("leads", start_date="2025-06-02").failures
+    assert "POST /api/v1/lead/ with a single id returned a page without that record" in message
+
+
+def test_leads_of_one_second_may_be_in_another_order_than_their_dates(api: Mocker) -> None:
+    """A search that sorts by whole seconds and filters exactly would not show those before the last row again."""
+    first = [lead(number, f"2025-06-10T00:00:0{number // 100}.{500 + number % 100}000+00:00") for number in range(200)]
+    late = lead(200, "2025-06-10T00:00:01.100000+00:00")
+    leads(api, page(*first, cursor="next"), page(*first[100:], late))
+    assert read("leads", start_date="2025-06-02").ids == [*ids(first), "lead_200"]
+    condition = bodies(api)[1]["query"]["queries"][1]["condition"]
+    assert condition["on_or_after"]["value"] == "2025-06-10T00:00:01.000000+00:00"
 
 
 def test_an_edit_that_the_search_does_not_show_moves_no_state(api: Mocker) -> None:

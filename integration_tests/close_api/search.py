@@ -8,7 +8,7 @@ import orjson
 
 from .call import DEFAULT_LIMIT, Call, list_response, trimmed
 from .errors import ApiError, Response, field_errors, plain
-from .records import OPEN, Json, Query, Record, Window
+from .records import OPEN, Json, Key, Query, Record, Window
 from .times import SECOND, parse
 
 _MOST_FIELDS = 100
@@ -41,7 +41,15 @@ def search(call: Call) -> Response:
     names = _field_names(body.get("_fields"))
     chain = _chain(call, body.get("cursor"))
     query = Query(order, updated=_window(body.get("query")), hidden_leads=call.hidden_leads())
+    unit = SECOND if settings.search_sort_precision == "second" else 1
+
+    def key(record: Record) -> Key:
+        first, *rest = record.key(order)
+        return (first - first % unit, *rest)
+
     rows = call.store.leads.visible.select(query)
+    if unit > 1:
+        rows = sorted(rows, key=key)
     start = given = 0
     if chain is not None:
         given = chain.given
@@ -53,7 +61,7 @@ def search(call: Call) -> Response:
             case "offset":
                 start = given
             case "after":
-                start = sum(record.key(order) <= chain.last.key(order) for record in rows)
+                start = sum(key(record) <= key(chain.last) for record in rows)
     page = rows[start : start + min(limit, settings.search_max_rows - given)]
     given += len(page)
     cursor = None

@@ -64,6 +64,7 @@ class Settings:
     # Search
     search_lag: float = 0.0
     search_cursor_life: float = 30.0
+    search_sort_precision: Literal["millisecond", "second"] = "millisecond"
     search_cursor: Literal["snapshot", "after", "offset"] = "snapshot"
     search_max_rows: int = 10_000
     search_past_max_rows: Literal["null", "reject"] = "null"

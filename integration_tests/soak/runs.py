@@ -81,7 +81,6 @@ class Run:
             "page_size": {100: pages, 50: rng.choice((5, 50)), 200: rng.choice((4, 20, 200))},
             "smaller_page_size": {100: pages},
             "ids_per_request": {100: pages, 200: 2 * pages},
-            "fewer_ids_per_request": {100: pages},
             "rows_per_chain": {10_000: switches.search_max_rows},
         }
         self.follow = partial(follow, self.folder / "clock", skew)

@@ -73,6 +73,7 @@ def settings(rng: Random, clock: SharedClock) -> Settings:
     made.search_cursor = rng.choice(("snapshot", "after", "offset"))
     made.lead_custom_values = rng.choice(("both", "by_id", "by_name", "by_id_in_custom"))
     made.search_cursor_life = rng.choice((5.0, 30.0))
+    made.search_sort_precision = rng.choice(("millisecond", "second"))
     made.search_max_rows = rng.choice((60, 200, 10_000))
     made.search_past_max_rows = rng.choice(("null", "reject"))
     lag = rng.choice((0.0, 5.0, 60.0, 200.0))

@@ -36,7 +36,7 @@ _CLOCK_IS_AHEAD = (
     "sync would skip what Close reports in between. Set the clock, and sync again."
 )
 # Only these say that Close understood a request and refuses it for a reason of its own.
-_FOR_THE_RETRIEVER = {requests.codes.bad_request, requests.codes.not_found}
+_FOR_THE_RETRIEVER = {400, 404, 413, 414, 422}
 
 
 @dataclass
@@ -48,7 +48,7 @@ class CloseErrorHandler(DefaultErrorHandler):
 
     Attributes:
         name: the stream's name.
-        expected_error: the 400s and 404s that the retriever handles itself.
+        expected_error: the refusals that the retriever handles itself.
         max_retry_seconds: bounds how long a request is retried.
         no_response_message: what it means and what to do if no response came.
         unreadable_response_message: the same for a response that is not what was requested.

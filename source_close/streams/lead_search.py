@@ -139,7 +139,9 @@ class LeadSearchRetriever(WindowRetriever):
         self, page: SearchPage, known_ids: set[str], *, ends_chain: bool
     ) -> SearchPage | None:
         # Until the index shows an edit, Close sorts the lead by its date before the edit.
-        settled = self._moments(page, min(page.end, utc_now() - LATENESS))
+        # The index may sort by whole seconds.
+        moments = self._moments(page, min(page.end, utc_now() - LATENESS))
+        settled = [moment.replace(microsecond=0) for moment in moments]
         if settled != sorted(settled):
             return None  # Close ignores the sort, so a new search would skip rows
         latest = _late_moment(settled, page) or page.start

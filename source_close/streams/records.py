@@ -21,7 +21,8 @@ from airbyte_cdk import (
 from source_close.api.errors import CloseApiError, describe
 from source_close.api.responses import Row, response_json
 
-_REFUSED_IDS = "POST {path} with {number} ids {refusal}. Please report this message."
+_REFUSED_ID = "POST {path} with a single id {refusal}. Please report this message."
+_OTHER_PAGE = "returned a page without that record, and says that more follow"
 
 
 class DataExtractor(RecordExtractor):
@@ -43,8 +44,7 @@ class RecordsByIds:
     built-in, takes the ids from a stream, and does not ask again for what a response lacks.
 
     Attributes:
-        ids_per_request: threads share it, and replace it if Close refuses so many.
-        fewer_ids_per_request: what then takes its place.
+        ids_per_request: threads share it, and halve it where Close refuses so many.
         record_requester: requests a single record, for ``read_single``.
     """
 
@@ -54,7 +54,6 @@ class RecordsByIds:
     ids_option: RequestOption
     page_size_option: RequestOption
     ids_per_request: int
-    fewer_ids_per_request: int = 0
     record_requester: HttpRequester | None = None
 
     def read(self, ids: Sequence[str]) -> dict[str, Row]:
@@ -69,29 +68,29 @@ class RecordsByIds:
         existing = dict[str, Row]()
         pending = list(ids)
         while pending:
-            most_ids = self.ids_per_request
-            requested = pending[:most_ids]
+            requested = pending[: self.ids_per_request]
             body = dict[str, Any]()
             self.ids_option.inject_into_request(body, ",".join(requested), self.config)
-            self.page_size_option.inject_into_request(body, most_ids, self.config)
+            self.page_size_option.inject_into_request(body, len(requested), self.config)
             response: Any = self.requester.send_request(request_body_json=body)
             page = response_json(response)
-            if "data" not in page:
-                self._request_fewer(most_ids, response)
-                continue
-            found = {row["id"]: row for row in page["data"] if row["id"] in requested}
+            found = {row["id"]: row for row in page.get("data", []) if row["id"] in requested}
             existing |= found
-            is_complete = not found and not page.get("has_more")
-            settled = requested if is_complete else found.keys()
+            has_none = "data" in page and not found and not page.get("has_more")
+            settled = requested if has_none else found.keys()
+            if not settled:
+                self._request_fewer(len(requested), response)
             pending = [record_id for record_id in pending if record_id not in settled]
         return existing
 
-    def _request_fewer(self, refused: int, response: requests.Response) -> None:
-        if refused <= self.fewer_ids_per_request:
+    # After a refusal, or a page of other records, such as those into which leads were merged.
+    def _request_fewer(self, number: int, response: requests.Response) -> None:
+        if number == 1:
             path = urlsplit(response.url).path
-            text = _REFUSED_IDS.format(path=path, number=refused, refusal=describe(response))
+            refusal = _OTHER_PAGE if response.ok else describe(response)
+            text = _REFUSED_ID.format(path=path, refusal=refusal)
             raise CloseApiError(self.name, text, FailureType.system_error)
-        self.ids_per_request = self.fewer_ids_per_request
+        self.ids_per_request = min(self.ids_per_request, number // 2)
 
     def read_single(self, record_id: str) -> Row | None:
         """Return a record by a request for it alone, which no index delays; None without one.
