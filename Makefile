@@ -85,7 +85,7 @@ test-cdk: $(READY) ## run the integration tests with the oldest and the newest a
 
 test-pythons: wheel ## test the wheel and the locked packages on each installed Python from 3.10 to 3.13
 	$(call say,Each Python)
-	@$(PY) -m pytest -q -rs integration_tests/checks/check_pythons.py $(ARGS)
+	@$(PY) -m pytest -q -rs --timeout 900 integration_tests/checks/check_pythons.py $(ARGS)
 
 TOOLS := build/tools
 test-tools: wheel ## run the manifest in Airbyte's tools: source-declarative-manifest, Connector Builder, manifest server
