@@ -147,12 +147,15 @@ def test_the_lead_of_a_changed_part_is_read_if_no_window_has_emitted_it(api: Moc
         event("task_1", kind="task.lead", lead_id="lead_4"),
         event("cont_3", kind="contact", lead_id=None),
         event("acti_1", lead_id="lead_5"),
+        event("oppo_2", kind="opportunity", lead_id="lead_3", previous_data={"lead_id": "lead_6"}),
+        event("oppo_3", kind="opportunity", lead_id="lead_3", previous_data={"lead_id": None}),
     ]
-    close = Close(api, *events, alive=("lead_1", "lead_2", "lead_3", "lead_4", "lead_5"))
+    close = Close(api, *events, alive=("lead_1", "lead_2", "lead_3", "lead_4", "lead_5", "lead_6"))
     close.rows["lead_2"]["date_updated"] = "2025-06-15T10:00:00+00:00"
     api.post(f"{API}/data/search/", json={"data": [close.rows["lead_2"]], "cursor": None})
-    assert changes("leads").ids == ["lead_2", "lead_1", "lead_3", "lead_4"]
-    assert close.requested_by_id[-1]["id__in"] == "lead_1,lead_3,lead_4"
+    # lead_6 is the one from which an opportunity was moved.
+    assert changes("leads").ids == ["lead_2", "lead_1", "lead_3", "lead_4", "lead_6"]
+    assert close.requested_by_id[-1]["id__in"] == "lead_1,lead_3,lead_4,lead_6"
 
 
 def test_updated_records_that_a_window_has_emitted_are_not_emitted_again(api: Mocker) -> None:

@@ -148,8 +148,8 @@ class EventLog:
 def add_event(changes: Changes, event: Mapping[str, Any]) -> bool:
     """Add what an event says about its object, and return whether it says which object changed.
 
-    The lead of a contact, opportunity or task counts as changed, too: Close's search may show it
-    late.
+    The lead of a contact, opportunity or task counts as changed, too, also the one before it moved
+    to another: Close's search may show them late.
     """
     moment = moment_of(event, "date_updated")
     texts = [event.get(name) for name in ("object_type", "object_id", "action")]
@@ -157,20 +157,22 @@ def add_event(changes: Changes, event: Mapping[str, Any]) -> bool:
         return False
     change = Change(changed_at=format_moment(moment - _MAX_EVENT_DELAY))
     changes[event["object_type"], event["object_id"]].add(change)
-    lead_id = event.get("lead_id")
-    is_part_of_lead = event["object_type"].partition(".")[0] in _PARTS_OF_LEADS
-    if is_part_of_lead and isinstance(lead_id, str):
-        changes[_LEAD, lead_id].add(change)
+    previous_data = event.get("previous_data")
+    former = previous_data if isinstance(previous_data, dict) else {}
+    if event["object_type"].partition(".")[0] in _PARTS_OF_LEADS:
+        for lead_id in (event.get("lead_id"), former.get("lead_id")):
+            if isinstance(lead_id, str):
+                changes[_LEAD, lead_id].add(change)
     if event["action"] == "deleted":
-        _add_deletion(changes, moment, event)
+        _add_deletion(changes, moment, event, former)
     if event["action"] == "merged":
         return _add_merge(changes, moment, event.get("meta"))
     return True
 
 
-def _add_deletion(changes: Changes, moment: datetime, event: Mapping[str, Any]) -> None:
-    previous_data = event.get("previous_data")
-    former = previous_data if isinstance(previous_data, dict) else {}
+def _add_deletion(
+    changes: Changes, moment: datetime, event: Mapping[str, Any], former: Row
+) -> None:
     changes[event["object_type"], event["object_id"]].add(_deletion_at(moment, former))
     if event["object_type"] in _EMAIL_THREADS:
         _add_emails(changes, moment, former)
