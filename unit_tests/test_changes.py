@@ -255,7 +255,7 @@ def test_the_latest_of_several_deletions_counts_in_any_order_of_events(api: Mock
         assert changes("activities").records == [deletion("acti_1", created=START)]
 
 
-def test_a_merge_updates_one_lead_and_deletes_the_other(api: Mocker) -> None:
+def test_a_merge_updates_one_lead_and_deletes_the_other(api: Mocker, caplog: Log) -> None:
     meta = {"merge_source_lead_id": "lead_s", "merge_destination_lead_id": "lead_d"}
     # Events of records that a merge moved have the same meta; they do not report a deletion.
     moved = [event("lead_x", kind="lead", meta={"merge_source_lead_id": "lead_y"}), event("lead_z", "merged", "lead")]
@@ -265,6 +265,8 @@ def test_a_merge_updates_one_lead_and_deletes_the_other(api: Mocker) -> None:
     assert [row["id"] for row in records] == ["lead_d", "lead_x", "lead_z", "lead_s"]
     assert records[-1] == deletion("lead_s", "leads")
     assert [one["id__in"] for one in close.requested_by_id] == ["lead_d,lead_s,lead_x,lead_z", "lead_s"]
+    [warning] = warnings(caplog)
+    assert warning.startswith("1 events of the event log (first: ev_lead_z_merged) don't say which object changed")
 
 
 def test_a_deleted_lead_that_is_still_in_the_index_is_requested_singly(api: Mocker) -> None:

@@ -285,6 +285,13 @@ def test_names_of_no_field_are_reported_once_for_each_kind_and_listed_for_leads_
     ]
 
 
+def test_values_by_name_are_not_used_beside_those_by_id(api: Mocker, caplog: Log) -> None:
+    leads(api, page({**LEAD, "custom.cf_1": "Web", "custom": {"Old": 1}}))
+    [record] = read("leads", start_date="2025-06-01").records
+    assert record["custom_fields"] == [{"id": "cf_1", "name": None, "value": "Web"}]
+    assert not [line for line in warnings(caplog) if "are not in columns" in line]
+
+
 @pytest.mark.parametrize("key", ["cf_1", "lcf_old"])
 def test_values_by_the_ids_of_fields_need_no_definitions(api: Mocker, key: str) -> None:
     api.get(f"{API}/custom_field/lead/", status_code=403, json={"error": "Forbidden"})

@@ -71,10 +71,10 @@ def test_an_outage_is_waited_for_once_and_not_by_each_endpoint_in_turn(api: Mock
 
 def test_an_endpoint_is_retried_although_another_has_waited_for_its_rate_limit(api: Mocker) -> None:
     api.get(f"{API}/custom_field/lead/", status_code=429, headers={"retry-after": str(RETRY_SECONDS - 1)})
-    api.get(f"{API}/custom_field/contact/", [{"status_code": 503}, {"json": {"data": []}}])
+    api.get(f"{API}/custom_field/contact/", [*[{"status_code": 503}] * 5, {"json": {"data": []}}])  # 42 seconds
     [(_, _, message)] = read("custom_fields", retry_seconds=RETRY_SECONDS, num_workers=1).failures
     assert "GET /api/v1/custom_field/lead/ answered 429" in message
-    assert len(requested(api, "/custom_field/contact/")) == 2
+    assert len(requested(api, "/custom_field/contact/")) == 6
 
 
 def test_a_rejected_key_fails_all_streams_after_one_request_of_each_at_most(api: Mocker) -> None:
@@ -119,6 +119,8 @@ def test_the_waits_between_attempts_grow_until_the_retry_time_is_over(api: Mocke
         {"text": "[]"},
         {"text": '{"data": {}, "has_more": false}'},
         {"text": '{"data": ["user_1"], "has_more": false}'},
+        {"json": {"data": [], "errors": ["Try later"]}},
+        {"json": {"data": [], "field-errors": {"_limit": "Try later"}}},
         # Only a proxy that answers 407 asks for a password.
         {"exc": requests.exceptions.ProxyError("url: /user/?_skip=40788 (Caused by ProxyError('Unable to connect'))")},
     ],

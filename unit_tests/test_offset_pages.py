@@ -12,7 +12,7 @@ from requests_mock import ANY, Mocker
 
 from source_close.source import SourceClose, load_manifest
 from source_close.streams.append_only_lists import Window
-from unit_tests.syncs import API, KEY, KINDS, LOGGER, Reading, Row, manifest_of, read, requested
+from unit_tests.syncs import API, KEY, KINDS, LOGGER, Log, Reading, Row, manifest_of, read, requested
 
 PAGE_SIZE = 4
 ACTIVITIES = f"{API}/activity/"
@@ -212,6 +212,13 @@ def test_a_window_is_cut_at_a_whole_second(seen: tuple[float, ...], end: float, 
     assert bounds == [(timedelta(seconds=low), timedelta(seconds=high)) for low, high in expected]
 
 
+def test_a_row_without_a_date_is_of_the_newer_half() -> None:
+    start = datetime(2025, 6, 5, tzinfo=timezone.utc)
+    rows = {"acti_1": None, "acti_2": start + timedelta(seconds=2), "acti_3": start + timedelta(seconds=3)}
+    halves = Window(start, start + timedelta(seconds=9), rows).split()
+    assert [list(half.seen) for half in halves] == [["acti_2"], ["acti_1", "acti_3"]]
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -293,10 +300,12 @@ def test_after_a_refusal_a_step_back_is_as_large_as_the_smaller_page(api: Mocker
     assert reading.ids == [f"id_{number}" for number in range(350)]
 
 
-def test_a_large_page_is_refused_once_for_all_windows_of_a_stream(api: Mocker) -> None:
+def test_a_large_page_is_refused_once_for_all_windows_of_a_stream(api: Mocker, caplog: Log) -> None:
     api.get(f"{API}/task/", json=List(0, NEW_WORDING))
     read("tasks", start_date="2025-01-01")
     assert [limit for limit, _ in sizes(api, "/task/")] == [1000] + [100] * 6
+    text = "Stream tasks: Close refuses pages of 1000 records. The connector reads pages of 100."
+    assert caplog.messages.count(text) == 1
 
 
 def test_a_check_and_a_discover_find_the_smaller_page_size(api: Mocker) -> None:

@@ -152,6 +152,31 @@ def test_the_pace_after_a_429_is_below_the_last_successful_rate_and_grows_again(
     assert first < second < third <= 120
 
 
+def test_the_pace_after_a_429_is_that_of_the_last_two_seconds(limiter: RateLimiter, clock: Clock) -> None:
+    for seconds in (1.0,) * 5 + (0.1,) * 20:
+        send_one(limiter, response())
+        clock.sleep(seconds)
+    assert limiter.reserve(GROUP) == 0
+    limiter.record_response(GROUP, response(429), 1)
+    clock.sleep(1)
+    wait_out(limiter, clock)
+    assert limiter.reserve(GROUP) == pytest.approx(0.1 / 0.85, rel=0.1)
+
+
+def test_a_429_within_a_known_limit_does_not_change_the_pace(limiter: RateLimiter, clock: Clock) -> None:
+    send_one(limiter, with_header(10, "1.0"))
+    assert limiter.reserve(GROUP) == 0
+    limiter.record_response(GROUP, with_header(0, "1.0", status=429), 1)
+    clock.sleep(1)
+    assert reserve_all(limiter) == 20
+
+
+def test_a_limit_that_is_reset_early_counts_at_once(limiter: RateLimiter) -> None:
+    send_one(limiter, with_header(1, "1.0"))
+    send_one(limiter, with_header(50, "9.0", limit=60))
+    assert reserve_all(limiter) == 50
+
+
 def test_a_success_during_a_wait_does_not_change_the_pace(limiter: RateLimiter, clock: Clock) -> None:
     for _ in range(3):
         limiter.reserve(GROUP)

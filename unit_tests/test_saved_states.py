@@ -53,12 +53,16 @@ FORMS: dict[str, tuple[Row, str | None]] = {
     "before the first record": ({"event_log_position": WRITTEN}, None),
     "no cursor": ({"__ab_no_cursor_state_message": True}, None),
     "full refresh": ({"__ab_full_refresh_sync_complete": True}, None),
+    "from 0.1.0 before the first record": ({"closed_windows": []}, None),
+    "no partition": ({"states": []}, None),
 }
 
 
 @pytest.mark.parametrize(("saved", "cursor"), FORMS.values(), ids=FORMS.keys())
 def test_a_cursor_is_read_from_every_known_form(saved: Row, cursor: str | None) -> None:
-    assert migrate(saved) == ({"date_updated": cursor} if cursor else {})
+    sync = Sync(end=NOW)
+    assert migrate(saved, sync) == ({"date_updated": cursor} if cursor else {})
+    assert not sync.unreadable_states
 
 
 @pytest.mark.parametrize(
@@ -112,6 +116,12 @@ def test_an_old_position_of_event_log_makes_no_other_stream_follow_the_log_from_
     states = saved(event_log={"event_log_position": "2025-05-20T00:00:00Z"}, tasks={"event_log_position": NOW})
     LogPositions(["tasks"], ["tasks"], states, sync)
     assert sync["event_log_positions"] == {"tasks": NOW}
+
+
+def test_activities_without_a_position_follow_the_log_from_their_cursor() -> None:
+    sync = Sync(end=NOW)
+    LogPositions(["activities"], ["activities"], saved(activities={"date_created": CURSOR}), sync)
+    assert sync["event_log_positions"] == {"activities": CURSOR}
 
 
 @pytest.fixture(autouse=True)
@@ -194,6 +204,13 @@ def test_the_position_moves_even_if_the_last_state_comes_before_the_stream_is_co
     emitted = LogPositions(["tasks"], ["tasks"], saved(tasks=SAVED), Sync(end=NOW)).add_to(messages)
     states = [vars(one.state.stream.stream_state) for one in emitted if one.state and one.state.stream]
     assert states == [{"date_updated": NOW, "event_log_position": position} for position in (POSITION, NOW)]
+
+
+def test_a_stream_that_was_read_before_gets_no_state_before_its_first_record(api: Mocker) -> None:
+    api.get(f"{API}/task/", json={"data": [{"id": "task_1", "date_updated": CURSOR}]})
+    reading = read_with_positions("tasks", state={"tasks": SAVED})
+    kinds = [message.type.value for message in reading.messages if message.type.value in {"STATE", "RECORD"}]
+    assert kinds[0] == "RECORD"
 
 
 @pytest.mark.parametrize(("path", "status"), [("task", "INCOMPLETE"), ("event", "COMPLETE")])

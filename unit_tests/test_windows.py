@@ -115,6 +115,13 @@ def test_a_full_refresh_of_records_that_edits_do_not_move_reads_each_window_once
     assert asked == [(parse_moment(MIDDLE), parse_moment(NOW))]
 
 
+def test_a_row_that_is_edited_into_a_later_window_is_emitted_twice(retriever: Retriever) -> None:
+    """A destination that deduplicates keeps the newer one."""
+    retriever.read_window = lambda start, end: iter([[{"id": "a"}]])  # type: ignore[method-assign] # each window has it
+    emitted = [[record["id"] for record in retriever.read_records({}, window)] for window in (FIRST, LAST)]
+    assert emitted == [["a"], ["a", "deletion of a"]]
+
+
 def test_only_the_last_window_is_followed_by_changes(retriever: Retriever) -> None:
     assert [record["id"] for record in retriever.read_records({}, FIRST)] == ["05 a", "05 b"]
 

@@ -163,7 +163,7 @@ class CloseErrorHandler(DefaultErrorHandler):
             return ErrorResolution(ResponseAction.RETRY, failure_type, error.message)
         self._sync.given_up[self.name, endpoint] = error
         if status == requests.codes.unauthorized:
-            self._sync.key_refused = self._sync.key_refused or error
+            self._sync.key_refused = error
         raise error
 
 
