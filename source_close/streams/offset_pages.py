@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -108,8 +109,9 @@ class OffsetPages:
     ) -> Iterator[list[Row]]:
         """Yield the new rows of each page, and add their ids and cursors to ``seen``.
 
-        A list of several pages is read again if it has more positions than rows were seen: rows
-        that Close sorts alike may change places between two requests, and new ones may be inserted.
+        A list of several pages is read again if it has more positions than this reading has shown
+        rows: those that Close sorts alike may change places between two requests, and new ones may
+        be inserted.
 
         Args:
             seen: the rows that were read already, in the list's order; reading continues there.
@@ -126,20 +128,26 @@ class OffsetPages:
         passes_without_rows = 0
         while True:
             known = len(seen)
-            positions = yield from self._read_from(offset, seen, request)
+            shown_ids = set(islice(seen, offset))
+            positions = yield from self._read_from(offset, seen, shown_ids, request)
+            if len(shown_ids) >= positions:
+                return
             passes_without_rows = 0 if len(seen) > known else passes_without_rows + 1
-            if len(seen) >= positions or passes_without_rows == _MAX_PASSES_WITHOUT_ROWS:
+            if passes_without_rows == _MAX_PASSES_WITHOUT_ROWS:
+                if len(seen) < positions:
+                    raise OffsetsExhaustedError(_KEEPS_CHANGING)
                 return
             offset = 0
 
-    # Yields the new rows up to the end of the list, and returns how many positions it has, or 0 if
-    # they are on one page, which is complete. A page begins with a row of the one before. If not,
-    # rows were removed or edited meanwhile: it steps back until a page begins with a known row.
-    # This needs most rows to keep their order.
+    # Yields the new rows up to the end of the list, adds the ids of all its rows to ``shown_ids``,
+    # and returns how many positions it has, or 0 if they are on one page, which is complete. A page
+    # begins with a row of the one before. If not, rows were removed or edited meanwhile: it steps
+    # back until a page begins with a known row. This needs most rows to keep their order.
     def _read_from(
         self,
         offset: int,
         seen: dict[str, datetime | None],
+        shown_ids: set[str],
         request: Callable[[int], requests.Response],
     ) -> Generator[list[Row], None, int]:
         expected_ids = {next(reversed(seen), None)}
@@ -154,6 +162,7 @@ class OffsetPages:
                 steps_back += 1
                 offset = self._step_back(offset, steps_back)
                 continue
+            shown_ids.update(row["id"] for row in rows)
             new_rows = self._add_to(seen, rows)
             if new_rows:
                 yield new_rows
