@@ -276,7 +276,12 @@ SEARCHES: dict[str, tuple[list[Row], list[str | None]]] = {
     "a lead is edited between two cursors": ([FIRST, EDITED[1], *EDITED, *EDITED], [None, "a"] * 3),
     # A search that returns a lead twice may skip another, and so may the next one.
     "leads change places": ([FIRST, page(*MOMENT[190:240])] * 5 + [FIRST, REST] * 2, [None, "a"] * 7),
-    "leads always change places": ([FIRST, page(*MOMENT[199:])] * 7, [None, "a"] * 6),
+    "a cursor leads to the last lead again": ([FIRST, page(*MOMENT[199:])] * 3, [None, "a"] * 2),
+    # Each search lacks leads, but together they have as many as each.
+    "leads always change places": (
+        [FIRST, page(*MOMENT[190:240]), FIRST, page(*MOMENT[150:180], *MOMENT[230:])] * 4,
+        [None, "a"] * 7,
+    ),
     # A full page without a cursor may be cut short.
     "a full page has no cursor": ([page(*MOMENT[:200])] * 7, [None] * 6),
 }
@@ -292,6 +297,14 @@ def test_a_search_of_leads_of_one_moment_is_made_again_until_it_is_not_known_to_
     assert sorted(reading.ids) == sorted(returned)
     assert reading.statuses == {"leads": "COMPLETE"}
     assert starts(api) == [("00:00:00", None), *(("05:00:00", cursor) for cursor in cursors)]
+
+
+def test_a_search_that_always_repeats_leads_and_so_may_lack_others_fails_the_stream(api: Mocker) -> None:
+    leads(api, FIRST, *[FIRST, page(*MOMENT[190:240])] * 8)
+    reading = read("leads", start_date="2025-06-02")
+    assert len(reading.ids) == 240
+    [(_, _, message)] = reading.failures
+    assert "Close's search does not get past the moment 2025-06-02T05:00:00" in message
 
 
 def test_a_search_is_left_for_a_later_moment_only_if_it_is_confirmed(api: Mocker) -> None:

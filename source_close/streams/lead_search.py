@@ -17,8 +17,8 @@ from source_close.streams.windows import WindowRetriever
 _MAX_ATTEMPTS = 5
 _STUCK = (
     "Close's search does not get past the moment {moment}: {rows} or more records have it as "
-    "date_updated, the records are not sorted by it, or each search ends early. The stream stops "
-    "here, so that none is skipped. Ask Close's support for help."
+    "date_updated, the records are not sorted by it, or each search ends early or repeats records. "
+    "The stream stops here, so that none is skipped. Ask Close's support for help."
 )
 
 
@@ -37,6 +37,7 @@ class SearchPage:
         rows: the page's rows.
         rows_so_far: how many rows the search has returned, with this page.
         seen: their ids and cursors.
+        seen_before: those of the searches before this one.
         token: that of the next page.
     """
 
@@ -46,6 +47,7 @@ class SearchPage:
     rows: Sequence[Row] = ()
     rows_so_far: int = 0
     seen: frozenset[tuple[str, str]] = frozenset()
+    seen_before: frozenset[tuple[str, str]] = frozenset()
     token: Mapping[str, Any] | None = None
 
     @property
@@ -54,11 +56,14 @@ class SearchPage:
 
         Between two pages of a search, an edited lead may leave it, which may hide another one, or
         leads of one moment may change places. So such a search is made again until it returns no
-        new row, and more often if it has returned a row twice.
+        new row. If it returns rows twice each time, all its searches must have as many rows as it.
         """
-        has_one_page = self.rows_so_far == len(self.rows)
-        has_repetitions = len(self.seen) < self.rows_so_far
-        return has_one_page or self.attempts >= (_MAX_ATTEMPTS if has_repetitions else 1)
+        if self.rows_so_far == len(self.rows):  # there is one page
+            return True
+        if len(self.seen) == self.rows_so_far:
+            return self.attempts >= 1
+        is_complete = len(self.seen | self.seen_before) >= self.rows_so_far
+        return is_complete and self.attempts >= _MAX_ATTEMPTS
 
 
 @dataclass(kw_only=True)
@@ -99,7 +104,10 @@ class LeadSearchRetriever(WindowRetriever):
             try:
                 page = self._following_page(page, known_ids)
             except SearchAgainError:
-                page = self._search(SearchPage(page.start, end, page.attempts + 1))
+                seen = page.seen_before | page.seen
+                page = self._search(
+                    SearchPage(page.start, end, page.attempts + 1, seen_before=seen)
+                )
 
     # The leads of a page. Only a request for a lead alone shows that it was deleted meanwhile.
     def _leads(self, ids: Sequence[str]) -> list[Row]:
@@ -186,10 +194,12 @@ class LeadSearchRetriever(WindowRetriever):
         if response is None or not response.ok:
             raise SearchAgainError  # the cursor has expired
         rows = response_json(response)["data"]
+        # A cursor may lead to the last row instead of the one after it.
+        is_last_again = bool(rows and page.rows) and rows[0]["id"] == page.rows[-1]["id"]
         return replace(
             page,
             rows=rows,
-            rows_so_far=page.rows_so_far + len(rows),
+            rows_so_far=page.rows_so_far + len(rows) - is_last_again,
             seen=page.seen.union((row["id"], str(row.get(self.cursor_field))) for row in rows),
             token=self.paginator.next_page_token(response, len(rows), None, page.token),
         )
