@@ -281,6 +281,13 @@ def test_a_deleted_lead_that_is_still_in_the_index_is_requested_singly(api: Mock
     assert single == [f"/lead/lead_{number}/" for number in (1, 2, 3)]
 
 
+def test_a_restored_lead_that_the_index_does_not_show_yet_is_not_reported_as_deleted(api: Mocker) -> None:
+    Close(api, event("lead_1", "deleted", "lead"), event("lead_1", "updated", "lead", hour="11"))
+    api.get(f"{API}/lead/lead_1/", json={"id": "lead_1", "date_created": CREATED, "date_updated": CREATED})
+    [record] = changes("leads").records
+    assert (record["id"], record.get("_ab_cdc_deleted_at")) == ("lead_1", None)
+
+
 def test_requests_for_single_leads_share_one_rate_limit(api: Mocker, clock: Clock) -> None:
     ids = ["lead_1", "lead_2", "lead_3"]
     Close(api, *[event(lead_id, "deleted", "lead") for lead_id in ids], indexed=" ".join(ids))

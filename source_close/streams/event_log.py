@@ -244,13 +244,22 @@ class EventLogChanges:
             ids = wanted[first : first + step]
             existing = self.by_ids.read(ids)
             if self.by_ids.record_requester:
-                for record_id in sorted(deleted_ids & existing.keys()):
-                    if self.by_ids.read_single(record_id) is None:  # the index lags
-                        del existing[record_id]
+                self._correct(existing, {one: changes[one] for one in ids if one in deleted_ids})
             gone_ids = [one for one in ids if one in deleted_ids and one not in existing]
             deletions = [self._deletion(record_id, changes[record_id]) for record_id in gone_ids]
             edited = [row for record_id, row in existing.items() if record_id in changed_ids]
             yield edited + deletions
+
+    # The index may still show a deleted lead, or not yet one that was restored.
+    def _correct(self, existing: dict[str, Row], deleted: Mapping[str, Change]) -> None:
+        for record_id, change in deleted.items():
+            may_be_restored = change.changed_at > change.deleted_at
+            if record_id in existing or may_be_restored:
+                row = self.by_ids.read_single(record_id)
+                if row is None:
+                    existing.pop(record_id, None)
+                else:
+                    existing.setdefault(record_id, row)
 
     # What the log says about each object of the stream, by id. Its type may change, as a task's.
     def _changes_of_the_stream(self) -> dict[str, Change]:
