@@ -81,7 +81,7 @@ def test_an_edited_record_is_emitted_in_its_current_form(api: Mocker) -> None:
     close.rows["acti_2"]["date_created"] = "2025-06-15T11:59:00+00:00"
     reading = changes("activities")
     assert reading.records == [close.rows["acti_1"], close.rows["acti_2"]]
-    assert close.requested_by_id == [{"id__in": "acti_1,acti_2", "_limit": 2}]
+    assert close.requested_by_id == [{"id__in": "acti_1,acti_2", "_limit": 100}]
     # Changed records belong to no window, so they do not move the state.
     assert reading.states()[-1] == {"date_created": "2025-06-15T00:00:00.000000+00:00"}
 

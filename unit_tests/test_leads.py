@@ -95,7 +95,7 @@ def test_a_search_has_the_range_sort_and_limit_and_its_leads_are_read_by_ids(api
         "_limit": 200,
     }
     assert bodies(api) == [body]
-    by_ids = {"id__in": "lead_1,lead_2", "_fields": ",".join(FIELDS), "_limit": 2}
+    by_ids = {"id__in": "lead_1,lead_2", "_fields": ",".join(FIELDS), "_limit": 200}
     assert bodies(api, "/v1/lead/") == [{"_params": by_ids}]
 
 
@@ -276,6 +276,7 @@ SEARCHES: dict[str, tuple[list[Row], list[str | None]]] = {
     "a lead is edited between two cursors": ([FIRST, EDITED[1], *EDITED, *EDITED], [None, "a"] * 3),
     # A search that returns a lead twice may skip another, and so may the next one.
     "leads change places": ([FIRST, page(*MOMENT[190:240])] * 5 + [FIRST, REST] * 2, [None, "a"] * 7),
+    "a page has a lead twice": ([FIRST, page(*MOMENT[200:], MOMENT[249])] * 3, [None, "a"] * 2),
     "a cursor leads to the last lead again": ([FIRST, page(*MOMENT[199:])] * 3, [None, "a"] * 2),
     # Each search lacks leads, but together they have as many as each.
     "leads always change places": (

@@ -193,8 +193,8 @@ class LeadSearchRetriever(WindowRetriever):
         )
         if response is None or not response.ok:
             raise SearchAgainError  # the cursor has expired
-        rows = response_json(response)["data"]
-        # A cursor may lead to the last row instead of the one after it.
+        # A page may have a row twice, and begin with the last row instead of the one after it.
+        rows = list({row["id"]: row for row in response_json(response)["data"]}.values())
         is_last_again = bool(rows and page.rows) and rows[0]["id"] == page.rows[-1]["id"]
         return replace(
             page,

@@ -68,10 +68,11 @@ class RecordsByIds:
         existing = dict[str, Row]()
         pending = list(ids)
         while pending:
-            requested = pending[: self.ids_per_request]
+            most_ids = self.ids_per_request
+            requested = pending[:most_ids]
             body = dict[str, Any]()
             self.ids_option.inject_into_request(body, ",".join(requested), self.config)
-            self.page_size_option.inject_into_request(body, len(requested), self.config)
+            self.page_size_option.inject_into_request(body, most_ids, self.config)
             response: Any = self.requester.send_request(request_body_json=body)
             page = response_json(response)
             found = {row["id"]: row for row in page.get("data", []) if row["id"] in requested}
@@ -79,7 +80,7 @@ class RecordsByIds:
             has_none = "data" in page and not found and not page.get("has_more")
             settled = requested if has_none else found.keys()
             if not settled:
-                self._request_fewer(len(requested), response)
+                self._request_fewer(len(requested) if response.ok else most_ids, response)
             pending = [record_id for record_id in pending if record_id not in settled]
         return existing
 
