@@ -35,7 +35,7 @@ class SearchPage:
         end: exclusive; that of the window.
         attempts: how many searches from this start were made again since the last new row.
         rows: the page's rows.
-        rows_so_far: how many rows the search has returned, with this page.
+        rows_so_far: how many positions of the search were shown, with those of this page.
         seen: their ids and cursors.
         seen_before: those of the searches before this one.
         token: that of the next page.
@@ -196,10 +196,11 @@ class LeadSearchRetriever(WindowRetriever):
         # A page may have a row twice, and begin with the last row instead of the one after it.
         rows = list({row["id"]: row for row in response_json(response)["data"]}.values())
         is_last_again = bool(rows and page.rows) and rows[0]["id"] == page.rows[-1]["id"]
+        new_positions = len(rows) - 1 if is_last_again else len(rows)
         return replace(
             page,
             rows=rows,
-            rows_so_far=page.rows_so_far + len(rows) - is_last_again,
+            rows_so_far=page.rows_so_far + new_positions,
             seen=page.seen.union((row["id"], str(row.get(self.cursor_field))) for row in rows),
             token=self.paginator.next_page_token(response, len(rows), None, page.token),
         )

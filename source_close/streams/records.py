@@ -80,7 +80,9 @@ class RecordsByIds:
             has_none = "data" in page and not found and not page.get("has_more")
             settled = requested if has_none else found.keys()
             if not settled:
-                self._request_fewer(len(requested) if response.ok else most_ids, response)
+                # Close may have refused ``_limit``, which is the most ids also for the last few.
+                number = len(requested) if response.ok else most_ids
+                self._request_fewer(number, response)
             pending = [record_id for record_id in pending if record_id not in settled]
         return existing
 
