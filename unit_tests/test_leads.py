@@ -144,6 +144,14 @@ def test_half_as_many_ids_are_requested_after_close_has_refused_200(api: Mocker,
     assert text in message
 
 
+def test_half_the_limit_is_requested_after_close_has_refused_200_also_for_a_single_lead(api: Mocker) -> None:
+    rows = leads_by_minute(1)
+    leads(api, page(*rows))
+    api.post(f"{API}/lead/", [{"status_code": 400, "json": {"error": "_limit"}}, {"json": {"data": rows}}])
+    assert read("leads", start_date="2025-06-02").ids == ["lead_0"]
+    assert [body["_params"]["_limit"] for body in bodies(api, "/v1/lead/")] == [200, 100]
+
+
 def test_rows_of_other_leads_such_as_those_into_which_some_were_merged_do_not_take_the_place_of_leads(
     api: Mocker,
 ) -> None:
