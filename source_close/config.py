@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping, MutableMapping
 from datetime import datetime, timedelta
-from importlib.metadata import version
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -144,6 +143,5 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
             "attribution_window": f"PT{int(max(window, LATENESS).total_seconds())}S",
             "events_start": format_moment(oldest_event),
             "followed_from": format_moment(followed_from),
-            "user_agent": f"source-close/{version('source-close')}",
         }
         config.update(checked.completed(config), sync=sync)

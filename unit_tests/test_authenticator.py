@@ -1,6 +1,8 @@
 """Requests: their headers and redirects, and how they wait for a rate limit."""
 
 import base64
+import json
+from io import BytesIO
 
 import pytest
 import requests
@@ -51,6 +53,20 @@ def test_a_request_has_the_key_and_the_headers_and_timeouts_of_the_manifest(api:
     assert sent.headers["User-Agent"].startswith("source-close/")
     assert KEY not in sent.url
     assert tuple(map(int, sent.timeout)) == (10, 45)  # type: ignore[call-overload] # a pair, although its type says otherwise
+
+
+def test_a_body_is_read_in_large_pieces(api: Mocker) -> None:
+    sizes = list[int | None]()
+
+    class Body(BytesIO):
+        def read(self, size: int | None = None) -> bytes:
+            sizes.append(size)
+            return super().read(size)
+
+    users = [{**USER, "id": f"user_{number}", "image": "x" * 2_000} for number in range(99)]
+    api.get(f"{API}/user/", body=Body(json.dumps({"data": users}).encode()))
+    assert len(read("users").ids) == 99
+    assert sizes == [131_072, 131_072, 131_072]
 
 
 def test_requests_over_the_rate_limit_wait_for_its_next_window(

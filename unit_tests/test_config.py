@@ -1,7 +1,6 @@
 """The configuration: accepted forms, defaults, limits, and error messages that name the field but no value."""
 
 import re
-from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -233,7 +232,6 @@ def test_a_config_of_another_connector_is_accepted_unchanged(config: Row) -> Non
         "event_log_positions": {},
         "events_start": "2025-05-16T12:00:00.000000+00:00",
         "followed_from": "2025-06-15T11:50:00.000000+00:00",
-        "user_agent": f"source-close/{version('source-close')}",
     }
 
 
