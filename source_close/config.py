@@ -12,6 +12,7 @@ from airbyte_cdk.sources.declarative.transformations.config_transformations impo
 )
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
+from source_close.api.responses import without_nulls
 from source_close.api.sync import Sync
 from source_close.dates import EARLIEST, LATENESS, format_moment, parse_moment, utc_now
 from source_close.streams.event_log import RETENTION
@@ -91,7 +92,7 @@ class CloseConfig(BaseModel):
             AirbyteTracedException: a config error that names invalid fields but shows no value.
         """
         try:
-            return cls.model_validate(_without_nulls(config))
+            return cls.model_validate(without_nulls(config))
         except ValidationError as error:
             problems = list[str]()
             for entry in error.errors(include_input=False, include_url=False):
@@ -107,11 +108,7 @@ class CloseConfig(BaseModel):
 
     def completed(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return ``config`` with its fields in the types of the spec, and without nulls."""
-        return _without_nulls(config) | self.model_dump(exclude_none=True)
-
-
-def _without_nulls(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in config.items() if value is not None}
+        return without_nulls(config) | self.model_dump(exclude_none=True)
 
 
 class CloseConfigTransformation(config_transformation.ConfigTransformation):

@@ -101,9 +101,8 @@ class CloseEntrypoint(AirbyteEntrypoint):
 
 
 def record_line(record: AirbyteRecordMessage) -> bytes | None:
-    """Return a record as a protocol line without null columns; None if it is nested too deep."""
-    data = {name: value for name, value in record.data.items() if value is not None}
-    body = {"stream": record.stream, "data": data, "emitted_at": record.emitted_at}
+    """Return a record as a protocol line; None if it is nested too deep."""
+    body = {"stream": record.stream, "data": record.data, "emitted_at": record.emitted_at}
     try:
         return orjson.dumps({"type": "RECORD", "record": body}, option=orjson.OPT_APPEND_NEWLINE)
     except orjson.JSONEncodeError:

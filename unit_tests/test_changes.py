@@ -181,8 +181,8 @@ def test_a_record_that_a_window_has_emitted_in_an_older_form_is_emitted_again(ap
 
 def test_a_record_that_a_window_has_emitted_without_a_date_is_emitted_again(api: Mocker) -> None:
     close = Close(api, event("acti_1"), alive=("acti_1",))
-    seen = {"id": "acti_1", "date_created": "2025-06-15T09:00:00+00:00", "date_updated": None}
-    api.get(f"{API}/activity/", json={"data": [seen], "has_more": False})
+    seen = {"id": "acti_1", "date_created": "2025-06-15T09:00:00+00:00"}
+    api.get(f"{API}/activity/", json={"data": [{**seen, "date_updated": None}], "has_more": False})
     assert changes("activities").records == [seen, close.rows["acti_1"]]
 
 

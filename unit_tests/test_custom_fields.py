@@ -216,15 +216,15 @@ def test_leads_fail_if_the_key_is_refused_when_their_names_are_requested(api: Mo
 
 def test_leads_list_their_custom_values_with_the_names_of_the_fields(api: Mocker) -> None:
     lists(api, lead=[field("cf_1"), field("cf_4")], shared=[field("cf_2")], contact=[field("cf_3")])
-    row = {**LEAD, "custom.cf_1": ["a", "b"], "custom.cf_2": 0, "custom.cf_3": None, "custom.lcf_old.1": "x"}
-    leads(api, page(row))
+    row = {**LEAD, "custom.cf_1": ["a", "b"], "custom.cf_2": 0, "custom.cf_3": False, "custom.lcf_old.1": "x"}
+    leads(api, page({**row, "custom.cf_4": None}))
     (record,) = read("leads", start_date="2025-06-01").records
     assert record == {
         **row,
         "custom_fields": [
             {"id": "cf_1", "name": "CF_1", "value": ["a", "b"]},
             {"id": "cf_2", "name": "CF_2", "value": 0},
-            {"id": "cf_3", "name": None, "value": None},  # the fields of contacts are not requested
+            {"id": "cf_3", "name": None, "value": False},  # the fields of contacts are not requested
             {"id": "lcf_old.1", "name": None, "value": "x"},
         ],
     }
@@ -266,7 +266,7 @@ def test_a_value_with_a_name_belongs_to_the_field_of_its_own_kind(api: Mocker) -
     odd = field("cf_4", name="Source", associations="lead")
     lists(api, lead=[field("cf_1", name="Source")], contact=[field("cf_3", name="Role")], shared=[of_contacts, odd])
     contact = {"id": "cont_1", "custom": {"Source": "Fair", "Role": "Boss"}}
-    leads(api, page({**LEAD, "custom": {"Source": "Web"}, "contacts": [contact]}))
+    leads(api, page({**LEAD, "custom": {"Source": "Web", "Empty": None}, "contacts": [contact]}))
     [record] = read("leads", start_date="2025-06-01").records
     assert record["custom_fields"] == [{"id": "cf_1", "name": "Source", "value": "Web"}]
     assert record["contacts"] == [{"id": "cont_1", "custom.cf_2": "Fair", "custom.cf_3": "Boss"}]

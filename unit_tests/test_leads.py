@@ -348,10 +348,10 @@ def test_a_cursor_that_always_expires_fails_the_stream_after_five_more_searches(
     assert len(bodies(api)) == 13
 
 
-def test_records_are_emitted_as_close_sends_them_except_for_custom_fields(api: Mocker, caplog: Log) -> None:
+def test_records_are_emitted_as_close_sends_them_except_for_nulls_and_custom_fields(api: Mocker, caplog: Log) -> None:
     """Values by name beside values by id stay as they are."""
-    row = {**lead(1, "2025-06-14T00:00:00+00:00"), "contacts": [{"custom": {"b": 2}, "custom.cf_3": 1}], "url": None}
-    leads(api, page(row))
+    row = {**lead(1, "2025-06-14T00:00:00+00:00"), "contacts": [{"custom": {"b": 2}, "custom.cf_3": 1, "title": None}]}
+    leads(api, page({**row, "url": None}))
     assert read("leads", start_date="2025-06-01").records == [{**row, "custom_fields": []}]
     assert warnings(caplog) == []
 

@@ -79,14 +79,14 @@ def test_the_state_does_not_pass_an_attribution_window_that_can_not_be_read(api:
         ("tasks", "2025-06-15T11:40:00.000000+00:00", "2025-06-15T11:35"),
     ],
 )
-def test_a_later_sync_reads_the_lookback_again_and_emits_records_as_close_sends_them(
+def test_a_later_sync_reads_the_lookback_again_and_emits_records_without_nulls(
     api: Mocker, stream: str, saved: str, start: str
 ) -> None:
     cursor = cursor_of(stream) or ""
     newest = "2025-06-15T11:59:59.999000+00:00"
-    odd = {"custom.cf_1": ["a"], "attachments": [{"size": 1.5}], "n": None}
+    odd = {"custom.cf_1": ["a"], "attachments": [{"size": 1.5, "n": None}]}
     rows: list[Row] = [{"id": "new", cursor: newest, **odd}, {"id": "old", cursor: "2025-06-15T11:50:00+00:00"}]
-    respond(api, *rows)
+    respond(api, *({**row, "n": None} for row in rows))
     reading = read(stream, state={stream: {cursor: saved}})
     assert requested(api) == windows(stream, start, "2025-06-15T12:00")
     assert reading.records == rows
@@ -174,24 +174,24 @@ def test_a_date_in_any_form_is_compared_with_the_state(api: Mocker, updated: str
 @pytest.mark.parametrize(
     ("stream", "column", "given", "emitted"),
     [
-        ("activities", "need_smtp_credentials", [0, 1, True, None], [False, True, True, None]),
+        ("activities", "need_smtp_credentials", [0, 1, True, None], [False, True, True, "absent"]),
         (
             "activities",
             "ai_draft",
             ["Hi", {"body": "Hi"}, ["Hi"], True, None],
-            ["Hi", '{"body":"Hi"}', '["Hi"]', "true", None],
+            ["Hi", '{"body":"Hi"}', '["Hi"]', "true", "absent"],
         ),
         (
             "custom_fields",
             "enrichment_options",
             ["on", {"prompt": "Who?"}, [1], None],
-            ["on", '{"prompt":"Who?"}', "[1]", None],
+            ["on", '{"prompt":"Who?"}', "[1]", "absent"],
         ),
         (
             "event_log",
             "data",
             [{"name": 'Zoë "Z" 🚀', "n": 1.5, "none": None}, None, []],
-            ['{"name":"Zoë \\"Z\\" 🚀","n":1.5,"none":null}', None, "[]"],
+            ['{"name":"Zoë \\"Z\\" 🚀","n":1.5,"none":null}', "absent", "[]"],
         ),
         (
             "event_log",
@@ -199,7 +199,7 @@ def test_a_date_in_any_form_is_compared_with_the_state(api: Mocker, updated: str
             [{}, {"deep": {"list": [1, True]}}, 0],
             ["{}", '{"deep":{"list":[1,true]}}', "0"],
         ),
-        ("tasks", "priority", ["high", 1, 2.5, None, {"n": 1}], ["high", "1", "2.5", None, '{"n":1}']),
+        ("tasks", "priority", ["high", 1, 2.5, None, {"n": 1}], ["high", "1", "2.5", "absent", '{"n":1}']),
     ],
 )
 def test_a_value_of_any_form_gets_the_type_of_its_column(

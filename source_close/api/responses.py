@@ -56,6 +56,8 @@ def read_in_large_pieces(response: requests.Response, **_: Any) -> None:
 def response_json(response: requests.Response | None) -> dict[str, Any]:
     """Return the JSON object of a success or of a 400; ``{}`` for any other error.
 
+    It and its records lack the keys whose value is null: a table has null there anyway.
+
     Raises:
         LostOverrideError: if it is a record that the request may have created.
         UnreadableResponseError: if it is otherwise not what Close sends.
@@ -83,7 +85,14 @@ def _parse(response: requests.Response) -> dict[str, Any]:
     if status in SUCCESS_CODES:
         _check_records(parsed, response.url or "")
         _check_end(parsed, response.url or "")
-    return parsed
+        if "data" in parsed:
+            parsed["data"] = [without_nulls(row) for row in parsed["data"]]
+    return without_nulls(parsed)
+
+
+def without_nulls(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that are not None, which need no room in memory and in the output."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 # Also parses what orjson rejects: half a surrogate pair becomes U+FFFD, and NaN null.

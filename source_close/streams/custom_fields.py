@@ -14,7 +14,7 @@ from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStrea
 from airbyte_cdk.sources.streams.concurrent.partitions.partition import Partition
 
 from source_close.api.errors import LOGGER, NOT_OFFERED, CloseApiError
-from source_close.api.responses import Row
+from source_close.api.responses import Row, without_nulls
 from source_close.api.sync import Sync
 from source_close.streams.records import parts_of
 
@@ -155,7 +155,7 @@ class CustomFieldsTransformation(RecordTransformation):
         if not isinstance(values, dict) or any(key.startswith(PREFIX) for key in part):
             return unresolved
         del part[CUSTOM]
-        for key, value in values.items():
+        for key, value in without_nulls(values).items():
             field_id = self._field_id(key, kind)
             if field_id is None:
                 unresolved[key] = value
