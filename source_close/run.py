@@ -26,7 +26,7 @@ from source_close.process import end_early, exit_at_once
 from source_close.source import READ_FAILURE, SourceClose
 
 _BYTES_AT_ONCE = 1 << 18  # fewer writes are faster, as each releases the interpreter lock
-_OBJECTS_TO_COLLECT = 100_000
+_OBJECTS_TO_COLLECT = 200_000
 _MAX_PROBLEM = 200
 # Numbers of the OSErrors that do not come from standard output: those of requests have none, and a
 # missing file is one of certificates or a temporary one.

@@ -53,8 +53,7 @@ class PacedAuthenticator(BasicHttpAuthenticator):
         sync.in_flight.endpoint = endpoint
         sync.in_flight.sent_at = utc_now()
         request.headers.update(_HEADERS)
-        for hook in (_stay_on_the_host, read_in_large_pieces):
-            request.register_hook("response", hook)  # type: ignore[no-untyped-call] # types-requests
+        request.hooks["response"] = [_stay_on_the_host, read_in_large_pieces]
         return super().__call__(request)
 
     def _wait(self, endpoint: str, sync: Sync) -> None:
