@@ -73,6 +73,12 @@ def test_a_body_is_read_in_large_pieces(api: Mocker) -> None:
     assert sizes == [131_072, 131_072, 131_072]
 
 
+def test_a_request_that_is_sent_again_has_each_hook_once(authenticator: PacedAuthenticator) -> None:
+    """The CDK authenticates a request before each attempt."""
+    once = authenticator(request()).hooks
+    assert authenticator(authenticator(request("task"))).hooks == once
+
+
 def test_bodies_are_read_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("source_close.api.responses._MAX_WAIT_SECONDS", 10)
     read_ids = list[str]()
