@@ -63,7 +63,7 @@ def read_in_large_pieces(response: requests.Response, **_: Any) -> None:
 def response_json(response: requests.Response | None) -> dict[str, Any]:
     """Return the JSON object of a success or of a 400; ``{}`` for any other error.
 
-    It and its records lack the keys whose value is null: a table has null there anyway.
+    Records lack the keys whose value is null: a table has null there anyway.
 
     Raises:
         LostOverrideError: if it is a record that the request may have created.
@@ -90,11 +90,13 @@ def _parse(response: requests.Response) -> dict[str, Any]:
         raise UnreadableResponseError(problem) from None
     parsed = value if isinstance(value, dict) else {type(value).__name__: value}
     if status in SUCCESS_CODES:
-        _check_records(parsed, response.url or "")
-        _check_end(parsed, response.url or "")
-        if "data" in parsed:
-            parsed["data"] = [without_nulls(row) for row in parsed["data"]]
-    return without_nulls(parsed)
+        url = response.url or ""
+        _check_records(parsed, url)
+        _check_end(parsed, url)
+        if ONE_RECORD.search(url):
+            return without_nulls(parsed)
+        parsed["data"] = [without_nulls(row) for row in parsed["data"]]
+    return parsed
 
 
 def without_nulls(values: Mapping[str, Any]) -> dict[str, Any]:
