@@ -89,14 +89,16 @@ def _parse(response: requests.Response) -> dict[str, Any]:
         problem = f"the response ({status}) is not complete JSON ({len(body)} bytes: {error})"
         raise UnreadableResponseError(problem) from None
     parsed = value if isinstance(value, dict) else {type(value).__name__: value}
-    if status in SUCCESS_CODES:
-        url = response.url or ""
-        _check_records(parsed, url)
-        _check_end(parsed, url)
-        if ONE_RECORD.search(url):
-            return without_nulls(parsed)
-        parsed["data"] = [without_nulls(row) for row in parsed["data"]]
-    return parsed
+    return _checked(parsed, response.url or "") if status in SUCCESS_CODES else parsed
+
+
+# What a success contains, with records without nulls.
+def _checked(parsed: dict[str, Any], url: str) -> dict[str, Any]:
+    _check_records(parsed, url)
+    _check_end(parsed, url)
+    if ONE_RECORD.search(url):
+        return without_nulls(parsed)
+    return {**parsed, "data": [without_nulls(row) for row in parsed["data"]]}
 
 
 def without_nulls(values: Mapping[str, Any]) -> dict[str, Any]:
