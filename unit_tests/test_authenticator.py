@@ -48,7 +48,7 @@ def request(path: str = "user") -> requests.PreparedRequest:
     return requests.Request("GET", f"{API}/{path}/?_limit=1").prepare()
 
 
-def test_a_request_has_the_key_and_the_headers_and_timeouts_of_the_manifest(api: Mocker) -> None:
+def test_a_request_has_the_key_the_headers_and_the_timeouts(api: Mocker) -> None:
     api.get(f"{API}/user/", json={"data": [USER]})
     assert read("users").ids == ["user_1"]
     sent = api.request_history[0]

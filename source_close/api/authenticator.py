@@ -34,7 +34,8 @@ class PacedAuthenticator(BasicHttpAuthenticator):
 
     The CDK calls it before each attempt to send a request. ``HTTPAPIBudget``, the built-in, is not
     enough: ``RateLimiter`` says why. ``BasicHttpAuthenticator`` alone would also follow a redirect
-    to another host. ``name`` is the stream's.
+    to another host. It also sets what all requests have in common: general headers, and hooks,
+    for which ``HttpRequester`` has no option. ``name`` is the stream's.
     """
 
     name: str = ""
@@ -53,6 +54,7 @@ class PacedAuthenticator(BasicHttpAuthenticator):
         sync.in_flight.endpoint = endpoint
         sync.in_flight.sent_at = utc_now()
         request.headers.update(_HEADERS)
+        # Not ``register_hook``, which would add them again at each attempt.
         request.hooks["response"] = [_stay_on_the_host, read_in_large_pieces]
         return super().__call__(request)
 

@@ -26,8 +26,8 @@ _LIMIT = re.compile(r"\b_limit=(\d+)\b")
 _POSITION = re.compile(r"_(skip|cursor)=[^&]*")
 _MAX_REPETITIONS = 2
 _PIECE_BYTES = 1 << 17
-_ONE_BODY = threading.Lock()
-_MAX_WAIT_SECONDS = 0.05
+_ONE_BODY = threading.Lock()  # held while a body is read
+_MAX_WAIT_SECONDS = 0.05  # of a body for another one
 
 
 class _Body:
