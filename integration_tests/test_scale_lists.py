@@ -47,6 +47,7 @@ def test_a_second_with_more_rows_than_offsets_reach_fails_the_stream_and_is_name
     assert f"{moment}.000000+00:00 can't be read completely: GET /api/v1/activity/ with _skip" in error["message"]
 
 
+@pytest.mark.parametrize("rows_per_window", [20_000, 30])
 @pytest.mark.parametrize(
     ("order", "precision", "wording", "page_size"),
     [
@@ -58,9 +59,18 @@ def test_a_second_with_more_rows_than_offsets_reach_fails_the_stream_and_is_name
     ],
 )
 def test_each_row_of_a_list_with_bursts_is_read_once(
-    make_api: MakeApi, fork: Fork, order: ListOrder, precision: Any, wording: Any, page_size: int
+    make_api: MakeApi,
+    fork: Fork,
+    order: ListOrder,
+    precision: Any,
+    wording: Any,
+    page_size: int,
+    rows_per_window: int,
 ) -> None:
-    """Many rows share a second or a moment, and offsets reach hardly more than the fullest second has."""
+    """Many rows share a second or a moment, and offsets reach hardly more than the fullest second has.
+
+    A window is split where offsets end, or earlier if it has many rows. The fullest second has more than 30.
+    """
     api = make_api(Volumes(users=1))
     api.settings.activity_order = api.settings.task_order = order
     api.settings.task_order_by = "ignore"
@@ -77,7 +87,11 @@ def test_each_row_of_a_list_with_bursts_is_read_once(
         seconds = Counter((one.created if kind == "Note" else one.updated) // 1_000_000 for one in found)
         api.settings.max_skip[resource] = seconds.most_common(1)[0][1] + 2 * page_size
     forbid_after(api, 20_000)
-    sizes = {"page_size": {PAGE: page_size}, "smaller_page_size": {PAGE: page_size}}
+    sizes = {
+        "page_size": {PAGE: page_size},
+        "smaller_page_size": {PAGE: page_size},
+        "rows_per_window": {20_000: rows_per_window},
+    }
     streams = ("activities", "tasks")
     result = fork(api, sizes=sizes, start_date=text(began - 12 * DAY), capture_changes=False).sync(streams)
     for stream in streams:

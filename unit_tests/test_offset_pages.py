@@ -37,14 +37,20 @@ def small_pages() -> Row:
     return manifest
 
 
-def read_activities(manifest: Row | None = None) -> Reading:
+def read_activities(manifest: Row | None = None, start_date: str = "2025-06-01") -> Reading:
     """Read the activities of one window."""
     manifest = manifest or small_pages()
-    return read("activities", manifest=manifest, start_date="2025-06-01", attribution_window_hours=0)
+    return read("activities", manifest=manifest, start_date=start_date, attribution_window_hours=0)
 
 
 def skips(api: Mocker) -> list[int]:
     return [int(request.qs["_skip"][0]) for request in api.request_history]
+
+
+def bounds(api: Mocker) -> list[tuple[str, str]]:
+    """Return the dates of each request up to the second."""
+    requests = [request.qs for request in api.request_history]
+    return [(query["date_created__gte"][0][:19], query["date_created__lt"][0][:19]) for query in requests]
 
 
 # Each request, by its offset and the rows of its response; and the rows that are emitted.
@@ -184,13 +190,32 @@ def test_an_offset_that_close_refuses_splits_the_window(api: Mocker, refusal: st
     # The cut is at the median of the known rows. Each half continues at its last known row.
     api.get(ACTIVITIES, [page("abcd+"), refused, page("defg+"), page("fgh"), page("b")])
     assert "".join(read_activities().ids) == "abcdefgh"
-    cut = "2025-06-05t00:00:02.000000+00:00"
-    bounds = [
-        (request.qs["date_created__gte"][0], request.qs["date_created__lt"][0]) for request in api.request_history
-    ]
-    whole = ("2025-06-01t00:00:00.000000+00:00", "2025-06-15t12:00:00.000000+00:00")
-    assert bounds == [whole, whole, (cut, whole[1]), (cut, whole[1]), (whole[0], cut)]
+    start = "2025-06-01t00:00:00"
+    cut = "2025-06-05t00:00:02"
+    end = "2025-06-15t12:00:00"
+    assert bounds(api) == [(start, end), (start, end), (cut, end), (cut, end), (start, cut)]
     assert skips(api) == [0, 2, 1, 3, 1]
+
+
+def test_a_window_with_many_rows_is_split_as_its_ids_are_in_memory(api: Mocker) -> None:
+    manifest = deepcopy(small_pages())
+    manifest["streams"][0]["retriever"]["rows_per_window"] = 5
+    api.get(ACTIVITIES, [page("abcd+"), page("cdef+"), page("fgh"), page("c")])
+    assert "".join(read_activities(manifest).ids) == "abcdefgh"
+    start = "2025-06-01t00:00:00"
+    cut = "2025-06-05t00:00:03"
+    end = "2025-06-15t12:00:00"
+    assert bounds(api) == [(start, end), (start, end), (cut, end), (start, cut)]
+    assert skips(api) == [0, 2, 2, 2]
+
+
+def test_rows_outside_a_window_do_not_split_it(api: Mocker) -> None:
+    """If a list ignores dates, no split makes it shorter."""
+    manifest = deepcopy(small_pages())
+    manifest["streams"][0]["retriever"]["rows_per_window"] = 5
+    api.get(ACTIVITIES, [page("abcd+"), page("cdef+"), page("efgh")])
+    assert "".join(read_activities(manifest, start_date="2025-06-06").ids) == "abcdefgh"
+    assert skips(api) == [0, 2, 4]
 
 
 def test_a_refused_first_page_fails_the_stream_as_smaller_windows_would_not_help(api: Mocker) -> None:
@@ -221,9 +246,9 @@ def test_a_window_is_cut_at_a_whole_second(seen: tuple[float, ...], end: float, 
     midnight = datetime(2025, 6, 5, tzinfo=timezone.utc)
     rows: dict[str, datetime | None] = {f"acti_{at}": midnight + timedelta(seconds=at) for at in seen}
     window = Window(midnight + timedelta(seconds=0.25), midnight + timedelta(seconds=end), rows)
-    bounds = sorted((part.start - midnight, part.end - midnight) for part in window.split())
+    parts = sorted((part.start - midnight, part.end - midnight) for part in window.split())
     expected = [] if cut is None else [(0.25, cut), (cut, end)]
-    assert bounds == [(timedelta(seconds=low), timedelta(seconds=high)) for low, high in expected]
+    assert parts == [(timedelta(seconds=low), timedelta(seconds=high)) for low, high in expected]
 
 
 def test_a_row_without_a_date_is_of_the_newer_half() -> None:

@@ -82,6 +82,7 @@ class Run:
             "smaller_page_size": {100: pages},
             "ids_per_request": {100: pages, 200: 2 * pages},
             "rows_per_chain": {10_000: switches.search_max_rows},
+            "rows_per_window": {20_000: 3 * pages},
         }
         self.follow = partial(follow, self.folder / "clock", skew)
         self.config = {

@@ -38,6 +38,17 @@ class Window:
     end: datetime
     seen: dict[str, datetime | None] = field(default_factory=dict)
 
+    def has_more_than(self, rows: int) -> bool:
+        """Return whether more of its rows were read, and it can be split.
+
+        Rows outside do not count: if a list ignores dates, no split would make it shorter.
+        """
+        if len(self.seen) <= rows or self.end - self.start <= SECOND:
+            return False
+        moments = [moment for moment in self.seen.values() if moment]
+        inside = [moment for moment in moments if self.start <= moment < self.end]
+        return len(inside) > rows
+
     def split(self) -> list["Window"]:
         """Return both halves, the one with more rows read last; an empty list within a second.
 
@@ -60,16 +71,18 @@ class Window:
 
 @dataclass(kw_only=True)
 class AppendOnlyListRetriever(WindowRetriever):
-    """Reads a window by offset, and splits it where offsets end.
+    """Reads a window by offset, and splits it where offsets end or the window is large.
 
     ``SPLIT_REQUEST_WINDOW`` reads each half from its start (2.6 times the rows at a maximum offset
     of 2,000) and splits ten times at most.
 
     Attributes:
+        rows_per_window: a window with more rows is split, as all of its ids are in memory.
         request_options_provider: the date filters of a window, which the cursor declares.
     """
 
     pages: OffsetPages
+    rows_per_window: int
     request_options_provider: RequestOptionsProvider
 
     def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
@@ -84,7 +97,11 @@ class AppendOnlyListRetriever(WindowRetriever):
             window_slice = StreamSlice(partition={}, cursor_slice=bounds)
             dates = self.request_options_provider.get_request_params(stream_slice=window_slice)
             try:
-                yield from self.pages.read(window.seen, window_slice, dates)
+                for page in self.pages.read(window.seen, window_slice, dates):
+                    yield page
+                    if window.has_more_than(self.rows_per_window):
+                        windows += window.split()
+                        break
             except OffsetsExhaustedError as error:
                 halves = window.split()
                 if not halves:
