@@ -1,6 +1,9 @@
 """The stream event_log: windows of a day, cursors that lead past their bounds, and events that come late."""
 
+from typing import Literal
+
 import orjson
+import pytest
 
 from integration_tests.close_api import Volumes
 from integration_tests.harness.fixtures import Fork, MakeApi
@@ -10,19 +13,23 @@ from integration_tests.harness.truth import LOOKBACK, clock_at, ids, requests_of
 OVERLAP = LOOKBACK["event_log"]
 
 
-def test_an_event_on_the_bound_of_two_windows_is_emitted_once(make_api: MakeApi, fork: Fork) -> None:
-    """Windows are a day long, and their bounds have fractions of a second that the API's filter may ignore."""
+@pytest.mark.parametrize(("precision", "keeps_bounds"), [("second", True), ("millisecond", False)])
+def test_an_event_near_the_bound_of_two_windows_is_emitted_once(
+    make_api: MakeApi, fork: Fork, precision: Literal["second", "millisecond"], *, keeps_bounds: bool
+) -> None:
+    """Windows begin with whole seconds, as the API's filter may truncate bounds, and a cursor may ignore them."""
     api = make_api(Volumes(users=1))
-    api.settings.filter_precision = "second"
+    api.settings.filter_precision = precision
+    api.settings.event_cursor_keeps_bounds = keeps_bounds
     start = now().replace(microsecond=500_000) - 10 * DAY
     for days in (1, 2, 5):
-        for step in (-200, -1, 0, 1, 200):
+        for step in (-700, -501, -500, -499, -1, 0, 1, 200):
             # The log stamps an event three milliseconds after the change.
             with clock_at(api, start + days * DAY + (step - 3) * MILLISECOND):
                 api.store.add("Note", lead_id=None)
-    result = fork(api, start_date=text(start)).sync(["event_log"])
+    result = fork(api, sizes={"page_size": {50: 3}}, start_date=text(start)).sync(["event_log"])
     assert set(result.ids("event_log")) == ids(api, "event_log")
-    assert len(result.ids("event_log")) == 15
+    assert len(result.ids("event_log")) == 24
 
 
 def test_the_read_is_complete_if_a_cursor_leads_past_the_bounds_and_refuses_a_date_filter(
@@ -70,8 +77,9 @@ def test_the_next_sync_emits_late_reordered_and_consolidated_events(make_api: Ma
     first = connector.sync(["event_log"])
     assert set(first.ids("event_log")) == before
     cursor = saved_cursor(first, "event_log")
+    start = cursor.replace(microsecond=0) - OVERLAP
     # The log stamps an event three milliseconds after the change.
-    stamps = [cursor - OVERLAP + step * MILLISECOND - 3 * MILLISECOND for step in (-1, 0, 1)]
+    stamps = [start + step * MILLISECOND - 3 * MILLISECOND for step in (-1, 0, 1)]
     late = []
     for stamp in stamps:
         with clock_at(api, stamp):
@@ -79,7 +87,7 @@ def test_the_next_sync_emits_late_reordered_and_consolidated_events(make_api: Ma
     folded = api.store.edit(note_id, title="third")
     second = connector.sync(["event_log"], first.states)
     assert second.repeated("event_log") == []
-    assert set(second.ids("event_log")) == ids(api, "event_log", cursor - OVERLAP, now())
+    assert set(second.ids("event_log")) == ids(api, "event_log", start, now())
     events = {event["object_id"]: event for event in second.records("event_log")}
     assert late[0] not in events
     assert {late[1], late[2]} <= events.keys()

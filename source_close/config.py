@@ -14,7 +14,16 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 
 from source_close.api.responses import without_nulls
 from source_close.api.sync import Sync
-from source_close.dates import EARLIEST, LATENESS, format_moment, parse_moment, utc_now
+from source_close.dates import (
+    EARLIEST,
+    LATENESS,
+    MILLISECOND,
+    SECOND,
+    format_moment,
+    parse_moment,
+    utc_now,
+    whole_second,
+)
 from source_close.streams.event_log import RETENTION
 
 _DEFAULT_HISTORY = timedelta(days=365)
@@ -125,13 +134,14 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
         if not isinstance(sync, Sync):  # SourceClose may have made one, but no file can
             sync = Sync()
         end = parse_moment(sync.setdefault("end", format_moment(utc_now())))
-        start = checked.start_date or end - _DEFAULT_HISTORY
+        start = whole_second(checked.start_date or end - _DEFAULT_HISTORY)
         hours = checked.attribution_window_hours
         seconds = checked.activities_window_seconds if hours is None else hours * 3600
         window = timedelta(seconds=seconds)
         positions = sync["event_log_positions"]
         oldest_position = parse_moment(min(positions.values(), default=sync["end"]))
-        oldest_event = end - RETENTION
+        # Rounded up: those in the second before would need a window of their own.
+        oldest_event = whole_second(end - RETENTION + SECOND - MILLISECOND)
         followed_from = max(oldest_position - LATENESS, oldest_event)
         sync |= {
             "start": format_moment(start),

@@ -19,6 +19,11 @@ def utc_now() -> datetime:
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
+def whole_second(moment: datetime) -> datetime:
+    """Return ``moment`` without a fraction of its second, as Close may truncate date filters."""
+    return moment.replace(microsecond=0)
+
+
 def parse_moment(text: str) -> datetime:
     """Parse an ISO date or date-time into UTC; without an offset it is UTC.
 

@@ -12,7 +12,7 @@ from airbyte_cdk.sources.declarative.requesters.request_options import RequestOp
 
 from source_close.api.errors import CloseApiError
 from source_close.api.responses import Row
-from source_close.dates import SECOND, format_moment
+from source_close.dates import SECOND, format_moment, whole_second
 from source_close.streams.offset_pages import OffsetPages, OffsetsExhaustedError
 from source_close.streams.windows import WindowRetriever
 
@@ -55,9 +55,9 @@ class Window:
         The cut is the median of the rows, at a whole second, since Close may truncate date filters.
         If no row shows where, the first second is cut off.
         """
-        seconds = [moment.replace(microsecond=0) for moment in self.seen.values() if moment]
+        seconds = [whole_second(moment) for moment in self.seen.values() if moment]
         inside = sorted(second for second in seconds if self.start < second < self.end)
-        next_second = self.start.replace(microsecond=0) + SECOND
+        next_second = whole_second(self.start) + SECOND
         cut = inside[len(inside) // 2] if inside else next_second
         if cut >= self.end:
             return []

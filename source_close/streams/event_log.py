@@ -95,7 +95,6 @@ class EventWindowFilter(RecordFilter):
     ) -> Iterator[Any]:
         """Yield the records to keep."""
         start = parse_moment(stream_slice["start_time"])
-        start = start.replace(microsecond=0)  # Close may truncate date filters to seconds
         end = parse_moment(stream_slice["end_time"])
         for record in records:
             moment = moment_of(record, self.cursor_field)

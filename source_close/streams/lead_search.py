@@ -10,7 +10,15 @@ from airbyte_cdk import DefaultPaginator, HttpRequester, StreamSlice
 
 from source_close.api.errors import CloseApiError
 from source_close.api.responses import Row, response_json
-from source_close.dates import LATENESS, MILLISECOND, SECOND, format_moment, moment_of, utc_now
+from source_close.dates import (
+    LATENESS,
+    MILLISECOND,
+    SECOND,
+    format_moment,
+    moment_of,
+    utc_now,
+    whole_second,
+)
 from source_close.streams.records import RecordsByIds
 from source_close.streams.windows import WindowRetriever
 
@@ -149,7 +157,7 @@ class LeadSearchRetriever(WindowRetriever):
         # Until the index shows an edit, Close sorts the lead by its date before the edit.
         # The index may sort by whole seconds.
         moments = self._moments(page, min(page.end, utc_now() - LATENESS))
-        settled = [moment.replace(microsecond=0) for moment in moments]
+        settled = [whole_second(moment) for moment in moments]
         if settled != sorted(settled):
             return None  # Close ignores the sort, so a new search would skip rows
         latest = _late_moment(settled, page) or page.start
@@ -173,7 +181,7 @@ class LeadSearchRetriever(WindowRetriever):
             following = self._page_after(SearchPage(start, page.end))
             if following.rows and following.rows[0]["id"] in known_ids:
                 return following
-            start = (page.start + (start - page.start) / 2).replace(microsecond=0)
+            start = whole_second(page.start + (start - page.start) / 2)
         return None
 
     # The first page of a search, which is made again a few times.

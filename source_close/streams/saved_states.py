@@ -20,6 +20,7 @@ from source_close.dates import (
     format_moment,
     moment_of,
     parse_moment,
+    whole_second,
 )
 from source_close.streams.event_log import EventLog, warn_of_gap
 
@@ -89,8 +90,10 @@ class CursorStateMigration(StateMigration):
             return {}
         if cursor > end:
             LOGGER.warning(_FUTURE, self.name, cursor)
-        # Before `end`, so that the stream has a window, after which it follows the event log.
-        return {self.cursor_field: format_moment(min(max(cursor, EARLIEST), end - MILLISECOND))}
+        # Before `end`, so that the stream has a window, after which it follows the event log. All
+        # windows begin with whole seconds: else what is dated in one could be in two windows.
+        latest = min(max(cursor, EARLIEST), end - MILLISECOND)
+        return {self.cursor_field: format_moment(whole_second(latest))}
 
     # The moments in a state or in a part of it.
     def _cursors(self, saved: Any) -> Iterator[datetime]:
