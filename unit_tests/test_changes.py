@@ -269,9 +269,11 @@ def test_a_merge_updates_one_lead_and_deletes_the_other(api: Mocker, caplog: Log
     assert warning.startswith("1 events of the event log (first: ev_lead_z_merged) don't say which object changed")
 
 
-def test_a_deleted_lead_that_is_still_in_the_index_is_requested_singly(api: Mocker) -> None:
+@pytest.mark.parametrize("gone", [404, 410])
+def test_a_deleted_lead_that_is_still_in_the_index_is_requested_singly(api: Mocker, gone: int) -> None:
     events = [event(f"lead_{number}", "deleted", "lead") for number in (1, 2, 3)]
     Close(api, *events, event("lead_4", kind="lead"), alive=("lead_3",), indexed="lead_1 lead_2 lead_4")
+    api.get(f"{API}/lead/lead_1/", status_code=gone, json={"error": "No"})
     api.get(f"{API}/lead/lead_2/", json={"id": "lead_it_was_merged_into"})
     reading = changes("leads")
     assert sorted(row["id"] for row in reading.records if "_ab_cdc_deleted_at" in row) == ["lead_1", "lead_2"]
@@ -352,7 +354,7 @@ def test_every_5000_events_of_the_log_are_announced(api: Mocker, caplog: Log) ->
     ]
 
 
-@pytest.mark.parametrize("status", [402, 403])
+@pytest.mark.parametrize("status", [402, 403, 404])
 def test_a_forbidden_log_logs_one_warning_and_the_streams_complete(api: Mocker, caplog: Log, status: int) -> None:
     Close(api)
     api.get(f"{API}/event/", status_code=status, json={"error": "No"})
@@ -364,7 +366,7 @@ def test_a_forbidden_log_logs_one_warning_and_the_streams_complete(api: Mocker, 
     assert len(requested(api, "/event")) == 1
 
 
-@pytest.mark.parametrize(("status", "kind", "most"), [(404, "system_error", 1), (503, "transient_error", 20)])
+@pytest.mark.parametrize(("status", "kind", "most"), [(400, "system_error", 1), (503, "transient_error", 20)])
 def test_an_error_of_the_log_fails_each_stream_with_a_message_that_names_it(
     api: Mocker, clock: Clock, status: int, kind: str, most: int
 ) -> None:

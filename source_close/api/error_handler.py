@@ -36,7 +36,7 @@ _CLOCK_IS_AHEAD = (
     "sync would skip what Close reports in between. Set the clock, and sync again."
 )
 # Only these say that Close understood a request and refuses it for a reason of its own.
-_FOR_THE_RETRIEVER = {400, 404, 413, 414, 422}
+_FOR_THE_RETRIEVER = {400, 404, 410, 413, 414, 422}
 
 
 @dataclass

@@ -15,7 +15,7 @@ from typing import Any
 from airbyte_cdk import Config, RecordFilter
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
 
-from source_close.api.errors import FORBIDDEN, LOGGER, CloseApiError
+from source_close.api.errors import LOGGER, NOT_OFFERED, CloseApiError
 from source_close.api.responses import Row
 from source_close.api.sync import Sync
 from source_close.dates import format_moment, moment_of, parse_moment
@@ -135,7 +135,7 @@ class EventLog:
                 if number % _LOG_EVERY_EVENTS == 0:
                     LOGGER.info(_PROGRESS, number)
         except CloseApiError as error:
-            if error.status not in FORBIDDEN:
+            if error.status not in NOT_OFFERED:
                 raise CloseApiError(stream, error.text, error.failure_type) from None
             self.is_forbidden = True
             LOGGER.warning(_FORBIDDEN_LOG, error.text)

@@ -25,8 +25,9 @@ from source_close.streams.windows import WindowRetriever
 _MAX_ATTEMPTS = 5
 _STUCK = (
     "Close's search does not get past the moment {moment}: {rows} or more records have it as "
-    "date_updated, the records are not sorted by it, or each search ends early or repeats records. "
-    "The stream stops here, so that none is skipped. Ask Close's support for help."
+    "date_updated, the records are not sorted by it, or each search ends early, repeats records "
+    "or loses its cursor. The stream stops here, so that none is skipped. Ask Close's support for "
+    "help."
 )
 
 
