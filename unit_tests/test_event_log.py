@@ -54,6 +54,25 @@ def test_requests_after_the_first_page_send_the_cursor_without_bounds(api: Mocke
     assert reading.ids == [row["id"] for row in rows]
 
 
+@pytest.mark.parametrize(("expiries", "status"), [(1, "COMPLETE"), (2, "INCOMPLETE")])
+def test_a_window_is_read_again_if_a_cursor_has_expired_but_only_once(
+    api: Mocker, caplog: Log, expiries: int, status: str
+) -> None:
+    """Those of a search expire after 30 seconds; Close does not document how long those of events are valid."""
+    rows = events(60, timedelta(minutes=1))
+    expired = {"status_code": 400, "json": {"field-errors": {"_cursor": "Expired cursor"}}}
+    first = page(rows[:50], "two")
+    api.get(URL, [*[first, expired] * expiries, first, page(rows[50:])])
+    reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T09:00:00"}})
+    assert reading.statuses == {"event_log": status}
+    assert (set(reading.ids) == {row["id"] for row in rows}) == (status == "COMPLETE")
+    again = (
+        "Stream event_log: GET /api/v1/event/ answered 400: «_cursor: Expired cursor». The window is read again, but "
+        "only once."
+    )
+    assert caplog.messages.count(again) == expiries
+
+
 def test_a_cursor_that_leads_past_the_lower_bound_is_not_followed(api: Mocker) -> None:
     """Close does not document whether a cursor keeps the date range of its first page."""
     older = [event(900 + number, NOON - timedelta(hours=20, minutes=number)) for number in range(20)]

@@ -15,6 +15,7 @@ from airbyte_cdk.sources.declarative.requesters.error_handlers import (
 from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution, ResponseAction
 
 from source_close.api.errors import (
+    LOGGER,
     CloseApiError,
     LostOverrideError,
     UnreadableResponseError,
@@ -29,6 +30,7 @@ Outcome = requests.Response | Exception
 _REPEATS_ITSELF = (
     "{endpoint}: the list repeats the same page of {rows} records and says that more follow."
 )
+_IS_READ_AGAIN = "Stream %s: %s %s. The window is read again, but only once."
 _LEAST_RETRY_SECONDS = 20  # for an endpoint, also if all requests have failed for long
 _PROXY_PASSWORD = requests.codes.proxy_authentication_required
 _CLOCK_IS_AHEAD = (
@@ -71,7 +73,7 @@ class CloseErrorHandler(DefaultErrorHandler):
         self.max_time = int(self._retry_seconds) + 60
 
     def interpret_response(self, response_or_exception: Any) -> ErrorResolution:
-        """Return SUCCESS or RETRY.
+        """Return SUCCESS or RETRY, or the action of ``expected_error``.
 
         The CDK's FAIL would log the response, maybe with the key, and its RATE_LIMITED prints past
         the message queue.
@@ -85,10 +87,11 @@ class CloseErrorHandler(DefaultErrorHandler):
         wait = self._requested_wait(response)
         self._sync.limiter.record_response(endpoint, response, wait)
         try:
-            if response is not None and self._is_usable(endpoint, response):
+            resolution = self._resolution_of_usable(endpoint, response)
+            if resolution is not None:
                 self._sync.failing_since.pop((self.name, endpoint), None)
                 self._sync.failing_since.pop(ANY_REQUEST, None)
-                return ErrorResolution(ResponseAction.SUCCESS)
+                return resolution
         except (LostOverrideError, UnreadableResponseError) as error:
             outcome = error
         return self._retry_or_give_up(endpoint, outcome, wait or 0.0)
@@ -110,20 +113,26 @@ class CloseErrorHandler(DefaultErrorHandler):
             text = _CLOCK_IS_AHEAD.format(seconds=lead.total_seconds(), date=date)
             raise CloseApiError(self.name, text, FailureType.config_error)
 
-    # Whether the retriever gets the response; it raises if that is not what was requested.
-    def _is_usable(self, endpoint: str, response: requests.Response) -> bool:
+    # What to do with a response that the retriever can use, None with any other outcome. It raises
+    # if the response is not what was requested.
+    def _resolution_of_usable(
+        self, endpoint: str, response: requests.Response | None
+    ) -> ErrorResolution | None:
+        if response is None:
+            return None
         self._check_clock(response.headers.get("date", ""))
         body = response_json(response)
-        if response.status_code not in SUCCESS_CODES and not self._is_expected_error(response):
-            return False
-        if self._pages.is_endless(response, body):
-            text = _REPEATS_ITSELF.format(endpoint=endpoint, rows=len(body["data"]))
-            raise CloseApiError(self.name, f"{text} {self.unreadable_response_message}")
-        return True
-
-    def _is_expected_error(self, response: requests.Response) -> bool:
-        is_explained = response.status_code in _FOR_THE_RETRIEVER
-        return is_explained and bool(self.expected_error and self.expected_error.matches(response))
+        if response.status_code in SUCCESS_CODES:
+            if self._pages.is_endless(response, body):
+                text = _REPEATS_ITSELF.format(endpoint=endpoint, rows=len(body["data"]))
+                raise CloseApiError(self.name, f"{text} {self.unreadable_response_message}")
+            return ErrorResolution(ResponseAction.SUCCESS)
+        if self.expected_error is None or response.status_code not in _FOR_THE_RETRIEVER:
+            return None
+        resolution = self.expected_error.matches(response)
+        if resolution and resolution.response_action == ResponseAction.RESET_PAGINATION:
+            LOGGER.info(_IS_READ_AGAIN, self.name, endpoint, describe(response))
+        return resolution
 
     # What the manifest says about an outcome, for a status the row of its table. A status without a
     # row counts as the first of its hundred, 418 as 400:
