@@ -159,13 +159,14 @@ def test_the_lead_of_a_changed_part_is_read_if_no_window_has_emitted_it(api: Moc
 
 
 def test_updated_records_that_a_window_has_emitted_are_not_emitted_again(api: Mocker) -> None:
-    close = Close(api, event("acti_1"), event("acti_2"), event("acti_3", "deleted"), alive=("acti_1", "acti_2"))
+    deletions = [event("acti_3", "deleted"), event("acti_4", "deleted", hour="09")]
+    close = Close(api, event("acti_1"), event("acti_2"), *deletions, alive=("acti_1", "acti_2", "acti_4"))
     dates = {"date_created": "2025-06-15T09:00:00+00:00", "date_updated": "2025-06-15T10:00:00+00:00"}
-    seen = [{"id": one, **dates} for one in ("acti_1", "acti_3")]
+    seen = [{"id": one, **dates} for one in ("acti_1", "acti_3", "acti_4")]
     api.get(f"{API}/activity/", json={"data": seen, "has_more": False})
-    # acti_3 was deleted after its window was read, so its deletion is emitted too.
+    # acti_3 was deleted after its window was read, so its deletion is emitted too. acti_4 was restored before.
     assert changes("activities").records == [*seen, close.rows["acti_2"], deletion("acti_3")]
-    assert [one["id__in"] for one in close.requested_by_id] == ["acti_2,acti_3", "acti_3"]
+    assert [one["id__in"] for one in close.requested_by_id] == ["acti_2,acti_3,acti_4", "acti_3"]
 
 
 def test_a_record_that_a_window_has_emitted_in_an_older_form_is_emitted_again(api: Mocker) -> None:
@@ -319,13 +320,16 @@ def test_an_error_other_than_404_does_not_prove_a_deletion(api: Mocker) -> None:
 
 
 def test_the_log_is_read_once_from_ten_minutes_before_the_oldest_position(api: Mocker) -> None:
-    Close(api, event("acti_1"), event("task_1", kind="task.lead"), event("lead_1", kind="lead"))
+    Close(api)
+    first = {"data": [event("acti_1"), event("task_1", kind="task.lead")], "cursor_next": "two"}
+    second = {"data": [event("lead_1", kind="lead")], "cursor_next": None}
+    api.get(f"{API}/event/", [{"json": first}, {"json": second}])
     states = {**STATES, "event_log": {"date_updated": "2025-06-15T11:00:00+00:00"}}
     positions = {"activities": "2025-06-15T06:00:00+00:00", "leads": "2025-06-14T05:00:00+00:00"}
     reading = read("activities", "leads", "tasks", state=states, event_log_positions=positions)
     assert set(reading.statuses.values()) == {"COMPLETE"}
     bounds = "date_updated__gte=2025-06-14T04:50:00.000000+00:00&date_updated__lt=2025-06-15T12:00:00.000000+00:00"
-    assert requested(api, "/event") == [f"/event/?_limit=50&{bounds}"]
+    assert requested(api, "/event") == [f"/event/?_limit=50&{bounds}", "/event/?_cursor=two&_limit=50"]
     assert [url for url in requested(api) if url in {"/activity/", "/lead/", "/task/"}] == ["/activity/", "/lead/"]
 
 
@@ -372,7 +376,9 @@ def test_an_error_of_the_log_fails_each_stream_with_a_message_that_names_it(
 ) -> None:
     Close(api)
     api.get(f"{API}/event/", status_code=status, json={"error": "No"})
+    api.get(f"{API}/activity/", json={"data": [{"id": "acti_1", "date_created": CREATED}], "has_more": False})
     reading = changes("activities", "leads", "tasks")
+    assert reading.ids == ["acti_1"], "the windows are emitted all the same"
     assert sorted(failure[:2] for failure in reading.failures) == [
         (name, kind) for name in ("activities", "leads", "tasks")
     ]

@@ -214,9 +214,13 @@ def test_a_stream_that_was_read_before_gets_no_state_before_its_first_record(api
     assert kinds[0] == "RECORD"
 
 
-@pytest.mark.parametrize(("path", "status"), [("task", "INCOMPLETE"), ("event", "COMPLETE")])
-def test_a_stream_that_fails_or_can_not_read_the_log_keeps_its_position(api: Mocker, path: str, status: str) -> None:
-    api.get(f"{API}/{path}/", status_code=403)
+@pytest.mark.parametrize(
+    ("path", "code", "status"), [("task", 403, "INCOMPLETE"), ("event", 403, "COMPLETE"), ("event", 400, "INCOMPLETE")]
+)
+def test_a_stream_that_fails_or_can_not_read_the_log_keeps_its_position(
+    api: Mocker, path: str, code: int, status: str
+) -> None:
+    api.get(f"{API}/{path}/", status_code=code)
     reading = read_with_positions("tasks", state={"tasks": SAVED})
     assert reading.statuses == {"tasks": status}
     assert {state["event_log_position"] for state in reading.states()} == {POSITION}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from integration_tests.close_api import LocalCloseApi
-from integration_tests.harness.forked import ForkedConnector, Sizes
+from integration_tests.harness.forked import ForkedConnector
 from integration_tests.harness.running import KEY, Result
 from integration_tests.harness.truth import records
 
@@ -39,25 +39,21 @@ class Warehouse:
     clock: Clock
     folder: Path
     streams: Sequence[str] = FOLLOWING
-    sizes: Sizes = field(default_factory=dict)
-    retry_seconds: float | None = None
     tables: dict[str, dict[str, Row]] = field(default_factory=dict)
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def connector(self) -> ForkedConnector:
         """Return the connector of the account, with the clock of the server."""
         config = {"api_key": KEY, "base_url": self.api.url, "start_date": "2024-12-15", "attribution_window_hours": 0}
-        return ForkedConnector(
-            config, self.folder, now=self.clock(), faster=20, sizes=self.sizes, retry_seconds=self.retry_seconds
-        )
+        return ForkedConnector(config, self.folder, now=self.clock(), faster=20)
 
-    def sync(self, *, kill_after: int | None = None, fails: bool = False) -> Result:
+    def sync(self, *, kill_after: int | None = None) -> Result:
         """Sync a second later; with `kill_after`, kill the sync after that many lines and keep what it printed."""
         self.api.clear_requests()
         self.clock.advance(seconds=1)
         connector = self.connector()
         connector.kill_after = kill_after
-        run = connector.read if fails or kill_after is not None else connector.sync
+        run = connector.sync if kill_after is None else connector.read
         result = run(self.streams, list(self.states.values()))
         for record in result.of("RECORD"):
             table, row = self.tables.setdefault(record["stream"], {}), record["data"]
@@ -72,15 +68,6 @@ class Warehouse:
         """Return the saved position in the event log."""
         position: str = self.states[stream]["stream"]["stream_state"]["event_log_position"]
         return position
-
-    def event_pages(self) -> int:
-        """Return how many requests for events the last sync has sent."""
-        return sum(entry.path.startswith("/event/") for entry in self.api.requests)
-
-    def requests_by_ids(self, path: str) -> list[int]:
-        """Return the number of ids in each request of the last sync that reads records by ids."""
-        queries = [entry.query for entry in self.api.requests if entry.path.startswith(path)]
-        return [len(query["id__in"].split(",")) for query in queries if "id__in" in query]
 
     def assert_is_current(self, ignored: Collection[str] = ()) -> None:
         """Assert that the tables have the server's records with their current values; `ignored` ids may differ."""
