@@ -54,10 +54,6 @@ class Call:
             raise plain(400, f'{name} must be a date or date-time (got "{text}" instead).') from None
         return micros - micros % SECOND if self.settings.filter_precision == "second" else micros
 
-    def hidden_leads(self) -> frozenset[str]:
-        """Return the ids of the leads that the role may not see."""
-        return frozenset(self.settings.hidden_lead_ids)
-
     def count(self, name: str, default: int, maximum: int | None) -> int:
         """Return `_skip` or `_limit` after a check against its maximum (inclusive)."""
         text = self.value(name)

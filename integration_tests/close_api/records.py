@@ -88,7 +88,6 @@ class Query:
     updated: Window = OPEN
     ids: frozenset[str] | None = None
     types: frozenset[str] | None = None
-    hidden_leads: frozenset[str] = frozenset()
 
     def matches(self, record: Record) -> bool:
         """Return whether the selection contains a record."""
@@ -97,7 +96,6 @@ class Query:
             and record.updated in self.updated
             and (self.ids is None or record.id in self.ids)
             and (self.types is None or record.type in self.types)
-            and record.lead not in self.hidden_leads
         )
 
 

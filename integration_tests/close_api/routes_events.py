@@ -44,7 +44,7 @@ def events(call: Call) -> Response:
     bounds = _bounds(call, cursor)
     log = call.store.events
     window = bounds.meet(start=log.oldest_kept(call.now))
-    rows = log.visible.select(Query(_ORDER, newest_first=True, updated=window, hidden_leads=call.hidden_leads()))
+    rows = log.visible.select(Query(_ORDER, newest_first=True, updated=window))
     if cursor is not None:
         key = cursor.key
         # The rows before the cursor's are newer, so the first older one can be bisected.

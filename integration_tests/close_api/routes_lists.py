@@ -34,7 +34,7 @@ def _listed(
         order, newest_first = _ORDERS_BY.get(call.value("_order_by") or "", (order, newest_first))
     wanted = call.values("id__in")
     ids = None if wanted is None else frozenset(wanted)
-    rows = collection.select(Query(order, newest_first, created, updated, ids, types, call.hidden_leads()))
+    rows = collection.select(Query(order, newest_first, created, updated, ids, types))
     if call.settings.list_ties == "random" and order in {("created",), ("updated",)}:
         random = Random(call.now)
         rows = sorted(rows, key=lambda record: (record.key(order)[0], random.random()), reverse=newest_first)
@@ -93,6 +93,6 @@ def me(call: Call) -> Response:
 def single(kinds: frozenset[str], call: Call, object_id: str) -> Response:
     """Handle `GET /<resource>/<id>/` for an object of one of these kinds."""
     record = call.store.objects.get(object_id)
-    if record is None or record.kind not in kinds or record.lead in call.settings.hidden_lead_ids:
+    if record is None or record.kind not in kinds:
         raise plain(404, f"Empty query: No object found for id {object_id}")
     return json_response(call.shown(record))

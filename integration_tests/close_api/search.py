@@ -40,7 +40,7 @@ def search(call: Call) -> Response:
     limit = _limit(body, settings.max_limit["search"])
     names = _field_names(body.get("_fields"))
     chain = _chain(call, body.get("cursor"))
-    query = Query(order, updated=_window(body.get("query")), hidden_leads=call.hidden_leads())
+    query = Query(order, updated=_window(body.get("query")))
     unit = SECOND if settings.search_sort_precision == "second" else 1
 
     def key(record: Record) -> Key:

@@ -37,7 +37,6 @@ class Settings:
     # Access
     api_key: str = "api_local"
     admin: bool = True
-    hidden_lead_ids: set[str] = field(default_factory=set)
     forbidden: dict[str, int] = field(default_factory=dict)
 
     # Time
