@@ -109,6 +109,18 @@ def test_events_outside_the_window_are_dropped_when_the_api_ignores_the_bounds(a
     assert api.call_count == 1
 
 
+def test_windows_begin_with_whole_seconds_and_an_event_near_a_bound_is_emitted_once(api: Mocker) -> None:
+    """Close may truncate date filters, and a cursor may lead below the start of a window."""
+    bound = NOON - timedelta(days=1)
+    rows = [event(number, bound + timedelta(milliseconds=step)) for number, step in enumerate((-1, 0, 1))]
+    api.get(URL, [page(rows[:1]), page(rows)])
+    assert read("event_log", start_date="2025-06-13T12:00:00.500Z").ids == ["ev_000", "ev_001", "ev_002"]
+    assert requested(api) == [
+        window("2025-06-13T12:00:00.000000+00:00", "2025-06-14T12:00:00.000000+00:00"),
+        window("2025-06-14T12:00:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00"),
+    ]
+
+
 @pytest.mark.parametrize(("repetitions", "status"), [(2, "COMPLETE"), (3, "INCOMPLETE")])
 def test_a_page_may_be_repeated_twice_before_the_list_continues(api: Mocker, repetitions: int, status: str) -> None:
     rows = events(60, timedelta(minutes=1))
