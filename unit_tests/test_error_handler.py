@@ -138,13 +138,26 @@ def test_a_request_with_a_failed_or_incomplete_response_is_retried(api: Mocker, 
         ({"exc": requests.ConnectionError("Connection refused")}, "failed: Connection refused.", NO_RESPONSE),
         ({"exc": requests.ReadTimeout("Read timed out. (read timeout=45)")}, "failed: Read timed out.", NO_RESPONSE),
         ({"text": '{"data": ['}, "failed: the response (200) is not complete JSON (10 bytes", UNREADABLE),
+        ({"content": b'{"data":["\xff\xfe"]}'}, "failed: the response (200) is not complete JSON", UNREADABLE),
+        ({"text": '{"in":' * 5_000}, "failed: the response (200) is not complete JSON", UNREADABLE),
         ({"text": "{}"}, "failed: the response has no list of records in data, only: nothing.", UNREADABLE),
         ({"json": {"data": [], "errors": [], "error": "Try later"}}, ALSO_AN_ERROR, UNREADABLE),
         ({"json": {"id": "request_1", "error": "Busy"}}, NO_LIST, UNREADABLE),
         ({"json": {"data": [{"id": None}]}}, NO_ID, UNREADABLE),
         ({"json": {"data": [{"id": ["a"]}]}}, NO_ID, UNREADABLE),
     ],
-    ids=["refused", "timeout", "cut", "no list", "also an error", "only an error", "no id", "no text"],
+    ids=[
+        "refused",
+        "timeout",
+        "cut",
+        "not UTF-8",
+        "too deep",
+        "no list",
+        "also an error",
+        "only an error",
+        "no id",
+        "no text",
+    ],
 )
 def test_an_endpoint_that_stays_down_fails_the_stream(api: Mocker, response: Row, happened: str, meaning: str) -> None:
     api.get(USERS, **response)
@@ -208,6 +221,26 @@ def test_a_list_that_repeats_itself_is_noticed_while_another_worker_reads_lists_
         other.start()
         other.join()
     assert found == [False, False, False, True]
+
+
+@pytest.mark.parametrize("ids", [["x_1"], []], ids=["the same row", "no rows"])
+@pytest.mark.parametrize(
+    ("stream", "path", "more"),
+    [
+        ("activities", "/activity/", {"has_more": True}),
+        ("users", "/user/", {"has_more": True}),
+        ("event_log", "/event/", {"cursor_next": "again"}),
+        ("leads", "/data/search/", {"cursor": "again"}),
+    ],
+)
+def test_a_list_that_repeats_a_page_three_times_fails_the_stream(
+    api: Mocker, ids: list[str], stream: str, path: str, more: Row
+) -> None:
+    stamps = {"date_created": "2025-06-15T11:00:00+00:00", "date_updated": "2025-06-15T11:00:00+00:00"}
+    api.register_uri(ANY, f"{API}{path}", json={"data": [{"id": one, **stamps} for one in ids], **more})
+    [(_, _, message)] = read(stream, start_date="2025-06-15").failures
+    assert f"{path}: the list repeats the same page of {len(ids)} records and says that more follow." in message
+    assert len(requested(api, path)) in {4, 5}
 
 
 def test_a_request_that_fails_while_others_to_its_endpoint_succeed_is_given_up(api: Mocker, clock: Clock) -> None:

@@ -131,6 +131,14 @@ def test_a_page_may_be_repeated_twice_before_the_list_continues(api: Mocker, rep
     assert (set(reading.ids) == {row["id"] for row in rows}) == (status == "COMPLETE")
 
 
+def test_cursors_that_form_a_cycle_fail_the_stream(api: Mocker) -> None:
+    first, second, third = events(3, timedelta(minutes=1))
+    api.get(URL, [page([first], "a"), *[page([second], "b"), page([third], "a")] * 9])
+    [(_, _, message)] = read("event_log", start_date="2025-06-15").failures
+    assert "the list repeats the same page of 1 records" in message
+    assert api.call_count == 6
+
+
 @pytest.mark.parametrize(
     ("cursor", "status"), [("after_{}", "COMPLETE"), ("same", "INCOMPLETE")], ids=["others", "same"]
 )

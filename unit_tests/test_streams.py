@@ -1,6 +1,7 @@
 """The streams with lists: the requests of a first and of a later sync, records and states."""
 
 import itertools
+import json
 
 import orjson
 import pytest
@@ -20,6 +21,7 @@ USERS = [
     {"id": "user_4", "date_updated": "2025-05-31T23:59:59.999000+00:00"},
     {"id": "user_5", "date_updated": "2031-01-01T00:00:00+00:00"},
 ]
+DEEP = '{"in": [' * 150 + '"the end"' + "]}" * 150
 
 
 def respond(api: Mocker, *rows: Row) -> None:
@@ -193,6 +195,7 @@ def test_a_date_in_any_form_is_compared_with_the_state(api: Mocker, updated: str
             [{"name": 'Zoë "Z" 🚀', "n": 1.5, "none": None}, None, []],
             ['{"name":"Zoë \\"Z\\" 🚀","n":1.5,"none":null}', "absent", "[]"],
         ),
+        ("event_log", "data", [json.loads(DEEP)], [DEEP]),
         (
             "event_log",
             "previous_data",
@@ -210,3 +213,17 @@ def test_a_value_of_any_form_gets_the_type_of_its_column(
     found = {row["id"]: row.get(column, "absent") for row in read(stream, start_date="2025-06-15").records}
     # Compared as JSON, because 0 == False in Python.
     assert orjson.dumps(list(found.values())) == orjson.dumps([*emitted, "absent"])
+
+
+def test_json_that_is_unusual_or_not_quite_valid_is_read(api: Mocker) -> None:
+    """The response begins with a byte order mark."""
+    values = {
+        rb'"Half a pair: \ud83d"': "Half a pair: \N{REPLACEMENT CHARACTER}",
+        rb'"A pair: \ud83d\ude00"': "A pair: \N{GRINNING FACE}",
+        b"NaN": "absent",
+        b"-Infinity": "absent",
+        b"1" * 40: float("1" * 40),
+    }
+    rows = [b'{"id":"user_%d","first_name":%b}' % (number, value) for number, value in enumerate(values)]
+    api.get(f"{API}/user/", content=b'\xef\xbb\xbf{"data":[%b]}' % b",".join(rows))
+    assert [row.get("first_name", "absent") for row in read("users").records] == list(values.values())

@@ -26,17 +26,10 @@ class Store(Catalogue):
         self.search_chains: dict[str, Any] = {}
         self._hooks: list[Callable[[int], None]] = []
 
-    def log_event(self, *, without: str = "", **fields: Any) -> str:
-        """Add an event that belongs to no change, and return its id.
-
-        `fields` replace fields of the event, with any values; `without` names a field that the event does not have.
-        """
+    def log_event(self, **fields: Any) -> None:
+        """Add an event that belongs to no change; `fields` replace its fields, with any values."""
         with self.lock:
-            event = self.events.odd(iso_naive(self.now()), fields)
-            event.pop(without, None)
-            self.events.load_events([event])
-            event_id: str = event["id"]
-            return event_id
+            self.events.load_events([self.events.odd(iso_naive(self.now()), fields)])
 
     def on_request(self, hook: Callable[[int], None]) -> Callable[[], None]:
         """Call `hook` with the number (from 1) of each request before the response; return a function to remove it."""
