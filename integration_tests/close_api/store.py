@@ -77,7 +77,8 @@ class Store(Catalogue):
         with self.lock:
             now = self.now()
             before = self.objects[object_id]
-            fields = {"date_updated": iso(now), "updated_by": self.factory.world.me.id, **fields}
+            editor = {} if before.kind == "user" else {"updated_by": self.factory.world.me.id}
+            fields = {"date_updated": iso(now), **editor, **fields}
             if "status_id" in fields and before.kind in {"lead", "opportunity"}:
                 fields |= self._change_status(before, fields["status_id"], now)
             after = self._replace(before, fields, action, now)
