@@ -113,6 +113,17 @@ def test_a_check_fails_within_a_minute_when_an_endpoint_is_down(api: Mocker, clo
     assert message.startswith("Stream event_log: GET /api/v1/event/ answered 503")
 
 
+def test_streams_that_do_not_exist_are_named_and_the_others_are_read() -> None:
+    """The catalog of a connection has such streams if it used another connector before."""
+    unknown = ["lead_custom_fields", "opportunities"]
+    reading = read_with_positions(*unknown, "users", whole_manifest=True)
+    text = f"this stream doesn't exist. The streams are {', '.join(STREAMS)}. Refresh the connection's schema."
+    assert reading.failures == [(name, "config_error", f"Stream {name}: {text}") for name in unknown]
+    assert reading.ids_of("users") == ["x_1"]
+    assert reading.statuses == {"users": "COMPLETE", **dict.fromkeys(unknown, "INCOMPLETE")}
+    assert reading.error == "Concurrent read failure"
+
+
 @pytest.mark.parametrize(
     ("status", "failure_type"), [(403, "config_error"), (404, "system_error"), (503, "transient_error")]
 )

@@ -111,6 +111,8 @@ def test_the_waits_between_attempts_grow_until_the_retry_time_is_over(api: Mocke
     "response",
     [
         {"status_code": 502, "text": "<html>"},
+        # Only the missing part would say what Close refuses.
+        {"status_code": 400, "text": '{"errors": [], "field-errors": {"_ski'},
         {"exc": requests.ConnectionError("Connection refused")},
         {"exc": requests.exceptions.ChunkedEncodingError("Connection broken: IncompleteRead")},
         {"text": '{"data": [{"id": "user_1"}, {"id": "us'},

@@ -7,7 +7,7 @@ import orjson
 import pytest
 from requests_mock import ANY, Mocker
 
-from unit_tests.syncs import API, Row, cursor_of, read, requested
+from unit_tests.syncs import API, Log, Row, cursor_of, leads, read, read_with_positions, requested, warnings
 
 WINDOW = {
     "activities": "/activity/?_limit=100&_skip=0&date_created__gte={}&date_created__lt={}",
@@ -126,6 +126,21 @@ def test_a_date_with_an_offset_does_not_move_the_state_past_its_moment(api: Mock
     reading = read("tasks", start_date="2025-06-01")
     assert reading.ids == ["task_1"]
     assert reading.states()[-1]["date_updated"] <= "2025-06-14T10:00:00.000000+00:00"
+
+
+@pytest.mark.parametrize("stream", ["activities", "event_log", "leads", "tasks", "users"])
+def test_records_without_a_readable_date_are_emitted_with_one_warning(api: Mocker, caplog: Log, stream: str) -> None:
+    cursor = cursor_of(stream) or ""
+    yesterday = "2025-06-14T13:00:00.000000+00:00"
+    dates = [yesterday, None, "yesterday"]
+    rows = [{"id": f"x_{number}", "date_created": at, "date_updated": at} for number, at in enumerate(dates)]
+    respond(api, *rows)
+    leads(api, {"json": {"data": rows, "cursor": None}})
+    reading = read_with_positions(stream, start_date="2025-06-14T12:00:00Z", attribution_window_hours=0)
+    assert reading.ids == ["x_0", "x_1", "x_2"]
+    assert reading.states()[-1][cursor] == yesterday
+    [warning] = warnings(caplog)
+    assert warning.startswith(f"Could not find cursor field `{cursor}` in record for stream {stream}.")
 
 
 def test_a_first_sync_of_a_whole_list_emits_every_record_regardless_of_the_start_date(api: Mocker) -> None:
