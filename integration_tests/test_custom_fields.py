@@ -1,6 +1,6 @@
-"""What custom fields cost: requests, and time for which others wait. A name that several fields have."""
+"""What custom fields cost: requests, and time for which others wait."""
 
-from integration_tests.close_api import Settings, Volumes
+from integration_tests.close_api import Volumes
 from integration_tests.close_api.faults import Fault
 from integration_tests.harness.fixtures import Fork, MakeApi
 
@@ -21,15 +21,3 @@ def test_other_streams_do_not_wait_for_the_names_of_lead_fields(make_api: MakeAp
     with_names = [lead["id"] for lead in result.records("leads") if lead["custom_fields"]]
     last_activity = len(emitted) - 1 - emitted[::-1].index("activities")
     assert emitted[last_activity + 1 :].count("leads") >= len(with_names) > 0
-
-
-def test_a_name_that_no_field_or_several_fields_have_is_said_aloud(make_api: MakeApi, fork: Fork) -> None:
-    api = make_api(Volumes(users=2), settings=Settings(lead_custom_values="by_name"))
-    fields = [api.store.add("custom_field.lead", type="text", name="Same") for _ in range(2)]
-    lead = api.store.add("lead", name="Twins", **{f"custom.{fields[0]['id']}": "first"})
-    result = fork(api).sync(["leads"])
-    [emitted] = result.records("leads")
-    assert emitted["id"] == lead["id"]
-    assert emitted["custom_fields"] == [{"id": None, "name": "Same", "value": "first"}]
-    [warning] = [line for line in result.warnings if "Custom values" in line]
-    assert "of several: Same." in warning

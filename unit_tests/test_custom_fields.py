@@ -272,17 +272,23 @@ def test_a_value_with_a_name_belongs_to_the_field_of_its_own_kind(api: Mocker) -
     assert record["contacts"] == [{"id": "cont_1", "custom.cf_2": "Fair", "custom.cf_3": "Boss"}]
 
 
-def test_names_of_no_field_are_reported_once_for_each_kind_and_listed_for_leads_only(api: Mocker, caplog: Log) -> None:
+def test_names_of_no_field_or_of_several_are_reported_once_for_each_kind_and_listed_for_leads_only(
+    api: Mocker, caplog: Log
+) -> None:
+    lists(api, lead=[field("cf_1", name="Twin"), field("cf_2", name="Twin")])
     contact = {"id": "cont_1", "custom": {"Old": 2}}
-    lead = {**LEAD, "custom": {"Old": 1}, "contacts": [contact]}
+    lead = {**LEAD, "custom": {"Old": 1, "Twin": 3}, "contacts": [contact]}
     leads(api, page(lead, {**lead, "id": "lead_2"}))
     [record, _] = read("leads", start_date="2025-06-01").records
-    assert record["custom_fields"] == [{"id": None, "name": "Old", "value": 1}]
-    assert record["contacts"] == [contact]
-    assert [line.partition(" are not in columns")[0] for line in warnings(caplog)] == [
-        "Custom values of the kind lead",
-        "Custom values of the kind contact",
+    assert record["custom_fields"] == [
+        {"id": None, "name": "Old", "value": 1},
+        {"id": None, "name": "Twin", "value": 3},
     ]
+    assert record["contacts"] == [contact]
+    of_leads, of_contacts = warnings(caplog)
+    assert of_leads.startswith("Custom values of the kind lead are not in columns")
+    assert "of no custom field, or of several: Old, Twin." in of_leads
+    assert of_contacts.startswith("Custom values of the kind contact are not in columns")
 
 
 def test_values_by_name_are_not_used_beside_those_by_id(api: Mocker, caplog: Log) -> None:
