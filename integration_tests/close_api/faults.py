@@ -61,10 +61,6 @@ class FaultPlan:
         """Add rules after the existing rules."""
         self.rules += rules
 
-    def clear(self) -> None:
-        """Remove all rules."""
-        self.rules.clear()
-
     def next(self, path: str, query: dict[str, str]) -> Fault:
         """Return the rule that strikes this request, or `NO_FAULT`."""
         for rule in self.rules:

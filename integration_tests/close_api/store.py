@@ -31,14 +31,13 @@ class Store(Catalogue):
         with self.lock:
             self.events.load_events([self.events.odd(iso_naive(self.now()), fields)])
 
-    def on_request(self, hook: Callable[[int], None]) -> Callable[[], None]:
-        """Call `hook` with the number (from 1) of each request before the response; return a function to remove it."""
+    def on_request(self, hook: Callable[[int], None]) -> None:
+        """Call `hook` with the number (from 1) of each request before the response."""
         self._hooks.append(hook)
-        return lambda: self._hooks.remove(hook)
 
     def request_started(self, number: int) -> None:
         """Run the hooks of `on_request`."""
-        for hook in list(self._hooks):
+        for hook in self._hooks:
             hook(number)
 
     def advance(self) -> int:

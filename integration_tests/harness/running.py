@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sysconfig
 from collections import Counter
@@ -72,11 +71,6 @@ class Result:
     def logs(self, *levels: str) -> list[str]:
         """Return the log messages of these levels, or of all levels if none is given."""
         return [log["message"] for log in self.of("LOG") if not levels or log["level"] in levels]
-
-    @property
-    def warnings(self) -> list[str]:
-        """Return the connector's warnings and errors, without the line that the CDK logs for each failed request."""
-        return [line for line in self.logs("WARN", "ERROR") if re.match(r"'\w+' request to '", line) is None]
 
     @property
     def errors(self) -> list[dict[str, Any]]:

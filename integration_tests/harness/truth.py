@@ -86,15 +86,12 @@ def requests_of(api: LocalCloseApi, path: str) -> list[dict[str, str]]:
     return [entry.query for entry in api.requests if entry.path.startswith(path)]
 
 
-def state_of(**cursors: str | dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the content of a state file, from a cursor value or the whole state of each stream."""
+def state_of(**cursors: str) -> list[dict[str, Any]]:
+    """Return the content of a state file, from the cursor value of each stream."""
     return [
         {
             "type": "STREAM",
-            "stream": {
-                "stream_descriptor": {"name": stream},
-                "stream_state": cursor if isinstance(cursor, dict) else {CURSOR_FIELD.get(stream, "x"): cursor},
-            },
+            "stream": {"stream_descriptor": {"name": stream}, "stream_state": {CURSOR_FIELD[stream]: cursor}},
         }
         for stream, cursor in cursors.items()
     ]
