@@ -7,7 +7,7 @@ import pytest
 
 from integration_tests.close_api import Volumes
 from integration_tests.harness.fixtures import MakeApi
-from integration_tests.harness.moments import DAY, moment
+from integration_tests.harness.moments import DAY
 from integration_tests.harness.warehouse import FOLLOWING, Clock, Warehouse
 
 
@@ -73,26 +73,3 @@ def test_an_incremental_sync_killed_at_any_point_loses_no_change(warehouse: Ware
         assert {stream: warehouse.tables[stream] for stream in FOLLOWING} == wanted
         assert all(warehouse.position(stream) > positions[stream] for stream in FOLLOWING)
     assert advanced, "no read was killed after a position had moved"
-
-
-def test_deletions_after_a_killed_first_sync_are_emitted_by_the_next(warehouse: Warehouse) -> None:
-    store, clock = warehouse.api.store, warehouse.clock
-    lines = len(warehouse.sync().messages)
-    for kill_after in range(10, lines, lines // 2):
-        warehouse.tables, warehouse.states = {}, {}
-        clock.advance(hours=1)
-        began = clock()
-        warehouse.sync(kill_after=kill_after)
-        for stream in FOLLOWING:
-            # The first row of a stream follows a state with the position in the log.
-            if warehouse.tables.get(stream):
-                assert abs((moment(warehouse.position(stream)) - began).total_seconds()) < 60
-        # Delete some of the records that were emitted, if there are any.
-        clock.advance(hours=2)
-        for stream, count in (("activities", 2), ("tasks", 2), ("leads", 1)):
-            for record_id in list(warehouse.tables.get(stream, {}))[:count]:
-                if record_id in store.objects:
-                    store.delete(record_id)
-        clock.advance(hours=2)
-        warehouse.sync()
-        warehouse.assert_is_current(ignored=unlogged(warehouse))
