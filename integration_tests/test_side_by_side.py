@@ -1,4 +1,4 @@
-"""Streams are read side by side: their requests alternate from the start, whatever the number of workers."""
+"""Streams are read side by side: their requests alternate from the start, unless there are only a few workers."""
 
 from collections import Counter
 
