@@ -9,7 +9,6 @@ from _pytest.mark import ParameterSet
 from airbyte_cdk.test.models import ConnectorTestScenario
 from airbyte_cdk.test.standard_tests import SourceTestSuiteBase
 
-from integration_tests.close_api import LocalCloseApi
 from integration_tests.harness.forked import ForkedConnector
 from integration_tests.harness.moments import moment, now
 from integration_tests.harness.running import PROJECT, STREAMS
@@ -74,11 +73,3 @@ def test_a_state_from_the_future_does_not_fail_the_read_and_is_replaced(
         oldest = began - LOOKBACK[stream]
         assert [row for row in result.records(stream) if moment(row[CURSOR_FIELD[stream]]) < oldest] == [], stream
         assert saved_cursor(result, stream) <= now(), stream
-
-
-def test_the_local_api_has_records_of_every_type(acceptance_api: LocalCloseApi) -> None:
-    """A standard test that reads then validates every part of the schemas."""
-    collections = acceptance_api.store.collections
-    for name in ("activity", "task"):
-        types = {record.type for record in collections[name].records.values()}
-        assert len(types) == {"activity": 14, "task": 9}[name], sorted(map(str, types))

@@ -34,13 +34,6 @@ def manifest(api: Mocker, monkeypatch: pytest.MonkeyPatch) -> Row:
     return manifest
 
 
-def test_the_recipe_is_a_few_lines_without_python() -> None:
-    lines = [line for block in (STREAM, CHECK, SCHEMA) for line in block.splitlines() if line.strip()]
-    assert f"take {len(lines)} lines" in RECIPE
-    assert len(lines) <= 25
-    assert "class_name" not in RECIPE
-
-
 def test_the_stream_is_checked_and_discovered_as_full_refresh_with_its_key_and_columns(api: Mocker) -> None:
     assert SourceClose().check(LOGGER, CONFIG).status == Status.SUCCEEDED
     assert requested(api, "/status") == ["/status/lead/?_limit=1000&_skip=0"]
