@@ -18,6 +18,11 @@ WRITTEN = "2024-05-06T07:08:09.010000+00:00"
 SECOND = "2024-05-06T07:08:09.000000+00:00"  # as Close may truncate date filters
 
 
+def tasks_between(start: str, end: str) -> str:
+    bounds = f"date_updated__gte={start}:00.000000+00:00&date_updated__lt={end}:00.000000+00:00"
+    return f"/task/?_limit=1000&_order_by=date_created&_skip=0&_type=all&{bounds}"
+
+
 def migrate(state: Any, sync: Sync | None = None) -> Row:
     sync = sync or Sync(end=NOW)
     migration = CursorStateMigration("leads", {"sync": sync}, "date_updated")
@@ -92,6 +97,28 @@ def test_the_message_about_a_damaged_state_says_how_to_reset(saved: Row) -> None
     assert "Clear the stream and sync again: the sync then reads it from the start date." in message
 
 
+@pytest.mark.parametrize("stream", ["custom_fields", "event_log", "leads", "tasks"])
+def test_a_damaged_state_fails_its_stream_only_before_any_request_and_is_not_replaced(api: Mocker, stream: str) -> None:
+    """Another state would hide the damage, and the next sync would not follow the log since then."""
+    api.get(f"{API}/user/", json={"data": [{"id": "user_1", "date_updated": CURSOR}]})
+    reading = read_with_positions(stream, "users", state={stream: {"date_updated": "garbage"}})
+    [(failed, kind, message)] = reading.failures
+    assert (failed, kind) == (stream, "config_error")
+    assert message.startswith(f"Stream {stream}: its saved state can't be read (")
+    assert reading.statuses == {stream: "INCOMPLETE", "users": "COMPLETE"}
+    assert reading.ids == ["user_1"]
+    assert requested(api) == ["/user/?_limit=1000&_skip=0"]
+    assert reading.states(stream) == []
+
+
+def test_a_full_refresh_ignores_a_state_and_reads_the_last_minutes_again(api: Mocker) -> None:
+    read_with_positions("tasks", state={"tasks": SAVED}, whole=["tasks"], start_date="2025-06-15")
+    assert requested(api) == [
+        tasks_between("2025-06-15T00:00", "2025-06-15T12:00"),
+        tasks_between("2025-06-15T11:50", "2025-06-16T12:00"),
+    ]
+
+
 def test_a_state_in_the_future_continues_from_now(caplog: Log) -> None:
     # A second earlier: without a window, no stream would follow the event log.
     expected = {"date_updated": "2025-06-15T11:59:59.000000+00:00"}
@@ -162,9 +189,7 @@ def test_a_first_sync_saves_its_start_as_the_position_before_any_record(
 
 def test_a_sync_after_an_interrupted_first_sync_reads_all_records_and_the_log_from_the_position(api: Mocker) -> None:
     read_with_positions("tasks", state={"tasks": {"event_log_position": POSITION}}, start_date="2025-06-15")
-    assert requested(api, "/task") == [
-        f"/task/?_limit=1000&_order_by=date_created&_skip=0&_type=all&date_updated__gte=2025-06-15T00:00:00.000000+00:00&date_updated__lt={NOW}"
-    ]
+    assert requested(api, "/task") == [tasks_between("2025-06-15T00:00", "2025-06-15T12:00")]
     assert requested(api, "/event") == [events_since("2025-06-15T05:50:00.000000+00:00")]
 
 
