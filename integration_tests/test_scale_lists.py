@@ -33,20 +33,6 @@ def test_an_hour_with_more_rows_than_the_skip_cap_is_read_completely(make_api: M
         assert len(requests_of(api, path)) <= 1.5 * rows / page + windows + 1, stream
 
 
-def test_a_second_with_more_rows_than_offsets_reach_fails_the_stream_and_is_named(
-    make_api: MakeApi, fork: Fork
-) -> None:
-    api = make_api(Volumes(users=1, activities=300, tasks=90))
-    api.settings.max_skip |= {"activity": 200}
-    midnight = now().replace(hour=0, minute=0, second=0, microsecond=0) - 50 * DAY
-    api.store.load_many("Note", 400, midnight, lead_id=None)
-    result = fork(api, start_date=text(now() - 366 * DAY)).read(["activities", "tasks"])
-    assert (result.exit_code, result.status("activities"), result.status("tasks")) == (1, "INCOMPLETE", "COMPLETE")
-    [error] = result.errors
-    moment = text(midnight)[:19]
-    assert f"{moment}.000000+00:00 can't be read completely: GET /api/v1/activity/ with _skip" in error["message"]
-
-
 @pytest.mark.parametrize("rows_per_window", [20_000, 30])
 @pytest.mark.parametrize(
     ("order", "precision", "wording", "page_size"),
