@@ -71,9 +71,8 @@ class WindowRetriever(Retriever):
         # An edit moves a record out of windows of date_updated, but not of date_created.
         is_moved_by_edits = self.cursor_field == "date_updated"
         self._reads_edits = is_moved_by_edits and self.name in self._sync["full_refreshes"]
+        self._lock = threading.Condition()  # of all below, notified when a window is complete
         self._open_windows = 0
-        self._window_closed = threading.Condition()
-        self._lock = threading.Lock()  # of both dicts
         self._emitted = dict[str, str]()  # date_updated by id
         self._known_until = dict[str, str]()  # a record with a later date is of no window, by id
 
@@ -85,7 +84,7 @@ class WindowRetriever(Retriever):
         """Yield the records of a slice, and after the last window also what it does not show."""
         start = parse_moment(stream_slice["start_time"])
         end = parse_moment(stream_slice["end_time"])
-        with self._window_closed:
+        with self._lock:
             self._open_windows += 1
         try:
             for page in self.read_window(start, end):
@@ -95,14 +94,14 @@ class WindowRetriever(Retriever):
                 for page in self._later_pages(end):
                     yield from self.record_selector.filter_and_transform(page, {}, {}, _NO_WINDOW)
         finally:
-            with self._window_closed:
+            with self._lock:
                 self._open_windows -= 1
-                self._window_closed.notify_all()
+                self._lock.notify_all()
 
     # What the log reports or, in a full refresh, what is dated since ten minutes before ``end``.
     def _later_pages(self, end: datetime) -> Iterator[list[Row]]:
-        with self._window_closed:  # else a deletion could be emitted before its record
-            self._window_closed.wait_for(lambda: self._open_windows == 1)  # only this one
+        with self._lock:  # else a deletion could be emitted before its record
+            self._lock.wait_for(lambda: self._open_windows == 1)  # only this one
         if self.changes:
             yield from self.changes.read_pages(self._emitted)
             return
