@@ -142,13 +142,12 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
         oldest_position = parse_moment(min(positions.values(), default=sync["end"]))
         # Rounded up: those in the second before would need a window of their own.
         oldest_event = whole_second(end - RETENTION + SECOND - MILLISECOND)
-        followed_from = max(oldest_position - LATENESS, oldest_event)
         sync |= {
             "start": format_moment(start),
             "activities_start": format_moment(start - window),
             # A new activity may be late in the list, or the clock ahead of Close's.
             "attribution_window": f"PT{int(max(window, LATENESS).total_seconds())}S",
             "events_start": format_moment(oldest_event),
-            "followed_from": format_moment(followed_from),
+            "followed_from": format_moment(oldest_position - LATENESS),
         }
         config.update(checked.completed(config), sync=sync)

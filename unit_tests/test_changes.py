@@ -334,6 +334,13 @@ def test_the_log_is_read_once_from_ten_minutes_before_the_oldest_position(api: M
     assert [url for url in requested(api) if url in {"/activity/", "/lead/", "/task/"}] == ["/activity/", "/lead/"]
 
 
+def test_the_log_is_read_for_thirty_days_at_most(api: Mocker) -> None:
+    Close(api)
+    read("leads", state=STATES, event_log_positions={"leads": "2025-01-01T00:00:00+00:00"})
+    [url] = requested(api, "/event")
+    assert "date_updated__gte=2025-05-16T12:00:00.000000+00:00" in url
+
+
 def test_the_emails_of_a_deleted_thread_are_deleted_unless_close_still_returns_them(api: Mocker) -> None:
     """Close does not document whether it logs each email of a thread that is deleted."""
     emails = [{"id": f"acti_{number}", "date_created": CREATED} for number in (1, 2)]
