@@ -63,7 +63,8 @@ def read_in_large_pieces(response: requests.Response, **_: Any) -> None:
 def response_json(response: requests.Response | None) -> dict[str, Any]:
     """Return the JSON object of a success or of a 400; ``{}`` for any other error.
 
-    Records lack the keys whose value is null: a table has null there anyway.
+    The records of a success are in ``data``, also a record alone. They lack the keys whose value is
+    null: a table has null there anyway.
 
     Raises:
         LostOverrideError: if it is a record that the request may have created.
@@ -92,12 +93,12 @@ def _parse(response: requests.Response) -> dict[str, Any]:
     return _checked(parsed, response.url or "") if status in SUCCESS_CODES else parsed
 
 
-# What a success contains, with records without nulls.
+# What a success contains, with records without nulls. A record alone is a list of one.
 def _checked(parsed: dict[str, Any], url: str) -> dict[str, Any]:
-    _check_records(parsed, url)
-    _check_end(parsed, url)
     if ONE_RECORD.search(url):
-        return without_nulls(parsed)
+        parsed = {"data": [parsed]}
+    _check_records(parsed)
+    _check_end(parsed, url)
     return {**parsed, "data": [without_nulls(row) for row in parsed["data"]]}
 
 
@@ -115,8 +116,8 @@ def _loads(body: bytes) -> Any:
         return orjson.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
-def _check_records(parsed: Mapping[str, Any], url: str) -> None:
-    rows = [parsed] if ONE_RECORD.search(url) else parsed.get("data")
+def _check_records(parsed: Mapping[str, Any]) -> None:
+    rows = parsed.get("data")
     if rows is None and "date_created" in parsed:
         raise LostOverrideError("the response is a single record instead of a list")
     if not isinstance(rows, list):
@@ -134,7 +135,7 @@ def _check_records(parsed: Mapping[str, Any], url: str) -> None:
 
 
 def _check_end(parsed: Mapping[str, Any], url: str) -> None:
-    count = len(parsed.get("data", ()))
+    count = len(parsed["data"])
     limit = _LIMIT.search(url)
     is_full = limit is not None and (count == int(limit[1]) or count % _PAGE_STEP == 0)
     is_paged = not any(path in url for path in _LISTS_WITHOUT_PAGES)

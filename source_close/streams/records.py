@@ -103,8 +103,8 @@ class RecordsByIds:
         if self.record_requester is None:
             return None
         path = f"{quote(record_id, safe='')}/"
-        row = response_json(self.record_requester.send_request(path=path))
-        return row if row.get("id") == record_id else None
+        body = response_json(self.record_requester.send_request(path=path))
+        return next((row for row in body.get("data", []) if row["id"] == record_id), None)
 
 
 def parts_of(record: Row, path: Sequence[str]) -> list[Row]:
