@@ -162,36 +162,28 @@ def add_event(changes: Changes, event: Mapping[str, Any]) -> bool:
         for lead_id in (event.get("lead_id"), former.get("lead_id")):
             if isinstance(lead_id, str):
                 changes[_LEAD, lead_id].add(change)
-    if event["action"] == "deleted":
-        _add_deletion(changes, moment, event, former)
+    deleted = _deleted_by(event, former)
+    for key, row in deleted.items():
+        changes[key].add(_deletion_at(moment, row))
+    return event["action"] != "merged" or bool(deleted)
+
+
+# The objects that an event deletes, as they were before, by type and id. A merge deletes a lead,
+# whose id may be missing. Close deletes the emails of a thread with it, and does not document
+# whether it logs each: https://developer.close.com/api/resources/activities/email-threads
+def _deleted_by(event: Mapping[str, Any], former: Row) -> dict[tuple[str, str], Row]:
     if event["action"] == "merged":
-        return _add_merge(changes, moment, event.get("meta"))
-    return True
-
-
-def _add_deletion(
-    changes: Changes, moment: datetime, event: Mapping[str, Any], former: Row
-) -> None:
-    changes[event["object_type"], event["object_id"]].add(_deletion_at(moment, former))
+        meta = event.get("meta")
+        source_id = meta.get("merge_source_lead_id") if isinstance(meta, dict) else None
+        return {(_LEAD, source_id): {}} if isinstance(source_id, str) else {}
+    if event["action"] != "deleted":
+        return {}
+    deleted = {(event["object_type"], event["object_id"]): former}
     if event["object_type"] in _EMAIL_THREADS:
-        _add_emails(changes, moment, former)
-
-
-# Adds the deletion of the lead that was merged into another, and returns whether its id is known.
-def _add_merge(changes: Changes, moment: datetime, meta: Any) -> bool:
-    source_id = meta.get("merge_source_lead_id") if isinstance(meta, dict) else None
-    if not isinstance(source_id, str):
-        return False
-    changes[_LEAD, source_id].add(_deletion_at(moment, {}))
-    return True
-
-
-# Close deletes the emails of a thread with it, and does not document whether it logs each of them:
-# https://developer.close.com/api/resources/activities/email-threads
-def _add_emails(changes: Changes, moment: datetime, thread: Row) -> None:
-    for email in parts_of(thread, ["emails"]) + parts_of(thread, ["latest_emails"]):
-        if isinstance(email.get("id"), str):
-            changes[_EMAIL, email["id"]].add(_deletion_at(moment, email))
+        emails = parts_of(former, ["emails"]) + parts_of(former, ["latest_emails"])
+        known = [email for email in emails if isinstance(email.get("id"), str)]
+        deleted |= {(_EMAIL, email["id"]): email for email in known}
+    return deleted
 
 
 # ``former`` is the object before its deletion, as far as known.
