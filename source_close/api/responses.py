@@ -157,7 +157,8 @@ class ParsedCursorPaginationStrategy(CursorPaginationStrategy):
     """Follows cursors in parsed bodies.
 
     ``CursorPagination``, the built-in, parses each response again, a tenth of the CPU time of a
-    read of leads.
+    read of events. It takes what its parser rejects, such as a body with a byte order mark, for an
+    empty page, so reading would end there.
     """
 
     def __post_init__(self, parameters: Mapping[str, Any]) -> None:

@@ -201,7 +201,8 @@ class OffsetPages:
             return response
         is_size_refused = not offset or "limit" in str(body).lower()
         if is_size_refused and page_size > self.smaller_page_size:
-            self._take_smaller_pages(page_size)
+            LOGGER.info(_SMALLER_PAGES, self.name, page_size, self.smaller_page_size)
+            self._page_size = self.smaller_page_size
             return self._request(offset, send, parameters)
         text = _REFUSED_PAGE.format(
             path=urlsplit(response.url).path,
@@ -223,11 +224,6 @@ class OffsetPages:
         if "data" in body and not body.get("has_more"):
             return response
         raise CloseApiError(self.name, refusal, FailureType.system_error)
-
-    def _take_smaller_pages(self, refused_size: int) -> None:
-        if self._page_size == refused_size:  # else another thread has done so
-            LOGGER.info(_SMALLER_PAGES, self.name, refused_size, self.smaller_page_size)
-        self._page_size = self.smaller_page_size
 
 
 @dataclass
