@@ -138,7 +138,7 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
         hours = checked.attribution_window_hours
         seconds = checked.activities_window_seconds if hours is None else hours * 3600
         window = timedelta(seconds=seconds)
-        positions = sync["event_log_positions"]
+        positions = sync.event_log_positions
         oldest_position = parse_moment(min(positions.values(), default=sync["end"]))
         # Rounded up: those in the second before would need a window of their own.
         oldest_event = whole_second(end - RETENTION + SECOND - MILLISECOND)

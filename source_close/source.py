@@ -14,7 +14,7 @@ from airbyte_cdk.sources.declarative.concurrent_declarative_source import (
 )
 
 from source_close.api.errors import FORBIDDEN, LOGGER, CloseApiError
-from source_close.api.sync import Sync
+from source_close.api.sync import READ_RETRY_SECONDS, Sync
 from source_close.config import CloseConfig
 from source_close.dates import format_moment, utc_now
 from source_close.streams.custom_fields import PREFIX, lists_of
@@ -160,7 +160,7 @@ class SideBySideSource(ConcurrentDeclarativeSource):
     def streams(self, config: Mapping[str, Any]) -> list[Any]:
         """Return the manifest's streams; ``StreamInTurn`` has all that ``AbstractStream`` has."""
         sync = Sync.of(config)
-        newest_last = {*sync["event_log_positions"], *sync["full_refreshes"]}
+        newest_last = {*sync.event_log_positions, *sync.full_refreshes}
         return [
             StreamInTurn(stream, self._turns, newest_early=stream.name not in newest_last)
             for stream in super().streams(config)
@@ -244,6 +244,7 @@ class SourceClose(Source):
         follows_log = FOLLOWS_LOG if config.get("capture_changes") is not False else ()
         sync = Sync(
             end=format_moment(utc_now()),
+            retry_seconds=READ_RETRY_SECONDS,
             custom_field_columns=False,
             full_refreshes=[
                 configured.stream.name

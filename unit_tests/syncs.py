@@ -198,7 +198,8 @@ def read(
     ``event_log_positions`` are values that the source of the connector sets; ``sync`` has all of these.
     """
     values = {name: config.pop(name) for name in ("retry_seconds", "event_log_positions") if name in config}
-    sync = sync or Sync(custom_field_columns=False, **values)
+    if sync is None:
+        sync = Sync(custom_field_columns=False, **values)
     given = {"api_key": KEY, "num_workers": 1, **config, "sync": sync}
     manifest = manifest or manifest_of(*streams)
     states = saved(**(state or {}))

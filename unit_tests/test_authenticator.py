@@ -142,7 +142,7 @@ def test_a_waiting_request_fails_when_its_endpoint_is_given_up(
 def test_a_wait_longer_than_the_retries_fails_at_once(
     authenticator: PacedAuthenticator, sync: Sync, clock: Clock, retry_seconds: int
 ) -> None:
-    sync["retry_seconds"] = retry_seconds
+    sync.retry_seconds = retry_seconds
     wait = retry_seconds + 1
     sync.limiter.record_response(GROUP, response(429), wait)
     with pytest.raises(

@@ -143,13 +143,13 @@ def test_an_old_position_of_event_log_makes_no_other_stream_follow_the_log_from_
     sync = Sync(end=NOW)
     states = saved(event_log={"event_log_position": "2025-05-20T00:00:00Z"}, tasks={"event_log_position": NOW})
     LogPositions(["tasks"], ["tasks"], states, sync)
-    assert sync["event_log_positions"] == {"tasks": NOW}
+    assert sync.event_log_positions == {"tasks": NOW}
 
 
 def test_activities_without_a_position_follow_the_log_from_their_cursor() -> None:
     sync = Sync(end=NOW)
     LogPositions(["activities"], ["activities"], saved(activities={"date_created": CURSOR}), sync)
-    assert sync["event_log_positions"] == {"activities": CURSOR}
+    assert sync.event_log_positions == {"activities": CURSOR}
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,6 @@ import time_machine
 
 from integration_tests.harness.running import PROJECT, Connector, Result
 from source_close import __main__, source
-from source_close.api import sync
 
 _TIMEOUT_SECONDS = 120.0
 # The replacements of each size of the manifest by its name, such as `page_size`.
@@ -96,7 +95,7 @@ def _run(arguments: tuple[str, ...], output: Connection, connector: ForkedConnec
         replaced = _with_sizes(source.load_manifest(), connector.sizes)
         source.load_manifest = lambda: replaced
     if connector.retry_seconds is not None:
-        vars(sync)["READ_RETRY_SECONDS"] = connector.retry_seconds
+        vars(source)["READ_RETRY_SECONDS"] = connector.retry_seconds
         vars(source)["USER_WAITS_SECONDS"] = connector.retry_seconds
     sleep = time.sleep
 

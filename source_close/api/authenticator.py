@@ -74,7 +74,7 @@ class PacedAuthenticator(BasicHttpAuthenticator):
                 return
             now = time.monotonic()
             # If requests get no responses, they are given up after the first of these times.
-            if wait > sync["retry_seconds"] or now - began > 2 * sync["retry_seconds"]:
+            if wait > sync.retry_seconds or now - began > 2 * sync.retry_seconds:
                 text = _WAITED_TOO_LONG.format(endpoint=endpoint, waited=now - began, wait=wait)
                 raise CloseApiError(self.name, text)
             if wait >= _LONG_WAIT_SECONDS and now - logged >= _LOG_EVERY_SECONDS:

@@ -68,7 +68,7 @@ class CloseErrorHandler(DefaultErrorHandler):
         super().__post_init__(parameters)
         self._sync = Sync.of(self.config)
         self._pages = RepeatedPages()
-        self._retry_seconds = min(self._sync["retry_seconds"], self.max_retry_seconds)
+        self._retry_seconds = min(self._sync.retry_seconds, self.max_retry_seconds)
         # For a request that fails while others to its endpoint succeed.
         self.max_time = int(self._retry_seconds) + 60
 

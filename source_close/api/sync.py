@@ -5,7 +5,7 @@ component is the config.
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 from source_close.api.errors import CloseApiError
@@ -16,12 +16,18 @@ READ_RETRY_SECONDS = 300  # how long a request waits or is retried, if nobody wa
 T = TypeVar("T")
 
 
-class Sync(dict[str, Any]):
+class Sync(dict[str, str]):
     """The value of ``sync`` in the config, which no file with a config can set.
 
     Its items are what ``manifest.yaml`` reads as ``config['sync'][…]``; its header explains them.
 
     Attributes:
+        retry_seconds: how long a request waits for its rate limit, and is retried.
+        custom_field_columns: whether custom fields get columns in the schemas, as in discover.
+        full_refreshes: the streams in full refresh. Except activities and event_log, they also read
+            what is edited meanwhile.
+        event_log_positions: the saved position, or else the cursor, of each stream that follows the
+            event log, as ``format_moment`` writes it.
         limiter: the rate limits.
         in_flight: ``endpoint`` of the thread's last request, such as ``GET /api/v1/task/``, and
             ``sent_at`` by this machine's clock.
@@ -32,9 +38,20 @@ class Sync(dict[str, Any]):
             and when any request failed after the last success of any.
     """
 
-    def __init__(self, **values: Any) -> None:
-        defaults = {"event_log_positions": {}, "full_refreshes": [], "custom_field_columns": True}
-        super().__init__(defaults | {"retry_seconds": READ_RETRY_SECONDS} | values)
+    def __init__(
+        self,
+        *,
+        retry_seconds: float = READ_RETRY_SECONDS,
+        custom_field_columns: bool = True,
+        full_refreshes: Collection[str] = (),
+        event_log_positions: Mapping[str, str] | None = None,
+        **values: str,
+    ) -> None:
+        super().__init__(values)
+        self.retry_seconds = retry_seconds
+        self.custom_field_columns = custom_field_columns
+        self.full_refreshes = full_refreshes
+        self.event_log_positions = dict(event_log_positions or {})
         self.limiter = RateLimiter()
         self.in_flight = threading.local()
         self.key_refused: CloseApiError | None = None

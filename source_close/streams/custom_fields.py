@@ -60,7 +60,7 @@ class CustomFieldsSchemaLoader(SchemaLoader):
         """
         schema = deepcopy(dict(self.schema_loader.get_json_schema()))
         sync = Sync.of(self.config)
-        if sync["custom_field_columns"]:
+        if sync.custom_field_columns:
             kinds = {*self.places, "shared"}
             for row in read_fields(self.name, self.fields, kinds, _NO_COLUMNS, sync):
                 try:
@@ -248,7 +248,7 @@ def read_fields(
         except AirbyteTracedException as error:  # noqa: PERF203 - few lists
             status = getattr(error, "status", 0)
             text = getattr(error, "text", str(error))
-            is_needed = sync["custom_field_columns"] and status not in NOT_OFFERED
+            is_needed = sync.custom_field_columns and status not in NOT_OFFERED
             if sync.key_refused or is_needed:
                 raise CloseApiError(stream, text, error.failure_type, status) from None
             problems[kind] = text

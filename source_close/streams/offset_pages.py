@@ -270,5 +270,5 @@ class WholeListRetriever(Retriever):
         if moment is None or "start_time" not in window:
             return True
         is_early = moment < parse_moment(window["end_time"])
-        is_refreshed = self.name in Sync.of(self.config)["full_refreshes"]
+        is_refreshed = self.name in Sync.of(self.config).full_refreshes
         return parse_moment(window["start_time"]) <= moment and (is_early or is_refreshed)

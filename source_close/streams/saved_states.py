@@ -165,7 +165,7 @@ class LogPositions:
         position = max(past_moments[0], EARLIEST)
         warn_of_gap(name, position, end)
         if name != _EVENT_LOG:
-            self._sync["event_log_positions"][name] = format_moment(position)
+            self._sync.event_log_positions[name] = format_moment(position)
         return format_moment(position)
 
     def add_to(self, messages: Iterable[models.AirbyteMessage]) -> Iterator[models.AirbyteMessage]:

@@ -66,11 +66,11 @@ class WindowRetriever(Retriever):
 
     def __post_init__(self) -> None:
         self._sync = Sync.of(self.config)
-        if self.name not in self._sync["event_log_positions"]:
+        if self.name not in self._sync.event_log_positions:
             self.changes = None  # the stream does not follow the log in this sync
         # An edit moves a record out of windows of date_updated, but not of date_created.
         is_moved_by_edits = self.cursor_field == "date_updated"
-        self._reads_edits = is_moved_by_edits and self.name in self._sync["full_refreshes"]
+        self._reads_edits = is_moved_by_edits and self.name in self._sync.full_refreshes
         self._lock = threading.Condition()  # of all below, notified when a window is complete
         self._open_windows = 0
         self._emitted = dict[str, str]()  # date_updated by id
