@@ -8,7 +8,7 @@ from integration_tests.harness.moments import DAY, now, text
 from integration_tests.harness.truth import LOOKBACK, ids, state_of
 
 
-@pytest.mark.parametrize("kind", ["GLOBAL", "LEGACY"])
+@pytest.mark.parametrize("kind", ["GLOBAL", "LEGACY", "without a type"])
 def test_a_state_of_all_streams_is_used_for_each_without_its_shared_state(
     make_api: MakeApi, fork: Fork, kind: str
 ) -> None:
@@ -16,9 +16,11 @@ def test_a_state_of_all_streams_is_used_for_each_without_its_shared_state(
     cursor = now() - 50 * DAY
     streams = [state["stream"] for state in state_of(tasks=text(cursor))]
     streams[0]["stream_descriptor"]["namespace"] = "crm"
+    old_state = {"tasks": streams[0]["stream_state"], "cdc": "lsn 7"}
     states = {
         "GLOBAL": {"type": "GLOBAL", "global": {"shared_state": {"cdc": "lsn 7"}, "stream_states": streams}},
-        "LEGACY": {"type": "LEGACY", "data": {"tasks": streams[0]["stream_state"], "cdc": "lsn 7"}},
+        "LEGACY": {"type": "LEGACY", "data": old_state},
+        "without a type": {"data": old_state},
     }
     result = fork(api, capture_changes=False).sync(["tasks"], [states[kind]])
     assert set(result.ids("tasks")) == ids(api, "tasks", cursor - LOOKBACK["tasks"])

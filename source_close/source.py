@@ -55,12 +55,14 @@ def states_to_use(
 
     They lose a namespace, which the connector's streams do not have.
     """
-    streams = list[models.AirbyteStreamState | None]()
+    streams = list[models.AirbyteStreamState]()
     for state in states:
-        if state.type == models.AirbyteStateType.LEGACY:
-            streams += _streams_of_legacy_state(state.data or {})
+        if state.global_:
+            streams += state.global_.stream_states
+        elif state.stream:
+            streams.append(state.stream)
         else:
-            streams += state.global_.stream_states if state.global_ else [state.stream]
+            streams += _streams_of_legacy_state(state.data or {})
     names = {
         configured.stream.name
         for configured in catalog.streams
@@ -74,7 +76,7 @@ def states_to_use(
             ),
         )
         for stream in streams
-        if stream and stream.stream_state and stream.stream_descriptor.name in names
+        if stream.stream_state and stream.stream_descriptor.name in names
     ]
 
 

@@ -143,6 +143,19 @@ def test_records_without_a_readable_date_are_emitted_with_one_warning(api: Mocke
     assert warning.startswith(f"Could not find cursor field `{cursor}` in record for stream {stream}.")
 
 
+@pytest.mark.parametrize("stream", ["custom_fields", "users"])
+def test_a_full_refresh_emits_what_is_edited_meanwhile_but_its_state_is_not_after_its_start(
+    api: Mocker, stream: str
+) -> None:
+    """Other lists may have been read before, and lack edits that are older."""
+    before, after = "2025-06-15T11:00:00.000000+00:00", "2025-06-15T12:30:00.000000+00:00"
+    respond(api, {"id": "x_1", "date_updated": before}, {"id": "x_2", "date_updated": after})
+    reading = read_with_positions(stream, whole=[stream])
+    assert set(reading.ids) == {"x_1", "x_2"}
+    state = reading.states()[-1]
+    assert state.get("state", state)["date_updated"] == before
+
+
 def test_a_first_sync_of_a_whole_list_emits_every_record_regardless_of_the_start_date(api: Mocker) -> None:
     respond(api, *USERS)
     reading = read("users", start_date="2025-06-10")

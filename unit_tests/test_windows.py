@@ -144,7 +144,8 @@ def test_the_cursor_of_the_cdk_observes_only_the_newest_records_of_each_window()
     stream = SimpleNamespace(name="tasks", cursor=stock_cursor, cursor_field="date_updated")
     cursor = StreamInTurn(cast("Any", stream), Turns(1), newest_early=True).cursor
     dates = ["2025-05-03T00:00:00+00:00", "2025-05-02T00:00:00+00:00", "2025-05-03T00:00:00+00:00"]
-    for date in [*dates, None, "2025-05-04T00:00:00.500000+00:00"]:
+    # The last one is of no window: the first window ends before it.
+    for date in [*dates, None, "2025-05-04T00:00:00.500000+00:00", "2025-06-01T00:00:00.001000+00:00"]:
         cursor.observe(Record({"date_updated": date}, "tasks", FIRST))
     for date in ["2025-05-01T00:00:00+00:00", "2025-06-02T00:00:00+00:00"]:
         cursor.observe(Record({"date_updated": date}, "tasks", LAST))

@@ -38,12 +38,16 @@ class WindowCursor:
         return getattr(self._cursor, name)
 
     def observe(self, record: Record) -> None:
-        """Observe a record if it is newer than those of its window before, or has no date."""
+        """Observe a record if it is newer than those of its window before, or has no date.
+
+        One that is not before the end of its window does not count: a full refresh also has what is
+        edited meanwhile, when other lists and windows may have been read.
+        """
         end = str((record.associated_slice or _NO_WINDOW).get("end_time"))
         date = record.data.get(self._cursor_field)
         if date is None:
             self._cursor.observe(record)
-        elif str(date) > self._newest.get(end, ""):
+        elif self._newest.get(end, "") < str(date) < end:
             self._newest[end] = str(date)
             self._cursor.observe(record)
 
