@@ -1,5 +1,7 @@
 """Global states, and a catalog that has a stream twice."""
 
+from typing import Any
+
 import pytest
 
 from integration_tests.close_api import Volumes
@@ -17,7 +19,7 @@ def test_a_state_of_all_streams_is_used_for_each_without_its_shared_state(
     streams = [state["stream"] for state in state_of(tasks=text(cursor))]
     streams[0]["stream_descriptor"]["namespace"] = "crm"
     old_state = {"tasks": streams[0]["stream_state"], "cdc": "lsn 7"}
-    states = {
+    states: dict[str, dict[str, Any]] = {
         "GLOBAL": {"type": "GLOBAL", "global": {"shared_state": {"cdc": "lsn 7"}, "stream_states": streams}},
         "LEGACY": {"type": "LEGACY", "data": old_state},
         "without a type": {"data": old_state},
