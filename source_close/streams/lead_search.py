@@ -35,28 +35,39 @@ class SearchAgainError(Exception):
     """A search has to be made again: its cursor has expired, or it may have skipped a row."""
 
 
-@dataclass
-class SearchPage:
-    """A page of a search for the rows whose cursor is in ``[start, end)``, in UTC.
+@dataclass(frozen=True)
+class Search:
+    """A search for the rows whose cursor is in ``[start, end)``, in UTC.
 
     Attributes:
         start: inclusive.
         end: exclusive; that of the window.
         attempts: how many searches from this start were made again since the last new row.
-        rows: the page's rows.
-        rows_so_far: how many positions of the search were shown, with those of this page.
-        seen: their ids and cursors.
-        seen_before: those of the searches before this one.
-        token: that of the next page.
+        seen_before: the ids and cursors of the rows of those searches.
     """
 
     start: datetime
     end: datetime
     attempts: int = 0
+    seen_before: frozenset[tuple[str, str]] = frozenset()
+
+
+@dataclass(frozen=True)
+class SearchPage:
+    """A page of a search; before its first page, one without rows.
+
+    Attributes:
+        search: the search.
+        rows: the page's rows.
+        rows_so_far: how many positions of the search were shown, with those of this page.
+        seen: their ids and cursors.
+        token: that of the next page.
+    """
+
+    search: Search
     rows: Sequence[Row] = ()
     rows_so_far: int = 0
     seen: frozenset[tuple[str, str]] = frozenset()
-    seen_before: frozenset[tuple[str, str]] = frozenset()
     token: Mapping[str, Any] | None = None
 
     @property
@@ -70,9 +81,9 @@ class SearchPage:
         if self.rows_so_far == len(self.rows):  # there is one page
             return True
         if len(self.seen) == self.rows_so_far:
-            return self.attempts >= 1
-        is_complete = len(self.seen | self.seen_before) >= self.rows_so_far
-        return is_complete and self.attempts >= _MAX_ATTEMPTS
+            return self.search.attempts >= 1
+        is_complete = len(self.seen | self.search.seen_before) >= self.rows_so_far
+        return is_complete and self.search.attempts >= _MAX_ATTEMPTS
 
 
 @dataclass(kw_only=True)
@@ -100,12 +111,12 @@ class LeadSearchRetriever(WindowRetriever):
     def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
         """Yield the leads of a window, a page at a time."""
         known_ids = set[str]()
-        page = self._search(SearchPage(start, end))
+        page = self._first_page(Search(start, end))
         while True:
             new_rows = {row["id"]: row for row in page.rows if row["id"] not in known_ids}
             known_ids.update(new_rows)
             if new_rows:
-                page.attempts = 0
+                page = replace(page, search=replace(page.search, attempts=0))
             self._note_dates(new_rows)
             yield self._leads(list(new_rows))
             if self._is_last(page):
@@ -113,9 +124,12 @@ class LeadSearchRetriever(WindowRetriever):
             try:
                 page = self._following_page(page, known_ids)
             except SearchAgainError:
-                seen = page.seen_before | page.seen
-                page = self._search(
-                    SearchPage(page.start, end, page.attempts + 1, seen_before=seen)
+                page = self._first_page(
+                    replace(
+                        page.search,
+                        attempts=page.search.attempts + 1,
+                        seen_before=page.search.seen_before | page.seen,
+                    )
                 )
 
     # The leads of a page. Only a request for a lead alone shows that it was deleted meanwhile.
@@ -139,7 +153,7 @@ class LeadSearchRetriever(WindowRetriever):
         is_cut = page.rows_so_far >= self.rows_per_chain
         if page.token is not None or is_cut or not page.is_confirmed:
             return False
-        return len(page.rows) < self._page_size() or page.attempts >= _MAX_ATTEMPTS
+        return len(page.rows) < self._page_size() or page.search.attempts >= _MAX_ATTEMPTS
 
     # The page after another: by a new search or, if none begins with a known row, by the cursor.
     def _following_page(self, page: SearchPage, known_ids: set[str]) -> SearchPage:
@@ -157,14 +171,15 @@ class LeadSearchRetriever(WindowRetriever):
     ) -> SearchPage | None:
         # Until the index shows an edit, Close sorts the lead by its date before the edit.
         # The index may sort by whole seconds.
-        moments = self._moments(page, min(page.end, utc_now() - LATENESS))
+        moments = self._moments(page, min(page.search.end, utc_now() - LATENESS))
         settled = [whole_second(moment) for moment in moments]
         if settled != sorted(settled):
             return None  # Close ignores the sort, so a new search would skip rows
-        latest = _late_moment(settled, page) or page.start
+        latest = _late_moment(settled, page) or page.search.start
         following = self._search_from_known_row(page, latest, known_ids)
         if following is None and ends_chain:
-            latest = _late_moment(self._moments(page, page.end), page) or page.end - MILLISECOND
+            end = page.search.end
+            latest = _late_moment(self._moments(page, end), page) or end - MILLISECOND
             following = self._search_from_known_row(page, latest, known_ids)
         return following
 
@@ -177,25 +192,29 @@ class LeadSearchRetriever(WindowRetriever):
     def _search_from_known_row(
         self, page: SearchPage, latest: datetime, known_ids: set[str]
     ) -> SearchPage | None:
+        earliest = page.search.start
         start = latest
-        while start > page.start:
-            following = self._page_after(SearchPage(start, page.end))
+        while start > earliest:
+            following = self._page_after(SearchPage(Search(start, page.search.end)))
             if following.rows and following.rows[0]["id"] in known_ids:
                 return following
-            start = whole_second(page.start + (start - page.start) / 2)
+            start = whole_second(earliest + (start - earliest) / 2)
         return None
 
     # The first page of a search, which is made again a few times.
-    def _search(self, search: SearchPage) -> SearchPage:
+    def _first_page(self, search: Search) -> SearchPage:
         for attempts in range(search.attempts, _MAX_ATTEMPTS + 1):
             with suppress(SearchAgainError):
-                return self._page_after(replace(search, attempts=attempts))
+                return self._page_after(SearchPage(replace(search, attempts=attempts)))
         text = _STUCK.format(moment=format_moment(search.start), rows=self.rows_per_chain)
         raise CloseApiError(self.name, text)
 
     # The page to which a page's token leads; without a token, the first page of its search.
     def _page_after(self, page: SearchPage) -> SearchPage:
-        bounds = {"start_time": format_moment(page.start), "end_time": format_moment(page.end)}
+        bounds = {
+            "start_time": format_moment(page.search.start),
+            "end_time": format_moment(page.search.end),
+        }
         response = self.requester.send_request(
             stream_slice=StreamSlice(partition={}, cursor_slice=bounds),
             request_body_json=self.paginator.get_request_body_json(next_page_token=page.token),
