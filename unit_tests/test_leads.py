@@ -291,6 +291,15 @@ SEARCHES: dict[str, tuple[list[Row], list[str | None]]] = {
         [FIRST, page(*MOMENT[190:240]), FIRST, page(*MOMENT[150:180], *MOMENT[230:])] * 4,
         [None, "a"] * 7,
     ),
+    "leads always change places, and only three searches have them all": (
+        [
+            *(FIRST, page(*MOMENT[180:230])),
+            *(FIRST, page(*MOMENT[180:220], *MOMENT[230:240])),
+            *(FIRST, page(*MOMENT[180:220], *MOMENT[240:])),
+        ]
+        * 4,
+        [None, "a"] * 8,
+    ),
     # A full page without a cursor may be cut short.
     "a full page has no cursor": ([page(*MOMENT[:200])] * 7, [None] * 6),
 }
