@@ -221,6 +221,14 @@ def test_a_window_with_many_rows_is_split_as_its_ids_are_in_memory(api: Mocker) 
     assert skips(api) == [0, 2, 2, 2]
 
 
+def test_a_window_that_was_read_to_its_end_is_not_split(api: Mocker) -> None:
+    manifest = deepcopy(small_pages())
+    manifest["streams"][0]["retriever"]["rows_per_window"] = 5
+    api.get(ACTIVITIES, [page("abcd+"), page("cdef")])
+    assert "".join(read_activities(manifest).ids) == "abcdef"
+    assert skips(api) == [0, 2]
+
+
 def test_rows_outside_a_window_do_not_split_it(api: Mocker) -> None:
     """If a list ignores dates, no split makes it shorter."""
     manifest = deepcopy(small_pages())

@@ -97,9 +97,9 @@ class AppendOnlyListRetriever(WindowRetriever):
             window_slice = StreamSlice(partition={}, cursor_slice=bounds)
             dates = self.request_options_provider.get_request_params(stream_slice=window_slice)
             try:
-                for page in self.pages.read(window.seen, window_slice, dates):
+                for page, is_followed in self.pages.read(window.seen, window_slice, dates):
                     yield page
-                    if window.has_more_than(self.rows_per_window):
+                    if is_followed and window.has_more_than(self.rows_per_window):
                         windows += window.split()
                         break
             except OffsetsExhaustedError as error:

@@ -106,8 +106,10 @@ class OffsetPages:
         seen: dict[str, datetime | None],
         window: StreamSlice,
         parameters: Mapping[str, Any],
-    ) -> Iterator[list[Row]]:
-        """Yield the new rows of each page, and add their ids and cursors to ``seen``.
+    ) -> Iterator[tuple[list[Row], bool]]:
+        """Yield the new rows of each page, and whether another page follows.
+
+        Their ids and cursors are added to ``seen``.
 
         A list of several pages is read again if it has more positions than this reading has shown
         rows: those that Close sorts alike may change places between two requests, and new ones may
@@ -149,7 +151,7 @@ class OffsetPages:
         seen: dict[str, datetime | None],
         shown_ids: set[str],
         request: Callable[[int], requests.Response],
-    ) -> Generator[list[Row], None, int]:
+    ) -> Generator[tuple[list[Row], bool], None, int]:
         expected_ids = {next(reversed(seen), None)}
         steps_back = 0
         while True:
@@ -163,12 +165,12 @@ class OffsetPages:
                 offset = self._step_back(offset, steps_back)
                 continue
             shown_ids.update(row["id"] for row in rows)
+            token = self.paginator.next_page_token(response, len(rows), None, offset)
             new_rows = self._add_to(seen, rows)
             if new_rows:
-                yield new_rows
+                yield new_rows, token is not None
                 # A page at offset 0 needs no overlap, so it does not show that the order is kept.
                 steps_back = 0 if offset else steps_back
-            token = self.paginator.next_page_token(response, len(rows), None, offset)
             if token is None:
                 return offset + len(rows) if offset else 0
             first = min(token["next_page_token"] - offset, len(rows) - 1)
@@ -252,7 +254,7 @@ class WholeListRetriever(Retriever):
         """
         moments = dict[str, datetime | None]()
         try:
-            for page in self.pages.read(moments, stream_slice, {}):
+            for page, _ in self.pages.read(moments, stream_slice, {}):
                 rows = [row for row in page if self._is_wanted(moments[row["id"]], stream_slice)]
                 yield from self.record_selector.filter_and_transform(
                     rows, {}, records_schema, stream_slice
