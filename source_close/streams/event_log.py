@@ -47,7 +47,7 @@ _MAX_EVENT_DELAY = timedelta(seconds=10)  # of an event's date after the date of
 _DELETED_AT = "_ab_cdc_deleted_at"  # destinations that deduplicate remove the record if it is set
 
 
-@dataclass
+@dataclass(slots=True)
 class Change:
     """What the event log says about one object.
 
