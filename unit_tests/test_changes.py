@@ -312,12 +312,24 @@ def test_an_id_from_the_log_can_not_lead_to_another_address(api: Mocker) -> None
     assert single.startswith(f"{API}/lead/..%2F..%2Fme%2F%3Fx%3D/?_fields=id")
 
 
-def test_an_error_other_than_404_does_not_prove_a_deletion(api: Mocker) -> None:
+@pytest.mark.parametrize(
+    ("status", "kind"), [(403, "config_error"), (404, "system_error"), (410, "system_error")], ids=str
+)
+def test_only_a_404_of_close_itself_proves_a_deletion(api: Mocker, status: int, kind: str) -> None:
+    """That of a proxy is a page."""
     Close(api, event("lead_1", "deleted", "lead"), indexed="lead_1")
-    api.get(f"{API}/lead/lead_1/", status_code=403)
+    api.get(f"{API}/lead/lead_1/", status_code=status, text="<html>Not found</html>")
     reading = changes("leads")
     assert reading.records == []
-    assert [failure[:2] for failure in reading.failures] == [("leads", "config_error")]
+    assert [failure[:2] for failure in reading.failures] == [("leads", kind)]
+
+
+def test_a_refusal_with_a_list_of_records_proves_no_deletion(api: Mocker) -> None:
+    Close(api, event("acti_1", "deleted"))
+    api.post(f"{API}/activity/", status_code=400, json={"error": "Bad", "data": []})
+    reading = changes("activities")
+    assert reading.records == []
+    assert [failure[:2] for failure in reading.failures] == [("activities", "system_error")]
 
 
 def test_the_log_is_read_once_from_ten_minutes_before_the_oldest_position(api: Mocker) -> None:

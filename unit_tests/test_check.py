@@ -150,6 +150,15 @@ def test_an_account_without_custom_objects_reads_the_other_custom_fields(api: Mo
     assert f"custom_object_type/ answered {status}: «No»." in warning
 
 
+def test_a_404_of_a_proxy_does_not_mean_that_an_account_has_no_custom_objects(api: Mocker) -> None:
+    api.get(f"{API}/custom_field/custom_object_type/", status_code=404, text="<html>Not found</html>")
+    reading = read_with_positions("custom_fields")
+    assert reading.statuses == {"custom_fields": "INCOMPLETE"}
+    [(_, kind, message)] = reading.failures
+    assert kind == "system_error"
+    assert "a proxy responded instead of Close" in message
+
+
 def test_a_source_accepts_its_config_after_construction(tmp_path: Any) -> None:
     source = SourceClose()
     config = source.configure({"api_key": KEY, "start_date": "2025-06-15"}, str(tmp_path))

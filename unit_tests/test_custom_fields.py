@@ -259,6 +259,13 @@ def test_names_that_cannot_be_read_log_one_warning_and_do_not_fail_the_stream(ap
     assert "answered 402: «Upgrade»" in warning
 
 
+def test_a_lead_without_a_date_of_creation_has_the_list_too(api: Mocker) -> None:
+    lists(api)
+    leads(api, page({"id": "lead_1", "date_created": None, "date_updated": NEW, "custom": {"Old": 1}}))
+    [record] = read("leads", start_date="2025-06-01").records
+    assert record["custom_fields"] == [{"id": None, "name": "Old", "value": 1}]
+
+
 def test_a_value_with_a_name_belongs_to_the_field_of_its_own_kind(api: Mocker) -> None:
     of_contacts = field(
         "cf_2", name="Source", associations=[{"object_type": "contact", "editable_with_roles": ["lead qualifier"]}]

@@ -294,6 +294,12 @@ def test_a_wait_that_is_too_long_fails_at_once(api: Mocker, clock: Clock, status
     assert (api.call_count, clock.now) == (1, 1000)
 
 
+def test_an_unusable_success_that_asks_for_a_long_wait_fails_at_once(api: Mocker, clock: Clock) -> None:
+    api.get(USERS, text="<html>Maintenance", headers={"Retry-After": "3600"})
+    assert "It asks to wait 3600 s." in failure()[1]
+    assert (api.call_count, clock.now) == (1, 1000)
+
+
 def test_repeated_429s_are_retried_until_the_retry_time_is_over(api: Mocker, clock: Clock) -> None:
     api.get(USERS, status_code=429, headers={"Retry-After": "25"}, json={"error": "Too many requests"})
     kind, message = failure()

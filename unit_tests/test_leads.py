@@ -166,7 +166,7 @@ def test_rows_of_other_leads_such_as_those_into_which_some_were_merged_do_not_ta
         return {"data": page_of_two, "has_more": len(wanted) > 2}
 
     api.post(f"{API}/lead/", json=answer)
-    api.get(re.compile(f"{API}/lead/lead_"), status_code=404)
+    api.get(re.compile(f"{API}/lead/lead_"), status_code=404, json={"error": "Not found"})
     assert read("leads", start_date="2025-06-02").ids == ["lead_7"]
     asked = [len(body["_params"]["id__in"].split(",")) for body in bodies(api, "/v1/lead/")]
     assert asked == [8, 4, 2, 2, 2, 2, 1]

@@ -149,6 +149,9 @@ def test_the_cursor_of_the_cdk_observes_only_the_newest_records_of_each_window()
         cursor.observe(Record({"date_updated": date}, "tasks", FIRST))
     for date in ["2025-05-01T00:00:00+00:00", "2025-06-02T00:00:00+00:00"]:
         cursor.observe(Record({"date_updated": date}, "tasks", LAST))
+    cursor.observe(Record({"date_updated": "yesterday"}, "tasks", LAST))
     newest = ["2025-05-03T00:00:00+00:00", None, "2025-05-04T00:00:00.500000+00:00"]
-    assert stock_cursor.observed == [*newest, "2025-05-01T00:00:00+00:00", "2025-06-02T00:00:00+00:00"]
+    # The CDK warns of what is no date.
+    later = ["2025-05-01T00:00:00+00:00", "2025-06-02T00:00:00+00:00", "yesterday"]
+    assert stock_cursor.observed == [*newest, *later]
     assert cursor.name == stock_cursor.name

@@ -39,6 +39,7 @@ _CLOCK_IS_AHEAD = (
 )
 # Only these say that Close understood a request and refuses it for a reason of its own.
 _FOR_THE_RETRIEVER = {400, 404, 410, 413, 414, 422}
+_GONE = {404, 410}
 
 
 @dataclass
@@ -84,7 +85,8 @@ class CloseErrorHandler(DefaultErrorHandler):
         endpoint = self._sync.in_flight.endpoint
         outcome: Outcome = response_or_exception  # the CDK passes no None
         response = outcome if isinstance(outcome, requests.Response) else None
-        wait = self._requested_wait(response)
+        is_refusal = response is not None and not response.ok
+        wait = self._requested_wait(response) if is_refusal else None
         self._sync.limiter.record_response(endpoint, response, wait)
         try:
             resolution = self._resolution_of_usable(endpoint, response)
@@ -94,11 +96,12 @@ class CloseErrorHandler(DefaultErrorHandler):
                 return resolution
         except (LostOverrideError, UnreadableResponseError) as error:
             outcome = error
+            wait = self._requested_wait(response)
         return self._retry_or_give_up(endpoint, outcome, wait or 0.0)
 
     # The seconds that Close asks to wait: the manifest's first strategy, WaitTimeFromResponse.
     def _requested_wait(self, response: requests.Response | None) -> float | None:
-        if response is None or response.ok or not self.backoff_strategies:
+        if response is None or not self.backoff_strategies:
             return None
         return self.backoff_strategies[0].backoff_time(response, attempt_count=1)
 
@@ -127,10 +130,14 @@ class CloseErrorHandler(DefaultErrorHandler):
                 text = _REPEATS_ITSELF.format(endpoint=endpoint, rows=len(body["data"]))
                 raise CloseApiError(self.name, f"{text} {self.unreadable_response_message}")
             return ErrorResolution(ResponseAction.SUCCESS)
-        if self.expected_error is None or response.status_code not in _FOR_THE_RETRIEVER:
+        is_refusal = response.status_code in _FOR_THE_RETRIEVER and not _is_of_a_proxy(response)
+        if self.expected_error is None or not is_refusal:
             return None
         resolution = self.expected_error.matches(response)
         if resolution and resolution.response_action == ResponseAction.RESET_PAGINATION:
+            if self._pages.is_window_read_again:
+                return None
+            self._pages.is_window_read_again = True
             LOGGER.info(_IS_READ_AGAIN, self.name, endpoint, describe(response))
         return resolution
 
@@ -161,7 +168,8 @@ class CloseErrorHandler(DefaultErrorHandler):
         longer_wait = f" It asks to wait {wait:.0f} s." if wait > self._retry_seconds else ""
         text = f"{endpoint} {describe(outcome)}.{longer_wait} {resolution.error_message}"
         status = _status_of(outcome)
-        error = CloseApiError(self.name, text, failure_type, status)
+        status_of_close = 0 if _is_of_a_proxy(outcome) else status
+        error = CloseApiError(self.name, text, failure_type, status_of_close)
         now = time.monotonic()
         seconds = now - self._sync.failing_since.setdefault((self.name, endpoint), now)
         if not is_refused and status != requests.codes.too_many_requests:
@@ -174,6 +182,13 @@ class CloseErrorHandler(DefaultErrorHandler):
         if status == requests.codes.unauthorized:
             self._sync.key_refused = error
         raise error
+
+
+# Whether something else says that there is nothing at an address: Close's 404 has a JSON object.
+def _is_of_a_proxy(outcome: Outcome) -> bool:
+    if not isinstance(outcome, requests.Response) or outcome.status_code not in _GONE:
+        return False
+    return not outcome.content.startswith(b"{")
 
 
 # The status of a response, 0 without one. The 407 of a proxy comes as an error.

@@ -90,7 +90,10 @@ def _parse(response: requests.Response) -> dict[str, Any]:
         problem = f"the response ({status}) is not complete JSON ({len(body)} bytes: {error})"
         raise UnreadableResponseError(problem) from None
     parsed = value if isinstance(value, dict) else {type(value).__name__: value}
-    return _checked(parsed, response.url or "") if status in SUCCESS_CODES else parsed
+    if status in SUCCESS_CODES:
+        return _checked(parsed, response.url or "")
+    parsed.pop("data", None)  # a refusal has no records
+    return parsed
 
 
 # What a success contains, with records without nulls. A record alone is a list of one.
@@ -167,11 +170,17 @@ class ParsedCursorPaginationStrategy(CursorPaginationStrategy):
 
 
 class RepeatedPages(threading.local):
-    """Notices lists that repeat themselves and would never end; a worker reads one at a time."""
+    """Notices lists that repeat themselves and would never end; a worker reads one at a time.
+
+    Attributes:
+        is_window_read_again: set by the error handler, until the first page of another window.
+    """
 
     def __init__(self) -> None:
         self._known: set[int] = set()
         self._repetitions = 0
+        self._first_request = ""
+        self.is_window_read_again = False
 
     def is_endless(self, response: requests.Response, body: Mapping[str, Any]) -> bool:
         """Note a page, and return whether the list has repeated pages three times in a row."""
@@ -179,6 +188,9 @@ class RepeatedPages(threading.local):
         has_more = bool(cursor or body.get("has_more"))
         sent = f"{response.url} {getattr(response.request, 'body', None)!r}"
         is_first_of_cursors = cursor and "cursor" not in sent  # a search may be made again
+        if is_first_of_cursors and sent != self._first_request:
+            self._first_request = sent
+            self.is_window_read_again = False
         ids = [row["id"] for row in body.get("data", [])]
         # Several pages without rows may follow each other, if their cursors differ.
         page = hash((_POSITION.sub("", response.url or ""), *(ids or [cursor])))

@@ -16,6 +16,7 @@ from airbyte_cdk.sources.streams.concurrent.partitions.partition import Partitio
 from source_close.api.errors import LOGGER, NOT_OFFERED, CloseApiError
 from source_close.api.responses import Row, without_nulls
 from source_close.api.sync import Sync
+from source_close.streams.event_log import DELETED_AT
 from source_close.streams.records import parts_of
 
 PREFIX = "custom."  # of the key of a custom value in a record, followed by the id of its field
@@ -122,14 +123,14 @@ class CustomFieldsTransformation(RecordTransformation):
         self._lock = threading.Lock()
 
     def transform(self, record: dict[str, Any], *_: Any, **__: Any) -> None:
-        """Change ``record`` in place. A deletion has no date_created and gets no list."""
+        """Change ``record`` in place. A deletion gets no list."""
         unresolved = self._resolve(record, "lead")
         for kind, path in self.places.items():
             if path:  # else it is the lead
                 for part in parts_of(record, path):
                     self._resolve(part, kind)
         record.pop(CUSTOM, None)
-        if "date_created" in record:
+        if DELETED_AT not in record:
             record["custom_fields"] = self._list_of(record, unresolved)
 
     def _list_of(self, record: Row, unresolved: Mapping[str, Any]) -> list[Row]:

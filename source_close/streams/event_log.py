@@ -44,7 +44,7 @@ _LEAD = "lead"
 _EMAIL = "activity.email"
 _EMAIL_THREADS = {"activity.email_thread", "email_thread"}
 _MAX_EVENT_DELAY = timedelta(seconds=10)  # of an event's date after the date of its object
-_DELETED_AT = "_ab_cdc_deleted_at"  # destinations that deduplicate remove the record if it is set
+DELETED_AT = "_ab_cdc_deleted_at"  # destinations that deduplicate remove the record if it is set
 
 
 @dataclass(slots=True)
@@ -268,4 +268,4 @@ class EventLogChanges:
         cursor: str = Sync.of(self.config)["end"]
         if self.cursor_field == "date_created":
             cursor = max(cursor, change.date_created)
-        return {"id": record_id, self.cursor_field: cursor, _DELETED_AT: change.deleted_at}
+        return {"id": record_id, self.cursor_field: cursor, DELETED_AT: change.deleted_at}

@@ -45,9 +45,11 @@ class WindowCursor:
         """
         end = str((record.associated_slice or _NO_WINDOW).get("end_time"))
         date = record.data.get(self._cursor_field)
+        # A text after any year is no date, of which the CDK warns.
+        is_after_window = end <= str(date) < "9"
         if date is None:
             self._cursor.observe(record)
-        elif self._newest.get(end, "") < str(date) < end:
+        elif str(date) > self._newest.get(end, "") and not is_after_window:
             self._newest[end] = str(date)
             self._cursor.observe(record)
 
