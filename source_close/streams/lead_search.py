@@ -115,7 +115,8 @@ class LeadSearchRetriever(WindowRetriever):
         while True:
             new_rows = {row["id"]: row for row in page.rows if row["id"] not in known_ids}
             known_ids.update(new_rows)
-            if new_rows:
+            # One that another window has emitted was edited meanwhile: this search skipped none.
+            if any(lead_id not in self._emitted for lead_id in new_rows):
                 page = replace(page, search=replace(page.search, attempts=0))
             self._note_dates(new_rows)
             yield self._leads(list(new_rows))
