@@ -75,6 +75,21 @@ def test_a_window_is_read_again_if_a_cursor_has_expired_but_only_once(
     assert [message[: len(text)] for _, _, message in reading.failures] == [text] * (expiries - 1)
 
 
+def test_each_window_may_be_read_again_once(api: Mocker) -> None:
+    yesterday = [event(100 + number, NOON - timedelta(days=1, minutes=number)) for number in range(60)]
+    today = events(60, timedelta(minutes=1))
+    expired = {"status_code": 400, "json": {"field-errors": {"_cursor": "Expired cursor"}}}
+    responses = []
+    for rows in (yesterday, today):
+        first = page(rows[:50], "two")
+        responses += [first, expired, first, page(rows[50:])]
+    api.get(URL, responses)
+    reading = read("event_log", state={"event_log": {"date_updated": "2025-06-14T09:00:00"}})
+    assert reading.statuses == {"event_log": "COMPLETE"}
+    assert set(reading.ids) == {row["id"] for row in yesterday + today}
+    assert api.call_count == 8
+
+
 def test_a_cursor_that_leads_past_the_lower_bound_is_not_followed(api: Mocker) -> None:
     """Close does not document whether a cursor keeps the date range of its first page."""
     older = [event(900 + number, NOON - timedelta(hours=20, minutes=number)) for number in range(20)]
