@@ -127,31 +127,40 @@ def test_only_the_last_window_is_followed_by_changes(retriever: Retriever) -> No
 
 
 class Cursor:
-    """Notes the dates of the records that it observes."""
+    """Notes the dates of the records that it observes, and the ends of the windows that are closed."""
 
     name = "the CDK's cursor"
 
     def __init__(self) -> None:
-        self.observed: list[str | None] = []
+        self.notes: list[str | None] = []
 
     def observe(self, record: Record) -> None:
-        self.observed.append(record.data.get("date_updated"))
+        self.notes.append(record.data.get("date_updated"))
+
+    def close_partition(self, partition: Any) -> None:
+        self.notes.append(f"end of {partition.to_slice()['end_time']}")
 
 
-def test_the_cursor_of_the_cdk_observes_only_the_newest_records_of_each_window() -> None:
+def test_the_cursor_of_the_cdk_observes_only_the_newest_record_of_each_window_when_it_is_complete() -> None:
     """It parses each date, and a record that is not the newest of its window moves no state."""
     stock_cursor = Cursor()
     stream = SimpleNamespace(name="tasks", cursor=stock_cursor, cursor_field="date_updated")
     cursor = StreamInTurn(cast("Any", stream), Turns(1), newest_early=True).cursor
-    dates = ["2025-05-03T00:00:00+00:00", "2025-05-02T00:00:00+00:00", "2025-05-03T00:00:00+00:00"]
+    dates = ["2025-05-03T00:00:00+00:00", "2025-05-04T00:00:00.500000+00:00", "2025-05-02T00:00:00+00:00"]
     # The last one is of no window: the first window ends before it.
-    for date in [*dates, None, "2025-05-04T00:00:00.500000+00:00", "2025-06-01T00:00:00.001000+00:00"]:
+    for date in [*dates, "2025-06-01T00:00:00.001000+00:00"]:
         cursor.observe(Record({"date_updated": date}, "tasks", FIRST))
-    for date in ["2025-05-01T00:00:00+00:00", "2025-06-02T00:00:00+00:00"]:
-        cursor.observe(Record({"date_updated": date}, "tasks", LAST))
-    cursor.observe(Record({"date_updated": "yesterday"}, "tasks", LAST))
-    newest = ["2025-05-03T00:00:00+00:00", None, "2025-05-04T00:00:00.500000+00:00"]
+    cursor.observe(Record({"date_updated": "2025-06-02T00:00:00+00:00"}, "tasks", LAST))
+    assert stock_cursor.notes == []
     # The CDK warns of what is no date.
-    later = ["2025-05-01T00:00:00+00:00", "2025-06-02T00:00:00+00:00", "yesterday"]
-    assert stock_cursor.observed == [*newest, *later]
+    for odd_date in [None, "yesterday"]:
+        cursor.observe(Record({"date_updated": odd_date}, "tasks", LAST))
+    for window in [LAST, FIRST, FIRST]:
+        cursor.close_partition(cast("Any", SimpleNamespace(to_slice=lambda window=window: window)))
+    assert stock_cursor.notes == [
+        *[None, "yesterday"],
+        *["2025-06-02T00:00:00+00:00", f"end of {NOW}"],
+        *["2025-05-04T00:00:00.500000+00:00", f"end of {MIDDLE}"],
+        f"end of {MIDDLE}",
+    ]
     assert cursor.name == stock_cursor.name

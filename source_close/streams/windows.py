@@ -2,13 +2,14 @@
 
 import threading
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from airbyte_cdk import Config, Cursor, Record, RecordSelector, StreamSlice
 from airbyte_cdk.sources.declarative.retrievers import Retriever
+from airbyte_cdk.sources.streams.concurrent.partitions.partition import Partition
 
 from source_close.api.responses import Row
 from source_close.api.sync import Sync
@@ -21,37 +22,51 @@ _NO_WINDOW = StreamSlice(partition={}, cursor_slice={})
 
 
 class WindowCursor:
-    """A cursor that observes only the newest records of each window, and is otherwise ``cursor``.
+    """A cursor that observes only the newest record of each window, and is otherwise ``cursor``.
 
     ``ConcurrentCursor``, the built-in, parses the date of each record, and computes the hash of its
-    window as JSON: a tenth of the CPU time of a read. Close writes the dates of a column alike, so
-    their texts compare as moments. If not, the state is too old, and the next sync reads more.
+    window as JSON: a quarter of the CPU time of a read of leads. Close writes the dates of a column
+    alike, so their texts compare as moments. If not, the state is too old, and the next sync reads
+    more.
     """
 
     def __init__(self, cursor: Cursor, cursor_field: str) -> None:
         self._cursor = cursor
         self._cursor_field = cursor_field
-        self._newest = dict[str, str]()  # the newest date so far, by the end of the window
+        self._newest = dict[str, Record]()  # by the end of the window
 
     def __getattr__(self, name: str) -> Any:
         """Return what the cursor has under this name."""
         return getattr(self._cursor, name)
 
     def observe(self, record: Record) -> None:
-        """Observe a record if it is newer than those of its window before, or has no date.
+        """Note a record if it is newer than those of its window before.
 
         One that is not before the end of its window does not count: a full refresh also has what is
         edited meanwhile, when other lists and windows may have been read.
         """
-        end = str((record.associated_slice or _NO_WINDOW).get("end_time"))
-        date = record.data.get(self._cursor_field)
-        # A text after any year is no date, of which the CDK warns.
-        is_after_window = end <= str(date) < "9"
-        if date is None:
+        date = self._date_of(record)
+        if date > "9":  # after any year, so it is missing or no date, of which the CDK warns
             self._cursor.observe(record)
-        elif str(date) > self._newest.get(end, "") and not is_after_window:
-            self._newest[end] = str(date)
-            self._cursor.observe(record)
+            return
+        end = _end_of(record.associated_slice)
+        newest = self._newest.get(end)
+        if date < end and (newest is None or date > self._date_of(newest)):
+            self._newest[end] = record
+
+    def close_partition(self, partition: Partition) -> None:
+        """Observe the newest record of a window that is complete, and close it."""
+        newest = self._newest.pop(_end_of(partition.to_slice()), None)
+        if newest is not None:
+            self._cursor.observe(newest)
+        self._cursor.close_partition(partition)
+
+    def _date_of(self, record: Record) -> str:
+        return str(record.data.get(self._cursor_field))
+
+
+def _end_of(window: Mapping[str, Any] | None) -> str:
+    return str((window or _NO_WINDOW).get("end_time"))
 
 
 @dataclass
