@@ -1,12 +1,16 @@
 """Late edits, deletions and merges: the event log names the records, which are then requested by id."""
 
+from collections.abc import Iterator
 from itertools import permutations
+from threading import Barrier
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
 import pytest
 from requests_mock import Mocker
 
+from source_close.streams.event_log import EventLog
 from unit_tests.syncs import API, NOW, Clock, Log, Reading, Row, read, requested, warnings
 
 STATES = {
@@ -338,10 +342,10 @@ def test_the_log_is_read_once_from_ten_minutes_before_the_oldest_position(api: M
     second = {"data": [event("lead_1", kind="lead")], "cursor_next": None}
     api.get(f"{API}/event/", [{"json": first}, {"json": second}])
     states = {**STATES, "event_log": {"date_updated": "2025-06-15T11:00:00+00:00"}}
-    positions = {"activities": "2025-06-15T06:00:00+00:00", "leads": "2025-06-14T05:00:00+00:00"}
+    positions = {"activities": "2025-06-15T06:00:00+00:00", "leads": "2025-06-15T05:00:00+00:00"}
     reading = read("activities", "leads", "tasks", state=states, event_log_positions=positions)
     assert set(reading.statuses.values()) == {"COMPLETE"}
-    bounds = "date_updated__gte=2025-06-14T04:50:00.000000+00:00&date_updated__lt=2025-06-15T12:00:00.000000+00:00"
+    bounds = "date_updated__gte=2025-06-15T04:50:00.000000+00:00&date_updated__lt=2025-06-15T12:00:00.000000+00:00"
     assert requested(api, "/event") == [f"/event/?_limit=50&{bounds}", "/event/?_cursor=two&_limit=50"]
     assert [url for url in requested(api) if url in {"/activity/", "/lead/", "/task/"}] == ["/activity/", "/lead/"]
 
@@ -349,8 +353,30 @@ def test_the_log_is_read_once_from_ten_minutes_before_the_oldest_position(api: M
 def test_the_log_is_read_for_thirty_days_at_most(api: Mocker) -> None:
     Close(api)
     read("leads", state=STATES, event_log_positions={"leads": "2025-01-01T00:00:00+00:00"})
-    [url] = requested(api, "/event")
-    assert "date_updated__gte=2025-05-16T12:00:00.000000+00:00" in url
+    urls = requested(api, "/event")
+    assert len(urls) == 30
+    assert "date_updated__gte=2025-05-16T12:00:00.000000+00:00" in min(urls)
+
+
+def test_the_days_of_the_log_are_read_side_by_side_and_all_of_them_count() -> None:
+    """A page leads to the next one, so the days of a log of 30 days would otherwise wait for each other."""
+    both_are_read = Barrier(2)
+
+    def day(*events: Row) -> Any:
+        def records() -> Iterator[Any]:
+            both_are_read.wait(timeout=5)
+            yield from (SimpleNamespace(data=row) for row in events)
+
+        return SimpleNamespace(read=records)
+
+    days = [day(event("a", hour="08"), event("b"), event("", hour="08")), day(event("a", "deleted", hour="09"))]
+    log: Any = SimpleNamespace(generate_partitions=lambda: iter(days))
+    found = EventLog().changes("activities", log, workers=2)
+    assert {key: (change.changed_at[:19], change.deleted_at[:19]) for key, change in found.items()} == {
+        ("activity.note", "a"): ("2025-06-15T08:59:50", "2025-06-15T09:00:00"),
+        ("activity.note", "b"): ("2025-06-15T09:59:50", ""),
+    }
+    assert found.unclear_events == ["ev__updated"]
 
 
 def test_the_emails_of_a_deleted_thread_are_deleted_unless_close_still_returns_them(api: Mocker) -> None:
@@ -373,8 +399,10 @@ def test_every_5000_events_of_the_log_are_announced(api: Mocker, caplog: Log) ->
     Close(api, *[event("acti_1")] * 10_000, alive=("acti_1",))
     changes("activities")
     announced = [line for line in caplog.messages if line.startswith("Read ") and "event log" in line]
+    since = "2025-06-15T05:50:00.000000+00:00"
     assert announced == [
-        f"Read {count} events of the event log, to follow the changes since the last sync." for count in (5000, 10000)
+        f"Read {count} events of the event log from {since} on, to follow the changes since the last sync."
+        for count in (5000, 10000)
     ]
 
 

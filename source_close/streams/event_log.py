@@ -7,13 +7,14 @@ import re
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import chain
 from typing import Any
 
 from airbyte_cdk import Config, RecordFilter
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
+from airbyte_cdk.sources.streams.concurrent.partitions.partition import Partition
 
 from source_close.api.errors import LOGGER, NOT_OFFERED, CloseApiError
 from source_close.api.responses import Row
@@ -37,7 +38,7 @@ _UNCLEAR_EVENTS = (
     "action, object_id or date_updated is not as Close documents it. Refresh activities, leads and "
     "tasks to get the changes that are missing."
 )
-_PROGRESS = "Read %d events of the event log, to follow the changes since the last sync."
+_PROGRESS = "Read %d events of the event log from %s on, to follow the changes since the last sync."
 _LOG_EVERY_EVENTS = 5_000
 _PARTS_OF_LEADS = {"contact", "opportunity", "task"}  # a lead has lists of them
 _LEAD = "lead"
@@ -70,7 +71,22 @@ class Change:
         self.date_created = max(self.date_created, other.date_created)
 
 
-Changes = defaultdict[tuple[str, str], Change]  # by object type and id
+class Changes(defaultdict[tuple[str, str], Change]):
+    """What events say about each object, by object type and id.
+
+    Attributes:
+        unclear_events: the ids of events that don't say which object changed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(Change)
+        self.unclear_events: list[str] = []
+
+    def add(self, other: "Changes") -> None:
+        """Add what other events say."""
+        for key, change in other.items():
+            self[key].add(change)
+        self.unclear_events += other.unclear_events
 
 
 def warn_of_gap(stream: str, reached: datetime, end: datetime) -> None:
@@ -113,35 +129,46 @@ class EventLog:
         self._lock = threading.Lock()
         self._changes: Changes | None = None
 
-    def changes(self, stream: str, events: AbstractStream) -> Changes:
+    def changes(self, stream: str, events: AbstractStream, workers: int) -> Changes:
         """Return the changes, none if the key may not read events.
+
+        Args:
+            stream: the name of the stream that asks first.
+            events: the stream of events, whose windows are read side by side.
+            workers: how many windows are read at once.
 
         Raises:
             CloseApiError: if they can't be read for another reason; ``stream`` is then incomplete.
         """
         with self._lock:
             if self._changes is None:
-                self._changes = self._read(stream, events)
+                self._changes = self._read(stream, events, workers)
         return self._changes
 
-    def _read(self, stream: str, events: AbstractStream) -> Changes:
-        changes = Changes(Change)
-        unclear = list[str]()
+    def _read(self, stream: str, events: AbstractStream, workers: int) -> Changes:
+        changes = Changes()
         try:
-            windows = (partition.read() for partition in events.generate_partitions())
-            for number, event in enumerate(chain.from_iterable(windows), start=1):
-                if not add_event(changes, event.data):
-                    unclear.append(event.data["id"])
-                if number % _LOG_EVERY_EVENTS == 0:
-                    LOGGER.info(_PROGRESS, number)
+            with ThreadPoolExecutor(workers) as pool:
+                for changes_of_window in pool.map(_read_window, events.generate_partitions()):
+                    changes.add(changes_of_window)
         except CloseApiError as error:
             if error.status not in NOT_OFFERED:
                 raise CloseApiError(stream, error.text, error.failure_type) from None
             self.is_forbidden = True
             LOGGER.warning(_FORBIDDEN_LOG, error.text)
-        if unclear:
-            LOGGER.warning(_UNCLEAR_EVENTS, len(unclear), unclear[0])
+        if changes.unclear_events:
+            LOGGER.warning(_UNCLEAR_EVENTS, len(changes.unclear_events), changes.unclear_events[0])
         return changes
+
+
+def _read_window(window: Partition) -> Changes:
+    changes = Changes()
+    for number, event in enumerate(window.read(), start=1):
+        if not add_event(changes, event.data):
+            changes.unclear_events.append(event.data["id"])
+        if number % _LOG_EVERY_EVENTS == 0:
+            LOGGER.info(_PROGRESS, number, (window.to_slice() or {}).get("start_time"))
+    return changes
 
 
 def add_event(changes: Changes, event: Mapping[str, Any]) -> bool:
@@ -255,8 +282,9 @@ class EventLogChanges:
     # What the log says about each object of the stream, by id. Its type may change, as a task's.
     def _changes_of_the_stream(self) -> dict[str, Change]:
         log = Sync.of(self.config).share(EventLog)
+        all_changes = log.changes(self.name, self.events, self.config["num_workers"])
         changes = defaultdict[str, Change](Change)
-        for (object_type, record_id), change in log.changes(self.name, self.events).items():
+        for (object_type, record_id), change in all_changes.items():
             if re.fullmatch(self.object_types, object_type):
                 changes[record_id].add(change)
         return changes
