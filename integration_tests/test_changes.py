@@ -102,17 +102,36 @@ def test_late_changes_of_every_type_are_emitted_once_and_equal_the_server(
     warehouse.assert_is_current()
     assert sum(len(result.repeated(stream)) for stream in FOLLOWING) == 0
     # A page of events, the windows of three streams, and the records by id.
-    assert len(requests_of(warehouse.api, "/event/")) == 1
+    [events] = requests_of(warehouse.api, "/event/")
     assert len(warehouse.api.requests) <= 12
 
     schemas = {one["name"]: one["json_schema"] for one in warehouse.connector().discover().of("CATALOG")[0]["streams"]}
     assert {name for name, schema in schemas.items() if DELETED_AT in schema["properties"]} == set(FOLLOWING)
     for stream in FOLLOWING:
         assert not schema_errors(schemas[stream], result.records(stream))
-        sync_start = warehouse.position(stream)
+        sync_start = events["date_updated__lt"]
         for record_id, row in dead[stream].items():
             assert row.keys() == {"id", CURSOR_FIELD[stream], DELETED_AT}
             assert began <= moment(row[DELETED_AT]) < clock()
             # The cursor value is new enough that a destination that deduplicates keeps this row.
             dates = [sync_start, created[record_id]] if stream == "activities" else [sync_start]
             assert moment(row[CURSOR_FIELD[stream]]) == max(map(moment, dates))
+
+
+@pytest.mark.parametrize(("kept", "kills"), [("tasks", []), ("event_log", [10])])
+def test_deletions_before_a_stream_is_read_anew_are_emitted_as_its_table_may_remain(
+    warehouse: Warehouse, kept: str, kills: list[int]
+) -> None:
+    """Airbyte keeps the table when it fills new columns, and in a refresh that retains records."""
+    warehouse.streams = (*FOLLOWING, "event_log")
+    warehouse.sync()
+    store = warehouse.api.store
+    warehouse.clock.advance(hours=1)
+    store.delete(min(store.leads.visible.records.keys() - {ANCHORS["lead"]}))
+    warehouse.clock.advance(hours=1)
+    warehouse.states = {kept: warehouse.states[kept]}
+    for kill in kills:
+        warehouse.sync(kill_after=kill)
+        warehouse.clock.advance(hours=1)
+    warehouse.sync()
+    warehouse.assert_is_current()

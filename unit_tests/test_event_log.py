@@ -47,7 +47,7 @@ def test_requests_after_the_first_page_send_the_cursor_without_bounds(api: Mocke
     api.get(URL, [page(rows[:50], "two"), page(rows[50:100], "three"), page(rows[100:])])
     reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T09:00:00"}})
     assert requested(api) == [
-        window("2025-06-15T08:55:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00"),
+        window("2025-06-15T08:50:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00"),
         "/event/?_cursor=two&_limit=50",
         "/event/?_cursor=three&_limit=50",
     ]

@@ -8,6 +8,7 @@ from airbyte_cdk.utils.stream_status_utils import as_airbyte_message
 from requests_mock import ANY, Mocker
 
 from source_close.api.sync import Sync
+from source_close.streams.event_log import EventLog
 from source_close.streams.saved_states import CursorStateMigration, LogPositions
 from unit_tests.syncs import API, NOW, Log, Row, read_with_positions, requested, saved, warnings
 
@@ -146,6 +147,24 @@ def test_an_old_position_of_event_log_makes_no_other_stream_follow_the_log_from_
     assert sync.event_log_positions == {"tasks": NOW}
 
 
+@pytest.mark.parametrize("other", ["event_log", "tasks"])
+def test_a_stream_whose_state_was_cleared_follows_the_log_from_the_last_sync_of_the_others(other: str) -> None:
+    """Airbyte keeps its table when it fills new columns, and in a refresh that retains records."""
+    sync = Sync(end=NOW, full_refreshes=["activities"])
+    names = ["activities", "leads", "tasks"]
+    LogPositions(names, names, saved(**{other: SAVED}), sync)
+    assert sync.event_log_positions == {"leads": POSITION, "tasks": POSITION}
+
+
+def test_a_stream_whose_state_was_cleared_has_the_position_of_the_others_before_any_record(api: Mocker) -> None:
+    """If the sync is interrupted, the next one would otherwise continue from the positions of the others then."""
+    api.get(f"{API}/task/", json={"data": [{"id": "task_1", "date_updated": CURSOR}]})
+    reading = read_with_positions("tasks", "event_log", state={"event_log": SAVED}, start_date="2025-06-15")
+    kinds = [message.type.value for message in reading.messages if message.type.value in {"STATE", "RECORD"}]
+    assert kinds[:2] == ["STATE", "RECORD"]
+    assert reading.states("tasks")[0] == {"event_log_position": POSITION}
+
+
 def test_activities_without_a_position_follow_the_log_from_their_cursor() -> None:
     sync = Sync(end=NOW)
     LogPositions(["activities"], ["activities"], saved(activities={"date_created": CURSOR}), sync)
@@ -193,6 +212,15 @@ def test_a_sync_after_an_interrupted_first_sync_reads_all_records_and_the_log_fr
     assert requested(api, "/event") == [events_since("2025-06-15T05:50:00.000000+00:00")]
 
 
+LOGGED = "2025-06-15T11:59:30.000000+00:00"
+
+
+def log_an_event(api: Mocker) -> None:
+    """Log a change of another stream at ``LOGGED``. Its event may be ten seconds younger than the object."""
+    about = {"object_type": "lead", "object_id": "lead_1", "action": "updated"}
+    api.get(f"{API}/event/", json={"data": [{"id": "ev_1", "date_updated": "2025-06-15T11:59:40", **about}]})
+
+
 @pytest.mark.parametrize(
     ("state", "kept", "since"),
     [
@@ -217,9 +245,25 @@ def test_a_sync_after_an_interrupted_first_sync_reads_all_records_and_the_log_fr
 def test_the_log_is_read_from_the_position_or_the_cursor_which_moves_when_the_stream_is_complete(
     api: Mocker, state: Row, kept: str, since: str
 ) -> None:
+    log_an_event(api)
     others = {"leads": {"event_log_position": "2025-05-20T00:00:00+00:00"}, "activities": {"date_created": "yesterday"}}
-    assert positions(state, others=others) == [kept, NOW], "streams that are not read have no effect"
+    assert positions(state, others=others)[0] == kept, "streams that are not read have no effect"
+    assert positions(state)[-1] == max(kept, LOGGED)
     assert min(requested(api, "/event")).startswith(f"/event/?_limit=50&date_updated__gte={since}&")
+
+
+@pytest.mark.parametrize(
+    ("position", "saved_positions"),
+    [
+        (POSITION, [POSITION]),
+        ("2025-06-01T00:00:00.000000+00:00", ["2025-06-01T00:00:00.000000+00:00", "2025-06-14T12:00:00.000000+00:00"]),
+    ],
+)
+def test_a_log_that_stands_still_is_followed_from_there_again_but_for_a_day_at_most(
+    position: str, saved_positions: list[str]
+) -> None:
+    """What Close logs meanwhile may show up hours later. After a day it counts as a log without events."""
+    assert positions({"date_updated": CURSOR, "event_log_position": position}) == saved_positions
 
 
 def test_the_position_moves_even_if_the_last_state_comes_before_the_stream_is_complete() -> None:
@@ -227,9 +271,11 @@ def test_the_position_moves_even_if_the_last_state_comes_before_the_stream_is_co
     [state] = [AirbyteMessage(Type.STATE, state=one) for one in saved(tasks={"date_updated": NOW})]
     stream = AirbyteStream("tasks", {}, [SyncMode.incremental])
     messages = [state, as_airbyte_message(stream, AirbyteStreamStatus.COMPLETE)]
-    emitted = LogPositions(["tasks"], ["tasks"], saved(tasks=SAVED), Sync(end=NOW)).add_to(messages)
+    sync = Sync(end=NOW)
+    sync.share(EventLog).newest = LOGGED
+    emitted = LogPositions(["tasks"], ["tasks"], saved(tasks=SAVED), sync).add_to(messages)
     states = [vars(one.state.stream.stream_state) for one in emitted if one.state and one.state.stream]
-    assert states == [{"date_updated": NOW, "event_log_position": position} for position in (POSITION, NOW)]
+    assert states == [{"date_updated": NOW, "event_log_position": position} for position in (POSITION, LOGGED)]
 
 
 def test_a_stream_that_was_read_before_gets_no_state_before_its_first_record(api: Mocker) -> None:

@@ -77,7 +77,7 @@ def test_the_state_does_not_pass_an_attribution_window_that_can_not_be_read(api:
     ("stream", "saved", "start"),
     [
         ("activities", "2025-06-15T06:00:00.000000+00:00", "2025-06-14T06:00"),
-        ("event_log", "2025-06-15T11:50:00", "2025-06-15T11:45"),
+        ("event_log", "2025-06-15T11:50:00", "2025-06-15T11:40"),
         ("tasks", "2025-06-15T11:40:00.000000+00:00", "2025-06-15T11:35"),
     ],
 )

@@ -26,8 +26,8 @@ class Sync(dict[str, str]):
         custom_field_columns: whether custom fields get columns in the schemas, as in discover.
         full_refreshes: the streams in full refresh. Except activities and event_log, they also read
             what is edited meanwhile.
-        event_log_positions: the saved position, or else the cursor, of each stream that follows the
-            event log, as ``format_moment`` writes it.
+        event_log_positions: from where each stream follows the event log that does so in this sync,
+            as ``format_moment`` writes it.
         limiter: the rate limits.
         in_flight: ``endpoint`` of the thread's last request, such as ``GET /api/v1/task/``, and
             ``sent_at`` by this machine's clock.

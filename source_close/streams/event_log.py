@@ -122,10 +122,15 @@ class EventLog:
     """The changes that the event log reports since the oldest saved position.
 
     It is read once for all streams of a sync.
+
+    Attributes:
+        is_forbidden: whether the key may not read it.
+        newest: the ``changed_at`` of the newest change, empty if there is none.
     """
 
     def __init__(self) -> None:
         self.is_forbidden = False
+        self.newest = ""
         self._lock = threading.Lock()
         self._changes: Changes | None = None
 
@@ -158,6 +163,7 @@ class EventLog:
             LOGGER.warning(_FORBIDDEN_LOG, error.text)
         if changes.unclear_events:
             LOGGER.warning(_UNCLEAR_EVENTS, len(changes.unclear_events), changes.unclear_events[0])
+        self.newest = max((change.changed_at for change in changes.values()), default="")
         return changes
 
 

@@ -5,7 +5,7 @@ The next sync follows the event log from that position.
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from airbyte_cdk import Config, ConnectorStateManager, FailureType, models
@@ -37,7 +37,7 @@ _KEYS_WITHOUT_CURSOR = {
     "use_global_cursor",
 }
 _AIRBYTE_PREFIX = "__ab_"
-_GETS_STATE = {models.AirbyteStreamStatus.STARTED, models.AirbyteStreamStatus.COMPLETE}
+_LONGEST_STOP = timedelta(days=1)  # of Close's event log, in an incident
 # Where other connectors keep the moment up to which a stream was read.
 _OTHER_CURSORS = ("most_recent_cursor_value", "end")
 _DAMAGED = (
@@ -111,26 +111,30 @@ class CursorStateMigration(StateMigration):
 class LogPositions:
     """Adds each stream's position to its states, since a component can't add to the CDK's states.
 
-    ===============  ========================  =====================  =====================
-    in this sync it  its saved state has       position until it is   position when it is
-                                               complete               complete
-    ===============  ========================  =====================  =====================
-    follows the log  a position or a cursor    the first of these     the start of the sync
-    follows the log  nothing that is past      the start of the sync  the start of the sync
-    does not         a position                the same               the same
-    does not         a cursor only             none                   none
-    does not         nothing                   the start of the sync  the start of the sync
-    ===============  ========================  =====================  =====================
+    ===============  ========================  ======================  ===================
+    in this sync it  its saved state has       position until it is    position when it is
+                                               complete                complete
+    ===============  ========================  ======================  ===================
+    follows the log  a position or a cursor    the first of these      the newest event
+    follows the log  nothing that is past      the oldest of others    the newest event
+    does not         a position                the same                the same
+    does not         a cursor only             none                    none
+    does not         nothing that is past      the oldest of others    the same
+    ===============  ========================  ======================  ===================
 
-    So an interruption hides no deletion, what is deleted after the first record of a first sync is
-    in the log after its position, and ``capture_changes`` can be switched on later. ``event_log``
-    counts as one that follows: its cursor is its newest event, which may be old without a gap.
+    If no state has a position or a cursor, no stream follows the log, and all positions are the
+    start of the sync. So an interruption hides no deletion, what is deleted after the first record
+    of a first sync is in the log after its position, and ``capture_changes`` can be switched on
+    later. A stream without a state may have a table all the same, as Airbyte clears only the state
+    to fill new columns, so it follows the log from where the others do. ``event_log`` has a
+    position, too, the start of the last complete sync: its cursor is its newest event, which may be
+    old without a gap.
 
     Args:
         names: the streams that can follow the log.
         followed: those of them that follow it in this sync.
         states: the saved states of streams.
-        sync: gets the moment from which each followed stream that was read before continues.
+        sync: gets the moment from which each followed stream continues.
     """
 
     def __init__(
@@ -144,29 +148,29 @@ class LogPositions:
         self._followed = {_EVENT_LOG, *followed}
         self._states = ConnectorStateManager(states)
         self._positions = dict[str, str]()  # those that states get
-        for name in (_EVENT_LOG, *names):
-            state = self._states.get_stream_state(name, None)
-            if name in self._followed:
-                self._positions[name] = self._follow(name, state)
-            elif state.get(POSITION):
-                self._positions[name] = state[POSITION]
-            elif not state:
-                self._positions[name] = sync["end"]
+        end = parse_moment(sync["end"])
+        self._starts = {name: self._start_of(name, end) for name in (_EVENT_LOG, *names)}
+        known_starts = [start for start in self._starts.values() if start]
+        oldest = min(known_starts, default=end)
+        for name, start in self._starts.items():
+            saved_position = self._states.get_stream_state(name, None).get(POSITION)
+            if start is None:
+                self._positions[name] = format_moment(oldest)
+            elif name in self._followed:
+                warn_of_gap(name, start, end)
+                self._positions[name] = format_moment(start)
+            elif saved_position:
+                self._positions[name] = saved_position
+        if known_starts:
+            for name in set(followed).difference(sync.full_refreshes):
+                sync.event_log_positions[name] = self._positions[name]
 
-    # Lets a stream that was read before follow the log, warns of a gap, and returns the position. A
-    # stream that was not read before gets the start of the sync.
-    def _follow(self, name: str, state: Mapping[str, Any]) -> str:
-        end = parse_moment(self._sync["end"])
-        latest = end + MAX_CLOCK_LEAD
+    # The moment up to which a saved state says that a stream was read, None if it does not.
+    def _start_of(self, name: str, end: datetime) -> datetime | None:
+        state = self._states.get_stream_state(name, None)
         moments = [moment_of(state, key) for key in _STARTS]
-        past_moments = [moment for moment in moments if moment and moment < latest]
-        if not past_moments:
-            return format_moment(end)
-        position = max(past_moments[0], EARLIEST)
-        warn_of_gap(name, position, end)
-        if name != _EVENT_LOG:
-            self._sync.event_log_positions[name] = format_moment(position)
-        return format_moment(position)
+        past_moments = [moment for moment in moments if moment and moment < end + MAX_CLOCK_LEAD]
+        return max(past_moments[0], EARLIEST) if past_moments else None
 
     def add_to(self, messages: Iterable[models.AirbyteMessage]) -> Iterator[models.AirbyteMessage]:
         """Yield the messages of a read, with positions in the states."""
@@ -179,19 +183,28 @@ class LogPositions:
                 yield from self._state_at(status)
             yield from self._with_position(message)
 
-    # The state that a stream gets at a status: with its first position when it starts, and with the
-    # start of the sync when it is complete. The CDK's last state may come before that or after it.
+    # The state that a stream gets at a status: at its start if it was not read before, and with
+    # another position when it is complete. The CDK's last state may come before that or after it.
     def _state_at(
         self, status: models.AirbyteStreamStatusTraceMessage
     ) -> Iterator[models.AirbyteMessage]:
         name = status.stream_descriptor.name
-        end = self._sync["end"]
+        is_new = status.status == models.AirbyteStreamStatus.STARTED and not self._starts.get(name)
         is_complete = status.status == models.AirbyteStreamStatus.COMPLETE
-        if is_complete and name in self._followed and not self._sync.share(EventLog).is_forbidden:
-            self._positions[name] = end
-        # At its start a stream has this position if it was not read before.
-        if status.status in _GETS_STATE and self._positions.get(name) == end:
+        log = self._sync.share(EventLog)
+        if is_complete and name in self._followed and not log.is_forbidden:
+            self._positions[name] = self._end_of(name, log)
+        if name in self._positions and (is_new or is_complete):
             yield from self._with_position(self._states.create_state_message(name, None))
+
+    # From where a stream that is complete continues: where it has seen the log end. If Close's log
+    # stands still, that is before the start of the sync. A day without events counts as no stop.
+    def _end_of(self, name: str, log: EventLog) -> str:
+        end = self._sync["end"]
+        if name not in self._sync.event_log_positions:
+            return end
+        a_day_before = format_moment(parse_moment(end) - _LONGEST_STOP)
+        return max(self._positions[name], log.newest, a_day_before)
 
     # The message; a state gets its position. A stream whose saved state is damaged has to be
     # cleared, and another state would hide that.
