@@ -24,7 +24,6 @@ RUN id airbyte >/dev/null 2>&1 || useradd --create-home --uid 1000 airbyte
 COPY --from=build /opt/source-close /opt/source-close
 ENV PATH="/opt/source-close/bin:${PATH}" \
     PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1 \
     AIRBYTE_ENTRYPOINT="source-close"
 USER airbyte
 WORKDIR /home/airbyte

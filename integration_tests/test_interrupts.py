@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 
 from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.harness.moments import DAY, now, text
-from integration_tests.harness.running import COMMAND, KEY, STREAMS, Connector
+from integration_tests.harness.running import COMMAND, KEY, STREAMS, Connector, Result
+from integration_tests.harness.truth import ids
 
 # More records in one window of each stream than fit in a pipe and in the connector's queue.
 VOLUMES = Volumes(activities=12_000, leads=500, tasks=2_000, events=500)
@@ -122,3 +124,43 @@ def test_the_output_is_utf_8_in_any_terminal_encoding(api: LocalCloseApi, connec
     result = connector.discover()
     assert result.exit_code == 0
     assert name in result.output
+
+
+def test_a_command_that_is_paused_writes_everything_also_without_buffers(
+    api: LocalCloseApi, connector: Connector
+) -> None:
+    """A pause cuts a write short that waits for room in the pipe, as when a container is paused."""
+    words = connector.read_arguments(["activities"], None)
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    output = bytearray()
+    with subprocess.Popen([COMMAND, *words], env=environment, cwd=connector.folder, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        while piece := os.read(process.stdout.fileno(), 1 << 18):
+            output += piece
+            time.sleep(0.02)  # until the pipe is full
+            process.send_signal(signal.SIGSTOP)
+            process.send_signal(signal.SIGCONT)
+    result = Result(process.returncode, output.decode())
+    assert result.exit_code == 0
+    assert set(result.ids("activities")) == ids(api, "activities", end=now())
+
+
+def test_a_command_with_a_bug_exits_although_workers_wait_for_room_in_the_queue(connector: Connector) -> None:
+    """The main thread fails after a few records; the workers have more than fit in the queue."""
+    code = """
+import queue, threading
+get = queue.Queue.get
+left = [500]
+def get_or_fail(*args, **options):
+    left[0] -= threading.current_thread() is threading.main_thread()
+    if left[0] < 0:
+        raise MemoryError
+    return get(*args, **options)
+queue.Queue.get = get_or_fail
+"""
+    (connector.folder / "sitecustomize.py").write_text(code)
+    connector.environment = {"PYTHONPATH": str(connector.folder)}
+    result = connector.read(STREAMS)
+    assert result.exit_code == 1
+    [error] = result.errors
+    assert error["failure_type"] == "system_error"

@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import io
 import logging
 import os
 import signal
@@ -32,6 +33,10 @@ def prepare() -> None:
     if sys.stdout is None:
         end_early("standard output is closed")
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr] # a text stream
+    # With PYTHONUNBUFFERED, a write that a pause of the process cuts short counts as a whole one.
+    if isinstance(sys.stdout.buffer, io.RawIOBase):
+        sys.stdout = os.fdopen(sys.stdout.fileno(), "w", encoding="utf-8", closefd=False)
+        vars(sys)["__stdout__"] = sys.stdout  # where the CDK writes
 
 
 def end_early(reason: str) -> None:

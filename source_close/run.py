@@ -128,13 +128,14 @@ def main(args: Sequence[str] | None = None) -> None:
             for line in entrypoint.run(parsed):
                 # One write for the line and its end, as threads log there, too.
                 print(f"{line}\n", end="")  # noqa: T201 - the protocol's channel
-    except OSError as error:
-        if error.errno in _ERRORS_OF_REQUESTS_AND_FILES:
-            raise
-        end_early(str(error))
     except AirbyteTracedException as error:
         _print_failure(parsed.command, error)
         exit_at_once(0 if parsed.command == "check" else 1)
+    except Exception as error:  # noqa: BLE001 - the workers would keep the process from ending
+        if isinstance(error, OSError) and error.errno not in _ERRORS_OF_REQUESTS_AND_FILES:
+            end_early(str(error))
+        sys.excepthook(type(error), error, error.__traceback__)  # the CDK's prints a message
+        exit_at_once(1)
 
 
 # Raises a config error if the environment names a file of certificates that does not exist.

@@ -196,3 +196,13 @@ def test_a_redirect_on_the_same_host_is_followed(api: Mocker) -> None:
     api.get("https://api.close.com/api/v2/user/", json={"data": [USER]})
     assert read("users").ids == ["user_1"]
     assert api.request_history[1].headers["Authorization"].startswith("Basic ")
+
+
+def test_the_redirect_of_a_post_is_not_followed(api: Mocker) -> None:
+    """The request that follows would be a GET without a body, which returns other leads, or fewer of their columns."""
+    moved = "https://api.close.com/api/v2/data/search/"
+    api.post(f"{API}/data/search/", status_code=301, headers={"Location": moved})
+    api.get(moved, json={"data": [], "cursor": None})
+    [(_, kind, message)] = read("leads", start_date="2025-06-01").failures
+    assert (kind, api.call_count) == ("config_error", 1)
+    assert f"answered 301: «redirect to {moved}»" in message

@@ -83,14 +83,16 @@ class PacedAuthenticator(BasicHttpAuthenticator):
             time.sleep(min(wait, _LOOK_EVERY_SECONDS))
 
 
-# Keeps ``requests`` from following a redirect elsewhere; ``HttpRequester`` has no option for it.
+# Keeps ``requests`` from following a redirect elsewhere, or of a POST, which it sends as a GET
+# without a body. ``HttpRequester`` has no option for it.
 def _stay_on_the_host(response: requests.Response, **_: Any) -> None:
     if not response.is_redirect:
         return
     target = response.headers["location"]
     with suppress(ValueError):  # of an address that can't be parsed
         target = urljoin(response.url, target)
-        if urlsplit(target)[:2] == urlsplit(response.url)[:2]:
+        is_on_the_host = urlsplit(target)[:2] == urlsplit(response.url)[:2]
+        if is_on_the_host and response.request.method == "GET":
             return
     response.headers[REFUSED_REDIRECT] = target
     del response.headers["location"]
