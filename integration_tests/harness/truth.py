@@ -12,7 +12,7 @@ from integration_tests.close_api.times import to_micros
 from integration_tests.harness.moments import DAY, moment, now
 from integration_tests.harness.running import STREAMS, Connector, Result
 
-LOOKBACK = {"activities": DAY, "event_log": timedelta(minutes=5), "leads": timedelta(minutes=10)}
+LOOKBACK = {"activities": DAY, "event_log": timedelta(minutes=10), "leads": timedelta(minutes=10)}
 LOOKBACK |= {"tasks": timedelta(minutes=5), "custom_fields": timedelta(minutes=10), "users": timedelta(minutes=10)}
 CURSOR_FIELD = dict.fromkeys(LOOKBACK, "date_updated") | {"activities": "date_created"}
 
