@@ -192,10 +192,20 @@ def test_a_redirect_to_another_host_or_to_http_is_not_followed(api: Mocker, targ
 
 
 def test_a_redirect_on_the_same_host_is_followed(api: Mocker) -> None:
-    api.get(f"{API}/user/", status_code=308, headers={"Location": "/api/v2/user/"})
+    api.get(f"{API}/user/", status_code=308, headers={"Location": "/api/v2/user/?_limit=1000&_skip=0"})
     api.get("https://api.close.com/api/v2/user/", json={"data": [USER]})
     assert read("users").ids == ["user_1"]
     assert api.request_history[1].headers["Authorization"].startswith("Basic ")
+
+
+@pytest.mark.parametrize("target", ["/api/v2/user/", "/api/v2/user/?_skip=0"])
+def test_a_redirect_that_loses_the_filters_of_a_list_is_not_followed(api: Mocker, target: str) -> None:
+    """A list of tasks without ``_type=all`` would lack most types."""
+    api.get("https://api.close.com/api/v2/user/", json={"data": [USER]})
+    api.get(f"{API}/user/", status_code=308, headers={"Location": target})
+    [(_, kind, message)] = read("users").failures
+    assert (kind, api.call_count) == ("config_error", 1)
+    assert "answered 308: «redirect to " in message
 
 
 def test_the_redirect_of_a_post_is_not_followed(api: Mocker) -> None:

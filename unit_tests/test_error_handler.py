@@ -11,6 +11,7 @@ from requests_mock import ANY, Mocker
 
 from source_close.api.responses import RepeatedPages
 from source_close.api.sync import ANY_REQUEST, Sync
+from source_close.dates import parse_moment
 from unit_tests.syncs import API, KEY, KINDS, Clock, Row, read, requested, response
 
 USERS = f"{API}/user/"
@@ -352,6 +353,16 @@ def test_a_clock_that_is_ahead_of_closes_fails_the_stream_and_names_the_moment(a
     assert (kind, api.call_count) == ("config_error", 1)
     text = "Stream users: this machine's clock is 301 seconds ahead of Close's, which shows Sun, 15 Jun 2025 11:54:59"
     assert message.startswith(text)
+
+
+def test_a_clock_that_was_set_back_after_the_start_fails_the_stream(api: Mocker) -> None:
+    """The sync starts at 12:00:00 by a clock that is ahead, and saves that as the position in the event log."""
+    api.get(USERS, json=PAGE, headers={"Date": "Sun, 15 Jun 2025 11:54:59 GMT"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("source_close.api.authenticator.utc_now", lambda: parse_moment("2025-06-15T11:55:00Z"))
+        kind, message = failure()
+    assert (kind, api.call_count) == ("config_error", 1)
+    assert "clock is 301 seconds ahead" in message
 
 
 def test_a_stream_fails_if_a_rate_limit_asks_for_a_wait_of_more_than_five_minutes(api: Mocker, clock: Clock) -> None:

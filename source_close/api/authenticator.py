@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 import requests
 from airbyte_cdk import BasicHttpAuthenticator
@@ -83,16 +83,18 @@ class PacedAuthenticator(BasicHttpAuthenticator):
             time.sleep(min(wait, _LOOK_EVERY_SECONDS))
 
 
-# Keeps ``requests`` from following a redirect elsewhere, or of a POST, which it sends as a GET
-# without a body. ``HttpRequester`` has no option for it.
+# Keeps ``requests`` from following a redirect elsewhere, or without the filters of a list, or of a
+# POST, which it sends as a GET without a body. ``HttpRequester`` has no option for it.
 def _stay_on_the_host(response: requests.Response, **_: Any) -> None:
     if not response.is_redirect:
         return
     target = response.headers["location"]
     with suppress(ValueError):  # of an address that can't be parsed
         target = urljoin(response.url, target)
-        is_on_the_host = urlsplit(target)[:2] == urlsplit(response.url)[:2]
-        if is_on_the_host and response.request.method == "GET":
+        old = urlsplit(response.url)
+        new = urlsplit(target)
+        is_same_list = new[:2] == old[:2] and parse_qs(new.query) == parse_qs(old.query)
+        if is_same_list and response.request.method == "GET":
             return
     response.headers[REFUSED_REDIRECT] = target
     del response.headers["location"]

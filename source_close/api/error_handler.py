@@ -23,7 +23,7 @@ from source_close.api.errors import (
 )
 from source_close.api.responses import SUCCESS_CODES, RepeatedPages, response_json
 from source_close.api.sync import ANY_REQUEST, Sync
-from source_close.dates import MAX_CLOCK_LEAD
+from source_close.dates import MAX_CLOCK_LEAD, parse_moment
 
 Outcome = requests.Response | Exception
 
@@ -109,8 +109,10 @@ class CloseErrorHandler(DefaultErrorHandler):
     # behind loses nothing. A response may take minutes, so the moment of the request counts.
     def _check_clock(self, date: str) -> None:
         try:
-            lead = self._sync.in_flight.sent_at - parsedate_to_datetime(date)
-        except (TypeError, ValueError):  # no date, or one without a time zone
+            # The clock may have been set back since the start, up to which the sync reads.
+            moment = max(self._sync.in_flight.sent_at, parse_moment(self._sync["end"]))
+            lead = moment - parsedate_to_datetime(date)
+        except (OverflowError, TypeError, ValueError):  # no date, or one without a time zone
             return
         if lead > MAX_CLOCK_LEAD:
             text = _CLOCK_IS_AHEAD.format(seconds=lead.total_seconds(), date=date)
