@@ -193,13 +193,13 @@ class LogPositions:
         is_complete = status.status == models.AirbyteStreamStatus.COMPLETE
         log = self._sync.share(EventLog)
         if is_complete and name in self._followed and not log.is_forbidden:
-            self._positions[name] = self._end_of(name, log)
+            self._positions[name] = self._final_position(name, log)
         if name in self._positions and (is_new or is_complete):
             yield from self._with_position(self._states.create_state_message(name, None))
 
     # From where a stream that is complete continues: where it has seen the log end. If Close's log
     # stands still, that is before the start of the sync. A day without events counts as no stop.
-    def _end_of(self, name: str, log: EventLog) -> str:
+    def _final_position(self, name: str, log: EventLog) -> str:
         end = self._sync["end"]
         if name not in self._sync.event_log_positions:
             return end
