@@ -91,7 +91,7 @@ def test_a_search_has_the_range_sort_and_limit_and_its_leads_are_read_by_ids(api
             {"direction": "asc", "field": field("date_updated")},
             {"direction": "asc", "field": field("date_created")},
         ],
-        "_fields": {"lead": ["id", "date_created", "date_updated"]},
+        "_fields": {"lead": ["id", "date_updated"]},
         "_limit": 200,
     }
     assert bodies(api) == [body]

@@ -27,7 +27,7 @@ _GAP = (
     "Stream %s: the last sync reached %s in the event log, but Close has events since %s only. The "
     "events in between, and edits and deletions that only they report, are lost. Refresh "
     "activities, leads and tasks to get their present state, but not event_log, which would lose "
-    "its older events. Sync at least every 30 days."
+    f"its older events. Sync at least every {RETENTION.days} days."
 )
 _FORBIDDEN_LOG = (
     "The API key can't read the event log, so deletions and late edits of activities are not read. "

@@ -90,7 +90,7 @@ class SearchPage:
 class LeadSearchRetriever(WindowRetriever):
     """Searches for the leads of a window in ascending order, and reads those of a page by ids.
 
-    Close does not document what a search returns of a lead, so only its id and dates are used.
+    Close does not document what a search returns of a lead, so only its id and cursor are used.
 
     Each page is a new search, which begins at the last tenth of the page before. If it returns a
     known row first, no row is skipped. Only leads of one moment, of the last ten minutes, and of a

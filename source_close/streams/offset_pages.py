@@ -141,10 +141,11 @@ class OffsetPages:
                 return
             offset = 0
 
-    # Yields the new rows up to the end of the list, adds the ids of all its rows to ``shown_ids``,
-    # and returns how many positions it has, or 0 if they are on one page, which is complete. A page
-    # begins with a row of the one before. If not, rows were removed or edited meanwhile: it steps
-    # back until a page begins with a known row. This needs most rows to keep their order.
+    # Reads once from ``offset`` to the end of the list. ``seen`` gets the rows of all readings, and
+    # ``shown_ids`` the ids of this one. It returns how many positions the list has now, or 0 if
+    # they are on one page, which is complete. A page begins with a row of the one before. If not,
+    # rows were removed or edited meanwhile: it steps back until a page begins with a known row.
+    # This needs most rows to keep their order.
     def _read_from(
         self,
         offset: int,
