@@ -10,6 +10,7 @@ import pytest
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import TestLimits
 from requests_mock import ANY, Mocker
 
+from source_close.api.sync import Sync
 from source_close.source import SourceClose, load_manifest
 from source_close.streams.append_only_lists import Window
 from unit_tests.syncs import API, KEY, KINDS, LOGGER, Log, Reading, Row, manifest_of, read, requested
@@ -229,6 +230,30 @@ def test_a_window_that_was_read_to_its_end_is_not_split(api: Mocker) -> None:
     assert skips(api) == [0, 2]
 
 
+def test_a_task_that_is_edited_into_the_newer_half_of_a_window_is_read_in_a_full_refresh(api: Mocker) -> None:
+    """All tasks are edited after the start of the sync, and one again while a half of them is read."""
+    manifest = deepcopy(manifest_of("tasks"))
+    manifest["streams"][0]["retriever"]["rows_per_window"] = 5
+    manifest["streams"][0]["retriever"]["pages"]["paginator"]["pagination_strategy"]["page_size"] = PAGE_SIZE
+    seconds = dict(zip("abcdefgh", [3, 4, 5, 6, 7, 8, 1, 2], strict=True))  # g and h are not read before the split
+
+    def tasks(request: Any, _: Any) -> Row:
+        first, start, end = (request.qs[name][0] for name in ("_skip", "date_updated__gte", "date_updated__lt"))
+        dates = {name: f"2025-06-15T12:00:{second:02}.000000+00:00" for name, second in seconds.items()}
+        found = [name for name, date in dates.items() if start <= date.lower() < end]
+        if 0 < len(found) < len(seconds):
+            seconds["g"] = 9
+        rows = [{"id": name, "date_created": name, "date_updated": dates[name]} for name in found]
+        rest = rows[int(first) :]
+        return {"data": rest[:PAGE_SIZE], "has_more": len(rest) > PAGE_SIZE}
+
+    api.get(f"{API}/task/", json=tasks)
+    sync = Sync(custom_field_columns=False, full_refreshes=["tasks"])
+    reading = read("tasks", manifest=manifest, start_date="2025-06-15", sync=sync)
+    assert sorted(reading.ids) == list(seconds)
+    assert seconds["g"] == 9
+
+
 def test_rows_outside_a_window_do_not_split_it(api: Mocker) -> None:
     """If a list ignores dates, no split makes it shorter."""
     manifest = deepcopy(small_pages())
@@ -266,7 +291,7 @@ def test_a_window_is_cut_at_a_whole_second(seen: tuple[float, ...], end: float, 
     midnight = datetime(2025, 6, 5, tzinfo=timezone.utc)
     rows: dict[str, datetime | None] = {f"acti_{at}": midnight + timedelta(seconds=at) for at in seen}
     window = Window(midnight + timedelta(seconds=0.25), midnight + timedelta(seconds=end), rows)
-    parts = sorted((part.start - midnight, part.end - midnight) for part in window.split())
+    parts = sorted((part.start - midnight, part.end - midnight) for part in window.split(oldest_first=False))
     expected = [] if cut is None else [(0.25, cut), (cut, end)]
     assert parts == [(timedelta(seconds=low), timedelta(seconds=high)) for low, high in expected]
 
@@ -274,7 +299,7 @@ def test_a_window_is_cut_at_a_whole_second(seen: tuple[float, ...], end: float, 
 def test_a_row_without_a_date_is_of_the_newer_half() -> None:
     start = datetime(2025, 6, 5, tzinfo=timezone.utc)
     rows = {"acti_1": None, "acti_2": start + timedelta(seconds=2), "acti_3": start + timedelta(seconds=3)}
-    halves = Window(start, start + timedelta(seconds=9), rows).split()
+    halves = Window(start, start + timedelta(seconds=9), rows).split(oldest_first=False)
     assert [list(half.seen) for half in halves] == [["acti_2"], ["acti_1", "acti_3"]]
 
 

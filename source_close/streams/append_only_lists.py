@@ -49,9 +49,10 @@ class Window:
         inside = [moment for moment in moments if self.start <= moment < self.end]
         return len(inside) > rows
 
-    def split(self) -> list["Window"]:
-        """Return both halves, the one with more rows read last; an empty list within a second.
+    def split(self, *, oldest_first: bool) -> list["Window"]:
+        """Return both halves, the one to read first last; an empty list within a second.
 
+        That is the older one with ``oldest_first``, otherwise the one of which more rows were read.
         The cut is the median of the rows, at a whole second, since Close may truncate date filters.
         If no row shows where, the first second is cut off.
         """
@@ -66,6 +67,8 @@ class Window:
         for row_id, moment in self.seen.items():
             half = older if moment and moment < cut else newer
             half.seen[row_id] = moment
+        if oldest_first:
+            return [newer, older]
         return sorted([older, newer], key=lambda half: len(half.seen))
 
 
@@ -89,7 +92,9 @@ class AppendOnlyListRetriever(WindowRetriever):
         """Yield the rows of a window, a page at a time."""
         windows = [Window(start, end)]
         while windows:
-            window = windows.pop()  # with more rows: if a list ignores dates, it soon fails there
+            # With more rows: if a list ignores dates, it soon fails there. But if tasks are edited
+            # meanwhile, the older half: an edit moves a task to the newer one.
+            window = windows.pop()
             bounds = {
                 "start_time": format_moment(window.start),
                 "end_time": format_moment(window.end),
@@ -100,10 +105,10 @@ class AppendOnlyListRetriever(WindowRetriever):
                 for page, is_followed in self.pages.read(window.seen, window_slice, dates):
                     yield page
                     if is_followed and window.has_more_than(self.rows_per_window):
-                        windows += window.split()
+                        windows += window.split(oldest_first=self._reads_edits)
                         break
             except OffsetsExhaustedError as error:
-                halves = window.split()
+                halves = window.split(oldest_first=self._reads_edits)
                 if not halves:
                     text = _OUT_OF_REACH.format(moment=format_moment(window.start), reason=error)
                     raise CloseApiError(self.name, text) from None
