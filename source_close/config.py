@@ -17,6 +17,7 @@ from source_close.api.sync import Sync
 from source_close.dates import (
     EARLIEST,
     LATENESS,
+    MAX_CLOCK_LEAD,
     MILLISECOND,
     SECOND,
     format_moment,
@@ -140,6 +141,8 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
         window = timedelta(seconds=seconds)
         positions = sync.event_log_positions
         oldest_position = parse_moment(min(positions.values(), default=sync["end"]))
+        # The position may be by a clock that is ahead of Close's.
+        followed_from = whole_second(oldest_position - LATENESS - MAX_CLOCK_LEAD)
         # Rounded up: those in the second before would need a window of their own.
         oldest_event = whole_second(end - RETENTION + SECOND - MILLISECOND)
         sync |= {
@@ -148,6 +151,6 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
             # A new activity may be late in the list, or the clock ahead of Close's.
             "attribution_window": f"PT{int(max(window, LATENESS).total_seconds())}S",
             "events_start": format_moment(oldest_event),
-            "followed_from": format_moment(oldest_position - LATENESS),
+            "followed_from": format_moment(followed_from),
         }
         config.update(checked.completed(config), sync=sync)

@@ -243,7 +243,8 @@ class SourceClose(Source):
         unique = {configured.stream.name: configured for configured in catalog.streams}
         catalog = models.ConfiguredAirbyteCatalog(list(unique.values()))
         states = states_to_use(state or [], catalog)
-        follows_log = FOLLOWS_LOG if config.get("capture_changes") is not False else ()
+        can_follow = [name for name in FOLLOWS_LOG if name in unique]
+        follows_log = can_follow if config.get("capture_changes") is not False else []
         sync = Sync(
             end=format_moment(utc_now()),
             retry_seconds=READ_RETRY_SECONDS,
@@ -254,7 +255,7 @@ class SourceClose(Source):
                 if configured.sync_mode == models.SyncMode.full_refresh
             ],
         )
-        positions = LogPositions(FOLLOWS_LOG, follows_log, states, sync)
+        positions = LogPositions(can_follow, follows_log, states, sync)
         source = SideBySideSource(catalog, {**config, "sync": sync}, states, self._manifest)
         names = [stream["name"] for stream in source.resolved_manifest["streams"]]
         errors = errors_of_unknown_streams(catalog, names)

@@ -336,7 +336,7 @@ def test_a_refusal_with_a_list_of_records_proves_no_deletion(api: Mocker) -> Non
     assert [failure[:2] for failure in reading.failures] == [("activities", "system_error")]
 
 
-def test_the_log_is_read_once_from_ten_minutes_before_the_oldest_position(api: Mocker) -> None:
+def test_the_log_is_read_once_from_fifteen_minutes_before_the_oldest_position(api: Mocker) -> None:
     Close(api)
     first = {"data": [event("acti_1"), event("task_1", kind="task.lead")], "cursor_next": "two"}
     second = {"data": [event("lead_1", kind="lead")], "cursor_next": None}
@@ -345,7 +345,7 @@ def test_the_log_is_read_once_from_ten_minutes_before_the_oldest_position(api: M
     positions = {"activities": "2025-06-15T06:00:00+00:00", "leads": "2025-06-15T05:00:00+00:00"}
     reading = read("activities", "leads", "tasks", state=states, event_log_positions=positions)
     assert set(reading.statuses.values()) == {"COMPLETE"}
-    bounds = "date_updated__gte=2025-06-15T04:50:00.000000+00:00&date_updated__lt=2025-06-15T12:00:00.000000+00:00"
+    bounds = "date_updated__gte=2025-06-15T04:45:00.000000+00:00&date_updated__lt=2025-06-15T12:00:00.000000+00:00"
     assert requested(api, "/event") == [f"/event/?_limit=50&{bounds}", "/event/?_cursor=two&_limit=50"]
     assert [url for url in requested(api) if url in {"/activity/", "/lead/", "/task/"}] == ["/activity/", "/lead/"]
 
@@ -399,7 +399,7 @@ def test_every_5000_events_of_the_log_are_announced(api: Mocker, caplog: Log) ->
     Close(api, *[event("acti_1")] * 10_000, alive=("acti_1",))
     changes("activities")
     announced = [line for line in caplog.messages if line.startswith("Read ") and "event log" in line]
-    since = "2025-06-15T05:50:00.000000+00:00"
+    since = "2025-06-15T05:45:00.000000+00:00"
     assert announced == [
         f"Read {count} events of the event log from {since} on, to follow the changes since the last sync."
         for count in (5000, 10000)

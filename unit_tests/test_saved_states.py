@@ -147,22 +147,29 @@ def test_an_old_position_of_event_log_makes_no_other_stream_follow_the_log_from_
     assert sync.event_log_positions == {"tasks": NOW}
 
 
-@pytest.mark.parametrize("other", ["event_log", "tasks"])
-def test_a_stream_whose_state_was_cleared_follows_the_log_from_the_last_sync_of_the_others(other: str) -> None:
-    """Airbyte keeps its table when it fills new columns, and in a refresh that retains records."""
+def test_a_stream_whose_state_was_cleared_follows_29_days_of_the_log() -> None:
+    """Airbyte keeps its table when it fills new columns, and in a refresh that retains records.
+
+    The positions of other streams may be newer: that of event_log, or one that was read when this one was not.
+    """
     sync = Sync(end=NOW, full_refreshes=["activities"])
     names = ["activities", "leads", "tasks"]
-    LogPositions(names, names, saved(**{other: SAVED}), sync)
-    assert sync.event_log_positions == {"leads": POSITION, "tasks": POSITION}
+    LogPositions(names, names, saved(event_log=SAVED, tasks=SAVED), sync)
+    assert sync.event_log_positions == {"leads": "2025-05-17T12:00:00.000000+00:00", "tasks": POSITION}
 
 
-def test_a_stream_whose_state_was_cleared_has_the_position_of_the_others_before_any_record(api: Mocker) -> None:
-    """If the sync is interrupted, the next one would otherwise continue from the positions of the others then."""
+def test_a_stream_whose_state_was_cleared_has_a_position_before_any_record(api: Mocker) -> None:
+    """If the sync is interrupted, the next one would otherwise continue from its cursor."""
     api.get(f"{API}/task/", json={"data": [{"id": "task_1", "date_updated": CURSOR}]})
     reading = read_with_positions("tasks", "event_log", state={"event_log": SAVED}, start_date="2025-06-15")
     kinds = [message.type.value for message in reading.messages if message.type.value in {"STATE", "RECORD"}]
     assert kinds[:2] == ["STATE", "RECORD"]
-    assert reading.states("tasks")[0] == {"event_log_position": POSITION}
+    assert reading.states("tasks")[0] == {"event_log_position": "2025-05-17T12:00:00.000000+00:00"}
+
+
+def test_streams_that_are_not_in_the_catalog_do_not_make_others_follow_the_whole_log(api: Mocker) -> None:
+    read_with_positions("tasks", state={"tasks": SAVED})
+    assert requested(api, "/event") == [events_since("2025-06-15T05:45:00.000000+00:00")]
 
 
 def test_activities_without_a_position_follow_the_log_from_their_cursor() -> None:
@@ -209,7 +216,7 @@ def test_a_first_sync_saves_its_start_as_the_position_before_any_record(
 def test_a_sync_after_an_interrupted_first_sync_reads_all_records_and_the_log_from_the_position(api: Mocker) -> None:
     read_with_positions("tasks", state={"tasks": {"event_log_position": POSITION}}, start_date="2025-06-15")
     assert requested(api, "/task") == [tasks_between("2025-06-15T00:00", "2025-06-15T12:00")]
-    assert requested(api, "/event") == [events_since("2025-06-15T05:50:00.000000+00:00")]
+    assert requested(api, "/event") == [events_since("2025-06-15T05:45:00.000000+00:00")]
 
 
 LOGGED = "2025-06-15T11:59:30.000000+00:00"
@@ -224,15 +231,15 @@ def log_an_event(api: Mocker) -> None:
 @pytest.mark.parametrize(
     ("state", "kept", "since"),
     [
-        (SAVED, POSITION, "2025-06-15T05:50:00.000000+00:00"),
-        ({"date_updated": CURSOR}, CURSOR, "2025-06-15T10:50:00.000000+00:00"),
-        (SAVED | {"date_updated": "2025-06-20T00:00:00Z"}, POSITION, "2025-06-15T05:50:00.000000+00:00"),
-        (SAVED | {"event_log_position": "2026-06-15T12:00:00+00:00"}, CURSOR, "2025-06-15T10:50:00.000000+00:00"),
+        (SAVED, POSITION, "2025-06-15T05:45:00.000000+00:00"),
+        ({"date_updated": CURSOR}, CURSOR, "2025-06-15T10:45:00.000000+00:00"),
+        (SAVED | {"date_updated": "2025-06-20T00:00:00Z"}, POSITION, "2025-06-15T05:45:00.000000+00:00"),
+        (SAVED | {"event_log_position": "2026-06-15T12:00:00+00:00"}, CURSOR, "2025-06-15T10:45:00.000000+00:00"),
         # Without a cursor, a stream that ignored its position would not follow the log at all.
         (
-            {"event_log_position": "2025-06-15T12:04:59+00:00"},
-            "2025-06-15T12:04:59.000000+00:00",
-            "2025-06-15T11:54:59.000000+00:00",
+            {"event_log_position": "2025-06-15T12:04:59.700+00:00"},
+            "2025-06-15T12:04:59.700000+00:00",
+            "2025-06-15T11:49:59.000000+00:00",
         ),
         (
             SAVED | {"event_log_position": "0001-01-01T00:00:00+00:00"},
@@ -294,16 +301,26 @@ def test_a_stream_that_was_read_before_gets_no_state_before_its_first_record(api
 def test_a_stream_that_fails_or_can_not_read_the_log_keeps_its_position(
     api: Mocker, path: str, code: int, status: str
 ) -> None:
+    position = "2025-06-01T00:00:00.000000+00:00"  # so old that a sync of the whole stream would move it
     api.get(f"{API}/{path}/", status_code=code)
-    reading = read_with_positions("tasks", state={"tasks": SAVED})
+    reading = read_with_positions("tasks", state={"tasks": SAVED | {"event_log_position": position}})
     assert reading.statuses == {"tasks": status}
+    assert {state["event_log_position"] for state in reading.states()} == {position}
+
+
+def test_a_stream_that_can_not_read_what_the_log_reports_keeps_its_position(api: Mocker) -> None:
+    about = {"object_type": "task.lead", "object_id": "task_1", "action": "updated"}
+    api.get(f"{API}/event/", json={"data": [{"id": "ev_1", "date_updated": "2025-06-15T11:59:40", **about}]})
+    api.post(f"{API}/task/", status_code=403)
+    reading = read_with_positions("tasks", state={"tasks": SAVED})
+    assert reading.statuses == {"tasks": "INCOMPLETE"}
     assert {state["event_log_position"] for state in reading.states()} == {POSITION}
 
 
 def test_positions_with_different_offsets_are_compared_as_moments(api: Mocker) -> None:
     states = {"tasks": {"date_updated": "2025-06-15T01:00:00+05:00"}, "leads": {"date_updated": "2025-06-15T00:30:00Z"}}
     read_with_positions("tasks", "leads", state=states)
-    assert requested(api, "/event") == [events_since("2025-06-14T19:50:00.000000+00:00")]
+    assert requested(api, "/event") == [events_since("2025-06-14T19:45:00.000000+00:00")]
 
 
 def test_a_state_of_another_form_is_kept_until_the_cdk_saves_a_new_one() -> None:

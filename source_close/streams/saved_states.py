@@ -22,7 +22,7 @@ from source_close.dates import (
     parse_moment,
     whole_second,
 )
-from source_close.streams.event_log import EventLog, warn_of_gap
+from source_close.streams.event_log import RETENTION, EventLog, warn_of_gap
 
 POSITION = "event_log_position"  # the key in a stream's state
 _EVENT_LOG = "event_log"  # the stream, which has a position only to notice a gap
@@ -116,22 +116,22 @@ class LogPositions:
                                                complete                complete
     ===============  ========================  ======================  ===================
     follows the log  a position or a cursor    the first of these      the newest event
-    follows the log  nothing that is past      the oldest of others    the newest event
+    follows the log  nothing that is past      29 days ago             the newest event
     does not         a position                the same                the same
     does not         a cursor only             none                    none
-    does not         nothing that is past      the oldest of others    the same
+    does not         nothing that is past      29 days ago             the same
     ===============  ========================  ======================  ===================
 
     If no state has a position or a cursor, no stream follows the log, and all positions are the
     start of the sync. So an interruption hides no deletion, what is deleted after the first record
     of a first sync is in the log after its position, and ``capture_changes`` can be switched on
-    later. A stream without a state may have a table all the same, as Airbyte clears only the state
-    to fill new columns, so it follows the log from where the others do. ``event_log`` has a
-    position, too, the start of the last complete sync: its cursor is its newest event, which may be
-    old without a gap.
+    later. A stream without a state beside others with one may have a table all the same, as Airbyte
+    clears only the state to fill new columns: so it follows the log from its beginning, with a day
+    left in which a sync that failed can be repeated. ``event_log`` has a position, too, the start
+    of the last complete sync: its cursor is its newest event, which may be old without a gap.
 
     Args:
-        names: the streams that can follow the log.
+        names: the streams of the catalog that can follow the log.
         followed: those of them that follow it in this sync.
         states: the saved states of streams.
         sync: gets the moment from which each followed stream continues.
@@ -150,18 +150,18 @@ class LogPositions:
         self._positions = dict[str, str]()  # those that states get
         end = parse_moment(sync["end"])
         self._starts = {name: self._start_of(name, end) for name in (_EVENT_LOG, *names)}
-        known_starts = [start for start in self._starts.values() if start]
-        oldest = min(known_starts, default=end)
+        is_first_sync = not any(self._starts.values())
+        start_without_state = end if is_first_sync else end - RETENTION + _LONGEST_STOP
         for name, start in self._starts.items():
             saved_position = self._states.get_stream_state(name, None).get(POSITION)
             if start is None:
-                self._positions[name] = format_moment(oldest)
+                self._positions[name] = format_moment(start_without_state)
             elif name in self._followed:
                 warn_of_gap(name, start, end)
                 self._positions[name] = format_moment(start)
             elif saved_position:
                 self._positions[name] = saved_position
-        if known_starts:
+        if not is_first_sync:
             for name in set(followed).difference(sync.full_refreshes):
                 sync.event_log_positions[name] = self._positions[name]
 
