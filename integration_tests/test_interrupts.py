@@ -116,11 +116,14 @@ def test_a_command_without_a_standard_output_says_so() -> None:
     assert (ended.returncode, ended.stderr) == (1, "Ended early: standard output is closed.\n")
 
 
-def test_the_output_is_utf_8_in_any_terminal_encoding(api: LocalCloseApi, connector: Connector) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_the_output_is_utf_8_in_any_terminal_encoding(
+    api: LocalCloseApi, connector: Connector, unbuffered: str
+) -> None:
     """Records are written as bytes, but all other messages as text."""
     name = "Zo\N{LATIN SMALL LETTER E WITH DIAERESIS} \N{GRINNING FACE} \N{CJK UNIFIED IDEOGRAPH-6F22}"
     api.store.add("custom_field.lead", name=name)
-    connector.environment = {"PYTHONIOENCODING": "ascii"}
+    connector.environment = {"PYTHONIOENCODING": "ascii", "PYTHONUNBUFFERED": unbuffered}
     result = connector.discover()
     assert result.exit_code == 0
     assert name in result.output

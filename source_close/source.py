@@ -159,8 +159,10 @@ class SideBySideSource(ConcurrentDeclarativeSource):
         super().__init__(catalog, config, states, source_config=manifest)
         self._turns = Turns(len(catalog.streams))
 
-    def streams(self, config: Mapping[str, Any]) -> list[Any]:
-        """Return the manifest's streams; ``StreamInTurn`` has all that ``AbstractStream`` has."""
+    def streams(  # type: ignore[override] # StreamInTurn has all that AbstractStream has
+        self, config: Mapping[str, Any]
+    ) -> list[StreamInTurn]:
+        """Return the manifest's streams, which take turns."""
         sync = Sync.of(config)
         newest_last = {*sync.event_log_positions, *sync.full_refreshes}
         return [

@@ -162,19 +162,18 @@ def test_the_column_types_of_custom_fields_are_the_manifests() -> None:
 
 def test_the_page_of_the_architecture_has_every_module_and_every_class_of_the_manifest() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
-    modules = {file.name for file in (ROOT / "source_close").glob("*.py")} - {"__init__.py"}
+    modules = {file.name for file in (ROOT / "source_close").rglob("*.py")} - {"__init__.py"}
     assert modules <= {Path(name).name for name in re.findall(r"`([\w/]+\.py)`", text)}
     named = set(re.findall(r"class_name: [\w.]+\.(\w+)", (ROOT / "manifest.yaml").read_text()))
     listed = {name for row in table(text, "Custom components") for name in re.findall(r"`(\w+)`", row["component"])}
     assert named <= listed
 
 
-def test_files_with_a_key_that_documented_commands_create_are_ignored_by_git() -> None:
-    lines = [
-        line for page in PAGES for line in page.read_text().replace("\\\n", " ").splitlines() if '{"api_key"' in line
-    ]
-    made = {name for line in lines for name in re.findall(r"(?:\s>\s*|mkdir -p )([\w.-][\w./-]*)", line)}
-    assert made == {"secrets", "secrets/config.json"}
+def test_files_with_a_key_or_data_that_documented_commands_create_are_ignored_by_git() -> None:
+    blocks = [block for page in PAGES for block in re.findall(r"```sh\n(.*?)```", page.read_text(), flags=re.DOTALL)]
+    made = {name for block in blocks for name in re.findall(r"(?:\s>>?\s*|mkdir -p )([\w.-][\w./-]*)", block)}
+    assert {"secrets", "secrets/config.json", "secrets/messages.jsonl", "secrets/state.json"} <= made
+    assert {name.split("/")[0] for name in made} == {"secrets"}
     assert "/secrets/" in (ROOT / ".gitignore").read_text().splitlines()
 
 

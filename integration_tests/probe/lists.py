@@ -48,7 +48,7 @@ def questions(account: Account) -> Iterator[Question]:
 def _skip_cap(account: Account, path: str) -> Finding:
     copes = "yes: it reads smaller windows after this response"
     if not path.startswith(("activity/", "task/")):
-        copes = "yes: it reads leads by search" if path == "lead/" else "yes: it reads this list as one page"
+        copes = "yes: it reads leads by search" if path == "lead/" else "yes, up to so many rows: a longer list fails"
     answer = account.get(path, _skip=_FAR, _limit=1, **_more(path))
     if not answer.is_refusal:
         return Finding(f"_skip={_FAR:,} is accepted")
@@ -97,7 +97,7 @@ def _whole_list(account: Account, path: str) -> Finding:
     if answer.is_refusal:
         return Finding(answer.quote, "yes: it reads pages of 100")
     if answer.body.get("has_more") and len(answer.rows) < _WHOLE_LIST:
-        return Finding(f"{len(answer.rows)} rows, and has_more is true", "yes: its pages overlap by a row")
+        return Finding(f"{len(answer.rows)} rows, and has_more is true", "yes: its pages overlap")
     return Finding(f"yes: {len(answer.rows)} rows in one page")
 
 
