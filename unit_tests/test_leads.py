@@ -1,13 +1,15 @@
 """Leads: the search request, windows, states and emitted records."""
 
 import re
+from functools import partial
 from typing import Any
 
 import orjson
 import pytest
 from requests_mock import Mocker
 
-from unit_tests.syncs import API, Log, Row, leads, read, read_with_positions, requested, warnings
+from source_close.dates import parse_moment
+from unit_tests.syncs import API, Log, Reading, Row, leads, read, read_with_positions, requested, warnings
 
 FIELDS = [
     "id", "date_created", "date_updated", "organization_id", "created_by", "updated_by", "created_by_name",
@@ -62,6 +64,37 @@ def leads_by_minute(count: int) -> list[Row]:
 
 def leads_of_one_moment(count: int) -> list[Row]:
     return [lead(number, "2025-06-02T05:00:00+00:00") for number in range(count)]
+
+
+class Index:
+    """The index of the search: the rows in its order, which may change after a request."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self.rows = rows
+        self.changes: list[Any] = []
+
+    def __call__(self, request: Any, _: Any) -> Row:
+        """Return a page of the rows in the range of the request; cursors count positions."""
+        condition = request.json()["query"]["queries"][1]["condition"]
+        start, end = (parse_moment(condition[name]["value"]) for name in ("on_or_after", "before"))
+        found = [row for row in self.rows if start <= parse_moment(row["date_updated"]) < end]
+        if self.changes:
+            self.changes.pop(0)(self.rows)
+        return self.page(found, request)
+
+    @staticmethod
+    def page(found: list[Row], request: Any) -> Row:
+        """Return the page of these rows to which the cursor of the request leads."""
+        first = int(request.json().get("cursor") or 0)
+        cursor = str(first + 200) if first + 200 < len(found) else None
+        return {"data": found[first : first + 200], "cursor": cursor}
+
+
+def read_index(api: Mocker, index: Index) -> list[str]:
+    """Return the ids of the leads since 2025-06-02 that are read from the index."""
+    leads(api, page(*index.rows))
+    api.post(f"{API}/data/search/", json=index)
+    return read("leads", start_date="2025-06-02").ids
 
 
 EXPIRED: Row = {"status_code": 400, "json": {"errors": [], "field-errors": {"cursor": "Expired cursor"}}}
@@ -125,7 +158,7 @@ def test_a_lead_that_a_read_by_ids_lacks_is_requested_singly(api: Mocker) -> Non
 @pytest.mark.parametrize("refusal", [400, 413, 414, 422])
 def test_half_as_many_ids_are_requested_after_close_has_refused_200(api: Mocker, refusal: int) -> None:
     rows = leads_by_minute(200)
-    leads(api, page(*rows))
+    leads(api, page(*rows, cursor="a"), page(*rows[180:]))
     found = {row["id"]: row for row in rows}
 
     def refuse(request: Any, context: Any) -> Row:
@@ -229,12 +262,13 @@ def test_each_page_is_a_search_that_begins_with_the_last_leads_of_the_page_befor
     assert {end for _, end in ranges(api)} == {"2025-06-15T12:00:00"}
 
 
-def test_a_search_that_begins_with_an_unknown_lead_is_made_from_an_earlier_moment(api: Mocker) -> None:
+def test_before_a_search_that_begins_with_an_unknown_lead_the_time_before_it_is_searched(api: Mocker) -> None:
     """The last leads of the first page were edited, or the index sorts them by older dates."""
     rows = leads_by_minute(300)
-    remaining = rows[:180] + rows[200:]
-    assert read_leads(api, page(*rows[:200], cursor="a"), page(*rows[200:]), page(*remaining[90:])) == ids(rows)
-    assert starts(api) == [("00:00:00", None), ("03:00:00", None), ("01:30:00", None)]
+    responses = [page(*rows[:200], cursor="a"), page(*rows[200:]), page(*rows[:180]), page(*rows[200:])]
+    assert read_leads(api, *responses) == ids(rows)
+    assert starts(api) == [(f"{hour:02}:00:00", None) for hour in (0, 3, 0, 3)]
+    assert [end for _, end in ranges(api)][2] == "2025-06-02T03:00:00"
 
 
 def test_a_lead_that_the_index_moves_to_its_place_meanwhile_hides_none(api: Mocker) -> None:
@@ -247,25 +281,48 @@ def test_a_lead_that_the_index_moves_to_its_place_meanwhile_hides_none(api: Mock
 
 
 @pytest.mark.parametrize("moved", [1, 299], ids=["one lead", "all leads"])
-def test_leads_that_are_not_sorted_are_read_by_cursor(api: Mocker, moved: int) -> None:
+def test_the_time_of_leads_that_are_not_sorted_is_split(api: Mocker, moved: int) -> None:
     """A search that begins at one of them would skip those that have earlier dates and are on later pages."""
     rows = leads_by_minute(300)
     rows = rows[: -moved - 1 : -1] + rows[:-moved]
-    pages = [page(*rows[:200], cursor="a"), page(*rows[200:])]
-    later = [page(*rows[189:])] if moved == 1 else []
-    assert read_leads(api, *pages, *later, *pages, *later) == ids(rows)
-    assert starts(api)[:2] == [("00:00:00", None), ("00:00:00", "a")]
+    assert sorted(read_index(api, Index(rows))) == sorted(ids(rows))
+    assert len(bodies(api)) <= 5
 
 
-def test_leads_of_the_last_ten_minutes_are_read_by_cursor(api: Mocker) -> None:
+@pytest.mark.parametrize("count", [600, 12_000], ids=["some", "more than a chain of cursors has"])
+def test_any_number_of_leads_that_are_not_sorted_is_read(api: Mocker, count: int) -> None:
+    rows = [
+        lead(number, f"2025-06-{2 + number % 12:02}T{number % 24:02}:{number // 1000:02}:00Z")
+        for number in range(count)
+    ]
+    assert sorted(read_index(api, Index(rows))) == sorted(ids(rows))
+    assert len(bodies(api)) <= count / 40
+
+
+def test_the_time_of_the_leads_of_the_last_ten_minutes_is_split(api: Mocker) -> None:
     """The search index may not have the edits of these, and sort the leads by an older date."""
     old = leads_by_minute(100)
     recent = [lead(number, f"2025-06-15T11:{50 + number // 60}:{number % 60:02}+00:00") for number in range(100, 400)]
-    rows = old + recent
-    pages = [page(*rows[80:280], cursor="b"), page(*rows[280:])]
-    assert read_leads(api, page(*rows[:200], cursor="a"), *pages, *pages) == ids(rows)
-    search = [("01:20:00", None), ("01:20:00", "b")]
-    assert starts(api) == [("00:00:00", None), *search, *search]
+    assert read_index(api, Index(old + recent)) == ids(old + recent)
+    starts_and_ends = [(start[11:], end[11:]) for start, end in ranges(api)]
+    assert starts_and_ends == [
+        ("00:00:00", "12:00:00"),
+        ("01:30:00", "12:00:00"),
+        ("01:39:00", "12:00:00"),
+        ("01:39:00", "11:54:58"),
+        ("11:54:58", "12:00:00"),
+    ]
+
+
+@pytest.mark.parametrize("day", [1, 2, 12, 20], ids=["before", "from the start on", "later", "after"])
+def test_a_search_that_ignores_the_range_fails_the_stream_as_no_split_makes_it_shorter(api: Mocker, day: int) -> None:
+    rows = [lead(number, f"2025-06-{day:02}T{number // 60:02}:{number % 60:02}:00+00:00") for number in range(300)]
+    index = Index(rows)
+    leads(api, page(*rows))
+    api.post(f"{API}/data/search/", json=lambda request, _: index.page(rows, request))
+    [(_, _, message)] = read("leads", start_date="2025-06-02").failures
+    assert "Close's search does not get past the moment 2025-06-" in message
+    assert len(bodies(api)) < 100
 
 
 LONG = leads_of_one_moment(500)
@@ -274,7 +331,7 @@ FIRST, REST = page(*MOMENT[:200], cursor="a"), page(*MOMENT[200:])
 WITHOUT_ONE = MOMENT[:4] + MOMENT[5:]
 EDITED = [page(*WITHOUT_ONE[:200], cursor="a"), page(*WITHOUT_ONE[200:])]
 TROUBLE: Row = {"status_code": 503, "json": {"error": "The store of cursors is down"}}
-# The responses to the search of leads of one moment, each to a request with this cursor.
+# The responses to the readings of the search of one moment, each to a request with this cursor.
 SEARCHES: dict[str, tuple[list[Row], list[str | None]]] = {
     "nothing happens": ([FIRST, page(*LONG[200:400], cursor="b"), page(*LONG[400:])] * 2, [None, "a", "b"] * 2),
     "the cursor expires": ([FIRST, EXPIRED, FIRST, REST, FIRST, REST], [None, "a"] * 3),
@@ -289,7 +346,7 @@ SEARCHES: dict[str, tuple[list[Row], list[str | None]]] = {
     # Each search lacks leads, but together they have as many as each.
     "leads always change places": (
         [FIRST, page(*MOMENT[190:240]), FIRST, page(*MOMENT[150:180], *MOMENT[230:])] * 4,
-        [None, "a"] * 7,
+        [None, "a"] * 4,
     ),
     "leads always change places, and only three searches have them all": (
         [
@@ -298,60 +355,72 @@ SEARCHES: dict[str, tuple[list[Row], list[str | None]]] = {
             *(FIRST, page(*MOMENT[180:220], *MOMENT[240:])),
         ]
         * 4,
-        [None, "a"] * 8,
+        [None, "a"] * 6,
     ),
     # A full page without a cursor may be cut short.
-    "a full page has no cursor": ([page(*MOMENT[:200])] * 7, [None] * 6),
+    "a full page has no cursor": ([page(*MOMENT[:200])] * 2, [None]),
 }
+
+
+def read_moment(api: Mocker, *responses: Row, later: Row | None = None) -> Reading:
+    """Read leads of one moment and later ones; the searches of this moment alone get these responses."""
+    later = later or page()
+    leads(api, FIRST, *responses, later)
+
+    def is_of(request: Any, *, starts: bool, ends: bool) -> bool:
+        condition = request.json()["query"]["queries"][1]["condition"]
+        is_start = condition["on_or_after"]["value"].endswith("T05:00:00.001000+00:00")
+        is_end = condition["before"]["value"].endswith("T05:00:00.001000+00:00")
+        return (is_start, is_end) == (starts, ends)
+
+    api.post(f"{API}/data/search/", **FIRST)
+    api.post(f"{API}/data/search/", **later, additional_matcher=partial(is_of, starts=True, ends=False))
+    api.post(f"{API}/data/search/", list(responses), additional_matcher=partial(is_of, starts=False, ends=True))
+    return read("leads", start_date="2025-06-02")
 
 
 @pytest.mark.parametrize(("responses", "cursors"), SEARCHES.values(), ids=SEARCHES)
 def test_a_search_of_leads_of_one_moment_is_made_again_until_it_is_not_known_to_skip_any(
     api: Mocker, responses: list[Row], cursors: list[str | None]
 ) -> None:
-    leads(api, FIRST, *responses)
-    reading = read("leads", start_date="2025-06-02")
+    reading = read_moment(api, FIRST, *responses)
     returned = {row["id"] for response in [FIRST, *responses] for row in response["json"].get("data", [])}
     assert sorted(reading.ids) == sorted(returned)
     assert reading.statuses == {"leads": "COMPLETE"}
-    assert starts(api) == [("00:00:00", None), *(("05:00:00", cursor) for cursor in cursors)]
+    first, *others = starts(api)
+    assert first == ("00:00:00", None)
+    # The time from the moment on is searched, then the moment, and at last the time after it.
+    assert others == [("05:00:00", cursor) for cursor in (None, None, *cursors, None)]
 
 
 def test_a_search_that_always_repeats_leads_and_so_may_lack_others_fails_the_stream(api: Mocker) -> None:
-    leads(api, FIRST, *[FIRST, page(*MOMENT[190:240])] * 8)
-    reading = read("leads", start_date="2025-06-02")
+    reading = read_moment(api, FIRST, *[FIRST, page(*MOMENT[190:240])] * 8)
     assert len(reading.ids) == 240
     [(_, _, message)] = reading.failures
     assert "Close's search does not get past the moment 2025-06-02T05:00:00" in message
 
 
-def test_a_search_is_left_for_a_later_moment_only_if_it_is_confirmed(api: Mocker) -> None:
+def test_the_time_after_a_moment_is_searched_when_the_moment_is_complete(api: Mocker) -> None:
     later = [lead(number, f"2025-06-02T06:{number - 250:02}:00+00:00") for number in range(250, 300)]
-    pages = [FIRST, page(*MOMENT[200:], *later[:30], cursor="b"), page(*later[20:])]
-    assert read_leads(api, FIRST, *pages, *pages) == ids(MOMENT + later)
-    search = [("05:00:00", None), ("05:00:00", "a"), ("06:22:00", None)]
-    assert starts(api) == [("00:00:00", None), *search, *search]
-
-
-def test_a_search_that_repeats_leads_is_not_left_for_a_later_moment(api: Mocker) -> None:
-    later = [lead(number, "2025-06-02T06:00:00+00:00") for number in range(250, 260)]
-    incomplete = [FIRST, page(*MOMENT[190:240], *later, cursor="b"), page(*later)]
-    complete = [FIRST, page(*MOMENT[200:], *later, cursor="b"), page(*later)]
-    assert sorted(read_leads(api, FIRST, *incomplete * 5, *complete * 2)) == sorted(ids(MOMENT + later))
-    assert starts(api)[1:] == [("05:00:00", None), ("05:00:00", "a"), ("06:00:00", None)] * 7
+    incomplete = [FIRST, page(*MOMENT[190:240])]
+    reading = read_moment(api, FIRST, *incomplete * 5, *[FIRST, REST] * 2, later=page(*later))
+    assert reading.statuses == {"leads": "COMPLETE"}
+    assert sorted(reading.ids) == sorted(ids(MOMENT + later))
+    assert reading.ids[250:] == ids(later)
+    assert len(bodies(api)) == 3 + 7 * 2 + 1
 
 
 def test_a_lead_that_is_edited_again_meanwhile_counts_as_no_repetition(api: Mocker) -> None:
     rows = [lead(number, f"2025-06-15T11:5{number // 60}:{number % 60:02}+00:00") for number in range(250)]
     again = {**rows[3], "date_updated": "2025-06-15T11:59:59+00:00"}
-    pages = [page(*rows[:200], cursor="a"), page(*rows[200:], again)]
-    assert read_leads(api, *pages, *pages) == ids(rows)
-    assert len(bodies(api)) == 4
+    index = Index(list(rows))
+    index.changes = [lambda found: found.append(again) or found.pop(3)]
+    assert read_index(api, index) == ids(rows)
+    assert len(bodies(api)) == 3
 
 
-def test_a_cursor_that_always_expires_fails_the_stream_after_five_more_searches(api: Mocker) -> None:
-    leads(api, FIRST, *[FIRST, EXPIRED] * 6)
-    [(stream, _, message)] = read("leads", start_date="2025-06-02").failures
+def test_a_cursor_that_always_expires_fails_the_stream_after_five_searches(api: Mocker) -> None:
+    [(stream, _, message)] = read_moment(api, FIRST, *[FIRST, EXPIRED] * 6).failures
     assert stream == "leads"
     assert "does not get past the moment 2025-06-02T05:00:00.000000+00:00" in message
     assert len(bodies(api)) == 13
@@ -380,13 +449,16 @@ def test_a_full_page_without_a_cursor_does_not_end_the_window(api: Mocker, more:
 
 def test_a_full_refresh_ends_although_leads_are_edited_all_the_time(api: Mocker) -> None:
     """Each search finds fifty leads edited, which move to the end."""
-    dates = {f"lead_{number:04}": f"2025-06-10T{number // 250:02}:{number % 60:02}:00+00:00" for number in range(5_000)}
+    dates = {
+        f"lead_{number:04}": f"2025-06-10T{number // 250:02}:{number % 60:02}:00.000000+00:00"
+        for number in range(5_000)
+    }
     to_edit = sorted(dates)
 
     def search(request: Any, _: Any) -> Row:
         for _ in range(50):
             lead_id = to_edit.pop(0)
-            dates[lead_id] = f"2025-06-15T12:{len(to_edit) // 100:02}:{len(to_edit) % 60:02}+00:00"
+            dates[lead_id] = f"2025-06-15T12:{len(to_edit) // 100:02}:{len(to_edit) % 60:02}.000000+00:00"
             to_edit.append(lead_id)
         body = request.json()
         condition = body["query"]["queries"][1]["condition"]
