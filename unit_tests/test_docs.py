@@ -133,6 +133,12 @@ def test_the_error_table_agrees_with_the_manifest() -> None:
     assert sorted(found) == sorted(expected)
 
 
+def test_the_docs_are_short() -> None:
+    words = {page.name: len(page.read_text().split()) for page in PAGES}
+    assert words["README.md"] <= 1_300
+    assert sum(words.values()) <= 9_000
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
 def test_the_make_targets_files_and_headings_that_a_page_names_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))

@@ -271,11 +271,6 @@ def _overdue(api: LocalCloseApi) -> list[Row]:
     ]
 
 
-def _sources(api: LocalCloseApi) -> list[Row]:
-    rows = [one | {"month": f"{one['date_created'][:7]}-01"} for one in activities(api) if one["_type"] == "Created"]
-    return [key | {"leads": len(made)} for key, made in grouped(rows, "month", "source")]
-
-
 def _deleted(api: LocalCloseApi) -> list[Row]:
     people, week = users(api), now() - timedelta(days=7)
     return [
@@ -331,7 +326,6 @@ QUERIES: dict[str, Truth] = {
     "Calls, emails and meetings of the last 30 days by user.": _recent,
     "Leads without a call, message or meeting in the last 60 days.": _silent,
     "Overdue tasks by assignee.": _overdue,
-    "New leads by month and source.": _sources,
     "Deletions of the last week, and who made them.": _deleted,
     "The name and meaning of each column.": _columns,
 }
