@@ -2,18 +2,14 @@
 
 import base64
 import json
-import threading
 from io import BytesIO
 
 import pytest
 import requests
 from requests_mock import ANY, Mocker
-from urllib3 import HTTPResponse
 
-from source_close.api import responses
 from source_close.api.authenticator import PacedAuthenticator
 from source_close.api.errors import CloseApiError
-from source_close.api.responses import read_in_large_pieces
 from source_close.api.sync import Sync
 from source_close.source import USER_WAITS_SECONDS
 from unit_tests.syncs import API, KEY, Clock, Log, read, response
@@ -77,36 +73,6 @@ def test_a_request_that_is_sent_again_has_each_hook_once(authenticator: PacedAut
     """The CDK authenticates a request before each attempt."""
     once = authenticator(request()).hooks
     assert authenticator(authenticator(request("task"))).hooks == once
-
-
-def test_bodies_are_read_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("source_close.api.responses._MAX_WAIT_SECONDS", 10)
-    read_ids = list[str]()
-
-    class Body(BytesIO):
-        def read(self, size: int | None = None) -> bytes:
-            if not read_ids:
-                second.start()
-                second.join(0.05)
-            read_ids.append("second" if threading.current_thread() is second else "first")
-            return super().read(size)
-
-    def read_body() -> None:
-        answer = requests.Response()
-        answer.raw = HTTPResponse(Body(b"{}"), preload_content=False)
-        read_in_large_pieces(answer)
-        assert answer.content == b"{}"
-
-    second = threading.Thread(target=read_body)
-    read_body()
-    second.join()
-    assert read_ids == ["first", "first", "second", "second"]
-
-
-def test_a_body_that_takes_long_does_not_hold_up_the_others(api: Mocker) -> None:
-    api.get(f"{API}/user/", json={"data": [USER]})
-    with responses._ONE_BODY:  # noqa: SLF001 - as long as another body is read
-        assert read("users").ids == ["user_1"]
 
 
 def test_requests_over_the_rate_limit_wait_for_its_next_window(

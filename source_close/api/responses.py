@@ -26,16 +26,13 @@ _LIMIT = re.compile(r"\b_limit=(\d+)\b")
 _POSITION = re.compile(r"_(skip|cursor)=[^&]*")
 _MAX_REPETITIONS = 2
 _PIECE_BYTES = 1 << 17
-_ONE_BODY = threading.Lock()  # held while a body is read
-_MAX_WAIT_SECONDS = 0.05  # of a body for another one
 
 
 class _Body:
     """The body of a response, which is read in pieces of 128 KB, and is otherwise ``raw``.
 
     ``requests`` reads 10 KB at once. After each piece another thread takes over, which costs a
-    tenth of the CPU time of a read. Bodies that are read one after the other need fewer such
-    changes, too, and less memory. A slow one delays the others by a twentieth of a second only.
+    tenth of the CPU time of a read.
     """
 
     def __init__(self, raw: Any) -> None:
@@ -47,12 +44,7 @@ class _Body:
 
     def stream(self, _: int, **options: Any) -> Iterator[bytes]:
         """Yield the pieces, whatever size is asked for."""
-        is_alone = _ONE_BODY.acquire(timeout=_MAX_WAIT_SECONDS)
-        try:
-            yield from self._raw.stream(_PIECE_BYTES, **options)
-        finally:
-            if is_alone:
-                _ONE_BODY.release()
+        yield from self._raw.stream(_PIECE_BYTES, **options)
 
 
 def read_in_large_pieces(response: requests.Response, **_: Any) -> None:
