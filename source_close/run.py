@@ -120,7 +120,7 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(2)
     gc.freeze()  # what is imported is no garbage; to look for it at the end takes 0.2 s
     for handler in logging.getLogger().handlers:
-        handler.addFilter(_ExpectedErrors())
+        handler.addFilter(_is_unexpected)
     try:
         _check_certificates()
         entrypoint = CloseEntrypoint(CommandSource(), sys.stdout.buffer)
@@ -169,21 +169,8 @@ def _print_failure(command: str, error: AirbyteTracedException) -> None:
         print(AirbyteEntrypoint.airbyte_message_to_string(message))  # noqa: T201 - as above
 
 
-class _ExpectedErrors(logging.Filter):
-    """Lets an expected error be logged once, not for each window, and without its stack trace."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._logged = set[str]()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        if not isinstance(error, AirbyteTracedException | requests.RequestException):
-            return True
-        text = f"{record.getMessage()}: {error}"
-        is_new = text not in self._logged
-        self._logged.add(text)
-        record.msg = text
-        record.args = ()
-        record.exc_info = None
-        return is_new
+# Keeps the CDK from logging an error, with a stack trace and for each window, that the source emits
+# or logs once.
+def _is_unexpected(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, AirbyteTracedException | requests.RequestException)

@@ -104,22 +104,24 @@ def errors_of_unknown_streams(
 def with_one_error_per_stream(
     messages: Iterable[models.AirbyteMessage],
 ) -> Iterator[models.AirbyteMessage]:
-    """Yield the messages, but only the first error of each stream that fails.
+    """Yield the messages, but only the first error of each stream; log each other one once.
 
     An error that no bug has caused loses its stack trace.
     """
-    failed = set[str]()
+    texts = defaultdict[str, set[str]](set)  # of the errors, by stream
     for message in messages:
         error = message.trace.error if message.trace else None
         if error is None:
             yield message
             continue
-        name = error.stream_descriptor.name if error.stream_descriptor else ""
         if error.failure_type != models.FailureType.system_error:
             error.stack_trace = None
-        if not name or name not in failed:
+        known_texts = texts[error.stream_descriptor.name if error.stream_descriptor else ""]
+        if not known_texts:
             yield message
-        failed.add(name)
+        elif error.message not in known_texts:
+            LOGGER.error(error.message)
+        known_texts.add(error.message)
 
 
 def with_undeclared_columns_named(
