@@ -19,7 +19,7 @@ from source_close.config import CloseConfig
 from source_close.dates import format_moment, utc_now
 from source_close.streams.custom_fields import PREFIX, lists_of
 from source_close.streams.saved_states import LogPositions
-from source_close.streams.turns import StreamInTurn, Turns
+from source_close.streams.turns import StreamInTurn
 
 # The streams that follow the event log if capture_changes is on: those whose retrievers have
 # ``changes`` in the manifest.
@@ -151,16 +151,6 @@ def with_undeclared_columns_named(
 class SideBySideSource(ConcurrentDeclarativeSource):
     """Reads the streams side by side: they take turns in handing out their windows."""
 
-    def __init__(
-        self,
-        catalog: models.ConfiguredAirbyteCatalog,
-        config: Mapping[str, Any],
-        states: list[models.AirbyteStateMessage],
-        manifest: dict[str, Any],
-    ) -> None:
-        super().__init__(catalog, config, states, source_config=manifest)
-        self._turns = Turns(len(catalog.streams))
-
     def streams(  # type: ignore[override] # StreamInTurn has all that AbstractStream has
         self, config: Mapping[str, Any]
     ) -> list[StreamInTurn]:
@@ -168,7 +158,7 @@ class SideBySideSource(ConcurrentDeclarativeSource):
         sync = Sync.of(config)
         newest_last = {*sync.event_log_positions, *sync.full_refreshes}
         return [
-            StreamInTurn(stream, self._turns, newest_early=stream.name not in newest_last)
+            StreamInTurn(stream, newest_early=stream.name not in newest_last)
             for stream in super().streams(config)
         ]
 
@@ -260,7 +250,9 @@ class SourceClose(Source):
             ],
         )
         positions = LogPositions(can_follow, follows_log, states, sync)
-        source = SideBySideSource(catalog, {**config, "sync": sync}, states, self._manifest)
+        source = SideBySideSource(
+            catalog, {**config, "sync": sync}, states, source_config=self._manifest
+        )
         names = [stream["name"] for stream in source.resolved_manifest["streams"]]
         errors = errors_of_unknown_streams(catalog, names)
         messages = chain(

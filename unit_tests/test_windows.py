@@ -13,7 +13,7 @@ from airbyte_cdk import Record, StreamSlice
 from source_close.api.errors import CloseApiError
 from source_close.api.sync import Sync
 from source_close.dates import parse_moment
-from source_close.streams.turns import StreamInTurn, Turns
+from source_close.streams.turns import StreamInTurn
 from source_close.streams.windows import WindowRetriever
 from unit_tests.syncs import NOW, Row
 
@@ -145,7 +145,7 @@ def test_the_cursor_of_the_cdk_observes_only_the_newest_record_of_each_window_wh
     """It parses each date, and a record that is not the newest of its window moves no state."""
     stock_cursor = Cursor()
     stream = SimpleNamespace(name="tasks", cursor=stock_cursor, cursor_field="date_updated")
-    cursor = StreamInTurn(cast("Any", stream), Turns(1), newest_early=True).cursor
+    cursor = StreamInTurn(cast("Any", stream), newest_early=True).cursor
     dates = ["2025-05-03T00:00:00+00:00", "2025-05-04T00:00:00.500000+00:00", "2025-05-02T00:00:00+00:00"]
     # The last one is of no window: the first window ends before it.
     for date in [*dates, "2025-06-01T00:00:00.001000+00:00"]:
