@@ -334,7 +334,7 @@ def test_a_state_of_another_form_is_kept_until_the_cdk_saves_a_new_one() -> None
     ("state", "stream", "position"),
     [
         (SAVED, "tasks", POSITION),
-        ({"date_updated": CURSOR}, "tasks", None),
+        ({"date_updated": CURSOR}, "tasks", CURSOR),
         (None, "tasks", NOW),
         (None, "users", None),
     ],

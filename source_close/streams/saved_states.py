@@ -111,16 +111,9 @@ class CursorStateMigration(StateMigration):
 class LogPositions:
     """Adds each stream's position to its states, since a component can't add to the CDK's states.
 
-    ===============  ========================  ======================  ===================
-    in this sync it  its saved state has       position until it is    position when it is
-                                               complete                complete
-    ===============  ========================  ======================  ===================
-    follows the log  a position or a cursor    the first of these      the newest event
-    follows the log  nothing that is past      29 days ago             the newest event
-    does not         a position                the same                the same
-    does not         a cursor only             none                    none
-    does not         nothing that is past      29 days ago             the same
-    ===============  ========================  ======================  ===================
+    Until a stream is complete, its position is the first of these: that of its saved state, the
+    cursor of its saved state, 29 days ago. Moments in the future do not count. When a stream that
+    has followed the log is complete, its position is the newest event.
 
     If no state has a position or a cursor, no stream follows the log, and all positions are the
     start of the sync. So an interruption hides no deletion, what is deleted after the first record
@@ -153,14 +146,9 @@ class LogPositions:
         is_first_sync = not any(self._starts.values())
         start_without_state = end if is_first_sync else end - RETENTION + _LONGEST_STOP
         for name, start in self._starts.items():
-            saved_position = self._states.get_stream_state(name, None).get(POSITION)
-            if start is None:
-                self._positions[name] = format_moment(start_without_state)
-            elif name in self._followed:
+            self._positions[name] = format_moment(start or start_without_state)
+            if start and name in self._followed:
                 warn_of_gap(name, start, end)
-                self._positions[name] = format_moment(start)
-            elif saved_position:
-                self._positions[name] = saved_position
         if not is_first_sync:
             for name in set(followed).difference(sync.full_refreshes):
                 sync.event_log_positions[name] = self._positions[name]
@@ -175,9 +163,6 @@ class LogPositions:
     def add_to(self, messages: Iterable[models.AirbyteMessage]) -> Iterator[models.AirbyteMessage]:
         """Yield the messages of a read, with positions in the states."""
         for message in messages:
-            if message.record:  # as most are
-                yield message
-                continue
             status = message.trace.stream_status if message.trace else None
             if status:
                 yield from self._state_at(status)
