@@ -71,22 +71,8 @@ class Change:
         self.date_created = max(self.date_created, other.date_created)
 
 
-class Changes(defaultdict[tuple[str, str], Change]):
-    """What events say about each object, by object type and id.
-
-    Attributes:
-        unclear_events: the ids of events that don't say which object changed.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(Change)
-        self.unclear_events: list[str] = []
-
-    def add(self, other: "Changes") -> None:
-        """Add what other events say."""
-        for key, change in other.items():
-            self[key].add(change)
-        self.unclear_events += other.unclear_events
+# By object type and id.
+Changes = defaultdict[tuple[str, str], Change]
 
 
 def warn_of_gap(stream: str, reached: datetime, end: datetime) -> None:
@@ -131,8 +117,11 @@ class EventLog:
     def __init__(self) -> None:
         self.is_forbidden = False
         self.newest = ""
-        self._lock = threading.Lock()
-        self._changes: Changes | None = None
+        self._is_read = False
+        self._reading = threading.Lock()
+        self._changes = Changes(Change)
+        self._unclear_events = list[str]()  # the ids of those that don't say which object changed
+        self._adding = threading.Lock()  # of both
 
     def changes(self, stream: str, events: AbstractStream, workers: int) -> Changes:
         """Return the changes, none if the key may not read events.
@@ -145,36 +134,32 @@ class EventLog:
         Raises:
             CloseApiError: if they can't be read for another reason; ``stream`` is then incomplete.
         """
-        with self._lock:
-            if self._changes is None:
-                self._changes = self._read(stream, events, workers)
+        with self._reading:
+            if not self._is_read:
+                self._read(stream, events, workers)
+                self._is_read = True
         return self._changes
 
-    def _read(self, stream: str, events: AbstractStream, workers: int) -> Changes:
-        changes = Changes()
+    def _read(self, stream: str, events: AbstractStream, workers: int) -> None:
         try:
             with ThreadPoolExecutor(workers) as pool:
-                for changes_of_window in pool.map(_read_window, events.generate_partitions()):
-                    changes.add(changes_of_window)
+                list(pool.map(self._read_window, events.generate_partitions()))
         except CloseApiError as error:
             if error.status not in NOT_OFFERED:
                 raise CloseApiError(stream, error.text, error.failure_type) from None
             self.is_forbidden = True
             LOGGER.warning(_FORBIDDEN_LOG, error.text)
-        if changes.unclear_events:
-            LOGGER.warning(_UNCLEAR_EVENTS, len(changes.unclear_events), changes.unclear_events[0])
-        self.newest = max((change.changed_at for change in changes.values()), default="")
-        return changes
+        if self._unclear_events:
+            LOGGER.warning(_UNCLEAR_EVENTS, len(self._unclear_events), self._unclear_events[0])
+        self.newest = max((change.changed_at for change in self._changes.values()), default="")
 
-
-def _read_window(window: Partition) -> Changes:
-    changes = Changes()
-    for number, event in enumerate(window.read(), start=1):
-        if not add_event(changes, event.data):
-            changes.unclear_events.append(event.data["id"])
-        if number % _LOG_EVERY_EVENTS == 0:
-            LOGGER.info(_PROGRESS, number, (window.to_slice() or {}).get("start_time"))
-    return changes
+    def _read_window(self, window: Partition) -> None:
+        for number, event in enumerate(window.read(), start=1):
+            with self._adding:
+                if not add_event(self._changes, event.data):
+                    self._unclear_events.append(event.data["id"])
+            if number % _LOG_EVERY_EVENTS == 0:
+                LOGGER.info(_PROGRESS, number, (window.to_slice() or {}).get("start_time"))
 
 
 def add_event(changes: Changes, event: Mapping[str, Any]) -> bool:
