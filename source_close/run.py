@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -43,23 +44,24 @@ _NO_PATH = "--{kind} needs the path of a file, not its content."
 _USAGE = "Give a command: spec, check, discover or read. --help shows their options.\n"
 
 
+def _read_file(kind: str, read: Callable[[str], Any], path: str) -> Any:
+    try:
+        return read(path)
+    except Exception as error:  # noqa: BLE001 - the CDK's readers raise errors of many kinds
+        problem = " ".join(str(error).split())[:_MAX_PROBLEM].rstrip(".")
+        text = f"The {kind} file {path} can't be used: {problem}."
+    if any(mark in path for mark in _MARKS_OF_CONTENT):
+        text = _NO_PATH.format(kind=kind)
+    message = f"{text} {_CONTENT.format(form=_FORMS[kind])}"
+    raise AirbyteTracedException(message, message, FailureType.config_error)
+
+
 class CommandSource(SourceClose):
     """The source of a command, which names the files that it can't use, and says what to do."""
 
-    @staticmethod
-    def read_config(config_path: str) -> Any:
-        """Return the config; raise a config error if it can't be read."""
-        return _read_file("config", config_path, SourceClose.read_config)
-
-    @classmethod
-    def read_catalog(cls, catalog_path: str) -> Any:
-        """Return the catalog; raise a config error if it can't be read."""
-        return _read_file("catalog", catalog_path, super().read_catalog)
-
-    @classmethod
-    def read_state(cls, state_path: str) -> Any:
-        """Return the states; raise a config error if they can't be read."""
-        return _read_file("state", state_path, super().read_state)
+    read_config = staticmethod(partial(_read_file, "config", SourceClose.read_config))
+    read_catalog = staticmethod(partial(_read_file, "catalog", SourceClose.read_catalog))
+    read_state = staticmethod(partial(_read_file, "state", SourceClose.read_state))
 
 
 class CloseEntrypoint(AirbyteEntrypoint):
@@ -145,18 +147,6 @@ def _check_certificates() -> None:
         if certificates and not Path(certificates).exists():
             text = _MISSING_CERTIFICATES.format(path=certificates, name=name)
             raise AirbyteTracedException(text, text, FailureType.config_error)
-
-
-def _read_file(kind: str, path: str, read: Callable[[str], Any]) -> Any:
-    try:
-        return read(path)
-    except Exception as error:  # noqa: BLE001 - the CDK's readers raise errors of many kinds
-        problem = " ".join(str(error).split())[:_MAX_PROBLEM].rstrip(".")
-        text = f"The {kind} file {path} can't be used: {problem}."
-    if any(mark in path for mark in _MARKS_OF_CONTENT):
-        text = _NO_PATH.format(kind=kind)
-    message = f"{text} {_CONTENT.format(form=_FORMS[kind])}"
-    raise AirbyteTracedException(message, message, FailureType.config_error)
 
 
 def _print_failure(command: str, error: AirbyteTracedException) -> None:
