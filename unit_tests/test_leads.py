@@ -1,6 +1,8 @@
 """Leads: the search request, windows, states and emitted records."""
 
 import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -67,27 +69,47 @@ def leads_of_one_moment(count: int) -> list[Row]:
 
 
 class Index:
-    """The index of the search: the rows in its order, which may change after a request."""
+    """The index of the search: the rows in its order, which may change after a request.
 
-    def __init__(self, rows: list[Row]) -> None:
+    ``shown`` is the date that it shows of a date, ``bound`` the moment for which it takes a bound, and
+    ``always_has_cursor`` whether it has a cursor on the last page, too.
+    """
+
+    def __init__(
+        self,
+        rows: list[Row],
+        *,
+        shown: Callable[[str], str] = str,
+        bound: Callable[[str], datetime] = parse_moment,
+        always_has_cursor: bool = False,
+    ) -> None:
         self.rows = rows
+        self.shown = shown
+        self.bound = bound
+        self.always_has_cursor = always_has_cursor
         self.changes: list[Any] = []
 
     def __call__(self, request: Any, _: Any) -> Row:
         """Return a page of the rows in the range of the request; cursors count positions."""
         condition = request.json()["query"]["queries"][1]["condition"]
-        start, end = (parse_moment(condition[name]["value"]) for name in ("on_or_after", "before"))
+        start, end = (self.bound(condition[name]["value"]) for name in ("on_or_after", "before"))
         found = [row for row in self.rows if start <= parse_moment(row["date_updated"]) < end]
         if self.changes:
             self.changes.pop(0)(self.rows)
         return self.page(found, request)
 
-    @staticmethod
-    def page(found: list[Row], request: Any) -> Row:
+    def page(self, found: list[Row], request: Any) -> Row:
         """Return the page of these rows to which the cursor of the request leads."""
         first = int(request.json().get("cursor") or 0)
-        cursor = str(first + 200) if first + 200 < len(found) else None
-        return {"data": found[first : first + 200], "cursor": cursor}
+        rows = [{**row, "date_updated": self.shown(row["date_updated"])} for row in found[first : first + 200]]
+        has_cursor = first + 200 < len(found) or (self.always_has_cursor and rows)
+        return {"data": rows, "cursor": str(first + 200) if has_cursor else None}
+
+
+def leads_since(start: str, count: int, seconds: float, first: int = 0) -> list[Row]:
+    """Return leads that were edited one after the other, with so many seconds between them."""
+    moments = [parse_moment(start) + timedelta(seconds=number * seconds) for number in range(count)]
+    return [lead(number, moment.isoformat(timespec="microseconds")) for number, moment in enumerate(moments, first)]
 
 
 def read_index(api: Mocker, index: Index) -> list[str]:
@@ -307,11 +329,47 @@ def test_the_time_of_the_leads_of_the_last_ten_minutes_is_split(api: Mocker) -> 
     starts_and_ends = [(start[11:], end[11:]) for start, end in ranges(api)]
     assert starts_and_ends == [
         ("00:00:00", "12:00:00"),
-        ("01:30:00", "12:00:00"),
-        ("01:39:00", "12:00:00"),
-        ("01:39:00", "11:54:58"),
-        ("11:54:58", "12:00:00"),
+        ("00:00:00", "11:53:19"),
+        ("11:53:19", "12:00:00"),
+        ("11:53:19", "11:56:38"),
+        ("11:56:38", "12:00:00"),
     ]
+
+
+SECOND = leads_since("2025-06-10T00:00:00Z", 300, 0.003)
+RECENT = leads_since("2025-06-15T11:51:00Z", 300, 0.001, first=2)
+OLDER = [lead(one, f"2025-06-0{day}T00:00:00+00:00") for one, day in ((0, 8), (1, 9), (302, 7))]
+# Each index, and how many searches read it.
+INDEXES = {
+    "newest first, and a second fills more than a page": (
+        Index([*reversed(SECOND), *reversed(leads_since("2025-06-09T00:00:00Z", 300, 1, first=300))]),
+        13,
+    ),
+    "by creation, and the oldest leads were edited last": (
+        Index([*leads_since("2025-06-14T00:00:00Z", 199, 1), *leads_since("2025-06-05T00:00:00Z", 801, 60, first=199)]),
+        19,
+    ),
+    "by creation, and few leads are older than ten minutes": (Index([*OLDER[:2], *RECENT, OLDER[2]]), 9),
+    "dates without fractions": (Index(SECOND, shown=lambda date: f"{date[:19]}+00:00"), 9),
+    "the date of an edit after the start of the sync, and a cursor on the last page": (
+        Index(
+            leads_since("2025-06-10T00:00:00Z", 10, 60),
+            shown=lambda date: date.replace("10T00:09", "15T12:09"),
+            always_has_cursor=True,
+        ),
+        4,
+    ),
+    "bounds are truncated to seconds": (Index(SECOND, bound=lambda bound: parse_moment(bound[:19])), 9),
+    "a cursor on the last page": (Index(RECENT[:100], always_has_cursor=True), 3),
+}
+
+
+@pytest.mark.parametrize(("index", "searches"), INDEXES.values(), ids=INDEXES)
+def test_an_index_that_does_what_close_does_not_document_hides_no_lead(
+    api: Mocker, index: Index, searches: int
+) -> None:
+    assert sorted(read_index(api, index)) == sorted(ids(index.rows))
+    assert len(bodies(api)) == searches
 
 
 @pytest.mark.parametrize("day", [1, 2, 12, 20], ids=["before", "from the start on", "later", "after"])
@@ -363,34 +421,32 @@ SEARCHES: dict[str, tuple[list[Row], list[str | None]]] = {
 
 
 def read_moment(api: Mocker, *responses: Row, later: Row | None = None) -> Reading:
-    """Read leads of one moment and later ones; the searches of this moment alone get these responses."""
+    """Read leads of one second and later ones; the searches of this second alone get these responses."""
     later = later or page()
     leads(api, FIRST, *responses, later)
 
-    def is_of(request: Any, *, starts: bool, ends: bool) -> bool:
+    def has(request: Any, bound: str, second: str) -> bool:
         condition = request.json()["query"]["queries"][1]["condition"]
-        is_start = condition["on_or_after"]["value"].endswith("T05:00:00.001000+00:00")
-        is_end = condition["before"]["value"].endswith("T05:00:00.001000+00:00")
-        return (is_start, is_end) == (starts, ends)
+        return str(condition[bound]["value"]) == f"2025-06-02T05:00:{second}.000000+00:00"
 
     api.post(f"{API}/data/search/", **FIRST)
-    api.post(f"{API}/data/search/", **later, additional_matcher=partial(is_of, starts=True, ends=False))
-    api.post(f"{API}/data/search/", list(responses), additional_matcher=partial(is_of, starts=False, ends=True))
+    api.post(f"{API}/data/search/", **page(), additional_matcher=partial(has, bound="before", second="00"))
+    api.post(f"{API}/data/search/", list(responses), additional_matcher=partial(has, bound="before", second="01"))
+    api.post(f"{API}/data/search/", **later, additional_matcher=partial(has, bound="on_or_after", second="01"))
     return read("leads", start_date="2025-06-02")
 
 
 @pytest.mark.parametrize(("responses", "cursors"), SEARCHES.values(), ids=SEARCHES)
-def test_a_search_of_leads_of_one_moment_is_made_again_until_it_is_not_known_to_skip_any(
+def test_a_search_of_leads_of_one_second_is_made_again_until_it_is_not_known_to_skip_any(
     api: Mocker, responses: list[Row], cursors: list[str | None]
 ) -> None:
     reading = read_moment(api, FIRST, *responses)
     returned = {row["id"] for response in [FIRST, *responses] for row in response["json"].get("data", [])}
     assert sorted(reading.ids) == sorted(returned)
     assert reading.statuses == {"leads": "COMPLETE"}
-    first, *others = starts(api)
-    assert first == ("00:00:00", None)
-    # The time from the moment on is searched, then the moment, and at last the time after it.
-    assert others == [("05:00:00", cursor) for cursor in (None, None, *cursors, None)]
+    before, second, after = ("00:00:00", None), ("05:00:00", None), ("05:00:01", None)
+    # The whole window, the time before and from the second on, the second, and at last the time after it.
+    assert starts(api) == [before, before, second, second, *(("05:00:00", cursor) for cursor in cursors), after]
 
 
 def test_a_search_that_always_repeats_leads_and_so_may_lack_others_fails_the_stream(api: Mocker) -> None:
@@ -407,7 +463,7 @@ def test_the_time_after_a_moment_is_searched_when_the_moment_is_complete(api: Mo
     assert reading.statuses == {"leads": "COMPLETE"}
     assert sorted(reading.ids) == sorted(ids(MOMENT + later))
     assert reading.ids[250:] == ids(later)
-    assert len(bodies(api)) == 3 + 7 * 2 + 1
+    assert len(bodies(api)) == 4 + 7 * 2 + 1
 
 
 def test_a_lead_that_is_edited_again_meanwhile_counts_as_no_repetition(api: Mocker) -> None:
@@ -423,7 +479,7 @@ def test_a_cursor_that_always_expires_fails_the_stream_after_five_searches(api: 
     [(stream, _, message)] = read_moment(api, FIRST, *[FIRST, EXPIRED] * 6).failures
     assert stream == "leads"
     assert "does not get past the moment 2025-06-02T05:00:00.000000+00:00" in message
-    assert len(bodies(api)) == 13
+    assert len(bodies(api)) == 14
 
 
 def test_records_are_emitted_as_close_sends_them_except_for_nulls_and_custom_fields(api: Mocker, caplog: Log) -> None:

@@ -12,7 +12,6 @@ from source_close.api.errors import CloseApiError
 from source_close.api.responses import Row, response_json
 from source_close.dates import (
     LATENESS,
-    MILLISECOND,
     SECOND,
     format_moment,
     moment_of,
@@ -24,9 +23,9 @@ from source_close.streams.windows import WindowRetriever
 
 _MAX_ATTEMPTS = 5
 _STUCK = (
-    "Close's search does not get past the moment {moment}: {rows} or more records have it as "
-    "date_updated, or each search ignores it, ends early, repeats records or loses its cursor. The "
-    "stream stops here, so that none is skipped. Ask Close's support for help."
+    "Close's search does not get past the moment {moment}: {rows} or more records have a "
+    "date_updated in this second, or each search ignores dates, ends early, repeats records or "
+    "loses its cursor. The stream stops here, so that none is skipped. Ask Close's support to help."
 )
 
 
@@ -59,9 +58,10 @@ class LeadSearchRetriever(WindowRetriever):
     A search of one page can't skip a lead. One of several pages could, if leads are edited between
     two of them. So the next search begins at the last tenth of its first page: if that returns a
     known row first, no row is skipped. If not, or if the page is not sorted, the time is split in
-    two. Only leads of one moment are paged by cursor. ``CursorPagination``, the built-in, stops at
-    the 10,000 rows of a chain of cursors, fails if a cursor has expired, and skips a row for each
-    one that is edited meanwhile if cursors count positions, which Close does not document.
+    two. Only leads of one second are paged by cursor, and a short page that is not sorted.
+    ``CursorPagination``, the built-in, stops at the 10,000 rows of a chain of cursors, fails if a
+    cursor has expired, and skips a row for each one that is edited meanwhile if cursors count
+    positions, which Close does not document.
 
     Attributes:
         rows_per_chain: the number of rows after which Close ends a chain of cursors.
@@ -89,31 +89,54 @@ class LeadSearchRetriever(WindowRetriever):
                 continue
             yield self._new_leads(rows, known_ids)
             most_rows = min(self.paginator.get_page_size() or 0, self.rows_per_chain)
-            if token is None and len(rows) < most_rows:  # a full page may be cut short
+            is_full = len(rows) >= most_rows
+            if token is None and not is_full:  # a full page may be cut short
                 continue
-            following = self._following_searches(search, rows)
-            searches += following
-            if not following:
+            last_tenth = self._last_tenth(search, rows)
+            cut = self._cut(search, rows) if is_full else search.end
+            if last_tenth:
+                searches.append(Search(last_tenth, search.end, gap_start=search.start))
+            elif cut < search.end:
+                # The earlier one first: Close's index may move a lead to the later one meanwhile.
+                searches += [Search(cut, search.end), Search(search.start, cut)]
+            else:
                 yield from self._read_by_cursor(search, known_ids)
 
-    # The searches for what a page lacks, or none if they would not be shorter. The earliest is the
-    # last one, which is made first, since Close's index may move a lead to a later one meanwhile.
-    def _following_searches(self, search: Search, rows: Sequence[Row]) -> list[Search]:
-        moments = [moment_of(row, self.cursor_field) or search.end for row in rows]
-        inside = [moment for moment in moments if search.start <= moment < search.end]
-        last_tenth = _last_tenth(inside, search.start)
-        if last_tenth > search.start:
-            return [Search(last_tenth, search.end, gap_start=search.start)]
-        middle = search.start + (search.end - search.start) / 2
-        cut = max(inside[-1] if inside else middle, search.start + MILLISECOND)
-        if rows and cut < search.end:
-            return [Search(cut, search.end), Search(search.start, cut)]
-        if rows and not inside:
+    # The second with which the last tenth of a page begins, None if the page may not be sorted. The
+    # last row alone could show a newer date than the one by which the index sorts it.
+    def _last_tenth(self, search: Search, rows: Sequence[Row]) -> datetime | None:
+        # Until the index shows an edit, Close sorts the lead by its date before the edit.
+        latest = utc_now() - LATENESS
+        settled = [second for second in self._seconds(search, rows) if second < latest]
+        if len(settled) * 2 <= len(rows) or settled != sorted(settled):
+            return None
+        # Rows of one second are sorted in any order.
+        earliest = max(settled[len(settled) // 10], search.start)
+        last_tenth = settled[len(settled) * 9 // 10]
+        return last_tenth if last_tenth > earliest else None
+
+    # The second at which to split the time of a search: that of the last row or, if rows are not
+    # sorted, the median. It is not before the end of a search that has only one second.
+    def _cut(self, search: Search, rows: Sequence[Row]) -> datetime:
+        first = whole_second(search.start)
+        inside = [second for second in self._seconds(search, rows) if second >= first]
+        cut = first + (search.end - first) / 2
+        if inside:
+            is_sorted = inside == sorted(inside)
+            cut = inside[-1] if is_sorted else sorted(inside)[len(inside) // 2]
+        cut = max(whole_second(cut), first + SECOND)
+        if rows and not inside and cut >= search.end:
             raise self._stuck(search)  # Close ignores the dates: each search would have all rows
-        return []
+        return cut
+
+    # The dates of a page's rows up to the second, as the index may sort by whole seconds, and Close
+    # may truncate date filters. A lead that was edited meanwhile may be after the search.
+    def _seconds(self, search: Search, rows: Sequence[Row]) -> list[datetime]:
+        moments = [moment_of(row, self.cursor_field) or search.end for row in rows]
+        return [whole_second(moment) for moment in moments if moment < search.end]
 
     # Reads a search until a reading has no new row, and the readings since the last new row have as
-    # many rows together as it has positions: leads of one moment may change places between two
+    # many rows together as it has positions: leads of one second may change places between two
     # pages, so that one is returned twice and another one never, and an edited one may leave it.
     def _read_by_cursor(self, search: Search, known_ids: set[str]) -> Iterator[list[Row]]:
         seen_ids = set[str]()
@@ -179,13 +202,3 @@ class LeadSearchRetriever(WindowRetriever):
         with self._lock:
             for lead_id, moment in known.items():
                 self._known_until[lead_id] = format_moment(moment + SECOND)
-
-
-# The second with which the last tenth of a page begins, or ``start`` if the page is not sorted. The
-# last row alone could show a newer date than the one by which the index sorts it.
-def _last_tenth(moments: Sequence[datetime], start: datetime) -> datetime:
-    # Until the index shows an edit, Close sorts the lead by its date before the edit.
-    latest = utc_now() - LATENESS
-    # The index may sort by whole seconds.
-    settled = [whole_second(moment) for moment in moments if moment < latest] or [start]
-    return settled[len(settled) * 9 // 10] if settled == sorted(settled) else start
