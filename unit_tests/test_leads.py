@@ -421,18 +421,18 @@ SEARCHES: dict[str, tuple[list[Row], list[str | None]]] = {
 
 
 def read_moment(api: Mocker, *responses: Row, later: Row | None = None) -> Reading:
-    """Read leads of one second and later ones; the searches of this second alone get these responses."""
+    """Read leads of one second and later ones; the searches in this second alone get these responses."""
     later = later or page()
     leads(api, FIRST, *responses, later)
 
-    def has(request: Any, bound: str, second: str) -> bool:
+    def is_within(request: Any, start: str, end: str) -> bool:
         condition = request.json()["query"]["queries"][1]["condition"]
-        return str(condition[bound]["value"]) == f"2025-06-02T05:00:{second}.000000+00:00"
+        return bool(start <= condition["on_or_after"]["value"] and condition["before"]["value"] <= end)
 
+    second, next_second = (f"2025-06-02T05:00:0{digit}.000000+00:00" for digit in "01")
     api.post(f"{API}/data/search/", **FIRST)
-    api.post(f"{API}/data/search/", **page(), additional_matcher=partial(has, bound="before", second="00"))
-    api.post(f"{API}/data/search/", list(responses), additional_matcher=partial(has, bound="before", second="01"))
-    api.post(f"{API}/data/search/", **later, additional_matcher=partial(has, bound="on_or_after", second="01"))
+    for start, end, texts in (("", second, [page()]), (second, next_second, responses), (next_second, "9", [later])):
+        api.post(f"{API}/data/search/", list(texts), additional_matcher=partial(is_within, start=start, end=end))
     return read("leads", start_date="2025-06-02")
 
 
@@ -450,7 +450,7 @@ def test_a_search_of_leads_of_one_second_is_made_again_until_it_is_not_known_to_
 
 
 def test_a_search_that_always_repeats_leads_and_so_may_lack_others_fails_the_stream(api: Mocker) -> None:
-    reading = read_moment(api, FIRST, *[FIRST, page(*MOMENT[190:240])] * 8)
+    reading = read_moment(api, *[FIRST, FIRST, page(*MOMENT[190:240])] * 100)
     assert len(reading.ids) == 240
     [(_, _, message)] = reading.failures
     assert "Close's search does not get past the moment 2025-06-02T05:00:00" in message
@@ -475,11 +475,11 @@ def test_a_lead_that_is_edited_again_meanwhile_counts_as_no_repetition(api: Mock
     assert len(bodies(api)) == 3
 
 
-def test_a_cursor_that_always_expires_fails_the_stream_after_five_searches(api: Mocker) -> None:
-    [(stream, _, message)] = read_moment(api, FIRST, *[FIRST, EXPIRED] * 6).failures
+def test_a_cursor_that_always_expires_fails_the_stream_when_its_time_can_not_be_split_any_more(api: Mocker) -> None:
+    [(stream, _, message)] = read_moment(api, FIRST, *[*[FIRST, EXPIRED] * 5, FIRST] * 10).failures
     assert stream == "leads"
     assert "does not get past the moment 2025-06-02T05:00:00.000000+00:00" in message
-    assert len(bodies(api)) == 14
+    assert len(bodies(api)) == 3 + 10 * 11
 
 
 def test_records_are_emitted_as_close_sends_them_except_for_nulls_and_custom_fields(api: Mocker, caplog: Log) -> None:

@@ -12,6 +12,7 @@ from source_close.api.errors import CloseApiError
 from source_close.api.responses import Row, response_json
 from source_close.dates import (
     LATENESS,
+    MILLISECOND,
     SECOND,
     format_moment,
     moment_of,
@@ -23,9 +24,9 @@ from source_close.streams.windows import WindowRetriever
 
 _MAX_ATTEMPTS = 5
 _STUCK = (
-    "Close's search does not get past the moment {moment}: {rows} or more records have a "
-    "date_updated in this second, or each search ignores dates, ends early, repeats records or "
-    "loses its cursor. The stream stops here, so that none is skipped. Ask Close's support to help."
+    "Close's search does not get past the moment {moment}: {rows} or more records have it as "
+    "date_updated, or each search ignores dates, ends early, repeats records or loses its cursor. "
+    "The stream stops here, so that none is skipped. Ask Close's support for help."
 )
 
 
@@ -58,7 +59,8 @@ class LeadSearchRetriever(WindowRetriever):
     A search of one page can't skip a lead. One of several pages could, if leads are edited between
     two of them. So the next search begins at the last tenth of its first page: if that returns a
     known row first, no row is skipped. If not, or if the page is not sorted, the time is split in
-    two. Only leads of one second are paged by cursor, and a short page that is not sorted.
+    two. Only leads of one second are paged by cursor, and a short page that is not sorted. If that
+    does not succeed, the time is split as well, down to a millisecond.
     ``CursorPagination``, the built-in, stops at the 10,000 rows of a chain of cursors, fails if a
     cursor has expired, and skips a row for each one that is edited meanwhile if cursors count
     positions, which Close does not document.
@@ -100,7 +102,13 @@ class LeadSearchRetriever(WindowRetriever):
                 # The earlier one first: Close's index may move a lead to the later one meanwhile.
                 searches += [Search(cut, search.end), Search(search.start, cut)]
             else:
-                yield from self._read_by_cursor(search, known_ids)
+                try:
+                    yield from self._read_by_cursor(search, known_ids)
+                except StuckError:
+                    middle = search.start + (search.end - search.start) / 2
+                    if middle < search.start + MILLISECOND:
+                        raise
+                    searches += [Search(middle, search.end), Search(search.start, middle)]
 
     # The second with which the last tenth of a page begins, None if the page may not be sorted. The
     # last row alone could show a newer date than the one by which the index sorts it.
