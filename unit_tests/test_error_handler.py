@@ -243,7 +243,7 @@ def test_a_list_that_repeats_a_page_three_times_fails_the_stream(
     api.register_uri(ANY, f"{API}{path}", json={"data": [{"id": one, **stamps} for one in ids], **more})
     [(_, _, message)] = read(stream, start_date="2025-06-15").failures
     assert f"{path}: the list repeats the same page of {len(ids)} records and says that more follow." in message
-    assert len(requested(api, path)) in {4, 5, 7}
+    assert len(requested(api, path)) in {4, 5, 6, 7}
 
 
 def test_a_request_that_fails_while_others_to_its_endpoint_succeed_is_given_up(api: Mocker, clock: Clock) -> None:

@@ -82,11 +82,13 @@ class Index:
         shown: Callable[[str], str] = str,
         bound: Callable[[str], datetime] = parse_moment,
         always_has_cursor: bool = False,
+        page_size: int = 200,
     ) -> None:
         self.rows = rows
         self.shown = shown
         self.bound = bound
         self.always_has_cursor = always_has_cursor
+        self.page_size = page_size
         self.changes: list[Any] = []
 
     def __call__(self, request: Any, _: Any) -> Row:
@@ -101,9 +103,10 @@ class Index:
     def page(self, found: list[Row], request: Any) -> Row:
         """Return the page of these rows to which the cursor of the request leads."""
         first = int(request.json().get("cursor") or 0)
-        rows = [{**row, "date_updated": self.shown(row["date_updated"])} for row in found[first : first + 200]]
-        has_cursor = first + 200 < len(found) or (self.always_has_cursor and rows)
-        return {"data": rows, "cursor": str(first + 200) if has_cursor else None}
+        end = first + self.page_size
+        rows = [{**row, "date_updated": self.shown(row["date_updated"])} for row in found[first:end]]
+        has_cursor = end < len(found) or (self.always_has_cursor and rows)
+        return {"data": rows, "cursor": str(end) if has_cursor else None}
 
 
 def leads_since(start: str, count: int, seconds: float, first: int = 0) -> list[Row]:
@@ -357,10 +360,11 @@ INDEXES = {
             shown=lambda date: date.replace("10T00:09", "15T12:09"),
             always_has_cursor=True,
         ),
-        4,
+        5,
     ),
     "bounds are truncated to seconds": (Index(SECOND, bound=lambda bound: parse_moment(bound[:19])), 9),
-    "a cursor on the last page": (Index(RECENT[:100], always_has_cursor=True), 3),
+    "pages of a hundred": (Index(leads_since("2025-06-15T11:51:00Z", 300, 1), page_size=100), 10),
+    "a cursor on the last page": (Index(RECENT[:100], always_has_cursor=True), 4),
 }
 
 

@@ -59,8 +59,8 @@ class LeadSearchRetriever(WindowRetriever):
     A search of one page can't skip a lead. One of several pages could, if leads are edited between
     two of them. So the next search begins at the last tenth of its first page: if that returns a
     known row first, no row is skipped. If not, or if the page is not sorted, the time is split in
-    two. Only leads of one second are paged by cursor, and a short page that is not sorted. If that
-    does not succeed, the time is split as well, down to a millisecond.
+    two. Only leads of one second are paged by cursor, and a last page that has one. If that does
+    not succeed, the time is split as well, down to a millisecond.
     ``CursorPagination``, the built-in, stops at the 10,000 rows of a chain of cursors, fails if a
     cursor has expired, and skips a row for each one that is edited meanwhile if cursors count
     positions, which Close does not document.
@@ -90,25 +90,49 @@ class LeadSearchRetriever(WindowRetriever):
                 ]
                 continue
             yield self._new_leads(rows, known_ids)
-            most_rows = min(self.paginator.get_page_size() or 0, self.rows_per_chain)
-            is_full = len(rows) >= most_rows
-            if token is None and not is_full:  # a full page may be cut short
+            if token is None and not self._is_full(rows):  # a full page may be cut short
                 continue
-            last_tenth = self._last_tenth(search, rows)
-            cut = self._cut(search, rows) if is_full else search.end
-            if last_tenth:
-                searches.append(Search(last_tenth, search.end, gap_start=search.start))
-            elif cut < search.end:
-                # The earlier one first: Close's index may move a lead to the later one meanwhile.
-                searches += [Search(cut, search.end), Search(search.start, cut)]
-            else:
-                try:
-                    yield from self._read_by_cursor(search, known_ids)
-                except StuckError:
-                    middle = search.start + (search.end - search.start) / 2
-                    if middle < search.start + MILLISECOND:
-                        raise
-                    searches += [Search(middle, search.end), Search(search.start, middle)]
+            following = self._following_searches(search, rows, token)
+            searches += following
+            if following:
+                continue
+            try:
+                yield from self._read_by_cursor(search, known_ids)
+            except StuckError:
+                middle = search.start + (search.end - search.start) / 2
+                if middle < search.start + MILLISECOND:
+                    raise
+                searches += [Search(middle, search.end), Search(search.start, middle)]
+
+    # The searches for what a page lacks, none if it has to be read by cursor. The earliest is the
+    # last one, which is made first, since Close's index may move a lead to a later one meanwhile.
+    def _following_searches(
+        self, search: Search, rows: Sequence[Row], token: Mapping[str, Any] | None
+    ) -> list[Search]:
+        last_tenth = self._last_tenth(search, rows)
+        if last_tenth:
+            return [Search(last_tenth, search.end, gap_start=search.start)]
+        if not self._is_full(rows) and not self._has_other_rows(search, rows, token):
+            return []
+        cut = self._cut(search, rows)
+        if cut >= search.end:
+            return []
+        return [Search(cut, search.end), Search(search.start, cut)]
+
+    def _is_full(self, rows: Sequence[Row]) -> bool:
+        most_rows = min(self.paginator.get_page_size() or 0, self.rows_per_chain)
+        return len(rows) >= most_rows
+
+    # Whether the cursor of a page leads to other rows. The last page may have one, too, and others
+    # may have fewer rows than were requested.
+    def _has_other_rows(
+        self, search: Search, rows: Sequence[Row], token: Mapping[str, Any] | None
+    ) -> bool:
+        ids = {row["id"] for row in rows}
+        with suppress(StuckError):
+            following_rows, _ = self._page(search, token)
+            return any(row["id"] not in ids for row in following_rows)
+        return True
 
     # The second with which the last tenth of a page begins, None if the page may not be sorted. The
     # last row alone could show a newer date than the one by which the index sorts it.
