@@ -59,11 +59,11 @@ class LeadSearchRetriever(WindowRetriever):
     A search of one page can't skip a lead. One of several pages could, if leads are edited between
     two of them. So the next search begins at the last tenth of its first page: if that returns a
     known row first, no row is skipped. If not, or if the page is not sorted, the time is split in
-    two. Only leads of one second are paged by cursor, and a last page that has one. If that does
-    not succeed, the time is split as well, down to a millisecond.
-    ``CursorPagination``, the built-in, stops at the 10,000 rows of a chain of cursors, fails if a
-    cursor has expired, and skips a row for each one that is edited meanwhile if cursors count
-    positions, which Close does not document.
+    two. Only leads of one second, and a last page with a cursor, are read by cursor. If that does
+    not succeed, the time is split as well, down to a millisecond. ``CursorPagination``, the
+    built-in, stops at the 10,000 rows of a chain of cursors, fails if a cursor has expired, and
+    skips a row for each one that is edited meanwhile if cursors count positions, which Close does
+    not document.
 
     Attributes:
         rows_per_chain: the number of rows after which Close ends a chain of cursors.
