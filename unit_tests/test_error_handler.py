@@ -228,22 +228,22 @@ def test_a_list_that_repeats_itself_is_noticed_while_another_worker_reads_lists_
 
 @pytest.mark.parametrize("ids", [["x_1"], []], ids=["the same row", "no rows"])
 @pytest.mark.parametrize(
-    ("stream", "path", "more"),
+    ("stream", "path", "more", "pages"),
     [
-        ("activities", "/activity/", {"has_more": True}),
-        ("users", "/user/", {"has_more": True}),
-        ("event_log", "/event/", {"cursor_next": "again"}),
-        ("leads", "/data/search/", {"cursor": "again"}),
+        ("activities", "/activity/", {"has_more": True}, 4),
+        ("users", "/user/", {"has_more": True}, 4),
+        ("event_log", "/event/", {"cursor_next": "again"}, 5),
+        ("leads", "/data/search/", {"cursor": "again"}, 6),
     ],
 )
 def test_a_list_that_repeats_a_page_three_times_fails_the_stream(
-    api: Mocker, ids: list[str], stream: str, path: str, more: Row
+    api: Mocker, ids: list[str], stream: str, path: str, more: Row, pages: int
 ) -> None:
     stamps = {"date_created": "2025-06-15T11:00:00+00:00", "date_updated": "2025-06-15T11:00:00+00:00"}
     api.register_uri(ANY, f"{API}{path}", json={"data": [{"id": one, **stamps} for one in ids], **more})
     [(_, _, message)] = read(stream, start_date="2025-06-15").failures
     assert f"{path}: the list repeats the same page of {len(ids)} records and says that more follow." in message
-    assert len(requested(api, path)) in {4, 5, 6, 7}
+    assert len(requested(api, path)) == pages
 
 
 def test_a_request_that_fails_while_others_to_its_endpoint_succeed_is_given_up(api: Mocker, clock: Clock) -> None:

@@ -71,7 +71,7 @@ class Change:
         self.date_created = max(self.date_created, other.date_created)
 
 
-# By object type and id.
+# What events say about each object, by object type and id.
 Changes = defaultdict[tuple[str, str], Change]
 
 
@@ -121,7 +121,7 @@ class EventLog:
         self._reading = threading.Lock()
         self._changes = Changes(Change)
         self._unclear_events = list[str]()  # the ids of those that don't say which object changed
-        self._adding = threading.Lock()  # of both
+        self._adding = threading.Lock()  # held while an event is added to both
 
     def changes(self, stream: str, events: AbstractStream, workers: int) -> Changes:
         """Return the changes, none if the key may not read events.

@@ -154,8 +154,8 @@ class LeadSearchRetriever(WindowRetriever):
         inside = [second for second in self._seconds(search, rows) if second >= first]
         cut = first + (search.end - first) / 2
         if inside:
-            is_sorted = inside == sorted(inside)
-            cut = inside[-1] if is_sorted else sorted(inside)[len(inside) // 2]
+            in_order = sorted(inside)
+            cut = inside[-1] if inside == in_order else in_order[len(inside) // 2]
         cut = max(whole_second(cut), first + SECOND)
         if rows and not inside and cut >= search.end:
             raise self._stuck(search)  # Close ignores the dates: each search would have all rows

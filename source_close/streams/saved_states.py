@@ -38,6 +38,8 @@ _KEYS_WITHOUT_CURSOR = {
 }
 _AIRBYTE_PREFIX = "__ab_"
 _LONGEST_STOP = timedelta(days=1)  # of Close's event log, in an incident
+# For how long a stream without a state follows the log: a day is left to repeat a sync that failed.
+_FOLLOWED_WITHOUT_STATE = RETENTION - timedelta(days=1)
 # Where other connectors keep the moment up to which a stream was read.
 _OTHER_CURSORS = ("most_recent_cursor_value", "end")
 _DAMAGED = (
@@ -119,9 +121,9 @@ class LogPositions:
     start of the sync. So an interruption hides no deletion, what is deleted after the first record
     of a first sync is in the log after its position, and ``capture_changes`` can be switched on
     later. A stream without a state beside others with one may have a table all the same, as Airbyte
-    clears only the state to fill new columns: so it follows the log from its beginning, with a day
-    left in which a sync that failed can be repeated. ``event_log`` has a position, too, the start
-    of the last complete sync: its cursor is its newest event, which may be old without a gap.
+    clears only the state to fill new columns: so it follows the log of 29 days. ``event_log`` has a
+    position, too, the start of the last complete sync: its cursor is its newest event, which may be
+    old without a gap.
 
     Args:
         names: the streams of the catalog that can follow the log.
@@ -144,7 +146,7 @@ class LogPositions:
         end = parse_moment(sync["end"])
         self._starts = {name: self._start_of(name, end) for name in (_EVENT_LOG, *names)}
         is_first_sync = not any(self._starts.values())
-        start_without_state = end if is_first_sync else end - RETENTION + _LONGEST_STOP
+        start_without_state = end if is_first_sync else end - _FOLLOWED_WITHOUT_STATE
         for name, start in self._starts.items():
             self._positions[name] = format_moment(start or start_without_state)
             if start and name in self._followed:
