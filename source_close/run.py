@@ -36,8 +36,8 @@ _MISSING_CERTIFICATES = (
     "The file of certificates {path}, which {name} names, does not exist. Correct the path, or "
     "remove the variable."
 )
-_CONTENT = "It contains {form}; README.md shows how to make one."
-_FORMS = {"config": "an object", "catalog": "an object", "state": "a list of states"}
+_CONTENT = "The file must contain {form}; README.md shows how to make one."
+_FORMS = {"config": "a JSON object", "catalog": "a JSON object", "state": "a JSON list of states"}
 # Of JSON or YAML in place of a path, which would show the key.
 _MARKS_OF_CONTENT = ("{", '"', ": ")
 _NO_PATH = "--{kind} needs the path of a file, not its content."
@@ -65,7 +65,10 @@ class CommandSource(SourceClose):
 
 
 class CloseEntrypoint(AirbyteEntrypoint):
-    """Writes records as bytes to ``output``, for which ``AirbyteEntrypoint`` takes longer."""
+    """Writes records as bytes to ``output``, as ``AirbyteEntrypoint`` takes longer.
+
+    It also hides the key in the form that the Authorization header has.
+    """
 
     def __init__(self, source: SourceClose, output: BinaryIO) -> None:
         super().__init__(source)

@@ -201,7 +201,8 @@ class SourceClose(Source):
     def check(self, logger: Logger, config: Mapping[str, Any]) -> models.AirbyteConnectionStatus:
         """Read a new record of each list of the streams that ``check`` in the manifest names.
 
-        It names those that the key may not read, and fails if that is all or at any other error.
+        It warns of the streams that the key may not read, and fails if these are all, or at any
+        other error.
         """
         names = self._manifest["check"]["stream_names"]
         refused = list[str]()

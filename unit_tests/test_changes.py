@@ -369,7 +369,8 @@ def test_the_days_of_the_log_are_read_side_by_side_and_all_of_them_count(caplog:
 
         return SimpleNamespace(read=records)
 
-    days = [day(event("a", hour="08"), event("b"), event("", hour="08")), day(event("a", "deleted", hour="09"))]
+    unclear = event("", hour="08")  # read again after an expired cursor or a failure, it counts once
+    days = [day(event("a", hour="08"), event("b"), unclear), day(event("a", "deleted", hour="09"), unclear)]
     log: Any = SimpleNamespace(generate_partitions=lambda: iter(days))
     found = EventLog().changes("activities", log, workers=2)
     assert {key: (change.changed_at[:19], change.deleted_at[:19]) for key, change in found.items()} == {

@@ -88,7 +88,7 @@ def test_no_thread_collects_garbage_by_itself(command: Command) -> None:
         ("state", None, "No such file or directory"),
         ("state", '[{"type": "STREAM", ', "line 1 column 21"),
         ("state", '[{"type": "NONSENSE"}]', '"NONSENSE" is not one of'),
-        ("state", f'[{{"type": "{"X" * 1_000}"}}]', "XXX. It contains"),
+        ("state", f'[{{"type": "{"X" * 1_000}"}}]', "XXX. The file must contain"),
     ],
 )
 def test_an_unusable_file_fails_with_a_one_sentence_message(
@@ -99,16 +99,18 @@ def test_an_unusable_file_fails_with_a_one_sentence_message(
     assert command.error["failure_type"] == "config_error"
     assert command.error["message"].startswith(f"The {what} file {command.folder / what}.json can't be used: ")
     assert reason in command.error["message"]
-    form = "a list of states" if what == "state" else "an object"
-    assert command.error["message"].endswith(f". It contains {form}; README.md shows how to make one.")
-    assert ".. It" not in command.error["message"]
+    form = "a JSON list of states" if what == "state" else "a JSON object"
+    assert command.error["message"].endswith(f". The file must contain {form}; README.md shows how to make one.")
+    assert ".. The" not in command.error["message"]
     assert "\n" not in command.error["message"]
 
 
 @pytest.mark.parametrize("content", [f'{{"api_key": "{KEY}"}}', f'"{KEY}"', f"api_key: {KEY}"])
 def test_a_config_in_place_of_a_path_is_not_shown(command: Command, content: str) -> None:
     assert command.run("check", "--config", content) == 0
-    assert command.status["message"].startswith("--config needs the path of a file, not its content. It contains ")
+    assert command.status["message"].startswith(
+        "--config needs the path of a file, not its content. The file must contain "
+    )
     assert KEY not in command.status["message"]
 
 

@@ -73,7 +73,8 @@ class PacedAuthenticator(BasicHttpAuthenticator):
             if wait <= 0:
                 return
             now = time.monotonic()
-            # If requests get no responses, they are given up after the first of these times.
+            # A request without a response is given up after ``retry_seconds``, so one that waits
+            # for it may wait longer.
             if wait > sync.retry_seconds or now - began > 2 * sync.retry_seconds:
                 text = _WAITED_TOO_LONG.format(endpoint=endpoint, waited=now - began, wait=wait)
                 raise CloseApiError(self.name, text)

@@ -12,7 +12,7 @@ from airbyte_cdk import CursorPaginationStrategy, JsonDecoder
 
 from source_close.api.errors import LostOverrideError, UnreadableResponseError
 
-Row = dict[str, Any]  # a record as Close returns it
+Row = dict[str, Any]  # a record as Close returns it, without the keys whose value is null
 
 SUCCESS_CODES = range(200, 300)
 _PARSED = "close_json"  # the attribute of a response that keeps its parsed body

@@ -1,7 +1,7 @@
 """What all components of one sync share: values for the manifest, and objects such as rate limits.
 
-The CDK has no place for either: each stream has a requester of its own, and all that reaches every
-component is the config.
+The CDK has no place for them but the config: each stream has a requester of its own, and of other
+objects only an API budget is shared.
 """
 
 import threading
@@ -26,8 +26,8 @@ class Sync(dict[str, str]):
         custom_field_columns: whether custom fields get columns in the schemas, as in discover.
         full_refreshes: the streams in full refresh. Except activities and event_log, they also read
             what is edited meanwhile.
-        event_log_positions: from where each stream follows the event log that does so in this sync,
-            as ``format_moment`` writes it.
+        event_log_positions: the position of each stream that follows the event log in this sync, as
+            ``format_moment`` writes it. The log is read from the oldest one on.
         limiter: the rate limits.
         in_flight: ``endpoint`` of the thread's last request, such as ``GET /api/v1/task/``, and
             ``sent_at`` by this machine's clock.

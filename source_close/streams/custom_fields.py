@@ -37,8 +37,7 @@ _ODD_FIELD = "Custom field %s gets no column: its form is unknown. Its values ar
 class CustomFieldsSchemaLoader(SchemaLoader):
     """Adds a column ``custom.cf_…`` for each custom field to the schema of ``schema_loader``.
 
-    ``DynamicSchemaLoader`` can't add columns inside nested lists; ``CompositeSchemaLoader`` would
-    join those of several lists of fields.
+    ``DynamicSchemaLoader``, the built-in, can't add columns inside nested lists.
 
     Attributes:
         places: the path of the values of each kind of field, ``[]`` for the record.
@@ -54,7 +53,7 @@ class CustomFieldsSchemaLoader(SchemaLoader):
     types: Mapping[str, Mapping[str, Any]]
 
     def get_json_schema(self) -> Mapping[str, Any]:
-        """Return the JSON schema; in a read it has no such columns.
+        """Return the JSON schema; in a read or a check it has no such columns.
 
         Raises:
             CloseApiError: as ``read_fields`` does.
@@ -79,10 +78,10 @@ class CustomFieldsSchemaLoader(SchemaLoader):
             properties[f"{PREFIX}{row['id']}"] = self._column(row)
 
     def _column(self, row: Row) -> dict[str, Any]:
-        kind = str(row.get("type") or "of no known type")
+        field_type = str(row.get("type") or "of no known type")
         name = str(row.get("name") or row["id"])
-        traits = [kind]
-        column = self.types.get(kind, self.types["other"])
+        traits = [field_type]
+        column = self.types.get(field_type, self.types["other"])
         if row.get("converting_to_type"):
             traits.append(f"being converted to {row['converting_to_type']}")
             if column != self.types.get(row["converting_to_type"]):

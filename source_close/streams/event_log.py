@@ -120,14 +120,15 @@ class EventLog:
         self._is_read = False
         self._reading = threading.Lock()
         self._changes = Changes(Change)
-        self._unclear_events = list[str]()  # the ids of those that don't say which object changed
+        # The ids of those that don't say which object changed, each once.
+        self._unclear_events = dict[str, None]()
         self._adding = threading.Lock()  # held while an event is added to both
 
     def changes(self, stream: str, events: AbstractStream, workers: int) -> Changes:
         """Return the changes, none if the key may not read events.
 
         Args:
-            stream: the name of the stream that asks first.
+            stream: the name of the stream that asks; the first one reads the log.
             events: the stream of events, whose windows are read side by side.
             workers: how many windows are read at once.
 
@@ -150,14 +151,16 @@ class EventLog:
             self.is_forbidden = True
             LOGGER.warning(_FORBIDDEN_LOG, error.text)
         if self._unclear_events:
-            LOGGER.warning(_UNCLEAR_EVENTS, len(self._unclear_events), self._unclear_events[0])
+            LOGGER.warning(
+                _UNCLEAR_EVENTS, len(self._unclear_events), next(iter(self._unclear_events))
+            )
         self.newest = max((change.changed_at for change in self._changes.values()), default="")
 
     def _read_window(self, window: Partition) -> None:
         for number, event in enumerate(window.read(), start=1):
             with self._adding:
                 if not add_event(self._changes, event.data):
-                    self._unclear_events.append(event.data["id"])
+                    self._unclear_events[event.data["id"]] = None
             if number % _LOG_EVERY_EVENTS == 0:
                 LOGGER.info(_PROGRESS, number, (window.to_slice() or {}).get("start_time"))
 

@@ -64,7 +64,7 @@ class OffsetPaginationStrategy(OffsetIncrement):
 
 
 # The index of the row with which the next page begins: the one before the moment of the last row,
-# which may go on on the next page, as rows of one moment may change places between two requests. If
+# which may continue on the next page: rows of one moment may change places between two requests. If
 # that would not lead further, the last row.
 def _first_of_next_page(rows: Sequence[Row]) -> int:
     last = len(rows) - 1
@@ -248,7 +248,7 @@ class WholeListRetriever(Retriever):
     optional_partitions: Sequence[Mapping[str, str]] = ()
 
     def read_records(self, records_schema: Any, stream_slice: Any = None) -> Iterable[Record]:
-        """Yield the records of a slice whose cursor is in it or missing.
+        """Yield the records of a slice whose cursor is in it, later in a full refresh, or missing.
 
         Raises:
             CloseApiError: if the list keeps changing, or Close refuses to return it.

@@ -1,4 +1,4 @@
-"""Read a time window of a stream: first its records, then the changes of the event log."""
+"""Read the windows of a stream, and after the last one the changes of the event log."""
 
 import threading
 from abc import abstractmethod
