@@ -41,12 +41,12 @@ class Retriever(WindowRetriever):
 
     fails = False
 
-    def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
+    def read_window(self, start: datetime, end: datetime) -> Iterator[tuple[list[Row], datetime]]:
         name = f"{start:%m}"
-        yield [{"id": f"{name} a"}]
+        yield [{"id": f"{name} a"}], end
         if self.fails and name == "05":
             raise CloseApiError("tasks", "It is over.")
-        yield [{"id": f"{name} b"}]
+        yield [{"id": f"{name} b"}], end
 
 
 @pytest.fixture
@@ -88,9 +88,9 @@ def test_a_full_refresh_reads_the_last_ten_minutes_again_and_emits_each_record_o
     found = iter([["a"], ["a", "b"], ["a", "b", "shown late"]])
 
     class Refresh(Retriever):
-        def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
+        def read_window(self, start: datetime, end: datetime) -> Iterator[tuple[list[Row], datetime]]:
             asked.append((start, end))
-            yield [{"id": one} for one in next(found)]
+            yield [{"id": one} for one in next(found)], end
 
     config = {"sync": Sync(end=NOW, full_refreshes=["tasks"])}
     refresh = Refresh("tasks", "date_updated", config, cast("Any", Selector()))
@@ -105,9 +105,9 @@ def test_a_full_refresh_of_records_that_edits_do_not_move_reads_each_window_once
     asked: list[tuple[datetime, datetime]] = []
 
     class Refresh(Retriever):
-        def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
+        def read_window(self, start: datetime, end: datetime) -> Iterator[tuple[list[Row], datetime]]:
             asked.append((start, end))
-            yield [{"id": "a"}]
+            yield [{"id": "a"}], end
 
     config = {"sync": Sync(end=NOW, full_refreshes=["activities"])}
     refresh = Refresh("activities", "date_created", config, cast("Any", Selector()))
@@ -117,7 +117,7 @@ def test_a_full_refresh_of_records_that_edits_do_not_move_reads_each_window_once
 
 def test_a_row_that_is_edited_into_a_later_window_is_emitted_twice(retriever: Retriever) -> None:
     """A destination that deduplicates keeps the newer one."""
-    retriever.read_window = lambda start, end: iter([[{"id": "a"}]])  # type: ignore[method-assign] # each window has it
+    retriever.read_window = lambda start, end: iter([([{"id": "a"}], end)])  # type: ignore[method-assign] # each window has it
     emitted = [[record["id"] for record in retriever.read_records({}, window)] for window in (FIRST, LAST)]
     assert emitted == [["a"], ["a", "deletion of a"]]
 

@@ -19,8 +19,6 @@ _PARSED = "close_json"  # the attribute of a response that keeps its parsed body
 _ERROR_KEYS = ("error", "errors", "field-errors")
 _SAYS_WHETHER_MORE_FOLLOWS = {"has_more", "cursor_next"}
 _PAGE_STEP = 100  # the page sizes to which Close may cut a larger one are multiples
-# https://developer.close.com/api/resources/custom-fields
-_LISTS_WITHOUT_PAGES = ("/custom_field/shared/", "/custom_field/custom_object_type/")
 ONE_RECORD = re.compile(r"/lead/[^/?]+/")  # the only request that is not for a list
 _LIMIT = re.compile(r"\b_limit=(\d+)\b")
 _POSITION = re.compile(r"_(skip|cursor)=[^&]*")
@@ -133,8 +131,7 @@ def _check_end(parsed: Mapping[str, Any], url: str) -> None:
     count = len(parsed["data"])
     limit = _LIMIT.search(url)
     is_full = limit is not None and (count == int(limit[1]) or count % _PAGE_STEP == 0)
-    is_paged = not any(path in url for path in _LISTS_WITHOUT_PAGES)
-    if count and is_full and is_paged and not _SAYS_WHETHER_MORE_FOLLOWS & parsed.keys():
+    if count and is_full and not _SAYS_WHETHER_MORE_FOLLOWS & parsed.keys():
         raise UnreadableResponseError(
             "the response is a full page and does not say whether more records follow"
         )

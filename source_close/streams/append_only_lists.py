@@ -88,7 +88,7 @@ class AppendOnlyListRetriever(WindowRetriever):
     rows_per_window: int
     request_options_provider: RequestOptionsProvider
 
-    def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
+    def read_window(self, start: datetime, end: datetime) -> Iterator[tuple[list[Row], datetime]]:
         """Yield the rows of a window, a page at a time."""
         windows = [Window(start, end)]
         while windows:
@@ -103,7 +103,7 @@ class AppendOnlyListRetriever(WindowRetriever):
             dates = self.request_options_provider.get_request_params(stream_slice=window_slice)
             try:
                 for page, is_followed in self.pages.read(window.seen, window_slice, dates):
-                    yield page
+                    yield page, end
                     if is_followed and window.has_more_than(self.rows_per_window):
                         windows += window.split(oldest_first=self._reads_edits)
                         break

@@ -75,7 +75,7 @@ class LeadSearchRetriever(WindowRetriever):
     rows_per_chain: int
     by_ids: RecordsByIds
 
-    def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
+    def read_window(self, start: datetime, end: datetime) -> Iterator[tuple[list[Row], datetime]]:
         """Yield the leads of a window, a page at a time."""
         known_ids = set[str]()
         searches = [Search(start, end)]
@@ -89,7 +89,7 @@ class LeadSearchRetriever(WindowRetriever):
                     Search(search.gap_start, search.start),
                 ]
                 continue
-            yield self._new_leads(rows, known_ids)
+            yield self._new_leads(search, rows, known_ids)
             if token is None and not self._is_full(rows):  # a full page may be cut short
                 continue
             following = self._following_searches(search, rows, token)
@@ -170,7 +170,9 @@ class LeadSearchRetriever(WindowRetriever):
     # Reads a search until a reading has no new row, and the readings since the last new row have as
     # many rows together as it has positions: leads of one second may change places between two
     # pages, so that one is returned twice and another one never, and an edited one may leave it.
-    def _read_by_cursor(self, search: Search, known_ids: set[str]) -> Iterator[list[Row]]:
+    def _read_by_cursor(
+        self, search: Search, known_ids: set[str]
+    ) -> Iterator[tuple[list[Row], datetime]]:
         seen_ids = set[str]()
         attempts = 0
         while attempts < _MAX_ATTEMPTS:
@@ -180,7 +182,7 @@ class LeadSearchRetriever(WindowRetriever):
                 for rows in self._pages(search):
                     positions += len(rows)
                     seen_ids.update(row["id"] for row in rows)
-                    yield self._new_leads(rows, known_ids)
+                    yield self._new_leads(search, rows, known_ids)
                 if len(known_ids) == known and positions <= len(seen_ids) < self.rows_per_chain:
                     return
             attempts += 1
@@ -216,21 +218,17 @@ class LeadSearchRetriever(WindowRetriever):
         text = _STUCK.format(moment=format_moment(search.start), rows=self.rows_per_chain)
         return StuckError(self.name, text)
 
-    # The new leads of a page. Only a request for a lead alone shows that it was deleted meanwhile.
-    def _new_leads(self, rows: Sequence[Row], known_ids: set[str]) -> list[Row]:
+    # The new leads of a page, and the moment up to which it shows leads. A lead may have been
+    # edited since: that must not move the cursor past leads that the index shows later. Only a
+    # request for a lead alone shows that it was deleted meanwhile.
+    def _new_leads(
+        self, search: Search, rows: Sequence[Row], known_ids: set[str]
+    ) -> tuple[list[Row], datetime]:
         new_rows = {row["id"]: row for row in rows if row["id"] not in known_ids}
         known_ids.update(new_rows)
-        self._note_dates(new_rows)
         leads = self.by_ids.read(list(new_rows))
         missing_ids = [lead_id for lead_id in new_rows if lead_id not in leads]
         single_leads = [self.by_ids.read_single(lead_id) for lead_id in missing_ids]
-        return [*leads.values(), *(lead for lead in single_leads if lead is not None)]
-
-    # A lead may have been edited since. That must not move the cursor past leads that the index
-    # shows later. The search may write dates without the fraction of a second.
-    def _note_dates(self, rows: Mapping[str, Row]) -> None:
-        moments = {lead_id: moment_of(row, self.cursor_field) for lead_id, row in rows.items()}
-        known = {lead_id: moment for lead_id, moment in moments.items() if moment}
-        with self._lock:
-            for lead_id, moment in known.items():
-                self._known_until[lead_id] = format_moment(moment + SECOND)
+        existing = [*leads.values(), *(lead for lead in single_leads if lead is not None)]
+        latest = max(self._seconds(search, rows), default=search.end) + SECOND
+        return existing, latest

@@ -89,6 +89,7 @@ class OffsetPages:
 
     Attributes:
         smaller_page_size: for all pages after Close has refused a larger one.
+        unpaged_partitions: those whose list Close returns whole, with no parameter for pages.
     """
 
     name: str
@@ -96,6 +97,7 @@ class OffsetPages:
     paginator: DefaultPaginator
     smaller_page_size: int
     cursor_field: str = ""
+    unpaged_partitions: Sequence[Mapping[str, str]] = ()
 
     def __post_init__(self) -> None:
         # Threads share it, and may replace it by the smaller one.
@@ -124,8 +126,7 @@ class OffsetPages:
             OffsetsExhaustedError: if the list can't be read further.
             CloseApiError: if Close refuses even a small page.
         """
-        send = partial(self.requester.send_request, stream_slice=window)
-        request = partial(self._request, send=send, parameters=parameters)
+        request = partial(self._request, window=window, parameters=parameters)
         offset = max(len(seen) - 1, 0)
         passes_without_rows = 0
         while True:
@@ -192,13 +193,17 @@ class OffsetPages:
 
     # The response with the rows from ``offset`` on.
     def _request(
-        self, offset: int, send: Callable[..., Any], parameters: Mapping[str, Any]
+        self, offset: int, window: StreamSlice, parameters: Mapping[str, Any]
     ) -> requests.Response:
         page_size = self._page_size
-        paging = self.paginator.get_request_params(
-            next_page_token={"next_page_token": offset}, page_size_override=page_size
+        paging: Mapping[str, Any] = {}
+        if offset or window.partition not in self.unpaged_partitions:
+            paging = self.paginator.get_request_params(
+                next_page_token={"next_page_token": offset}, page_size_override=page_size
+            )
+        response: requests.Response = self.requester.send_request(  # type: ignore[assignment]
+            stream_slice=window, request_params={**parameters, **paging}
         )
-        response: requests.Response = send(request_params={**parameters, **paging})
         body = response_json(response)
         if "data" in body:
             return response
@@ -206,7 +211,7 @@ class OffsetPages:
         if is_size_refused and page_size > self.smaller_page_size:
             LOGGER.info(_SMALLER_PAGES, self.name, page_size, self.smaller_page_size)
             self._page_size = self.smaller_page_size
-            return self._request(offset, send, parameters)
+            return self._request(offset, window, parameters)
         text = _REFUSED_PAGE.format(
             path=urlsplit(response.url).path,
             offset=offset,
@@ -215,18 +220,8 @@ class OffsetPages:
         )
         if offset:
             raise OffsetsExhaustedError(text)
-        return self._request_without_pages(send, parameters, text)
-
-    # Where Close refuses even the first page: a smaller window would not help, but some lists have
-    # no pages.
-    def _request_without_pages(
-        self, send: Callable[..., Any], parameters: Mapping[str, Any], refusal: str
-    ) -> requests.Response:
-        response: requests.Response = send(request_params=parameters)
-        body = response_json(response)
-        if "data" in body and not body.get("has_more"):
-            return response
-        raise CloseApiError(self.name, refusal, FailureType.system_error)
+        # A smaller window would not help.
+        raise CloseApiError(self.name, text, FailureType.system_error)
 
 
 @dataclass

@@ -10,12 +10,11 @@ from urllib.parse import quote, urlsplit
 import orjson
 import requests
 from airbyte_cdk import (
-    Config,
     FailureType,
     HttpRequester,
     RecordExtractor,
     RecordTransformation,
-    RequestOption,
+    StreamSlice,
 )
 
 from source_close.api.errors import CloseApiError, describe
@@ -49,10 +48,7 @@ class RecordsByIds:
     """
 
     name: str
-    config: Config
     requester: HttpRequester
-    ids_option: RequestOption
-    page_size_option: RequestOption
     ids_per_request: int
     record_requester: HttpRequester | None = None
 
@@ -70,10 +66,10 @@ class RecordsByIds:
         while pending:
             most_ids = self.ids_per_request
             requested = pending[:most_ids]
-            body = dict[str, Any]()
-            self.ids_option.inject_into_request(body, ",".join(requested), self.config)
-            self.page_size_option.inject_into_request(body, most_ids, self.config)
-            response: Any = self.requester.send_request(request_body_json=body)
+            wanted = {"ids": ",".join(requested), "most_ids": most_ids}
+            response: Any = self.requester.send_request(
+                stream_slice=StreamSlice(partition=wanted, cursor_slice={})
+            )
             page = response_json(response)
             found = {row["id"]: row for row in page.get("data", []) if row["id"] in requested}
             existing |= found

@@ -13,7 +13,7 @@ from airbyte_cdk.sources.streams.concurrent.partitions.partition import Partitio
 
 from source_close.api.responses import Row
 from source_close.api.sync import Sync
-from source_close.dates import LATENESS, parse_moment, utc_now
+from source_close.dates import LATENESS, format_moment, parse_moment, utc_now
 from source_close.streams.event_log import EventLogChanges
 
 _MAX_CLOCK_DELAY = timedelta(days=1)  # by which this machine's clock may be behind Close's
@@ -96,11 +96,13 @@ class WindowRetriever(Retriever):
         self._lock = threading.Condition()  # of all below, notified when a window is complete
         self._open_windows = 0
         self._emitted = dict[str, str]()  # date_updated by id
-        self._known_until = dict[str, str]()  # a record with a later date is of no window, by id
 
     @abstractmethod
-    def read_window(self, start: datetime, end: datetime) -> Iterator[list[Row]]:
-        """Yield the rows whose cursor is in ``[start, end)``, in UTC, by page and each row once."""
+    def read_window(self, start: datetime, end: datetime) -> Iterator[tuple[list[Row], datetime]]:
+        """Yield the rows whose cursor is in ``[start, end)``, in UTC, by page and each row once.
+
+        With each page comes a moment: a record with a later date is of no window.
+        """
 
     def read_records(self, records_schema: Any, stream_slice: Any = None) -> Iterable[Record]:
         """Yield the records of a slice, and after the last window also what it does not show."""
@@ -109,8 +111,9 @@ class WindowRetriever(Retriever):
         with self._lock:
             self._open_windows += 1
         try:
-            for page in self.read_window(start, end):
-                yield from self._records_of_window(self._rows_to_emit(page), stream_slice)
+            for page, latest in self.read_window(start, end):
+                rows = self._rows_to_emit(page)
+                yield from self._records_of_window(rows, stream_slice, format_moment(latest))
             is_last_window = stream_slice["end_time"] == self._sync["end"]
             if is_last_window and (self.changes or self._reads_edits):
                 for page in self._later_pages(end):
@@ -128,7 +131,7 @@ class WindowRetriever(Retriever):
             yield from self.changes.read_pages(self._emitted)
             return
         # Close's index may have shown an edit before ``end`` late, after the last window was read.
-        for page in self.read_window(end - LATENESS, utc_now() + _MAX_CLOCK_DELAY):
+        for page, _ in self.read_window(end - LATENESS, utc_now() + _MAX_CLOCK_DELAY):
             yield self._rows_to_emit(page)
 
     # Notes the rows of a page, and returns those to emit. A full refresh emits each row once, as a
@@ -141,14 +144,13 @@ class WindowRetriever(Retriever):
             self._emitted |= {row["id"]: str(row.get("date_updated") or "") for row in page}
         return new_rows if self._reads_edits else page
 
-    # The records of a page. One that is after its window, as Close's index lags, is of no window.
+    # The records of a page. One that is after ``latest``, as Close's index lags, is of no window.
     # Without a schema, the selector does not copy each record to bring it to the schema's types.
-    def _records_of_window(self, page: list[Row], window: StreamSlice) -> Iterator[Record]:
-        end = str(window["end_time"])
-        with self._lock:
-            latest = {row["id"]: min(end, self._known_until.pop(row["id"], end)) for row in page}
+    def _records_of_window(
+        self, page: list[Row], window: StreamSlice, latest: str
+    ) -> Iterator[Record]:
         for record in self.record_selector.filter_and_transform(page, {}, {}, window):
             date = record.data.get(self.cursor_field)
             # Close writes all dates alike, so their texts compare as moments.
-            is_in_window = date is not None and str(date) <= latest[record.data["id"]]
+            is_in_window = date is not None and str(date) <= latest
             yield record if is_in_window else Record(record.data, self.name, _NO_WINDOW)
