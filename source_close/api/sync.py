@@ -24,8 +24,8 @@ class Sync(dict[str, str]):
     Attributes:
         retry_seconds: how long a request waits for its rate limit, and is retried.
         custom_field_columns: whether custom fields get columns in the schemas, as in discover.
-        full_refreshes: the streams in full refresh. Except activities and event_log, they also read
-            what is edited meanwhile.
+        full_refreshes: the streams in full refresh. Leads and tasks then also read what is edited
+            meanwhile.
         event_log_positions: the position of each stream that follows the event log in this sync, as
             ``format_moment`` writes it. The log is read from the oldest one on.
         limiter: the rate limits.

@@ -39,15 +39,11 @@ class Window:
     seen: dict[str, datetime | None] = field(default_factory=dict)
 
     def has_more_than(self, rows: int) -> bool:
-        """Return whether more of its rows were read, and it can be split.
+        """Return whether more rows were read of what a split would divide.
 
         Rows outside do not count: if a list ignores dates, no split would make it shorter.
         """
-        if len(self.seen) <= rows or self.end - self.start <= SECOND:
-            return False
-        moments = [moment for moment in self.seen.values() if moment]
-        inside = [moment for moment in moments if self.start <= moment < self.end]
-        return len(inside) > rows
+        return len(self.seen) > rows and len(self._seconds()) > rows
 
     def split(self, *, oldest_first: bool) -> list["Window"]:
         """Return both halves, the one to read first last; an empty list within a second.
@@ -56,10 +52,9 @@ class Window:
         The cut is the median of the rows, at a whole second, since Close may truncate date filters.
         If no row shows where, the first second is cut off.
         """
-        seconds = [whole_second(moment) for moment in self.seen.values() if moment]
-        inside = sorted(second for second in seconds if self.start < second < self.end)
+        seconds = sorted(self._seconds())
         next_second = whole_second(self.start) + SECOND
-        cut = inside[len(inside) // 2] if inside else next_second
+        cut = seconds[len(seconds) // 2] if seconds else next_second
         if cut >= self.end:
             return []
         older = Window(self.start, cut)
@@ -70,6 +65,11 @@ class Window:
         if oldest_first:
             return [newer, older]
         return sorted([older, newer], key=lambda half: len(half.seen))
+
+    # The seconds of the rows that are after the first second: a split can be at these.
+    def _seconds(self) -> list[datetime]:
+        seconds = [whole_second(moment) for moment in self.seen.values() if moment]
+        return [second for second in seconds if self.start < second < self.end]
 
 
 @dataclass(kw_only=True)

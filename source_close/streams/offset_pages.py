@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import requests
 from airbyte_cdk import (
-    Config,
     DefaultPaginator,
     FailureType,
     HttpRequester,
@@ -23,7 +22,6 @@ from airbyte_cdk.sources.declarative.retrievers import Retriever
 
 from source_close.api.errors import LOGGER, NOT_OFFERED, CloseApiError, describe
 from source_close.api.responses import Row, response_json
-from source_close.api.sync import Sync
 from source_close.dates import moment_of, parse_moment
 
 _MAX_STEPS_BACK = 25
@@ -201,9 +199,9 @@ class OffsetPages:
             paging = self.paginator.get_request_params(
                 next_page_token={"next_page_token": offset}, page_size_override=page_size
             )
-        response: requests.Response = self.requester.send_request(  # type: ignore[assignment]
-            stream_slice=window, request_params={**parameters, **paging}
-        )
+        request_params = {**parameters, **paging}
+        response = self.requester.send_request(stream_slice=window, request_params=request_params)
+        response = cast("requests.Response", response)  # it is None only after the action IGNORE
         body = response_json(response)
         if "data" in body:
             return response
@@ -237,13 +235,12 @@ class WholeListRetriever(Retriever):
     """
 
     name: str
-    config: Config
     pages: OffsetPages
     record_selector: RecordSelector
     optional_partitions: Sequence[Mapping[str, str]] = ()
 
     def read_records(self, records_schema: Any, stream_slice: Any = None) -> Iterable[Record]:
-        """Yield the records of a slice whose cursor is in it, later in a full refresh, or missing.
+        """Yield the records of a slice whose cursor is at its start or later, or missing.
 
         Raises:
             CloseApiError: if the list keeps changing, or Close refuses to return it.
@@ -251,7 +248,7 @@ class WholeListRetriever(Retriever):
         moments = dict[str, datetime | None]()
         try:
             for page, _ in self.pages.read(moments, stream_slice, {}):
-                rows = [row for row in page if self._is_wanted(moments[row["id"]], stream_slice)]
+                rows = [row for row in page if _is_wanted(moments[row["id"]], stream_slice)]
                 yield from self.record_selector.filter_and_transform(
                     rows, {}, records_schema, stream_slice
                 )
@@ -263,10 +260,8 @@ class WholeListRetriever(Retriever):
                 raise
             LOGGER.warning(_NOT_READ, self.name, ", ".join(partition.values()), error.text)
 
-    # A full refresh also has what is edited while it runs.
-    def _is_wanted(self, moment: datetime | None, window: StreamSlice) -> bool:
-        if moment is None or "start_time" not in window:
-            return True
-        is_early = moment < parse_moment(window["end_time"])
-        is_refreshed = self.name in Sync.of(self.config).full_refreshes
-        return parse_moment(window["start_time"]) <= moment and (is_early or is_refreshed)
+
+def _is_wanted(moment: datetime | None, window: StreamSlice) -> bool:
+    if moment is None or "start_time" not in window:
+        return True
+    return parse_moment(window["start_time"]) <= moment

@@ -42,9 +42,9 @@ class WindowCursor:
     def observe(self, record: Record) -> None:
         """Note a record if it is newer than those of its window before.
 
-        One that is not before the end of its window does not count: a full refresh of a whole list
-        also has what is edited meanwhile, when other lists may have been read. In other
-        streams, ``WindowRetriever`` gives such a record no window.
+        One that is not before the end of its window does not count: a list without a date filter
+        also has what is edited meanwhile, when other lists may have been read. In other streams,
+        ``WindowRetriever`` gives such a record no window.
         """
         date = self._date_of(record)
         if date > "9":  # after any year, so it is missing or no date, of which the CDK warns
