@@ -5,7 +5,7 @@ import os
 import subprocess
 import sysconfig
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -89,12 +89,11 @@ _BODY = {"CONNECTION_STATUS": "connectionStatus"}
 
 @dataclass
 class Connector:
-    """The command with a config and a folder for its files. Streams not in `sync_modes` are read incrementally."""
+    """The command with a config and a folder for its files."""
 
     config: dict[str, Any]
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
-    sync_modes: dict[str, str] = field(default_factory=dict)
     command: Path = COMMAND
 
     def check(self) -> Result:
@@ -130,7 +129,7 @@ class Connector:
 
     def read_arguments(self, streams: Sequence[str], state: list[dict[str, Any]] | None) -> list[str]:
         arguments = ["read", "--config", self.write("config", self.config)]
-        arguments += ["--catalog", self.write("catalog", catalog_of(streams, self.sync_modes))]
+        arguments += ["--catalog", self.write("catalog", catalog_of(streams))]
         return arguments if state is None else [*arguments, "--state", self.write("state", state)]
 
     def write(self, name: str, content: Any) -> str:
@@ -145,13 +144,13 @@ def parse_messages(output: str) -> list[Message]:
     return [orjson.loads(line) for line in lines if line.startswith("{")]
 
 
-def catalog_of(streams: Sequence[str], sync_modes: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return a configured catalog; streams that are not in `sync_modes` are read incrementally."""
+def catalog_of(streams: Sequence[str]) -> dict[str, Any]:
+    """Return a configured catalog that reads the streams incrementally."""
     return {
         "streams": [
             {
                 "stream": {"name": name, "json_schema": {}, "supported_sync_modes": ["full_refresh", "incremental"]},
-                "sync_mode": (sync_modes or {}).get(name, "incremental"),
+                "sync_mode": "incremental",
                 "destination_sync_mode": "append_dedup",
                 "cursor_field": ["date_created" if name == "activities" else "date_updated"],
                 "primary_key": [["id"]],
