@@ -102,9 +102,7 @@ class Call:
         if form == "by_id_in_custom":
             part["custom"] = values
         if form == "by_name":
-            # A lead may still have values of a deleted field.
-            objects = self.store.objects
-            fields = {field_id: objects[field_id].data() for field_id in values if field_id in objects}
+            fields = {field_id: self.store.get(field_id) for field_id in values}
             part["custom"] = {field["name"]: values[field_id] for field_id, field in fields.items()}
 
 

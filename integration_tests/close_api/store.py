@@ -176,8 +176,6 @@ class Store(Catalogue):
             self._delete_emails(record, now)
         self._drop(record, now)
         self._log(record, "deleted", record.data(), None, now, meta)
-        if record.kind.startswith("custom_field."):
-            self.drop_values(record.id, now)
         if not with_lead:
             self._touch_lead(record.lead_id, now)
 
@@ -187,20 +185,6 @@ class Store(Catalogue):
                 self._delete(email, now, {})
             elif email.data()["thread_id"] == thread.id:
                 self._drop(email, now)
-
-    def drop_values(self, field_id: str, now: int) -> None:
-        """Remove the values of a deleted custom field from every lead, contact, opportunity and custom activity."""
-        for fields in self.factory.world.custom_fields.values():
-            fields[:] = [one for one in fields if one["id"] != field_id]
-        key = f"custom.{field_id}"
-        holders = [one for one in self.objects.values() if key.encode() in one.raw]
-        # Leads are last because they embed their contacts and opportunities, which must have changed before.
-        for record in sorted(holders, key=lambda one: one.kind == "lead"):
-            data = record.data()
-            data.pop(key, None)
-            if record.kind == "lead":
-                data = self._with_children(data)
-            self._put(Record(record.kind, data), now)
 
     def _change_status(self, record: Record, status_id: str, now: int) -> Json:
         """Return the fields that depend on a new status; add a status change activity, or change a recent one."""
