@@ -7,10 +7,10 @@ from typing import Any
 from .catalogue import Catalogue
 from .eventlog import Change, EventLog
 from .factory import Factory, Period
-from .kinds import ACTIVITY_PATHS, UNDOCUMENTED_EVENT_TYPES, event_type
+from .kinds import UNDOCUMENTED_EVENT_TYPES, event_type
 from .records import Json, Record
 from .settings import Settings
-from .times import DAY, HOUR, SECOND, iso, iso_naive, parse, to_micros
+from .times import DAY, HOUR, iso, iso_naive, parse, to_micros
 
 _EMBEDDED_LISTS = {"contacts", "opportunities", "tasks"}
 
@@ -78,8 +78,8 @@ class Store(Catalogue):
             before = self.objects[object_id]
             editor = {} if before.kind == "user" else {"updated_by": self.factory.world.me.id}
             fields = {"date_updated": iso(now), **editor, **fields}
-            if "status_id" in fields and before.kind in {"lead", "opportunity"}:
-                fields |= self._change_status(before, fields["status_id"], now)
+            if "status_id" in fields and before.kind == "lead":
+                fields |= self._change_status(before, fields["status_id"])
             after = self._replace(before, fields, action, now)
             for lead_id in dict.fromkeys((before.lead_id, after.get("lead_id"))):
                 self._touch_lead(lead_id, now)
@@ -186,29 +186,12 @@ class Store(Catalogue):
             elif email.data()["thread_id"] == thread.id:
                 self._drop(email, now)
 
-    def _change_status(self, record: Record, status_id: str, now: int) -> Json:
-        """Return the fields that depend on a new status; add a status change activity, or change a recent one."""
+    def _change_status(self, lead: Record, status_id: str) -> Json:
+        """Add the activity of a lead's new status; return the fields of the lead that depend on the status."""
         world = self.factory.world
-        old, new = world.status(record.data()["status_id"]), world.status(status_id)
-        kind = "LeadStatusChange" if record.kind == "lead" else "OpportunityStatusChange"
-        last = self._recent_status_change(f"activity/{ACTIVITY_PATHS[kind]}", record.id, now)
-        if last is None:
-            owner = {} if record.kind == "lead" else {"opportunity_id": record.id}
-            self.add(kind, lead_id=record.lead, **owner, **old.columns("old"), **new.columns("new"))
-        elif last.data()["old_status_id"] == new.id:
-            self.delete(last.id)
-        else:
-            self.edit(last.id, **new.columns("new"))
-        if record.kind == "lead":
-            return {"status_label": new.label}
-        return {"status_label": new.label, "status_display_name": new.label, "status_type": new.type}
-
-    def _recent_status_change(self, collection: str, owner_id: str, now: int) -> Record | None:
-        oldest = now - int(self.settings.event_consolidation * SECOND)
-        for record in reversed(self.collections[collection].records.values()):
-            if record.updated > oldest and owner_id in {record.lead_id, record.data().get("opportunity_id")}:
-                return record
-        return None
+        old, new = world.status(lead.data()["status_id"]), world.status(status_id)
+        self.add("LeadStatusChange", lead_id=lead.id, **old.columns("old"), **new.columns("new"))
+        return {"status_label": new.label}
 
     def _touch_lead(self, lead_id: str | None, now: int) -> None:
         """Update the `date_updated` and embedded children of a lead; write an event only if its contact ids change."""

@@ -81,8 +81,8 @@ class World:
         return self.custom_fields.get(object_type, []) + shared
 
     def status(self, status_id: str) -> Status:
-        """Return the status with an id."""
-        return next(one for one in self.lead_statuses + self.opportunity_statuses if one.id == status_id)
+        """Return the status of leads with an id."""
+        return next(one for one in self.lead_statuses if one.id == status_id)
 
 
 def is_shared_with(shared_field: Json, object_type: str) -> bool:

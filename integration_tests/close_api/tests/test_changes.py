@@ -102,28 +102,6 @@ def test_rescheduling_a_meeting_moves_its_dates(api: LocalCloseApi, client: Clie
     assert "date_created" in event["changed_fields"]
 
 
-def test_status_changes_within_seconds_are_folded_into_one(
-    api: LocalCloseApi, client: Client, clock: Clock, lead: str
-) -> None:
-    statuses = [status.id for status in api.store.factory.world.lead_statuses]
-    api.store.edit(lead, status_id=statuses[0])
-    clock.advance(hours=1)
-    count = len(client.ids("/activity/status_change/lead/"))
-    api.store.edit(lead, status_id=statuses[1])
-    assert logged(client, date_updated__gte=clock.now.isoformat()) == {
-        ("activity.lead_status_change", "created"): 1,
-        ("lead", "updated"): 1,
-    }
-    clock.advance(seconds=5)
-    api.store.edit(lead, status_id=statuses[2])
-    newest = client.json("/activity/status_change/lead/")["data"][0]
-    assert (newest["old_status_id"], newest["new_status_id"]) == (statuses[0], statuses[2])
-    clock.advance(seconds=5)
-    api.store.edit(lead, status_id=statuses[0])
-    assert len(client.ids("/activity/status_change/lead/")) == count
-    assert logged(client)["activity.lead_status_change", "deleted"] == 1
-
-
 def test_the_same_seed_generates_the_same_data() -> None:
     volumes = Volumes(activities=30, leads=5, tasks=9, events=10, users=3, custom_fields=10)
     first, second = LocalCloseApi(volumes, end=NOON), LocalCloseApi(volumes, end=NOON)
