@@ -272,12 +272,16 @@ def test_a_value_with_a_name_belongs_to_the_field_of_its_own_kind(api: Mocker) -
         "cf_2", name="Source", associations=[{"object_type": "contact", "editable_with_roles": ["lead qualifier"]}]
     )
     odd = field("cf_4", name="Source", associations="lead")
-    lists(api, lead=[field("cf_1", name="Source")], contact=[field("cf_3", name="Role")], shared=[of_contacts, odd])
+    roles = {"contact": [field("cf_3", name="Role")], "opportunity": [field("cf_5", name="Role")]}
+    lists(api, lead=[field("cf_1", name="Source")], shared=[of_contacts, odd], **roles)
     contact = {"id": "cont_1", "custom": {"Source": "Fair", "Role": "Boss"}}
-    leads(api, page({**LEAD, "custom": {"Source": "Web", "Empty": None}, "contacts": [contact]}))
+    opportunity = {"id": "oppo_1", "custom": {"Role": "Renewal"}}
+    of_lead = {"Source": "Web", "Empty": None}
+    leads(api, page({**LEAD, "custom": of_lead, "contacts": [contact], "opportunities": [opportunity]}))
     [record] = read("leads", start_date="2025-06-01").records
     assert record["custom_fields"] == [{"id": "cf_1", "name": "Source", "value": "Web"}]
     assert record["contacts"] == [{"id": "cont_1", "custom.cf_2": "Fair", "custom.cf_3": "Boss"}]
+    assert record["opportunities"] == [{"id": "oppo_1", "custom.cf_5": "Renewal"}]
 
 
 def test_names_of_no_field_or_of_several_are_reported_once_for_each_kind_and_listed_for_leads_only(
