@@ -13,9 +13,8 @@ from integration_tests.harness.pyairbyte import (
     TIME_ZONE,
     VOLUMES,
     Database,
+    DatabaseTests,
     Synced,
-    ViewTests,
-    assert_tables_match,
     sync_twice,
     value_of,
 )
@@ -69,41 +68,7 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Synced]:
         yield database, api, sync_twice(database, api, TWICE)
 
 
-def test_the_second_sync_writes_changes_and_removes_deleted_records(synced: Synced) -> None:
-    database, api, changes = synced
-    # The event log has no events of `Created` and `ImportUpdate`: they stay when their lead is deleted.
-    assert_tables_match(database, api, changes.its_unlogged_activities)
-    for stream, record_id in changes.new.items():
-        assert record_id in database.ids(stream), stream
-    assert not {changes.deleted_lead, changes.merged_lead} & set(database.ids("leads"))
-    assert changes.its_activities
-    assert not changes.its_activities & set(database.ids("activities"))
-    assert changes.deleted_task not in database.ids("tasks")
-
-
-@pytest.mark.parametrize(
-    ("table", "record", "column", "value"),
-    [
-        ("activities", "edited_note", "note", "Edited late"),
-        ("leads", "edited_lead", "display_name", "Renamed Ltd"),
-        ("leads", "edited_lead", "custom_{new_field}", "0012"),
-        ("tasks", "completed_task", "is_complete", True),
-    ],
-)
-def test_the_second_sync_writes_an_edit(synced: Synced, table: str, record: str, column: str, value: object) -> None:
-    database, _, changes = synced
-    column = column.format(new_field=changes.new_field)
-    rows = database.query(f"SELECT {column} FROM {table} WHERE id = '{getattr(changes, record)}'")  # noqa: S608 - ours
-    assert value_of(rows) == value
-
-
-def test_unlogged_activities_of_a_deleted_lead_stay_in_the_table(synced: Synced) -> None:
-    database, _, changes = synced
-    assert changes.its_unlogged_activities
-    assert changes.its_unlogged_activities <= set(database.ids("activities"))
-
-
-class TestViews(ViewTests):
+class TestDatabase(DatabaseTests):
     marked = "INSERT INTO {table} SELECT * REPLACE ('{id}' AS id, date_updated AS _ab_cdc_deleted_at) FROM {table}"
 
 

@@ -12,11 +12,9 @@ from integration_tests.harness.pyairbyte import (
     TIME_ZONE,
     VOLUMES,
     Database,
+    DatabaseTests,
     Synced,
-    ViewTests,
-    assert_tables_match,
     sync_twice,
-    value_of,
 )
 from integration_tests.harness.sql_truth import activities, canonical, rows_of
 
@@ -60,27 +58,14 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Synced]:
         yield database, api, sync_twice(database, api, TWICE)
 
 
-def test_the_second_sync_writes_changes_and_removes_deleted_records(synced: Synced) -> None:
-    database, api, changes = synced
-    assert_tables_match(database, api, changes.its_unlogged_activities)
-    assert changes.its_unlogged_activities <= set(database.ids("activities"))
-    assert not {changes.deleted_lead, changes.merged_lead} & set(database.ids("leads"))
-    assert not changes.its_activities & set(database.ids("activities"))
-    edited = f"SELECT display_name FROM leads WHERE id = '{changes.edited_lead}'"  # noqa: S608 - an id of the local API
-    assert value_of(database.query(edited)) == "Renamed Ltd"
-
-
 def test_text_columns_keep_the_values_that_close_sends(synced: Synced) -> None:
-    database, api, changes = synced
+    database, api, _ = synced
     phones = [{"id": one["id"], "phone": one["phone"]} for one in activities(api) if one.get("phone")]
     assert canonical(database.query("SELECT id, phone FROM activities WHERE phone IS NOT NULL")) == canonical(phones)
     dates = [{"id": one["id"], "date": one["date"]} for one in rows_of(api, "tasks")]
     assert canonical(database.query("SELECT id, date FROM tasks")) == canonical(dates)
-    column = f"custom_{changes.new_field}".lower()
-    number = f"SELECT {column} FROM leads WHERE id = '{changes.edited_lead}'"  # noqa: S608 - ids of the local API
-    assert value_of(database.query(number)) == "0012"
 
 
-class TestViews(ViewTests):
+class TestDatabase(DatabaseTests):
     marked = """INSERT INTO {table} SELECT (jsonb_populate_record(one, jsonb_build_object(
         'id', '{id}', '_ab_cdc_deleted_at', one.date_updated))).* FROM {table} AS one"""

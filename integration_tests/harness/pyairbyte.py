@@ -204,11 +204,41 @@ def sync_twice(database: Database, api: LocalCloseApi, twice: str) -> Changes:
     return changes
 
 
-class ViewTests:
-    """The tests of the views, for a fixture `synced` with the database, the API and the changes."""
+class DatabaseTests:
+    """The tests of the tables and views, for a fixture `synced` with the database, the API and the changes."""
 
     # Inserts copies of all rows of `table`, with the id `id` and marked as deleted.
     marked: str
+
+    def test_the_second_sync_writes_changes_and_removes_deleted_records(self, synced: Synced) -> None:
+        database, api, changes = synced
+        # The event log has no events of `Created` and `ImportUpdate`: they stay when their lead is deleted.
+        assert_tables_match(database, api, changes.its_unlogged_activities)
+        assert changes.its_unlogged_activities
+        assert changes.its_unlogged_activities <= set(database.ids("activities"))
+        for stream, record_id in changes.new.items():
+            assert record_id in database.ids(stream), stream
+        assert not {changes.deleted_lead, changes.merged_lead} & set(database.ids("leads"))
+        assert changes.its_activities
+        assert not changes.its_activities & set(database.ids("activities"))
+        assert changes.deleted_task not in database.ids("tasks")
+
+    @pytest.mark.parametrize(
+        ("table", "record", "column", "value"),
+        [
+            ("activities", "edited_note", "note", "Edited late"),
+            ("leads", "edited_lead", "display_name", "Renamed Ltd"),
+            ("leads", "edited_lead", "custom_{new_field}", "0012"),
+            ("tasks", "completed_task", "is_complete", True),
+        ],
+    )
+    def test_the_second_sync_writes_an_edit(
+        self, synced: Synced, table: str, record: str, column: str, value: object
+    ) -> None:
+        database, _, changes = synced
+        column = column.format(new_field=changes.new_field)
+        rows = database.query(f"SELECT {column} FROM {table} WHERE id = '{getattr(changes, record)}'")  # noqa: S608 - ours
+        assert value_of(rows) == value
 
     @pytest.mark.parametrize("view", VIEWS)
     def test_a_view_returns_the_rows_that_the_api_has(self, synced: Synced, view: str) -> None:
