@@ -512,32 +512,18 @@ def test_a_full_page_without_a_cursor_does_not_end_the_window(api: Mocker, more:
 
 def test_a_full_refresh_ends_although_leads_are_edited_all_the_time(api: Mocker) -> None:
     """Each search finds fifty leads edited, which move to the end."""
-    dates = {
-        f"lead_{number:04}": f"2025-06-10T{number // 250:02}:{number % 60:02}:00.000000+00:00"
-        for number in range(5_000)
-    }
-    to_edit = sorted(dates)
+    rows = leads_since("2025-06-10T00:00:00Z", 5_000, 15)
+    edits = iter(leads_since("2025-06-15T12:00:00Z", 10_000, 0.2))
+    index = Index(list(rows))
 
-    def search(request: Any, _: Any) -> Row:
+    def search(*request: Any) -> Row:
         for _ in range(50):
-            lead_id = to_edit.pop(0)
-            dates[lead_id] = f"2025-06-15T12:{len(to_edit) // 100:02}:{len(to_edit) % 60:02}.000000+00:00"
-            to_edit.append(lead_id)
-        body = request.json()
-        condition = body["query"]["queries"][1]["condition"]
-        start, end = condition["on_or_after"]["value"], condition["before"]["value"]
-        found = sorted((date, lead_id) for lead_id, date in dates.items() if start <= date < end)
-        first = int(body.get("cursor") or 0)
-        rows = [{"id": lead_id, "date_updated": date} for date, lead_id in found[first : first + 200]]
-        return {"data": rows, "cursor": str(first + 200) if first + 200 < len(found) else None}
+            index.rows.append({**index.rows.pop(0), "date_updated": next(edits)["date_updated"]})
+        return index(*request)
 
-    def read_by_ids(request: Any, _: Any) -> Row:
-        wanted = request.json()["_params"]["id__in"].split(",")
-        return {"data": [{"id": one, "date_updated": dates[one]} for one in wanted], "has_more": False}
-
+    leads(api, page(*rows))
     api.post(f"{API}/data/search/", json=search)
-    api.post(f"{API}/lead/", json=read_by_ids)
     reading = read_with_positions("leads", whole=["leads"], start_date="2025-06-10")
     assert reading.statuses == {"leads": "COMPLETE"}
-    assert sorted(reading.ids) == sorted(dates)
+    assert sorted(reading.ids) == sorted(ids(rows))
     assert api.call_count < 200
