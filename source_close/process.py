@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from typing import Any
 
 _M_ARENA_MAX = -8  # of mallopt, as in glibc's malloc.h
 
@@ -28,7 +27,10 @@ def prepare() -> None:
         with suppress(AttributeError):
             ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
     signal.signal(signal.SIGINT, lambda *_: end_early("interrupted"))
-    signal.signal(signal.SIGTERM, _terminate)
+    # This signal ends a process by itself, but not the first one of a container. PyAirbyte takes an
+    # exit code other than that of the signal for a failure.
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
     os.environ["NETRC"] = os.devnull  # requests would use its login when it follows a redirect
     if sys.stdout is None:
         end_early("standard output is closed")
@@ -51,11 +53,3 @@ def exit_at_once(code: int) -> None:
     with suppress(OSError):
         sys.stdout.flush()
     os._exit(code)
-
-
-# PyAirbyte ends commands by this signal, and takes an exit code other than that of the signal for a
-# failure. The first process of a container survives the signal.
-def _terminate(*_: Any) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGTERM)
-    os._exit(128 + signal.SIGTERM)

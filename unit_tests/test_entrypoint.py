@@ -1,35 +1,23 @@
-"""The command writes records without the CDK, but in the same order and form."""
+"""The command writes what the source emits, in its order, and needs no more memory the longer it runs."""
 
 import gc
-import io
+import json
 import sys
 import threading
-import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
-import orjson
 import pytest
-from airbyte_cdk import AirbyteEntrypoint, AirbyteMessage, models
-from airbyte_cdk.logger import PRINT_BUFFER
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from airbyte_cdk import AirbyteMessage, models
 
-from source_close.run import CloseEntrypoint, record_line
+from source_close import run
 from source_close.source import SourceClose
-from unit_tests.syncs import KEY, LOGGER, saved
+from unit_tests.syncs import KEY, Row, catalog, saved
 
-VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**64 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=10,
-)
+Write = Callable[[Iterator[AirbyteMessage]], list[Row]]
 
 
 def record(record_id: str, stream: str = "leads", **more: Any) -> AirbyteMessage:
@@ -37,104 +25,74 @@ def record(record_id: str, stream: str = "leads", **more: Any) -> AirbyteMessage
     return AirbyteMessage(type=models.Type.RECORD, record=message)
 
 
-def log(text: str) -> AirbyteMessage:
-    return AirbyteMessage(type=models.Type.LOG, log=models.AirbyteLogMessage(level=models.Level.INFO, message=text))
-
-
 def state(stream: str) -> AirbyteMessage:
     [message] = saved(**{stream: {}})
     return AirbyteMessage(type=models.Type.STATE, state=message)
 
 
-class Output(io.BytesIO):
-    """An output that adds the ids of the records written to it to ``seen``."""
-
-    def __init__(self, seen: list[Any]) -> None:
-        super().__init__()
-        self.seen = seen
-
-    def write(self, written: Any) -> int:
-        self.seen.extend(orjson.loads(line)["record"]["data"]["id"] for line in bytes(written).splitlines())
-        return len(written)
+def summary(line: Row) -> Any:
+    """Return the id of a record, the count of a state, and otherwise the type."""
+    if line["type"] == "RECORD":
+        return line["record"]["data"]["id"]
+    return line["state"]["sourceStats"]["recordCount"] if line["type"] == "STATE" else line["type"]
 
 
-def reading(output: io.BytesIO, *messages: AirbyteMessage, error: Exception | None = None) -> Iterator[AirbyteMessage]:
-    """Read a source that emits ``messages``; yield the messages that are not written to ``output``."""
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Write:
+    """Return a function that runs a read of these messages, and returns the lines of the output."""
+    files = {"config": {"api_key": KEY}, "catalog": models.ConfiguredAirbyteCatalogSerializer.dump(catalog("leads"))}
+    for name, content in files.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    options = [part for name in files for part in (f"--{name}", str(tmp_path / name))]
+    monkeypatch.setattr("source_close.process.os._exit", sys.exit)
 
-    def emitted(*_: Any) -> Iterator[AirbyteMessage]:
-        yield from messages
-        if error is not None:
-            raise error
+    def written(messages: Iterator[AirbyteMessage]) -> list[Row]:
+        monkeypatch.setattr(SourceClose, "read", lambda *_: messages)
+        with suppress(SystemExit):  # at an error
+            run.main(["read", *options])
+        return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
-    made = SourceClose()
-    spec = made.spec(LOGGER)
-    with patch.object(made, "read", emitted):
-        yield from CloseEntrypoint(made, output).read(spec, {"api_key": KEY}, None, [])
-
-
-def read(*messages: AirbyteMessage, seen: list[Any], error: Exception | None = None) -> None:
-    """Run ``reading`` to the end; add the ids that are written and the messages that are yielded to ``seen``."""
-    seen.extend(reading(Output(seen), *messages, error=error))
-
-
-def test_messages_keep_their_order() -> None:
-    note, its_state, seen = log("halfway"), state("leads"), list[Any]()
-    read(record("lead_1"), record("lead_2"), note, record("lead_3"), its_state, record("lead_4"), seen=seen)
-    assert seen == ["lead_1", "lead_2", note, "lead_3", its_state, "lead_4"]
+    return written
 
 
-def test_a_state_has_the_count_of_its_records() -> None:
-    first, second = state("leads"), state("leads")
-    read(record("lead_1"), record("user_1", "users"), first, record("lead_2"), record("lead_3"), second, seen=[])
-    assert [each.state and each.state.sourceStats for each in (first, second)] == [
-        models.AirbyteStateStats(recordCount=1.0),
-        models.AirbyteStateStats(recordCount=2.0),
-    ]
+def test_messages_keep_their_order_and_a_state_has_the_count_of_its_records(write: Write) -> None:
+    messages = [record("lead_1"), record("user_1", "users"), state("leads"), record("lead_2"), record("lead_3")]
+    lines = write(iter([*messages, state("leads"), record("lead_4")]))
+    assert [summary(line) for line in lines] == ["lead_1", "user_1", 1, "lead_2", "lead_3", 2, "lead_4"]
 
 
-def test_records_before_an_error_are_written() -> None:
-    seen: list[Any] = []
-    with pytest.raises(ZeroDivisionError):
-        read(record("lead_1"), seen=seen, error=ZeroDivisionError())
-    assert seen == ["lead_1"]
+def test_records_before_an_error_are_written(write: Write) -> None:
+    def messages() -> Iterator[AirbyteMessage]:
+        yield record("lead_1")
+        raise ZeroDivisionError
+
+    assert [summary(line) for line in write(messages())][:2] == ["lead_1", "TRACE"]
 
 
-def test_lines_printed_between_records_stay_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    output = io.BytesIO()
-    monkeypatch.setattr(sys, "__stdout__", io.TextIOWrapper(output))
-    monkeypatch.setattr(PRINT_BUFFER, "last_flush_time", time.monotonic() + 60)  # so that it does not flush by itself
-    for message in reading(output, record("lead_1"), state("leads"), record("lead_2")):
-        PRINT_BUFFER.write(message.type.value + "\n")
-    lines = [line[:16] for line in output.getvalue().decode().splitlines()]
-    assert lines[-3:] == ['{"type":"RECORD"', "STATE", '{"type":"RECORD"']
-
-
-def test_garbage_is_collected_while_records_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else a long sync would need more and more memory, since the automatic collection is off."""
-    assert not gc.isenabled()
-    cycle = threading.Thread()
-    vars(cycle)["itself"] = cycle
-    garbage = weakref.ref(cycle)
-    del cycle
-    read(record("lead_1"), state("leads"), seen=[])
-    assert garbage() is not None
-    monkeypatch.setattr("source_close.run._OBJECTS_TO_COLLECT", 0)
-    read(record("lead_2"), state("leads"), seen=[])
-    assert garbage() is None
-
-
-@settings(deadline=None)
-@given(st.dictionaries(st.text(), VALUES.filter(lambda value: value is not None), max_size=6))
-def test_a_record_is_written_as_the_cdk_writes_it(data: dict[str, Any]) -> None:
-    message = models.AirbyteRecordMessage(stream="leads", data=data, emitted_at=1735689600123)
-    by_cdk = AirbyteEntrypoint.airbyte_message_to_string(AirbyteMessage(type=models.Type.RECORD, record=message))
-    assert record_line(message) == f"{by_cdk}\n".encode()
-
-
-def test_a_record_nested_too_deeply_for_orjson_is_left_to_the_cdk() -> None:
-    inside, seen = dict[str, Any](), list[Any]()
+def test_a_record_nested_too_deeply_for_orjson_is_written(write: Write) -> None:
+    inside = dict[str, Any]()
     for _ in range(300):
         inside = {"in": inside}
-    deep = record("lead_2", inside=inside)
-    read(record("lead_1"), deep, record("lead_3"), seen=seen)
-    assert seen == ["lead_1", deep, "lead_3"]
+    lines = write(iter([record("lead_1"), record("lead_2", inside=inside), record("lead_3")]))
+    assert [summary(line) for line in lines] == ["lead_1", "lead_2", "lead_3"]
+    assert lines[1]["record"]["data"]["inside"] == inside
+
+
+def test_garbage_is_collected_while_records_are_written(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a long sync would need more and more memory, since the automatic collection is off."""
+    assert not gc.isenabled()
+    garbage = list[bool]()
+
+    def messages() -> Iterator[AirbyteMessage]:
+        cycle = threading.Thread()
+        vars(cycle)["itself"] = cycle
+        reference = weakref.ref(cycle)
+        del cycle
+        for number in range(2):
+            yield record(f"lead_{number}")
+            garbage.append(reference() is not None)
+            monkeypatch.setattr("source_close.run._OBJECTS_TO_COLLECT", 0)
+        yield record("lead_2")
+
+    assert len(write(messages())) == 3
+    assert garbage == [True, False]

@@ -1,6 +1,7 @@
 """Send the API key: https://developer.close.com/api/overview/api-key-authentication.md."""
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -9,6 +10,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 
 import requests
 from airbyte_cdk import BasicHttpAuthenticator
+from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
 
 from source_close.api.errors import LOGGER, REFUSED_REDIRECT, CloseApiError
 from source_close.api.responses import ONE_RECORD, read_in_large_pieces
@@ -39,6 +41,11 @@ class PacedAuthenticator(BasicHttpAuthenticator):
     """
 
     name: str = ""
+
+    def __post_init__(self, parameters: Mapping[str, Any]) -> None:
+        super().__post_init__(parameters)
+        # The CDK hides the key in all messages, but not the header that contains it.
+        add_to_secrets(self.token.removeprefix("Basic ").rstrip("="))
 
     def __call__(self, request: requests.PreparedRequest) -> Any:
         """Wait, then add the headers.
