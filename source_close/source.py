@@ -182,11 +182,12 @@ class SourceClose(Source):
         )
 
     def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:
-        """Return the config with its fields in the types of the spec; raise if it is invalid."""
+        """Return the config's fields in the types of the spec; raise if it is invalid."""
         unused = sorted(config.keys() - CloseConfig.model_fields.keys())
         if unused:
             LOGGER.warning(_UNUSED_FIELDS, ", ".join(unused))
-        return super().configure(CloseConfig.of(config).completed(config), temp_dir)
+        used = {name: value for name, value in config.items() if name not in unused}
+        return super().configure(CloseConfig.of(used).completed(used), temp_dir)
 
     def discover(self, logger: Logger, config: Mapping[str, Any]) -> models.AirbyteCatalog:
         """Return the streams, with columns for the account's custom fields.

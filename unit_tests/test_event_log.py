@@ -42,14 +42,14 @@ def test_a_state_older_than_30_days_continues_30_days_ago_and_logs_the_gap(api: 
     assert "2025-05-16T12:00:00.000000+00:00" in warning
 
 
-def test_requests_after_the_first_page_send_the_cursor_without_bounds(api: Mocker) -> None:
+def test_requests_after_the_first_page_send_the_cursor_as_it_is_and_no_bounds(api: Mocker) -> None:
     rows = events(120, timedelta(minutes=1))
-    api.get(URL, [page(rows[:50], "two"), page(rows[50:100], "three"), page(rows[100:])])
+    api.get(URL, [page(rows[:50], "1e5"), page(rows[50:100], "None"), page(rows[100:])])
     reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T09:00:00"}})
     assert requested(api) == [
         window("2025-06-15T08:50:00.000000+00:00", "2025-06-15T12:00:00.000000+00:00"),
-        "/event/?_cursor=two&_limit=50",
-        "/event/?_cursor=three&_limit=50",
+        "/event/?_cursor=1e5&_limit=50",
+        "/event/?_cursor=None&_limit=50",
     ]
     assert reading.ids == [row["id"] for row in rows]
 

@@ -438,13 +438,14 @@ def test_a_test_read_of_airbytes_tools_reads_smaller_pages_as_well(api: Mocker) 
     assert len(read("users", limits=limits).ids) == 250
 
 
+@pytest.mark.parametrize("more", [{}, {"has_more": None}, {"has_more": ""}])
 @pytest.mark.parametrize(("count", "is_read"), [(99, True), (100, False), (999, True), (1_000, False), (1_001, True)])
 def test_only_a_page_whose_length_is_a_page_size_must_say_whether_more_rows_follow(
-    api: Mocker, count: int, is_read: bool
+    api: Mocker, count: int, is_read: bool, more: Row
 ) -> None:
     """A list that is not paged may have more rows than were asked for. Close may cut a page of 1,000 rows to 100."""
     rows = [{"id": f"user_{number}"} for number in range(count)]
-    api.get(f"{API}/user/", json={"data": rows, "total_results": count})
+    api.get(f"{API}/user/", json={"data": rows, "total_results": count, **more})
     reading = read("users")
     assert (len(reading.ids) == count) == is_read
     failures = [message for _, _, message in reading.failures]

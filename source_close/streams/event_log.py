@@ -86,8 +86,8 @@ def warn_of_gap(stream: str, reached: datetime, end: datetime) -> None:
 class EventWindowFilter(RecordFilter):
     """Keeps the events of a window, those whose cursor is in ``[start, end)`` or missing.
 
-    A cursor of Close's may lead below the window. ``RecordFilter``, the built-in, evaluates a
-    template for each event, a seventh of the CPU time of a read.
+    Those below it, to which a cursor leads, belong to another one. ``RecordFilter``, the built-in,
+    evaluates a template for each event, a seventh of the CPU time of a read.
     """
 
     cursor_field: str = ""

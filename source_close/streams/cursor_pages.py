@@ -1,0 +1,52 @@
+"""Follow the cursor in each page: https://developer.close.com/api/overview/pagination.md."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import requests
+from airbyte_cdk import StreamSlice
+from airbyte_cdk.sources.declarative.requesters.paginators.strategies.pagination_strategy import (
+    PaginationStrategy,
+)
+
+from source_close.api.responses import response_json
+from source_close.dates import moment_of, parse_moment
+
+
+@dataclass
+class CursorKeyStrategy(PaginationStrategy):
+    """Follows the cursor that a page has, as it is, until a page ends before its window.
+
+    A cursor of events may lead below the window, where events belong to another one.
+    ``CursorPagination``, the built-in, parses each response again, a tenth of the CPU time of a
+    read of events. What its parser rejects, such as a body with a byte order mark, it takes for an
+    empty page, so reading would end there. It also reads a cursor as Python, and sends 1e5 as
+    100000.0.
+
+    Attributes:
+        page_size: the number of rows to request.
+        cursor_key: where the body of a page has the cursor.
+    """
+
+    page_size: int
+    cursor_key: str
+    cursor_field: str = ""
+    initial_token: ClassVar[None] = None
+
+    def next_page_token(
+        self,
+        response: requests.Response,
+        *_: Any,
+        stream_slice: StreamSlice | None = None,
+        **__: Any,
+    ) -> Any:
+        """Return the cursor of the next page, or None at the end."""
+        body = response_json(response)
+        last = moment_of(body["data"][-1], self.cursor_field) if body["data"] else None
+        if stream_slice and last and last < parse_moment(stream_slice["start_time"]):
+            return None
+        return body.get(self.cursor_key)
+
+    def get_page_size(self) -> int:
+        """Return the number of rows to request."""
+        return self.page_size
