@@ -22,7 +22,7 @@ from source_close.dates import (
 from source_close.streams.records import RecordsByIds
 from source_close.streams.windows import WindowRetriever
 
-_MAX_ATTEMPTS = 5
+_MAX_READINGS_WITHOUT_NEW_ROWS = 5
 _STUCK = (
     "Close's search does not get past the moment {moment}: {rows} or more records have it as "
     "date_updated, or each search ignores dates, ends early, repeats records or loses its cursor. "
@@ -41,8 +41,8 @@ class Search:
     Attributes:
         start: inclusive.
         end: exclusive.
-        gap_start: if set, the rows from there to ``start`` are only known from the first page of
-            another search. It has skipped none of them if this search begins with a known row.
+        gap_start: if set, the rows from there to ``start`` are known from a page of another search
+            only. That has skipped none of them if this search begins with a known row.
     """
 
     start: datetime
@@ -56,14 +56,17 @@ class LeadSearchRetriever(WindowRetriever):
 
     Close does not document what a search returns of a lead, so only its id and cursor are used.
 
-    A search of one page can't skip a lead. One of several pages could, if leads are edited between
-    two of them. So the next search begins at the last tenth of its first page: if that returns a
-    known row first, no row is skipped. If not, or if the page is not sorted, the time is split in
-    two. Only leads of one second, and a last page with a cursor, are read by cursor. If that does
-    not succeed, the time is split as well, down to a millisecond. ``CursorPagination``, the
-    built-in, stops at the 10,000 rows of a chain of cursors, fails if a cursor has expired, and
-    skips a row for each one that is edited meanwhile if cursors count positions, which Close does
-    not document.
+    1. A search whose leads are all on one page is complete.
+    2. Otherwise the next search begins in the last tenth of that page. If its first row is known,
+       no lead was skipped between the two, although leads may be edited meanwhile.
+    3. If it is not known, or the page is not sorted, the time is split, and both parts searched.
+    4. A second is not split. It is read by cursor until a reading shows no new lead, and so is a
+       search whose page is not full and has a cursor that leads to no other rows.
+    5. If that fails, the time is split down to a millisecond, after which the stream fails.
+
+    ``CursorPagination``, the built-in, stops at the 10,000 rows of a chain of cursors, fails if a
+    cursor has expired, and skips a row for each one that is edited between two pages if cursors
+    count positions, which Close does not document.
 
     Attributes:
         rows_per_chain: the number of rows after which Close ends a chain of cursors.
@@ -129,10 +132,11 @@ class LeadSearchRetriever(WindowRetriever):
         self, search: Search, rows: Sequence[Row], token: Mapping[str, Any] | None
     ) -> bool:
         ids = {row["id"] for row in rows}
-        with suppress(StuckError):
+        try:
             following_rows, _ = self._page(search, token)
-            return any(row["id"] not in ids for row in following_rows)
-        return True
+        except StuckError:
+            return True
+        return any(row["id"] not in ids for row in following_rows)
 
     # The second with which the last tenth of a page begins, None if the page may not be sorted. The
     # last row alone could show a newer date than the one by which the index sorts it.
@@ -142,7 +146,7 @@ class LeadSearchRetriever(WindowRetriever):
         settled = [second for second in self._seconds(search, rows) if second < latest]
         if len(settled) * 2 <= len(rows) or settled != sorted(settled):
             return None
-        # Rows of one second are sorted in any order.
+        # The next search has to begin later than this one, and a second may be in any order.
         earliest = max(settled[len(settled) // 10], search.start)
         last_tenth = settled[len(settled) * 9 // 10]
         return last_tenth if last_tenth > earliest else None
@@ -164,8 +168,8 @@ class LeadSearchRetriever(WindowRetriever):
     # The dates of a page's rows up to the second, as the index may sort by whole seconds, and Close
     # may truncate date filters. A lead that was edited meanwhile may be after the search.
     def _seconds(self, search: Search, rows: Sequence[Row]) -> list[datetime]:
-        moments = [moment_of(row, self.cursor_field) or search.end for row in rows]
-        return [whole_second(moment) for moment in moments if moment < search.end]
+        moments = [moment_of(row, self.cursor_field) for row in rows]
+        return [whole_second(moment) for moment in moments if moment and moment < search.end]
 
     # Reads a search until a reading has no new row, and the readings since the last new row have as
     # many rows together as it has positions: leads of one second may change places between two
@@ -174,8 +178,8 @@ class LeadSearchRetriever(WindowRetriever):
         self, search: Search, known_ids: set[str]
     ) -> Iterator[tuple[list[Row], datetime]]:
         seen_ids = set[str]()
-        attempts = 0
-        while attempts < _MAX_ATTEMPTS:
+        readings_without_new_rows = 0
+        while readings_without_new_rows < _MAX_READINGS_WITHOUT_NEW_ROWS:
             known = len(known_ids)
             positions = 0
             with suppress(StuckError):
@@ -185,9 +189,9 @@ class LeadSearchRetriever(WindowRetriever):
                     yield self._new_leads(search, rows, known_ids)
                 if len(known_ids) == known and positions <= len(seen_ids) < self.rows_per_chain:
                     return
-            attempts += 1
+            readings_without_new_rows += 1
             if len(known_ids) > known:
-                attempts = 0
+                readings_without_new_rows = 0
                 seen_ids.clear()
         raise self._stuck(search)
 

@@ -25,9 +25,9 @@ class WindowCursor:
     """A cursor that observes only the newest record of each window, and is otherwise ``cursor``.
 
     ``ConcurrentCursor``, the built-in, parses the date of each record, and computes the hash of its
-    window as JSON: a quarter of the CPU time of a read of leads. Close writes the dates of a column
-    alike, so their texts compare as moments. If not, the state is too old, and the next sync reads
-    more.
+    window as JSON: a quarter of the CPU time of a read of leads. The dates of a column differ in
+    the fraction only, so their texts compare as moments. If not, the state is too old, and the next
+    sync reads more.
     """
 
     def __init__(self, cursor: Cursor, cursor_field: str) -> None:
@@ -46,13 +46,13 @@ class WindowCursor:
         also has what is edited meanwhile, when other lists may have been read. In other streams,
         ``WindowRetriever`` gives such a record no window.
         """
-        date = self._date_of(record)
-        if date > "9":  # after any year, so it is missing or no date, of which the CDK warns
-            self._cursor.observe(record)
+        date = record.data.get(self._cursor_field)
+        if not isinstance(date, str) or not date[:1].isdigit():
+            self._cursor.observe(record)  # it has no date, of which the CDK warns
             return
         end = _end_of(record.associated_slice)
         newest = self._newest.get(end)
-        if date < end and (newest is None or date > self._date_of(newest)):
+        if date < end and (newest is None or date > newest.data[self._cursor_field]):
             self._newest[end] = record
 
     def close_partition(self, partition: Partition) -> None:
@@ -62,12 +62,10 @@ class WindowCursor:
             self._cursor.observe(newest)
         self._cursor.close_partition(partition)
 
-    def _date_of(self, record: Record) -> str:
-        return str(record.data.get(self._cursor_field))
 
-
-def _end_of(window: Mapping[str, Any] | None) -> str:
-    return str((window or _NO_WINDOW).get("end_time"))
+# The end of a slice, empty for ``_NO_WINDOW``: no date is before it.
+def _end_of(stream_slice: Mapping[str, Any] | None) -> str:
+    return str((stream_slice or {}).get("end_time", ""))
 
 
 @dataclass
@@ -93,7 +91,8 @@ class WindowRetriever(Retriever):
         # An edit moves a record out of windows of date_updated, but not of date_created.
         is_moved_by_edits = self.cursor_field == "date_updated"
         self._reads_edits = is_moved_by_edits and self.name in self._sync.full_refreshes
-        self._lock = threading.Condition()  # of all below, notified when a window is complete
+        # Windows of all threads share what follows. It is notified when one is no longer read.
+        self._lock = threading.Condition()
         self._open_windows = 0
         self._emitted = dict[str, str]()  # date_updated by id
 
@@ -125,8 +124,10 @@ class WindowRetriever(Retriever):
 
     # What the log reports or, in a full refresh, what is dated since ten minutes before ``end``.
     def _later_pages(self, end: datetime) -> Iterator[list[Row]]:
-        with self._lock:  # else a deletion could be emitted before its record
-            self._lock.wait_for(lambda: self._open_windows == 1)  # only this one
+        # ``StreamInTurn`` hands out this window last. Without the wait until all others have ended,
+        # a deletion could be emitted before its record.
+        with self._lock:
+            self._lock.wait_for(lambda: self._open_windows == 1)
         if self.changes:
             yield from self.changes.read_pages(self._emitted)
             return
@@ -151,6 +152,5 @@ class WindowRetriever(Retriever):
     ) -> Iterator[Record]:
         for record in self.record_selector.filter_and_transform(page, {}, {}, window):
             date = record.data.get(self.cursor_field)
-            # Close writes all dates alike, so their texts compare as moments.
             is_in_window = date is not None and str(date) <= latest
             yield record if is_in_window else Record(record.data, self.name, _NO_WINDOW)
