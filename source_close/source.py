@@ -17,7 +17,7 @@ from source_close.api.errors import FORBIDDEN, LOGGER, CloseApiError
 from source_close.api.sync import READ_RETRY_SECONDS, Sync
 from source_close.config import CloseConfig
 from source_close.dates import format_moment, utc_now
-from source_close.streams.custom_fields import PREFIX, lists_of
+from source_close.streams.custom_fields import PREFIX, partitions_by_list
 from source_close.streams.saved_states import LogPositions
 from source_close.streams.turns import StreamInTurn
 
@@ -156,9 +156,10 @@ class SideBySideSource(ConcurrentDeclarativeSource):
     ) -> list[StreamInTurn]:
         """Return the manifest's streams, which take turns."""
         sync = Sync.of(config)
+        # These read more after the newest window, and then wait for all others.
         newest_last = {*sync.event_log_positions, *sync.full_refreshes}
         return [
-            StreamInTurn(stream, newest_early=stream.name not in newest_last)
+            StreamInTurn(stream, newest_last=stream.name in newest_last)
             for stream in super().streams(config)
         ]
 
@@ -211,9 +212,9 @@ class SourceClose(Source):
         streams = [stream for stream in source.streams(config) if stream.name in names]
         for stream in streams:
             try:
-                for windows in lists_of(stream).values():
+                for partitions in partitions_by_list(stream).values():
                     # The newest window may be short and empty, so the one before, too.
-                    newest = [window.read() for window in windows[:-3:-1]]
+                    newest = [partition.read() for partition in partitions[:-3:-1]]
                     next(chain.from_iterable(newest), None)
             except AirbyteTracedException as error:  # noqa: PERF203 - few streams
                 if getattr(error, "status", None) not in FORBIDDEN:
@@ -239,8 +240,8 @@ class SourceClose(Source):
         unique = {configured.stream.name: configured for configured in catalog.streams}
         catalog = models.ConfiguredAirbyteCatalog(list(unique.values()))
         states = states_to_use(state or [], catalog)
-        can_follow = [name for name in FOLLOWS_LOG if name in unique]
-        follows_log = can_follow if config.get("capture_changes") is not False else []
+        followers = [name for name in FOLLOWS_LOG if name in unique]
+        following = followers if config.get("capture_changes") is not False else []
         sync = Sync(
             end=format_moment(utc_now()),
             retry_seconds=READ_RETRY_SECONDS,
@@ -251,7 +252,7 @@ class SourceClose(Source):
                 if configured.sync_mode == models.SyncMode.full_refresh
             ],
         )
-        positions = LogPositions(can_follow, follows_log, states, sync)
+        positions = LogPositions(followers, following, states, sync)
         source = SideBySideSource(
             catalog, {**config, "sync": sync}, states, source_config=self._manifest
         )

@@ -18,7 +18,7 @@ def test_each_stream_hands_out_its_windows_evenly_in_the_same_time_and_the_first
     stream: Any = SimpleNamespace(cursor=None, cursor_field="", name="", generate_partitions=lambda: range(count))
     began = clock.now
     handed_out = [
-        (window, clock.now - began) for window in StreamInTurn(stream, newest_early=False).generate_partitions()
+        (window, clock.now - began) for window in StreamInTurn(stream, newest_last=True).generate_partitions()
     ]
     assert len(handed_out) == count
     assert [seconds for _, seconds in handed_out] == pytest.approx([0.2 * number / count for number in range(count)])

@@ -145,7 +145,7 @@ def test_the_cursor_of_the_cdk_observes_only_the_newest_record_of_each_window_wh
     """It parses each date, and a record that is not the newest of its window moves no state."""
     stock_cursor = Cursor()
     stream = SimpleNamespace(name="tasks", cursor=stock_cursor, cursor_field="date_updated")
-    cursor = StreamInTurn(cast("Any", stream), newest_early=True).cursor
+    cursor = StreamInTurn(cast("Any", stream), newest_last=False).cursor
     dates = ["2025-05-03T00:00:00+00:00", "2025-05-04T00:00:00.500000+00:00", "2025-05-02T00:00:00+00:00"]
     # The last one is of no window: the first window ends before it.
     for date in [*dates, "2025-06-01T00:00:00.001000+00:00"]:

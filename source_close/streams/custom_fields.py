@@ -210,15 +210,15 @@ def _has_kind(row: Row, kind: str) -> bool:
         return False
 
 
-def lists_of(stream: AbstractStream) -> dict[str, list[Partition]]:
+def partitions_by_list(stream: AbstractStream) -> dict[str, list[Partition]]:
     """Return the windows of each list that a stream reads, by the list's kind of custom field.
 
     The kind is empty for the one list of a stream of other records.
     """
     lists = defaultdict[str, list[Partition]](list)
-    for window in stream.generate_partitions():
-        kind = (window.to_slice() or {}).get("object_type", "")
-        lists[kind].append(window)
+    for partition in stream.generate_partitions():
+        kind = (partition.to_slice() or {}).get("object_type", "")
+        lists[kind].append(partition)
     return lists
 
 
@@ -235,11 +235,11 @@ def read_fields(
     """
     definitions = list[Row]()
     problems = dict[str, str]()
-    lists = lists_of(fields)
+    lists = partitions_by_list(fields)
     with ThreadPoolExecutor() as pool:
         results = {
-            kind: pool.submit(list, window.read())
-            for kind, [window] in lists.items()
+            kind: pool.submit(list, partition.read())
+            for kind, [partition] in lists.items()
             if kind in kinds
         }
     for kind, result in results.items():

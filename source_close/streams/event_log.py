@@ -144,7 +144,7 @@ class EventLog:
     def _read(self, stream: str, events: AbstractStream, workers: int) -> None:
         try:
             with ThreadPoolExecutor(workers) as pool:
-                list(pool.map(self._read_window, events.generate_partitions()))
+                list(pool.map(self._read_partition, events.generate_partitions()))
         except CloseApiError as error:
             if error.status not in NOT_OFFERED:
                 raise CloseApiError(stream, error.text, error.failure_type) from None
@@ -156,13 +156,13 @@ class EventLog:
             )
         self.newest = max((change.changed_at for change in self._changes.values()), default="")
 
-    def _read_window(self, window: Partition) -> None:
-        for number, event in enumerate(window.read(), start=1):
+    def _read_partition(self, partition: Partition) -> None:
+        for number, event in enumerate(partition.read(), start=1):
             with self._adding:
                 if not add_event(self._changes, event.data):
                     self._unclear_events[event.data["id"]] = None
             if number % _LOG_EVERY_EVENTS == 0:
-                LOGGER.info(_PROGRESS, number, (window.to_slice() or {}).get("start_time"))
+                LOGGER.info(_PROGRESS, number, (partition.to_slice() or {}).get("start_time"))
 
 
 def add_event(changes: Changes, event: Mapping[str, Any]) -> bool:

@@ -104,7 +104,7 @@ class OffsetPages:
     def read(
         self,
         seen: dict[str, datetime | None],
-        window: StreamSlice,
+        stream_slice: StreamSlice,
         parameters: Mapping[str, Any],
     ) -> Iterator[tuple[list[Row], bool]]:
         """Yield the new rows of each page, and whether another page follows.
@@ -117,14 +117,14 @@ class OffsetPages:
 
         Args:
             seen: the rows that were read already, in the list's order; reading continues there.
-            window: what the requester's templates call ``stream_slice``.
+            stream_slice: for the templates of the requester.
             parameters: of each request, besides those of the requester and the paginator.
 
         Raises:
             OffsetsExhaustedError: if the list can't be read further.
             CloseApiError: if Close refuses even a small page.
         """
-        request = partial(self._request, window=window, parameters=parameters)
+        request = partial(self._request, stream_slice=stream_slice, parameters=parameters)
         offset = max(len(seen) - 1, 0)
         passes_without_rows = 0
         while True:
@@ -141,8 +141,8 @@ class OffsetPages:
             offset = 0
 
     # Reads once from ``offset`` to the end of the list. ``seen`` gets the rows of all readings, and
-    # ``shown_ids`` the ids of this one. It returns how many positions the list has now, or 0 if
-    # they are on one page, which is complete. A page begins with a row of the one before. If not,
+    # ``shown_ids`` the ids of this one. It returns how many positions the list has now; a single
+    # page is complete, whatever it has twice. A page begins with a row of the one before. If not,
     # rows were removed or edited meanwhile: it steps back until a page begins with a known row.
     # This needs most rows to keep their order.
     def _read_from(
@@ -172,7 +172,7 @@ class OffsetPages:
                 # A page at offset 0 needs no overlap, so it does not show that the order is kept.
                 steps_back = 0 if offset else steps_back
             if token is None:
-                return offset + len(rows) if offset else 0
+                return offset + len(rows) if offset else len(shown_ids)
             first = min(token["next_page_token"] - offset, len(rows) - 1)
             expected_ids = {row["id"] for row in rows[_first_of_moment(rows, first) : first + 1]}
             offset = token["next_page_token"]
@@ -191,16 +191,18 @@ class OffsetPages:
 
     # The response with the rows from ``offset`` on.
     def _request(
-        self, offset: int, window: StreamSlice, parameters: Mapping[str, Any]
+        self, offset: int, stream_slice: StreamSlice, parameters: Mapping[str, Any]
     ) -> requests.Response:
         page_size = self._page_size
         paging: Mapping[str, Any] = {}
-        if offset or window.partition not in self.unpaged_partitions:
+        if offset or stream_slice.partition not in self.unpaged_partitions:
             paging = self.paginator.get_request_params(
                 next_page_token={"next_page_token": offset}, page_size_override=page_size
             )
         request_params = {**parameters, **paging}
-        response = self.requester.send_request(stream_slice=window, request_params=request_params)
+        response = self.requester.send_request(
+            stream_slice=stream_slice, request_params=request_params
+        )
         response = cast("requests.Response", response)  # it is None only after the action IGNORE
         body = response_json(response)
         if "data" in body:
@@ -209,7 +211,7 @@ class OffsetPages:
         if is_size_refused and page_size > self.smaller_page_size:
             LOGGER.info(_SMALLER_PAGES, self.name, page_size, self.smaller_page_size)
             self._page_size = self.smaller_page_size
-            return self._request(offset, window, parameters)
+            return self._request(offset, stream_slice, parameters)
         text = _REFUSED_PAGE.format(
             path=urlsplit(response.url).path,
             offset=offset,
@@ -261,7 +263,7 @@ class WholeListRetriever(Retriever):
             LOGGER.warning(_NOT_READ, self.name, ", ".join(partition.values()), error.text)
 
 
-def _is_wanted(moment: datetime | None, window: StreamSlice) -> bool:
-    if moment is None or "start_time" not in window:
+def _is_wanted(moment: datetime | None, stream_slice: StreamSlice) -> bool:
+    if moment is None or "start_time" not in stream_slice:
         return True
-    return parse_moment(window["start_time"]) <= moment
+    return parse_moment(stream_slice["start_time"]) <= moment

@@ -26,7 +26,7 @@ from source_close.streams.event_log import RETENTION, EventLog, warn_of_gap
 
 POSITION = "event_log_position"  # the key in a stream's state
 _EVENT_LOG = "event_log"  # the stream, which has a position only to notice a gap
-# A sync follows the log from the first of these that a state has.
+# A sync follows the log from the first of these that a state has and that is not in the future.
 _STARTS = (POSITION, "date_updated", "date_created")
 # Keys of a state without a cursor: of a stream before its first record, and of version 0.1.0.
 _KEYS_WITHOUT_CURSOR = {
@@ -113,46 +113,48 @@ class CursorStateMigration(StateMigration):
 class LogPositions:
     """Adds each stream's position to its states, since a component can't add to the CDK's states.
 
-    Until a stream is complete, its position is the first of these: that of its saved state, the
-    cursor of its saved state, 29 days ago. Moments in the future do not count. When a stream that
-    has followed the log is complete, its position is the newest event.
+    From its position, in UTC, the next sync follows the log. When a stream that follows it is
+    complete, that is the newest event. Before, so that an interruption hides no deletion, it is
 
-    If no state has a position or a cursor, no stream follows the log, and all positions are the
-    start of the sync. So an interruption hides no deletion, what is deleted after the first record
-    of a first sync is in the log after its position, and ``capture_changes`` can be switched on
-    later. A stream without a state beside others with one may have a table all the same, as Airbyte
-    clears only the state to fill new columns: so it follows the log of 29 days. ``event_log`` has a
-    position, too, the start of the last complete sync: its cursor is its newest event, which may be
-    old without a gap.
+    - the position in the stream's saved state or, without one, the cursor there; neither counts if
+      it is in the future;
+    - otherwise, if another stream has one of these, 29 days ago: the stream may have a table but no
+      state, as Airbyte clears only the state to fill new columns;
+    - otherwise the start of the sync. This is a first one, in which no stream follows the log. What
+      is deleted after its first record is in the log after that, and ``capture_changes`` can be
+      switched on later.
+
+    ``event_log`` has a position, too, the start of the last complete sync: its cursor is its newest
+    event, which may be old without a gap.
 
     Args:
-        names: the streams of the catalog that can follow the log.
-        followed: those of them that follow it in this sync.
+        followers: the streams of the catalog that can follow the log.
+        following: those of them that do so in this sync.
         states: the saved states of streams.
-        sync: gets the moment from which each followed stream continues.
+        sync: gets the position of each stream that follows the log.
     """
 
     def __init__(
         self,
-        names: Collection[str],
-        followed: Collection[str],
+        followers: Collection[str],
+        following: Collection[str],
         states: list[models.AirbyteStateMessage],
         sync: Sync,
     ) -> None:
         self._sync = sync
-        self._followed = {_EVENT_LOG, *followed}
+        self._following = {_EVENT_LOG, *following}
         self._states = ConnectorStateManager(states)
         self._positions = dict[str, str]()  # those that states get
         end = parse_moment(sync["end"])
-        self._starts = {name: self._start_of(name, end) for name in (_EVENT_LOG, *names)}
+        self._starts = {name: self._start_of(name, end) for name in (_EVENT_LOG, *followers)}
         is_first_sync = not any(self._starts.values())
         start_without_state = end if is_first_sync else end - _FOLLOWED_WITHOUT_STATE
         for name, start in self._starts.items():
             self._positions[name] = format_moment(start or start_without_state)
-            if start and name in self._followed:
+            if start and name in self._following:
                 warn_of_gap(name, start, end)
         if not is_first_sync:
-            for name in set(followed).difference(sync.full_refreshes):
+            for name in set(following).difference(sync.full_refreshes):
                 sync.event_log_positions[name] = self._positions[name]
 
     # The moment up to which a saved state says that a stream was read, None if it does not.
@@ -179,7 +181,7 @@ class LogPositions:
         is_new = status.status == models.AirbyteStreamStatus.STARTED and not self._starts.get(name)
         is_complete = status.status == models.AirbyteStreamStatus.COMPLETE
         log = self._sync.share(EventLog)
-        if is_complete and name in self._followed and not log.is_forbidden:
+        if is_complete and name in self._following and not log.is_forbidden:
             self._positions[name] = self._final_position(name, log)
         if name in self._positions and (is_new or is_complete):
             yield from self._with_position(self._states.create_state_message(name, None))

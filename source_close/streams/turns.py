@@ -24,16 +24,16 @@ class StreamInTurn:
 
     Args:
         stream: the stream.
-        newest_early: whether the newest window comes second. It is often the largest, so it should
-            not begin last; but if it leads to the event log, all others should have begun.
+        newest_last: whether the newest window comes last, as in ``stream``. Otherwise it comes
+            second, as it is often the largest.
     """
 
-    def __init__(self, stream: AbstractStream, *, newest_early: bool) -> None:
+    def __init__(self, stream: AbstractStream, *, newest_last: bool) -> None:
         self._stream = stream
         # The CDK takes the cursor from the stream, and asks for the name twice a record.
         self.cursor = WindowCursor(stream.cursor, stream.cursor_field or "")
         self.name = stream.name
-        self._newest_early = newest_early
+        self._newest_last = newest_last
 
     def __getattr__(self, name: str) -> Any:
         """Return what the stream has under this name."""
@@ -41,10 +41,10 @@ class StreamInTurn:
 
     def generate_partitions(self) -> Iterator[Partition]:
         """Yield the windows of the stream, with a pause between two in which others have a turn."""
-        windows = list(self._stream.generate_partitions())
-        if self._newest_early and windows:
-            windows.insert(1, windows.pop())
-        for number, window in enumerate(windows):
+        partitions = list(self._stream.generate_partitions())
+        if partitions and not self._newest_last:
+            partitions.insert(1, partitions.pop())
+        for number, partition in enumerate(partitions):
             if number:
-                time.sleep(_HAND_OUT_SECONDS / len(windows))
-            yield window
+                time.sleep(_HAND_OUT_SECONDS / len(partitions))
+            yield partition
