@@ -83,6 +83,7 @@ class CloseConfig(BaseModel):
     """The fields that a user enters. ``activities_window_seconds`` is tap-closeio's."""
 
     api_key: Annotated[str, AfterValidator(_read_api_key)] = Field(repr=False)
+    # Those with ``exclude`` stay in the config as they are.
     start_date: Annotated[datetime | None, BeforeValidator(_read_start_date)] = Field(
         default=None, exclude=True
     )
@@ -143,7 +144,7 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
         oldest_position = parse_moment(min(positions.values(), default=sync["end"]))
         # The position may be by a clock that is ahead of Close's.
         followed_from = whole_second(oldest_position - LATENESS - MAX_CLOCK_LEAD)
-        # Rounded up: those in the second before would need a window of their own.
+        # Rounded up: events in the second before would need a window of their own.
         oldest_event = whole_second(end - RETENTION + SECOND - MILLISECOND)
         sync |= {
             "start": format_moment(start),

@@ -14,7 +14,13 @@ _M_ARENA_MAX = -8  # of mallopt, as in glibc's malloc.h
 
 def prepare() -> None:
     """Set up the process, before the CDK is imported, which takes a second."""
-    logging.raiseExceptions = False  # if nothing can be printed, the message of end_early is enough
+    _tune_memory_and_threads()
+    _set_signal_handlers()
+    _set_up_output()
+    os.environ["NETRC"] = os.devnull  # requests would use its login when it follows a redirect
+
+
+def _tune_memory_and_threads() -> None:
     # Records have no reference cycles, so garbage is collected seldom, and only in the main thread:
     # before Python 3.11.8, a collection in a thread that parses a template can make that fail.
     gc.disable()
@@ -26,12 +32,18 @@ def prepare() -> None:
     if sys.platform == "linux":
         with suppress(AttributeError):
             ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+
+
+def _set_signal_handlers() -> None:
     signal.signal(signal.SIGINT, lambda *_: end_early("interrupted"))
     # This signal ends a process by itself, but not the first one of a container. PyAirbyte takes an
     # exit code other than that of the signal for a failure.
     if os.getpid() == 1:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
-    os.environ["NETRC"] = os.devnull  # requests would use its login when it follows a redirect
+
+
+def _set_up_output() -> None:
+    logging.raiseExceptions = False  # if nothing can be printed, the message of end_early is enough
     if sys.stdout is None:
         end_early("standard output is closed")
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr] # a text stream
