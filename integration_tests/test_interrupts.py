@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -110,6 +111,14 @@ def test_a_command_that_cannot_print_exits_and_names_the_cause(command: str, out
     assert errors.decode() == f"Ended early: [Errno {cause}] {os.strerror(cause)}.\n"
 
 
+def test_a_log_line_that_can_not_be_written_ends_the_process_as_records_may_be_written_with_it() -> None:
+    logs = "import logging, sys; logging.basicConfig(stream=sys.stdout); logging.error('One.')"
+    code = f"from source_close import process; process.prepare(); {logs}"
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - it is no file
+        ended = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (ended.returncode, ended.stderr) == (1, b"Ended early: [Errno 28] No space left on device.\n")
+
+
 def test_a_command_without_a_standard_output_says_so() -> None:
     command = ["sh", "-c", f"'{COMMAND}' spec >&-"]
     ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
@@ -120,7 +129,6 @@ def test_a_command_without_a_standard_output_says_so() -> None:
 def test_the_output_is_utf_8_in_any_terminal_encoding(
     api: LocalCloseApi, connector: Connector, unbuffered: str
 ) -> None:
-    """Records are written as bytes, but all other messages as text."""
     name = "Zo\N{LATIN SMALL LETTER E WITH DIAERESIS} \N{GRINNING FACE} \N{CJK UNIFIED IDEOGRAPH-6F22}"
     api.store.add("custom_field.lead", name=name)
     connector.environment = {"PYTHONIOENCODING": "ascii", "PYTHONUNBUFFERED": unbuffered}
@@ -132,17 +140,20 @@ def test_the_output_is_utf_8_in_any_terminal_encoding(
 def test_a_command_that_is_paused_writes_everything_also_without_buffers(
     api: LocalCloseApi, connector: Connector
 ) -> None:
-    """A pause cuts a write short that waits for room in the pipe, as when a container is paused."""
+    """A pause cuts a write short that waits for room in the pipe, as when a container is paused; so does no waiting."""
     words = connector.read_arguments(["activities"], None)
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     output = bytearray()
-    with subprocess.Popen([COMMAND, *words], env=environment, cwd=connector.folder, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        while piece := os.read(process.stdout.fileno(), 1 << 18):
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with subprocess.Popen([COMMAND, *words], env=environment, cwd=connector.folder, stdout=writer) as process:
+        os.close(writer)
+        while piece := os.read(reader, 1 << 18):
             output += piece
             time.sleep(0.02)  # until the pipe is full
             process.send_signal(signal.SIGSTOP)
             process.send_signal(signal.SIGCONT)
+    os.close(reader)
     result = Result(process.returncode, output.decode())
     assert result.exit_code == 0
     assert set(result.ids("activities")) == ids(api, "activities", end=now())

@@ -3,11 +3,11 @@
 import ctypes
 import gc
 import io
-import logging
 import os
 import signal
 import sys
 from contextlib import suppress
+from typing import Any, NoReturn
 
 _M_ARENA_MAX = -8  # of mallopt, as in glibc's malloc.h
 
@@ -43,25 +43,37 @@ def _set_signal_handlers() -> None:
 
 
 def _set_up_output() -> None:
-    logging.raiseExceptions = False  # if nothing can be printed, the message of end_early is enough
     if sys.stdout is None:
         end_early("standard output is closed")
-    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr] # a text stream
-    # With PYTHONUNBUFFERED, a write that a pause of the process cuts short counts as a whole one.
-    if isinstance(sys.stdout.buffer, io.RawIOBase):
-        sys.stdout = os.fdopen(sys.stdout.fileno(), "w", encoding="utf-8", closefd=False)
-        vars(sys)["__stdout__"] = sys.stdout  # where the CDK writes
+    # Otherwise some of a write could be lost: if it may not block or, with PYTHONUNBUFFERED, if the
+    # process is paused meanwhile.
+    os.set_blocking(sys.stdout.fileno(), True)
+    buffer = io.BufferedWriter(_Output(sys.stdout.fileno(), "w", closefd=False))
+    sys.stdout = io.TextIOWrapper(buffer, encoding="utf-8")
+    vars(sys)["__stdout__"] = sys.stdout  # where the CDK writes
 
 
-def end_early(reason: str) -> None:
+class _Output(io.FileIO):
+    """Standard output. If a write fails, the process ends, whichever thread has written.
+
+    Logging ignores such an error, although records may be in the same write.
+    """
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            end_early(str(error))
+
+
+def end_early(reason: str) -> NoReturn:
     """Say why the process ends, and exit with 1."""
     with suppress(OSError):  # standard error may be closed as well
         os.write(2, f"Ended early: {reason}.\n".encode())
     os._exit(1)
 
 
-def exit_at_once(code: int) -> None:
+def exit_at_once(code: int) -> NoReturn:
     """Exit without waiting for the workers, which wait for room in a queue that nothing empties."""
-    with suppress(OSError):
-        sys.stdout.flush()
+    sys.stdout.flush()
     os._exit(code)

@@ -1,6 +1,5 @@
 """Run a command: spec, check, discover or read."""
 
-import errno
 import gc
 import logging
 import os
@@ -14,15 +13,12 @@ import requests
 from airbyte_cdk import AirbyteEntrypoint, AirbyteTracedException, FailureType
 from airbyte_cdk.logger import PRINT_BUFFER
 
-from source_close.process import end_early, exit_at_once
+from source_close.process import exit_at_once
 from source_close.source import READ_FAILURE, SourceClose
 
 _FLUSH_SECONDS = 0.02  # with the CDK's 0.1, a fast read takes a tenth more memory
 _OBJECTS_TO_COLLECT = 200_000
 _MAX_PROBLEM = 200
-# Numbers of the OSErrors that do not come from standard output: those of requests have none, and a
-# missing file is one of certificates or a temporary one.
-_ERRORS_OF_REQUESTS_AND_FILES = {None, errno.ENOENT}
 _MISSING_CERTIFICATES = (
     "The file of certificates {path}, which {name} names, does not exist. Correct the path, or "
     "remove the variable."
@@ -81,8 +77,6 @@ def main(args: Sequence[str] | None = None) -> None:
         _print_failure(parsed.command, error)
         exit_at_once(0 if parsed.command == "check" else 1)
     except Exception as error:  # noqa: BLE001 - the workers would keep the process from ending
-        if isinstance(error, OSError) and error.errno not in _ERRORS_OF_REQUESTS_AND_FILES:
-            end_early(str(error))
         sys.excepthook(type(error), error, error.__traceback__)  # the CDK's prints a message
         exit_at_once(1)
 

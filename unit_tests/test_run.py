@@ -41,6 +41,7 @@ class Command:
         code = 0
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("source_close.process.os._exit", sys.exit)  # which does not wait for workers
+            patch.setattr("source_close.process._set_up_output", lambda: None)  # it is that of pytest
             try:
                 main([*args, *options])
             except SystemExit as exiting:
