@@ -153,7 +153,7 @@ def test_a_redirect_to_another_host_or_to_http_is_not_followed(api: Mocker, targ
     api.get(f"{API}/user/", status_code=302, headers={"Location": target})
     ((_, kind, message),) = read("users").failures
     assert kind == "config_error"
-    assert "answered 302: «redirect to " in message
+    assert "failed: the response (302) is a redirect to " in message
     assert api.call_count == 1
 
 
@@ -171,7 +171,7 @@ def test_a_redirect_that_loses_the_filters_of_a_list_is_not_followed(api: Mocker
     api.get(f"{API}/user/", status_code=308, headers={"Location": target})
     [(_, kind, message)] = read("users").failures
     assert (kind, api.call_count) == ("config_error", 1)
-    assert "answered 308: «redirect to " in message
+    assert "failed: the response (308) is a redirect to " in message
 
 
 def test_the_redirect_of_a_post_is_not_followed(api: Mocker) -> None:
@@ -181,4 +181,4 @@ def test_the_redirect_of_a_post_is_not_followed(api: Mocker) -> None:
     api.get(moved, json={"data": [], "cursor": None})
     [(_, kind, message)] = read("leads", start_date="2025-06-01").failures
     assert (kind, api.call_count) == ("config_error", 1)
-    assert f"answered 301: «redirect to {moved}»" in message
+    assert f"failed: the response (301) is a redirect to {moved}." in message

@@ -12,9 +12,9 @@ import requests
 from airbyte_cdk import BasicHttpAuthenticator
 from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
 
-from source_close.api.errors import LOGGER, REFUSED_REDIRECT, CloseApiError
+from source_close.api.errors import LOGGER, CloseApiError, UnusableResponseError
 from source_close.api.responses import ONE_RECORD, read_in_large_pieces
-from source_close.api.sync import Sync
+from source_close.api.sync import ANY_REQUEST, Sync
 from source_close.dates import utc_now
 
 # The CDK evaluates those of a manifest for each request, which takes 4 % of the time of a read.
@@ -72,7 +72,7 @@ class PacedAuthenticator(BasicHttpAuthenticator):
             error = (
                 sync.unreadable_states.get(self.name)
                 or sync.given_up.get((self.name, endpoint))
-                or sync.key_refused
+                or sync.given_up.get(ANY_REQUEST)
             )
             if error:
                 raise CloseApiError(self.name, error.text, error.failure_type, error.status)
@@ -104,5 +104,5 @@ def _stay_on_the_host(response: requests.Response, **_: Any) -> None:
         is_same_list = new[:2] == old[:2] and parse_qs(new.query) == parse_qs(old.query)
         if is_same_list and response.request.method == "GET":
             return
-    response.headers[REFUSED_REDIRECT] = target
-    del response.headers["location"]
+    text = f"the response ({response.status_code}) is a redirect to {target}"
+    raise UnusableResponseError(text, requests.codes.multiple_choices)

@@ -17,8 +17,7 @@ from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution, Res
 from source_close.api.errors import (
     LOGGER,
     CloseApiError,
-    LostOverrideError,
-    UnreadableResponseError,
+    UnusableResponseError,
     describe,
 )
 from source_close.api.responses import SUCCESS_CODES, RepeatedPages, response_json
@@ -53,17 +52,11 @@ class CloseErrorHandler(DefaultErrorHandler):
         name: the stream's name.
         expected_error: the refusals that the retriever handles itself.
         max_retry_seconds: bounds how long a request is retried.
-        no_response_message: what it means and what to do if no response came.
-        unreadable_response_message: the same for a response that is not what was requested.
-        lost_override_message: the same for a request that may have written to Close.
     """
 
     name: str = ""
     expected_error: HttpResponseFilter | None = None
     max_retry_seconds: float = float("inf")
-    no_response_message: str = ""
-    unreadable_response_message: str = ""
-    lost_override_message: str = ""
 
     def __post_init__(self, parameters: Mapping[str, Any]) -> None:
         super().__post_init__(parameters)
@@ -94,7 +87,7 @@ class CloseErrorHandler(DefaultErrorHandler):
                 self._sync.failing_since.pop((self.name, endpoint), None)
                 self._sync.failing_since.pop(ANY_REQUEST, None)
                 return resolution
-        except (LostOverrideError, UnreadableResponseError) as error:
+        except UnusableResponseError as error:
             outcome = error
             wait = self._requested_wait(response)
         return self._retry_or_give_up(endpoint, outcome, wait or 0.0)
@@ -130,10 +123,10 @@ class CloseErrorHandler(DefaultErrorHandler):
         if response.status_code in SUCCESS_CODES:
             if self._pages.is_endless(response, body):
                 text = _REPEATS_ITSELF.format(endpoint=endpoint, rows=len(body["data"]))
-                raise CloseApiError(self.name, f"{text} {self.unreadable_response_message}")
+                meaning = self._look_up(requests.codes.ok).error_message
+                raise CloseApiError(self.name, f"{text} {meaning}")
             return ErrorResolution(ResponseAction.SUCCESS)
-        is_refusal = response.status_code in _FOR_THE_RETRIEVER and not _is_of_a_proxy(response)
-        if self.expected_error is None or not is_refusal:
+        if self.expected_error is None or _status_of(response) not in _FOR_THE_RETRIEVER:
             return None
         resolution = self.expected_error.matches(response)
         if resolution and resolution.response_action == ResponseAction.RESET_PAGINATION:
@@ -143,35 +136,23 @@ class CloseErrorHandler(DefaultErrorHandler):
             LOGGER.info(_IS_READ_AGAIN, self.name, endpoint, describe(response))
         return resolution
 
-    # What the manifest says about an outcome, for a status the row of its table. A status without a
-    # row counts as the first of its hundred, 418 as 400:
-    # https://www.rfc-editor.org/rfc/rfc9110#section-15. The CDK looks rows up by a response, so
-    # this makes one that has only the status.
-    def _look_up(self, outcome: Outcome) -> ErrorResolution:
-        if isinstance(outcome, LostOverrideError):
-            text = self.lost_override_message
-            return ErrorResolution(ResponseAction.FAIL, FailureType.config_error, text)
-        if isinstance(outcome, UnreadableResponseError):
-            return ErrorResolution(
-                ResponseAction.RETRY, error_message=self.unreadable_response_message
-            )
-        status = _status_of(outcome)
-        if not status:
-            return ErrorResolution(ResponseAction.RETRY, error_message=self.no_response_message)
+    # The row of the manifest's table for a status. One without a row counts as the first of its
+    # hundred, 418 as 400: https://www.rfc-editor.org/rfc/rfc9110#section-15. The CDK looks rows up
+    # by a response, so this makes one that has only the status.
+    def _look_up(self, status: int) -> ErrorResolution:
         is_listed = any(status in (row.http_codes or ()) for row in self.response_filters or ())
         response = requests.Response()
         response.status_code = status if is_listed else status // 100 * 100
         return super().interpret_response(response)
 
     def _retry_or_give_up(self, endpoint: str, outcome: Outcome, wait: float) -> ErrorResolution:
-        resolution = self._look_up(outcome)
+        status = _status_of(outcome)
+        resolution = self._look_up(status)
         is_refused = resolution.response_action == ResponseAction.FAIL
         failure_type = resolution.failure_type if is_refused else FailureType.transient_error
         longer_wait = f" It asks to wait {wait:.0f} s." if wait > self._retry_seconds else ""
         text = f"{endpoint} {describe(outcome)}.{longer_wait} {resolution.error_message}"
-        status = _status_of(outcome)
-        status_of_close = 0 if _is_of_a_proxy(outcome) else status
-        error = CloseApiError(self.name, text, failure_type, status_of_close)
+        error = CloseApiError(self.name, text, failure_type, status)
         now = time.monotonic()
         seconds = now - self._sync.failing_since.setdefault((self.name, endpoint), now)
         if not is_refused and status != requests.codes.too_many_requests:
@@ -180,23 +161,19 @@ class CloseErrorHandler(DefaultErrorHandler):
             seconds = max(seconds, outage) if seconds >= _LEAST_RETRY_SECONDS else seconds
         if not is_refused and max(wait, seconds) <= self._retry_seconds:
             return ErrorResolution(ResponseAction.RETRY, failure_type, error.message)
-        self._sync.given_up[self.name, endpoint] = error
-        if status == requests.codes.unauthorized:
-            self._sync.key_refused = error
+        is_key_refused = status == requests.codes.unauthorized
+        self._sync.given_up[ANY_REQUEST if is_key_refused else (self.name, endpoint)] = error
         raise error
 
 
-# Whether something else says that there is nothing at an address: Close's 404 has a JSON object.
-def _is_of_a_proxy(outcome: Outcome) -> bool:
-    if not isinstance(outcome, requests.Response) or outcome.status_code not in _GONE:
-        return False
-    return not outcome.content.startswith(b"{")
-
-
-# The status of a response, 0 without one. The 407 of a proxy comes as an error.
+# The status whose row in the table an outcome has: 0 without a response. Close's 404 has a JSON
+# object, so any other counts as a 405, by which nothing is gone. The 407 of a proxy is an error.
 def _status_of(outcome: Outcome) -> int:
     if isinstance(outcome, requests.Response):
-        return outcome.status_code
+        is_of_a_proxy = outcome.status_code in _GONE and not outcome.content.startswith(b"{")
+        return requests.codes.method_not_allowed if is_of_a_proxy else outcome.status_code
+    if isinstance(outcome, UnusableResponseError):
+        return outcome.status
     is_proxy_error = isinstance(outcome, requests.exceptions.ProxyError)
     is_refusal = is_proxy_error and f"failed: {_PROXY_PASSWORD} " in str(outcome)
     return _PROXY_PASSWORD if is_refusal else 0

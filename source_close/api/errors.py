@@ -12,17 +12,21 @@ LOGGER = logging.getLogger("airbyte.source-close")
 # The plan or the user's role does not include what is requested.
 FORBIDDEN = {requests.codes.payment_required, requests.codes.forbidden}
 NOT_OFFERED = {*FORBIDDEN, requests.codes.not_found}  # or the API has no such list
-REFUSED_REDIRECT = "x-refused-redirect"  # the response header that keeps a redirect's target
 _MAX_QUOTE = 300
 _GENERAL_KEYS = {"", "error", "errors", "message"}  # they say nothing about the text
 
 
-class UnreadableResponseError(requests.RequestException):
-    """A response that is cut short, not JSON, without records or ids, or silent on what follows."""
+class UnusableResponseError(requests.RequestException):
+    """A response that is not what was requested, although its status is no error.
 
+    Args:
+        text: what is wrong with it.
+        status: its row in the error table of the manifest.
+    """
 
-class LostOverrideError(requests.RequestException):
-    """A single record where a list was requested: a POST that should count as a GET did not."""
+    def __init__(self, text: str, status: int = requests.codes.ok) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class CloseApiError(AirbyteTracedException):
@@ -32,7 +36,7 @@ class CloseApiError(AirbyteTracedException):
         stream: the stream's name.
         text: what happened, what it means and what to do; the key is removed from it.
         failure_type: whose fault it is, for Airbyte.
-        status: Close's HTTP status, 0 without a response.
+        status: its row in the error table, as a rule Close's HTTP status; 0 without a response.
     """
 
     def __init__(
@@ -64,8 +68,6 @@ def _quote(text: str) -> str:
 
 
 def _text_of_response(response: requests.Response) -> str:
-    if REFUSED_REDIRECT in response.headers:
-        return f"redirect to {response.headers[REFUSED_REDIRECT]}"
     try:
         return "; ".join(_texts(orjson.loads(response.content)))
     except (orjson.JSONDecodeError, RecursionError):
@@ -84,7 +86,7 @@ def _texts(body: Any, name: str = "") -> list[str]:
 # The text of the first cause: libraries nest errors. What urllib3 puts before it is no text for a
 # user: ``<urllib3.connection.HTTPSConnection object at 0x7f…>: Connection refused``.
 def _text_of_error(error: BaseException) -> str:
-    while error.__context__ is not None and not isinstance(error, UnreadableResponseError):
+    while error.__context__ is not None and not isinstance(error, UnusableResponseError):
         error = error.__context__
     text = str(error) or type(error).__name__
     return text.rsplit(">: ", 1)[-1]

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import requests
 
-from source_close.api.errors import LostOverrideError, UnreadableResponseError
+from source_close.api.errors import UnusableResponseError
 
 Row = dict[str, Any]  # a record as Close returns it, without the keys whose value is null
 
@@ -55,8 +55,7 @@ def response_json(response: requests.Response | None) -> dict[str, Any]:
     null: a table has null there anyway.
 
     Raises:
-        LostOverrideError: if it is a record that the request may have created.
-        UnreadableResponseError: if it is otherwise not what Close sends.
+        UnusableResponseError: if it is not what Close sends.
     """
     if response is None:
         return {}
@@ -76,7 +75,7 @@ def _parse(response: requests.Response) -> dict[str, Any]:
         value = _loads(body)
     except (ValueError, RecursionError) as error:
         problem = f"the response ({status}) is not complete JSON ({len(body)} bytes: {error})"
-        raise UnreadableResponseError(problem) from None
+        raise UnusableResponseError(problem) from None
     parsed = value if isinstance(value, dict) else {type(value).__name__: value}
     if status in SUCCESS_CODES:
         return _checked(parsed, response.url or "")
@@ -110,19 +109,19 @@ def _loads(body: bytes) -> Any:
 def _check_records(parsed: Mapping[str, Any]) -> None:
     rows = parsed.get("data")
     if rows is None and "date_created" in parsed:
-        raise LostOverrideError("the response is a single record instead of a list")
+        raise UnusableResponseError(
+            "the response is a single record instead of a list", requests.codes.created
+        )
     if not isinstance(rows, list):
         fields = ", ".join(parsed)[:100] or "nothing"
-        raise UnreadableResponseError(
-            f"the response has no list of records in data, only: {fields}"
-        )
+        raise UnusableResponseError(f"the response has no list of records in data, only: {fields}")
     errors = {key: parsed[key] for key in _ERROR_KEYS if parsed.get(key)}
     if errors:
-        raise UnreadableResponseError(
+        raise UnusableResponseError(
             f"the response has the status of a success, but also an error: {errors}"
         )
     if not all(isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows):
-        raise UnreadableResponseError("the response has a record whose id is missing or not a text")
+        raise UnusableResponseError("the response has a record whose id is missing or not a text")
 
 
 def _check_end(parsed: Mapping[str, Any], url: str) -> None:
@@ -131,7 +130,7 @@ def _check_end(parsed: Mapping[str, Any], url: str) -> None:
     is_full = limit is not None and (count == int(limit[1]) or count % _PAGE_STEP == 0)
     is_end_known = isinstance(parsed.get("has_more"), bool) or "cursor_next" in parsed
     if count and is_full and not is_end_known:
-        raise UnreadableResponseError(
+        raise UnusableResponseError(
             "the response is a full page and does not say whether more records follow"
         )
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from source_close.api.errors import CloseApiError
 from source_close.api.rate_limits import RateLimiter
 
-ANY_REQUEST = ("", "")  # the key in failing_since for requests of all streams
+ANY_REQUEST = ("", "")  # the key in given_up and failing_since for requests of all streams
 READ_RETRY_SECONDS = 300  # how long a request waits or is retried, if nobody waits for it
 T = TypeVar("T")
 
@@ -31,9 +31,9 @@ class Sync(dict[str, str]):
         limiter: the rate limits.
         in_flight: ``endpoint`` of the thread's last request, such as ``GET /api/v1/task/``, and
             ``sent_at`` by this machine's clock.
-        key_refused: why no request is sent any more, if Close refuses the key.
         unreadable_states: why a stream can't be read from its saved state, by stream.
-        given_up: why an endpoint is not requested any more, by stream and endpoint.
+        given_up: why an endpoint is not requested any more, by stream and endpoint; and why nothing
+            is, if Close refuses the key.
         failing_since: when it first failed after its last success (``time.monotonic``), likewise;
             and when any request failed after the last success of any.
     """
@@ -54,7 +54,6 @@ class Sync(dict[str, str]):
         self.event_log_positions = dict(event_log_positions or {})
         self.limiter = RateLimiter()
         self.in_flight = threading.local()
-        self.key_refused: CloseApiError | None = None
         self.unreadable_states: dict[str, CloseApiError] = {}
         self.given_up: dict[tuple[str, str], CloseApiError] = {}
         self.failing_since: dict[tuple[str, str], float] = {}

@@ -8,6 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+import requests
 from airbyte_cdk import AirbyteTracedException, Config, RecordTransformation
 from airbyte_cdk.sources.declarative.schema import SchemaLoader
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
@@ -59,10 +60,9 @@ class CustomFieldsSchemaLoader(SchemaLoader):
             CloseApiError: as ``read_fields`` does.
         """
         schema = deepcopy(dict(self.schema_loader.get_json_schema()))
-        sync = Sync.of(self.config)
-        if sync.custom_field_columns:
+        if Sync.of(self.config).custom_field_columns:
             kinds = {*self.places, "shared"}
-            for row in read_fields(self.name, self.fields, kinds, _NO_COLUMNS, sync):
+            for row in read_fields(self.name, self.fields, kinds, _NO_COLUMNS, are_needed=True):
                 try:
                     self._add_column(schema, row)
                 except (AttributeError, TypeError):  # noqa: PERF203 - once
@@ -186,8 +186,8 @@ class CustomFieldsTransformation(RecordTransformation):
     def _definitions_of(self, kind: str) -> dict[str, Row]:
         with self._lock:
             if kind not in self._definitions:
-                sync = Sync.of(self.config)
-                rows = read_fields(self.name, self.fields, {kind, "shared"}, _NO_NAMES, sync)
+                kinds = {kind, "shared"}
+                rows = read_fields(self.name, self.fields, kinds, _NO_NAMES, are_needed=False)
                 self._definitions[kind] = {row["id"]: row for row in rows}
             return self._definitions[kind]
 
@@ -223,15 +223,15 @@ def partitions_by_list(stream: AbstractStream) -> dict[str, list[Partition]]:
 
 
 def read_fields(
-    stream: str, fields: AbstractStream, kinds: Collection[str], warning: str, sync: Sync
+    stream: str, fields: AbstractStream, kinds: Collection[str], warning: str, *, are_needed: bool
 ) -> list[Row]:
     """Return the definitions of ``kinds`` such as ``lead`` or ``shared``, which ``stream`` needs.
 
     ``warning`` is logged if some can't be read, with their kinds and the last error.
 
     Raises:
-        CloseApiError: if the key is refused; in discover at any error but a missing permission or
-            list, since a catalog would lack the columns.
+        CloseApiError: if the key is refused; if they ``are_needed``, as a catalog would lack the
+            columns, at any error but a missing permission or list.
     """
     definitions = list[Row]()
     problems = dict[str, str]()
@@ -248,8 +248,7 @@ def read_fields(
         except AirbyteTracedException as error:  # noqa: PERF203 - few lists
             status = getattr(error, "status", 0)
             text = getattr(error, "text", str(error))
-            is_needed = sync.custom_field_columns and status not in NOT_OFFERED
-            if sync.key_refused or is_needed:
+            if status == requests.codes.unauthorized or (are_needed and status not in NOT_OFFERED):
                 raise CloseApiError(stream, text, error.failure_type, status) from None
             problems[kind] = text
     if problems:
