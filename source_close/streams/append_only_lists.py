@@ -110,6 +110,8 @@ class AppendOnlyListRetriever(WindowRetriever):
             except OffsetsExhaustedError as error:
                 halves = window.split(oldest_first=self._reads_edits)
                 if not halves:
-                    text = _OUT_OF_REACH.format(moment=format_moment(window.start), reason=error)
+                    text = _OUT_OF_REACH.format(
+                        moment=format_moment(window.start), reason=error.text
+                    )
                     raise CloseApiError(self.name, text) from None
                 windows += halves

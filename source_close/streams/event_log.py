@@ -217,6 +217,11 @@ def _deletion_at(moment: datetime, former: Row) -> Change:
     )
 
 
+# Whether a record exists after its deletion: None, as it may, if it has changed since.
+def _exists_after(deletion: Change) -> bool | None:
+    return None if deletion.changed_at > deletion.deleted_at else False
+
+
 @dataclass
 class EventLogChanges:
     """Reads the late edits, deletions and merges of a stream, which its list does not show.
@@ -254,24 +259,16 @@ class EventLogChanges:
         step = self.by_ids.ids_per_request
         for first in range(0, len(wanted), step):
             ids = wanted[first : first + step]
-            existing = self.by_ids.read(ids)
-            if self.by_ids.record_requester:
-                self._correct(existing, {one: changes[one] for one in ids if one in deleted_ids})
-            gone_ids = [one for one in ids if one in deleted_ids and one not in existing]
+            expected = {
+                record_id: _exists_after(changes[record_id])
+                for record_id in ids
+                if record_id in deleted_ids
+            }
+            existing = self.by_ids.read(ids, expected)
+            gone_ids = [record_id for record_id in expected if record_id not in existing]
             deletions = [self._deletion(record_id, changes[record_id]) for record_id in gone_ids]
             edited = [row for record_id, row in existing.items() if record_id in changed_ids]
             yield edited + deletions
-
-    # The index may still show a deleted lead, or not yet one that was restored.
-    def _correct(self, existing: dict[str, Row], deleted: Mapping[str, Change]) -> None:
-        for record_id, change in deleted.items():
-            may_be_restored = change.changed_at > change.deleted_at
-            if record_id in existing or may_be_restored:
-                row = self.by_ids.read_single(record_id)
-                if row is None:
-                    existing.pop(record_id, None)
-                else:
-                    existing.setdefault(record_id, row)
 
     # What the log says about each object of the stream, by id. Its type may change, as a task's.
     def _changes_of_the_stream(self) -> dict[str, Change]:

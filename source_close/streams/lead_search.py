@@ -61,7 +61,7 @@ class LeadSearchRetriever(WindowRetriever):
        no lead was skipped between the two, although leads may be edited meanwhile.
     3. If it is not known, or the page is not sorted, the time is split, and both parts searched.
     4. A second is not split. It is read by cursor until a reading shows no new lead, and so is a
-       search whose page is not full and has a cursor that leads to no other rows.
+       search whose page is not full and has a cursor.
     5. If that fails, the time is split down to a millisecond, after which the stream fails.
 
     ``CursorPagination``, the built-in, stops at the 10,000 rows of a chain of cursors, fails if a
@@ -95,7 +95,7 @@ class LeadSearchRetriever(WindowRetriever):
             yield self._new_leads(search, rows, known_ids)
             if token is None and not self._is_full(rows):  # a full page may be cut short
                 continue
-            following = self._following_searches(search, rows, token)
+            following = self._following_searches(search, rows)
             searches += following
             if following:
                 continue
@@ -109,15 +109,11 @@ class LeadSearchRetriever(WindowRetriever):
 
     # The searches for what a page lacks, none if it has to be read by cursor. The earliest is the
     # last one, which is made first, since Close's index may move a lead to a later one meanwhile.
-    def _following_searches(
-        self, search: Search, rows: Sequence[Row], token: Mapping[str, Any] | None
-    ) -> list[Search]:
+    def _following_searches(self, search: Search, rows: Sequence[Row]) -> list[Search]:
         last_tenth = self._last_tenth(search, rows)
         if last_tenth:
             return [Search(last_tenth, search.end, gap_start=search.start)]
-        if not self._is_full(rows) and not self._has_other_rows(search, rows, token):
-            return []
-        cut = self._cut(search, rows)
+        cut = self._cut(search, rows) if self._is_full(rows) else search.end
         if cut >= search.end:
             return []
         return [Search(cut, search.end), Search(search.start, cut)]
@@ -125,18 +121,6 @@ class LeadSearchRetriever(WindowRetriever):
     def _is_full(self, rows: Sequence[Row]) -> bool:
         most_rows = min(self.paginator.get_page_size() or 0, self.rows_per_chain)
         return len(rows) >= most_rows
-
-    # Whether the cursor of a page leads to other rows. The last page may have one, too, and others
-    # may have fewer rows than were requested.
-    def _has_other_rows(
-        self, search: Search, rows: Sequence[Row], token: Mapping[str, Any] | None
-    ) -> bool:
-        ids = {row["id"] for row in rows}
-        try:
-            following_rows, _ = self._page(search, token)
-        except StuckError:
-            return True
-        return any(row["id"] not in ids for row in following_rows)
 
     # The second with which the last tenth of a page begins, None if the page may not be sorted. The
     # last row alone could show a newer date than the one by which the index sorts it.
@@ -223,16 +207,12 @@ class LeadSearchRetriever(WindowRetriever):
         return StuckError(self.name, text)
 
     # The new leads of a page, and the moment up to which it shows leads. A lead may have been
-    # edited since: that must not move the cursor past leads that the index shows later. Only a
-    # request for a lead alone shows that it was deleted meanwhile.
+    # edited since: that must not move the cursor past leads that the index shows later.
     def _new_leads(
         self, search: Search, rows: Sequence[Row], known_ids: set[str]
     ) -> tuple[list[Row], datetime]:
         new_rows = {row["id"]: row for row in rows if row["id"] not in known_ids}
         known_ids.update(new_rows)
-        leads = self.by_ids.read(list(new_rows))
-        missing_ids = [lead_id for lead_id in new_rows if lead_id not in leads]
-        single_leads = [self.by_ids.read_single(lead_id) for lead_id in missing_ids]
-        existing = [*leads.values(), *(lead for lead in single_leads if lead is not None)]
+        leads = self.by_ids.read(list(new_rows), dict.fromkeys(new_rows, True))
         latest = max(self._seconds(search, rows), default=search.end) + SECOND
-        return existing, latest
+        return list(leads.values()), latest

@@ -40,7 +40,7 @@ _NOT_READ = (
 _SMALLER_PAGES = "Stream %s: Close refuses pages of %s records. The connector reads pages of %s."
 
 
-class OffsetsExhaustedError(Exception):
+class OffsetsExhaustedError(CloseApiError):
     """The rest of a list can't be read by offset; the text says why.
 
     Close refuses so large a ``_skip``, or the order of the list keeps changing.
@@ -136,7 +136,7 @@ class OffsetPages:
             passes_without_rows = 0 if len(seen) > known else passes_without_rows + 1
             if passes_without_rows == _MAX_PASSES_WITHOUT_ROWS:
                 if len(seen) < positions:
-                    raise OffsetsExhaustedError(_KEEPS_CHANGING)
+                    raise OffsetsExhaustedError(self.name, _KEEPS_CHANGING)
                 return
             offset = 0
 
@@ -185,7 +185,7 @@ class OffsetPages:
 
     def _step_back(self, offset: int, steps_back: int) -> int:
         if steps_back > _MAX_STEPS_BACK:
-            raise OffsetsExhaustedError(_KEEPS_CHANGING)
+            raise OffsetsExhaustedError(self.name, _KEEPS_CHANGING)
         step: int = self._page_size * 2 ** (steps_back - 1)
         return max(offset - step, 0)
 
@@ -219,7 +219,7 @@ class OffsetPages:
             refusal=describe(response),
         )
         if offset:
-            raise OffsetsExhaustedError(text)
+            raise OffsetsExhaustedError(self.name, text)
         # A smaller window would not help.
         raise CloseApiError(self.name, text, FailureType.system_error)
 
@@ -254,8 +254,6 @@ class WholeListRetriever(Retriever):
                 yield from self.record_selector.filter_and_transform(
                     rows, {}, records_schema, stream_slice
                 )
-        except OffsetsExhaustedError as error:
-            raise CloseApiError(self.name, str(error)) from None
         except CloseApiError as error:
             partition = stream_slice.partition
             if error.status not in NOT_OFFERED or partition not in self.optional_partitions:

@@ -44,7 +44,7 @@ class RecordsByIds:
 
     Attributes:
         ids_per_request: threads share it, and halve it where Close refuses so many.
-        record_requester: requests a single record, for ``read_single``.
+        record_requester: requests a single record; without one, the index always counts.
     """
 
     name: str
@@ -52,15 +52,34 @@ class RecordsByIds:
     ids_per_request: int
     record_requester: HttpRequester | None = None
 
-    def read(self, ids: Sequence[str]) -> dict[str, Row]:
+    def read(self, ids: Sequence[str], expected: Mapping[str, bool | None]) -> dict[str, Row]:
         """Return the records that exist, by id.
 
-        What a response lacks is requested again. If a complete one has none of it, it does not
-        exist.
+        Where Close's index contradicts what is expected, a request for the record alone counts,
+        which no index delays. For the source of a merge, Close may return the destination, which
+        counts as none.
+
+        Args:
+            ids: of the records.
+            expected: whether a record exists, by id, as far as that is known from elsewhere; None
+                if the index may be wrong in either case.
 
         Raises:
             CloseApiError: if they can't be read.
         """
+        existing = self._read_from_index(ids)
+        if self.record_requester is None:
+            return existing
+        for record_id, exists in expected.items():
+            if exists != (record_id in existing):
+                path = f"{quote(record_id, safe='')}/"
+                rows = response_json(self.record_requester.send_request(path=path)).get("data", [])
+                existing.pop(record_id, None)
+                existing |= {row["id"]: row for row in rows if row["id"] == record_id}
+        return existing
+
+    # What a response lacks is requested again. If a complete one has none of it, it does not exist.
+    def _read_from_index(self, ids: Sequence[str]) -> dict[str, Row]:
         existing = dict[str, Row]()
         pending = list(ids)
         while pending:
@@ -90,17 +109,6 @@ class RecordsByIds:
             text = _REFUSED_ID.format(path=path, refusal=refusal)
             raise CloseApiError(self.name, text, FailureType.system_error)
         self.ids_per_request = min(self.ids_per_request, number // 2)
-
-    def read_single(self, record_id: str) -> Row | None:
-        """Return a record by a request for it alone, which no index delays; None without one.
-
-        For the source of a merge, Close may return the destination, which counts as none.
-        """
-        if self.record_requester is None:
-            return None
-        path = f"{quote(record_id, safe='')}/"
-        body = response_json(self.record_requester.send_request(path=path))
-        return next((row for row in body.get("data", []) if row["id"] == record_id), None)
 
 
 def parts_of(record: Row, path: Sequence[str]) -> list[Row]:

@@ -5,6 +5,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from queue import Queue
 from typing import Any
 
 from airbyte_cdk import Config, Cursor, Record, RecordSelector, StreamSlice
@@ -91,9 +92,9 @@ class WindowRetriever(Retriever):
         # An edit moves a record out of windows of date_updated, but not of date_created.
         is_moved_by_edits = self.cursor_field == "date_updated"
         self._reads_edits = is_moved_by_edits and self.name in self._sync.full_refreshes
-        # Windows of all threads share what follows. It is notified when one is no longer read.
-        self._lock = threading.Condition()
-        self._open_windows = 0
+        # Windows of all threads share what follows.
+        self._open_windows = Queue[StreamSlice]()  # it counts those that are not done
+        self._lock = threading.Lock()
         self._emitted = dict[str, str]()  # date_updated by id
 
     @abstractmethod
@@ -107,27 +108,23 @@ class WindowRetriever(Retriever):
         """Yield the records of a slice, and after the last window also what it does not show."""
         start = parse_moment(stream_slice["start_time"])
         end = parse_moment(stream_slice["end_time"])
-        with self._lock:
-            self._open_windows += 1
+        self._open_windows.put(stream_slice)
         try:
             for page, latest in self.read_window(start, end):
                 rows = self._rows_to_emit(page)
                 yield from self._records_of_window(rows, stream_slice, format_moment(latest))
-            is_last_window = stream_slice["end_time"] == self._sync["end"]
-            if is_last_window and (self.changes or self._reads_edits):
-                for page in self._later_pages(end):
-                    yield from self.record_selector.filter_and_transform(page, {}, {}, _NO_WINDOW)
         finally:
-            with self._lock:
-                self._open_windows -= 1
-                self._lock.notify_all()
+            self._open_windows.task_done()
+        is_last_window = stream_slice["end_time"] == self._sync["end"]
+        if is_last_window and (self.changes or self._reads_edits):
+            # ``StreamInTurn`` hands out this window last. Without the wait until all others have
+            # ended, a deletion could be emitted before its record.
+            self._open_windows.join()
+            for page in self._later_pages(end):
+                yield from self.record_selector.filter_and_transform(page, {}, {}, _NO_WINDOW)
 
     # What the log reports or, in a full refresh, what is dated since ten minutes before ``end``.
     def _later_pages(self, end: datetime) -> Iterator[list[Row]]:
-        # ``StreamInTurn`` hands out this window last. Without the wait until all others have ended,
-        # a deletion could be emitted before its record.
-        with self._lock:
-            self._lock.wait_for(lambda: self._open_windows == 1)
         if self.changes:
             yield from self.changes.read_pages(self._emitted)
             return
