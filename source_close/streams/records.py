@@ -27,7 +27,8 @@ _OTHER_PAGE = "returned a page without that record, and says that more follow"
 class DataExtractor(RecordExtractor):
     """Extracts ``data``.
 
-    ``DpathExtractor`` walks through the whole response for it, a sixth of the CPU time of a read.
+    ``DpathExtractor`` walks through the whole response for it, a sixth of the CPU time of a read,
+    and takes a body that its parser rejects, such as one with a byte order mark, for an empty page.
     """
 
     def extract_records(self, response: requests.Response) -> Iterable[Row]:

@@ -145,9 +145,9 @@ class WindowRetriever(Retriever):
     # The records of a page. One that is after ``latest``, as Close's index lags, is of no window.
     # Without a schema, the selector does not copy each record to bring it to the schema's types.
     def _records_of_window(
-        self, page: list[Row], window: StreamSlice, latest: str
+        self, page: list[Row], stream_slice: StreamSlice, latest: str
     ) -> Iterator[Record]:
-        for record in self.record_selector.filter_and_transform(page, {}, {}, window):
+        for record in self.record_selector.filter_and_transform(page, {}, {}, stream_slice):
             date = record.data.get(self.cursor_field)
             is_in_window = date is not None and str(date) <= latest
             yield record if is_in_window else Record(record.data, self.name, _NO_WINDOW)
