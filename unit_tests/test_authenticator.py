@@ -174,6 +174,16 @@ def test_a_redirect_that_loses_the_filters_of_a_list_is_not_followed(api: Mocker
     assert "failed: the response (308) is a redirect to " in message
 
 
+def test_a_redirect_of_a_list_without_filters_is_not_followed(api: Mocker) -> None:
+    """It could be one to a page for a login."""
+    target = "https://api.close.com/login"
+    api.get(target, text="<html>Log in</html>")
+    api.get(f"{API}/custom_field/shared/", status_code=302, headers={"Location": "/login"})
+    [(_, kind, message)] = read("custom_fields").failures
+    assert kind == "config_error"
+    assert f"failed: the response (302) is a redirect to {target}." in message
+
+
 def test_the_redirect_of_a_post_is_not_followed(api: Mocker) -> None:
     """The request that follows would be a GET without a body, which returns other leads, or fewer of their columns."""
     moved = "https://api.close.com/api/v2/data/search/"

@@ -35,7 +35,7 @@ TABLE = [
     ([403], "config_error", "has no permission to read this."),
     ([404, 405, 410], "system_error", "Close does not accept requests to this address:"),
     ([407], "config_error", "The proxy between the connector and Close requires a user name and a password"),
-    ([408, 425, 500, 502, 503, 599], "transient_error", "Close has a problem."),
+    ([408, 425, 500, 502, 599, 999], "transient_error", "Close has a problem."),
 ]
 
 
@@ -233,7 +233,7 @@ def test_a_list_that_repeats_itself_is_noticed_while_another_worker_reads_lists_
         ("activities", "/activity/", {"has_more": True}, 4),
         ("users", "/user/", {"has_more": True}, 4),
         ("event_log", "/event/", {"cursor_next": "again"}, 5),
-        ("leads", "/data/search/", {"cursor": "again"}, 5),
+        ("leads", "/data/search/", {"cursor": "again"}, 6),
     ],
 )
 def test_a_list_that_repeats_a_page_three_times_fails_the_stream(

@@ -363,11 +363,11 @@ INDEXES = {
             shown=lambda date: date.replace("10T00:09", "15T12:09"),
             always_has_cursor=True,
         ),
-        4,
+        5,
     ),
     "bounds are truncated to seconds": (Index(SECOND, bound=lambda bound: parse_moment(bound[:19])), 9),
-    "pages of a hundred": (Index(leads_since("2025-06-15T11:51:00Z", 300, 1), page_size=100), 7),
-    "a cursor on the last page": (Index(RECENT[:100], always_has_cursor=True), 3),
+    "pages of a hundred": (Index(leads_since("2025-06-15T11:51:00Z", 300, 1), page_size=100), 10),
+    "a cursor on the last page": (Index(RECENT[:100], always_has_cursor=True), 4),
 }
 
 
@@ -377,6 +377,16 @@ def test_an_index_that_does_what_close_does_not_document_hides_no_lead(
 ) -> None:
     assert sorted(read_index(api, index)) == sorted(ids(index.rows))
     assert len(bodies(api)) == searches
+
+
+def test_leads_that_appear_during_short_pages_make_no_search_endless(api: Mocker) -> None:
+    index = Index(leads_since("2025-06-15T11:51:00Z", 150, 1), page_size=100)
+    later = leads_since("2025-06-15T11:55:00Z", 200, 1, first=150)
+    index.changes = [lambda rows, row=row: rows.append(row) for row in later]
+    leads(api, page(*index.rows, *later))
+    api.post(f"{API}/data/search/", json=index)
+    read("leads", start_date="2025-06-02")
+    assert len(bodies(api)) < 20
 
 
 @pytest.mark.parametrize("day", [1, 2, 12, 20], ids=["before", "from the start on", "later", "after"])

@@ -102,7 +102,8 @@ def _stay_on_the_host(response: requests.Response, **_: Any) -> None:
         old = urlsplit(response.url)
         new = urlsplit(target)
         is_same_list = new[:2] == old[:2] and parse_qs(new.query) == parse_qs(old.query)
-        if is_same_list and response.request.method == "GET":
+        # Without a query, the target could be any page, such as one for a login.
+        if is_same_list and old.query and response.request.method == "GET":
             return
     text = f"the response ({response.status_code}) is a redirect to {target}"
     raise UnusableResponseError(text, requests.codes.multiple_choices)

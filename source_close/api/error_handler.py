@@ -142,7 +142,7 @@ class CloseErrorHandler(DefaultErrorHandler):
     def _look_up(self, status: int) -> ErrorResolution:
         is_listed = any(status in (row.http_codes or ()) for row in self.response_filters or ())
         response = requests.Response()
-        response.status_code = status if is_listed else status // 100 * 100
+        response.status_code = status if is_listed else min(status // 100 * 100, 500)
         return super().interpret_response(response)
 
     def _retry_or_give_up(self, endpoint: str, outcome: Outcome, wait: float) -> ErrorResolution:

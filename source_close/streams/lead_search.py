@@ -61,7 +61,7 @@ class LeadSearchRetriever(WindowRetriever):
        no lead was skipped between the two, although leads may be edited meanwhile.
     3. If it is not known, or the page is not sorted, the time is split, and both parts searched.
     4. A second is not split. It is read by cursor until a reading shows no new lead, and so is a
-       search whose page is not full and has a cursor.
+       search whose page is not full and has a cursor that leads to no other rows.
     5. If that fails, the time is split down to a millisecond, after which the stream fails.
 
     ``CursorPagination``, the built-in, stops at the 10,000 rows of a chain of cursors, fails if a
@@ -95,7 +95,7 @@ class LeadSearchRetriever(WindowRetriever):
             yield self._new_leads(search, rows, known_ids)
             if token is None and not self._is_full(rows):  # a full page may be cut short
                 continue
-            following = self._following_searches(search, rows)
+            following = self._following_searches(search, rows, token)
             searches += following
             if following:
                 continue
@@ -109,11 +109,15 @@ class LeadSearchRetriever(WindowRetriever):
 
     # The searches for what a page lacks, none if it has to be read by cursor. The earliest is the
     # last one, which is made first, since Close's index may move a lead to a later one meanwhile.
-    def _following_searches(self, search: Search, rows: Sequence[Row]) -> list[Search]:
+    def _following_searches(
+        self, search: Search, rows: Sequence[Row], token: Mapping[str, Any] | None
+    ) -> list[Search]:
         last_tenth = self._last_tenth(search, rows)
         if last_tenth:
             return [Search(last_tenth, search.end, gap_start=search.start)]
-        cut = self._cut(search, rows) if self._is_full(rows) else search.end
+        if not self._is_full(rows) and not self._has_other_rows(search, rows, token):
+            return []
+        cut = self._cut(search, rows)
         if cut >= search.end:
             return []
         return [Search(cut, search.end), Search(search.start, cut)]
@@ -121,6 +125,18 @@ class LeadSearchRetriever(WindowRetriever):
     def _is_full(self, rows: Sequence[Row]) -> bool:
         most_rows = min(self.paginator.get_page_size() or 0, self.rows_per_chain)
         return len(rows) >= most_rows
+
+    # Whether the cursor of a page leads to other rows. The last page may have one, too, and others
+    # may have fewer rows than were requested.
+    def _has_other_rows(
+        self, search: Search, rows: Sequence[Row], token: Mapping[str, Any] | None
+    ) -> bool:
+        ids = {row["id"] for row in rows}
+        try:
+            following_rows, _ = self._page(search, token)
+        except StuckError:
+            return True
+        return any(row["id"] not in ids for row in following_rows)
 
     # The second with which the last tenth of a page begins, None if the page may not be sorted. The
     # last row alone could show a newer date than the one by which the index sorts it.
