@@ -83,14 +83,9 @@ class CloseConfig(BaseModel):
     """The fields that a user enters. ``activities_window_seconds`` is tap-closeio's."""
 
     api_key: Annotated[str, AfterValidator(_read_api_key)] = Field(repr=False)
-    # Those with ``exclude`` stay in the config as they are.
-    start_date: Annotated[datetime | None, BeforeValidator(_read_start_date)] = Field(
-        default=None, exclude=True
-    )
+    start_date: Annotated[datetime | None, BeforeValidator(_read_start_date)] = None
     attribution_window_hours: int | None = Field(default=None, ge=0, le=_MAX_WINDOW_HOURS)
-    activities_window_seconds: int = Field(
-        default=24 * 3600, ge=0, le=_MAX_WINDOW_HOURS * 3600, exclude=True
-    )
+    activities_window_seconds: int = Field(default=24 * 3600, ge=0, le=_MAX_WINDOW_HOURS * 3600)
     capture_changes: bool = Field(default=True, strict=True)
     num_workers: int = Field(default=20, ge=1, le=40)
     base_url: Annotated[str, AfterValidator(_read_base_url)] = "https://api.close.com/api/v1"
@@ -116,10 +111,6 @@ class CloseConfig(BaseModel):
         # After the except: its error shows the values, so it must not be the context of this one.
         message = f"The configuration can't be used: {'; '.join(problems)}."
         raise AirbyteTracedException(message, message, FailureType.config_error)
-
-    def completed(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return ``config`` with its fields in the types of the spec, and without nulls."""
-        return without_nulls(config) | self.model_dump(exclude_none=True)
 
 
 class CloseConfigTransformation(config_transformation.ConfigTransformation):
@@ -154,4 +145,4 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
             "events_start": format_moment(oldest_event),
             "followed_from": format_moment(followed_from),
         }
-        config.update(checked.completed(config), sync=sync)
+        config.update(checked.model_dump(mode="json", exclude_none=True), sync=sync)

@@ -187,8 +187,8 @@ class SourceClose(Source):
         unused = sorted(config.keys() - CloseConfig.model_fields.keys())
         if unused:
             LOGGER.warning(_UNUSED_FIELDS, ", ".join(unused))
-        used = {name: value for name, value in config.items() if name not in unused}
-        return super().configure(CloseConfig.of(used).completed(used), temp_dir)
+        fields = CloseConfig.of(config).model_dump(mode="json", exclude_none=True)
+        return super().configure(fields, temp_dir)
 
     def discover(self, logger: Logger, config: Mapping[str, Any]) -> models.AirbyteCatalog:
         """Return the streams, with columns for the account's custom fields.

@@ -10,6 +10,7 @@ from typing import Any
 
 import time_machine
 import yaml
+from airbyte_cdk.sources.declarative.concurrency_level import ConcurrencyLevel
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
 from jsonschema import Draft7Validator
 from requests_mock import ANY, Mocker
@@ -64,6 +65,11 @@ def test_the_manifest_runs_with_the_source_class_of_the_cdk(api: Mocker) -> None
         [{"id": "cf_lead", "name": "lead", "value": "x"}]
     ]
     assert set(reading.states("leads")[-1]) == {"date_updated"}
+
+
+def test_the_manifest_is_resolved_without_a_config_as_airbytes_tools_do() -> None:
+    level = {name: MANIFEST["concurrency_level"][name] for name in ("default_concurrency", "max_concurrency")}
+    assert ConcurrencyLevel(**level, config={}, parameters={}).get_concurrency_level() == 20
 
 
 def test_the_manifest_has_no_deprecated_field() -> None:

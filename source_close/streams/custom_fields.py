@@ -61,8 +61,8 @@ class CustomFieldsSchemaLoader(SchemaLoader):
         """
         schema = deepcopy(dict(self.schema_loader.get_json_schema()))
         if Sync.of(self.config).custom_field_columns:
-            kinds = {*self.places, "shared"}
-            for row in read_fields(self.name, self.fields, kinds, _NO_COLUMNS, are_needed=True):
+            rows = read_fields(self.name, self.fields, self.places, _NO_COLUMNS, are_needed=True)
+            for row in rows:
                 try:
                     self._add_column(schema, row)
                 except (AttributeError, TypeError):  # noqa: PERF203 - once
@@ -186,8 +186,7 @@ class CustomFieldsTransformation(RecordTransformation):
     def _definitions_of(self, kind: str) -> dict[str, Row]:
         with self._lock:
             if kind not in self._definitions:
-                kinds = {kind, "shared"}
-                rows = read_fields(self.name, self.fields, kinds, _NO_NAMES, are_needed=False)
+                rows = read_fields(self.name, self.fields, [kind], _NO_NAMES, are_needed=False)
                 self._definitions[kind] = {row["id"]: row for row in rows}
             return self._definitions[kind]
 
@@ -225,7 +224,7 @@ def partitions_by_list(stream: AbstractStream) -> dict[str, list[Partition]]:
 def read_fields(
     stream: str, fields: AbstractStream, kinds: Collection[str], warning: str, *, are_needed: bool
 ) -> list[Row]:
-    """Return the definitions of ``kinds`` such as ``lead`` or ``shared``, which ``stream`` needs.
+    """Return the definitions of ``kinds`` such as ``lead`` that ``stream`` needs, and shared ones.
 
     ``warning`` is logged if some can't be read, with their kinds and the last error.
 
@@ -240,7 +239,7 @@ def read_fields(
         results = {
             kind: pool.submit(list, partition.read())
             for kind, [partition] in lists.items()
-            if kind in kinds
+            if kind == "shared" or kind in kinds
         }
     for kind, result in results.items():
         try:
