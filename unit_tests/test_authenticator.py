@@ -23,7 +23,7 @@ def sync(clock: Clock) -> Sync:
     """Return a sync that may send two more requests in the next 40 seconds."""
     sync = Sync()
     sync.limiter.reserve(GROUP)
-    sync.limiter.record_response(GROUP, response(ratelimit="limit=20, remaining=2, reset=40"), None)
+    sync.limiter.record_response(GROUP, response(ratelimit="limit=20, remaining=2, reset=40"))
     return sync
 
 
@@ -85,7 +85,7 @@ def test_requests_over_the_rate_limit_wait_for_its_next_window(
     assert 1040 <= clock.now < 1041
     authenticator(request("task"))
     assert clock.now < 1041
-    assert sync.in_flight.endpoint == "GET /api/v1/task/"
+    assert sync.current_request.endpoint == "GET /api/v1/task/"
 
 
 def test_a_waiting_request_fails_when_its_endpoint_is_given_up(

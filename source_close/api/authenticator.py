@@ -58,8 +58,8 @@ class PacedAuthenticator(BasicHttpAuthenticator):
         path = ONE_RECORD.sub("/lead/{id}/", urlsplit(request.url or "").path)
         endpoint = f"{request.method} {path}"
         self._wait(endpoint, sync)
-        sync.in_flight.endpoint = endpoint
-        sync.in_flight.sent_at = utc_now()
+        sync.current_request.endpoint = endpoint
+        sync.current_request.sent_at = utc_now()
         request.headers.update(_HEADERS)
         # Not ``register_hook``, which would add them again at each attempt.
         request.hooks["response"] = [_stay_on_the_host, read_in_large_pieces]

@@ -75,35 +75,35 @@ class CloseErrorHandler(DefaultErrorHandler):
         Raises:
             CloseApiError: if a retry would not help, or ``retry_seconds`` have passed.
         """
-        endpoint = self._sync.in_flight.endpoint
+        endpoint = self._sync.current_request.endpoint
         outcome: Outcome = response_or_exception  # the CDK passes no None
         response = outcome if isinstance(outcome, requests.Response) else None
         is_refusal = response is not None and not response.ok
-        wait = self._requested_wait(response) if is_refusal else None
+        wait = self._requested_wait(response) if is_refusal else 0.0
         self._sync.limiter.record_response(endpoint, response, wait)
         try:
             resolution = self._resolution_of_usable(endpoint, response)
-            if resolution is not None:
-                self._sync.failing_since.pop((self.name, endpoint), None)
-                self._sync.failing_since.pop(ANY_REQUEST, None)
-                return resolution
         except UnusableResponseError as error:
-            outcome = error
-            wait = self._requested_wait(response)
-        return self._retry_or_give_up(endpoint, outcome, wait or 0.0)
+            return self._retry_or_give_up(endpoint, error, self._requested_wait(response))
+        if resolution is None:
+            return self._retry_or_give_up(endpoint, outcome, wait)
+        self._sync.failing_since.pop((self.name, endpoint), None)
+        self._sync.failing_since.pop(ANY_REQUEST, None)
+        return resolution
 
-    # The seconds that Close asks to wait: the manifest's first strategy, WaitTimeFromResponse.
-    def _requested_wait(self, response: requests.Response | None) -> float | None:
+    # The seconds that Close asks to wait, 0 if it does not: the manifest's first strategy,
+    # WaitTimeFromResponse.
+    def _requested_wait(self, response: requests.Response | None) -> float:
         if response is None or not self.backoff_strategies:
-            return None
-        return self.backoff_strategies[0].backoff_time(response, attempt_count=1)
+            return 0.0
+        return self.backoff_strategies[0].backoff_time(response, attempt_count=1) or 0.0
 
     # A sync reads up to its own time, and the next one looks back ten minutes. A clock that is
     # behind loses nothing. A response may take minutes, so the moment of the request counts.
     def _check_clock(self, date: str) -> None:
         try:
             # The clock may have been set back since the start, up to which the sync reads.
-            moment = max(self._sync.in_flight.sent_at, parse_moment(self._sync["end"]))
+            moment = max(self._sync.current_request.sent_at, parse_moment(self._sync["end"]))
             lead = moment - parsedate_to_datetime(date)
         except (OverflowError, TypeError, ValueError):  # no date, or one without a time zone
             return

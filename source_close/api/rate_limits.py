@@ -115,14 +115,14 @@ class RateLimiter:
             return 0.0
 
     def record_response(
-        self, endpoint: str, response: requests.Response | None, requested_wait: float | None = None
+        self, endpoint: str, response: requests.Response | None, requested_wait: float = 0.0
     ) -> None:
         """Learn from the response to a reserved request, None if none came.
 
         Args:
             endpoint: the group, as in ``reserve``.
             response: a 429 delays the whole group.
-            requested_wait: the seconds that a 429 asks to wait, None if it does not say.
+            requested_wait: the seconds that a 429 asks to wait, 0 if it does not say.
         """
         with self._lock:
             now = time.monotonic()

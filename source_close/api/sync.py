@@ -29,8 +29,8 @@ class Sync(dict[str, str]):
         event_log_positions: the position of each stream that follows the event log in this sync, as
             ``format_moment`` writes it. The log is read from the oldest one on.
         limiter: the rate limits.
-        in_flight: ``endpoint`` of the thread's last request, such as ``GET /api/v1/task/``, and
-            ``sent_at`` by this machine's clock.
+        current_request: ``endpoint`` of the thread's last request, such as ``GET /api/v1/task/``,
+            and ``sent_at`` by this machine's clock.
         unreadable_states: why a stream can't be read from its saved state, by stream.
         given_up: why an endpoint is not requested any more, by stream and endpoint; and why nothing
             is, if Close refuses the key.
@@ -53,7 +53,7 @@ class Sync(dict[str, str]):
         self.full_refreshes = full_refreshes
         self.event_log_positions = dict(event_log_positions or {})
         self.limiter = RateLimiter()
-        self.in_flight = threading.local()
+        self.current_request = threading.local()
         self.unreadable_states: dict[str, CloseApiError] = {}
         self.given_up: dict[tuple[str, str], CloseApiError] = {}
         self.failing_since: dict[tuple[str, str], float] = {}
