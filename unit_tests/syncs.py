@@ -22,7 +22,7 @@ from airbyte_cdk.test.state_builder import StateBuilder
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from requests_mock import Mocker
 
-from source_close.api.sync import Sync
+from source_close.api.sync import READ_RETRY_SECONDS, Sync
 from source_close.config import CloseConfigTransformation
 from source_close.source import SourceClose, load_manifest
 
@@ -197,9 +197,11 @@ def read(
     It reads windows one after the other and requests no custom fields for columns. ``retry_seconds`` and
     ``event_log_positions`` are values that the source of the connector sets; ``sync`` has all of these.
     """
-    values = {name: config.pop(name) for name in ("retry_seconds", "event_log_positions") if name in config}
+    positions = config.pop("event_log_positions", {})
+    retry_seconds = config.pop("retry_seconds", READ_RETRY_SECONDS)
     if sync is None:
-        sync = Sync(custom_field_columns=False, **values)
+        sync = Sync(custom_field_columns=False, retry_seconds=retry_seconds)
+        sync.event_log_positions.update(positions)
     given = {"api_key": KEY, "num_workers": 1, **config, "sync": sync}
     manifest = manifest or manifest_of(*streams)
     states = saved(**(state or {}))

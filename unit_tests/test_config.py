@@ -250,6 +250,8 @@ def test_two_syncs_share_nothing() -> None:
 
 def test_a_transformed_config_is_not_changed_again() -> None:
     """The CDK transforms the config of a source more than once."""
-    once = transform(start_date="2024-01-31", sync=Sync(event_log_positions={"tasks": "2025-06-01"}))
+    sync = Sync()
+    sync.event_log_positions["tasks"] = "2025-06-01"
+    once = transform(start_date="2024-01-31", sync=sync)
     before = dict(once["sync"])
     assert transform("2026-01-01T00:00:00+00:00", **once)["sync"] == before

@@ -51,8 +51,9 @@ class Retriever(WindowRetriever):
 
 @pytest.fixture
 def retriever() -> Retriever:
-    config = {"sync": Sync(end=NOW, event_log_positions={"tasks": MIDDLE})}
-    return Retriever("tasks", "date_updated", config, cast("Any", Selector()), cast("Any", Changes()))
+    sync = Sync(end=NOW)
+    sync.event_log_positions["tasks"] = MIDDLE
+    return Retriever("tasks", "date_updated", {"sync": sync}, cast("Any", Selector()), cast("Any", Changes()))
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -137,8 +137,9 @@ class CloseErrorHandler(DefaultErrorHandler):
         return resolution
 
     # The row of the manifest's table for a status. One without a row counts as the first of its
-    # hundred, 418 as 400: https://www.rfc-editor.org/rfc/rfc9110#section-15. The CDK looks rows up
-    # by a response, so this makes one that has only the status.
+    # hundred, 418 as 400, and one above 599 as 500:
+    # https://www.rfc-editor.org/rfc/rfc9110#section-15. The CDK looks rows up by a response, so
+    # this makes one that has only the status.
     def _look_up(self, status: int) -> ErrorResolution:
         is_listed = any(status in (row.http_codes or ()) for row in self.response_filters or ())
         response = requests.Response()
@@ -162,7 +163,8 @@ class CloseErrorHandler(DefaultErrorHandler):
         if not is_refused and max(wait, seconds) <= self._retry_seconds:
             return ErrorResolution(ResponseAction.RETRY, failure_type, error.message)
         is_key_refused = status == requests.codes.unauthorized
-        self._sync.given_up[ANY_REQUEST if is_key_refused else (self.name, endpoint)] = error
+        refused = ANY_REQUEST if is_key_refused else (self.name, endpoint)
+        self._sync.given_up[refused] = error
         raise error
 
 

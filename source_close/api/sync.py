@@ -1,7 +1,7 @@
 """What all components of one sync share: values for the manifest, and objects such as rate limits.
 
-The CDK has no place for them but the config: each stream has a requester of its own, and of other
-objects only an API budget is shared.
+They are in the config, since the CDK gives each stream a requester of its own, and lets streams
+share no other object than an API budget.
 """
 
 import threading
@@ -44,14 +44,13 @@ class Sync(dict[str, str]):
         retry_seconds: float = READ_RETRY_SECONDS,
         custom_field_columns: bool = True,
         full_refreshes: Collection[str] = (),
-        event_log_positions: Mapping[str, str] | None = None,
         **values: str,
     ) -> None:
         super().__init__(values)
         self.retry_seconds = retry_seconds
         self.custom_field_columns = custom_field_columns
         self.full_refreshes = full_refreshes
-        self.event_log_positions = dict(event_log_positions or {})
+        self.event_log_positions: dict[str, str] = {}
         self.limiter = RateLimiter()
         self.current_request = threading.local()
         self.unreadable_states: dict[str, CloseApiError] = {}

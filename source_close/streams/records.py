@@ -72,9 +72,10 @@ class RecordsByIds:
         if self.record_requester is None:
             return existing
         for record_id, exists in expected.items():
-            if exists != (record_id in existing):
+            if exists != (record_id in existing):  # also if it is None
                 path = f"{quote(record_id, safe='')}/"
-                rows = response_json(self.record_requester.send_request(path=path)).get("data", [])
+                body = response_json(self.record_requester.send_request(path=path))
+                rows = body.get("data", [])
                 existing.pop(record_id, None)
                 existing |= {row["id"]: row for row in rows if row["id"] == record_id}
         return existing
