@@ -39,18 +39,20 @@ class Window:
     seen: dict[str, datetime | None] = field(default_factory=dict)
 
     def has_more_than(self, rows: int) -> bool:
-        """Return whether more rows were read of what a split would divide.
+        """Return whether more than ``rows`` rows were read that a split would divide.
 
-        Rows outside do not count: if a list ignores dates, no split would make it shorter.
+        Rows outside the window do not count: if a list ignores dates, no split makes it shorter.
         """
+        # The first condition is only for speed.
         return len(self.seen) > rows and len(self._seconds()) > rows
 
     def split(self, *, oldest_first: bool) -> list["Window"]:
-        """Return both halves, the one to read first last; an empty list within a second.
+        """Return both halves, the one to read first last, or nothing if no second divides them.
 
-        That is the older one with ``oldest_first``, otherwise the one of which more rows were read.
+        With ``oldest_first`` that is the older half, since an edit moves a task to the newer one.
+        Otherwise it is the half with more rows: if a list ignores dates, it soon fails there.
         The cut is the median of the rows, at a whole second, since Close may truncate date filters.
-        If no row shows where, the first second is cut off.
+        If no row shows where to cut, the first second is cut off.
         """
         seconds = sorted(self._seconds())
         next_second = whole_second(self.start) + SECOND
@@ -66,7 +68,7 @@ class Window:
             return [newer, older]
         return sorted([older, newer], key=lambda half: len(half.seen))
 
-    # The seconds of the rows that are after the first second: a split can be at these.
+    # The seconds at which a split can be: those of the rows, without the first second.
     def _seconds(self) -> list[datetime]:
         seconds = [whole_second(moment) for moment in self.seen.values() if moment]
         return [second for second in seconds if self.start < second < self.end]
@@ -92,8 +94,6 @@ class AppendOnlyListRetriever(WindowRetriever):
         """Yield the rows of a window, a page at a time."""
         windows = [Window(start, end)]
         while windows:
-            # With more rows: if a list ignores dates, it soon fails there. But if tasks are edited
-            # meanwhile, the older half: an edit moves a task to the newer one.
             window = windows.pop()
             bounds = {
                 "start_time": format_moment(window.start),
