@@ -55,14 +55,6 @@ def states_to_use(
 
     They lose a namespace, which the connector's streams do not have.
     """
-    streams = list[models.AirbyteStreamState]()
-    for state in states:
-        if state.global_:
-            streams += state.global_.stream_states
-        elif state.stream:
-            streams.append(state.stream)
-        else:
-            streams += _streams_of_legacy_state(state.data or {})
     names = {
         configured.stream.name
         for configured in catalog.streams
@@ -75,16 +67,20 @@ def states_to_use(
                 models.StreamDescriptor(stream.stream_descriptor.name), stream.stream_state
             ),
         )
-        for stream in streams
+        for stream in chain.from_iterable(map(_stream_states, states))
         if stream.stream_state and stream.stream_descriptor.name in names
     ]
 
 
-# A state of the old form has those of all streams by their names.
-def _streams_of_legacy_state(data: Mapping[str, Any]) -> list[models.AirbyteStreamState]:
+# The states of streams in a message. One of the legacy form has them by the names of the streams.
+def _stream_states(state: models.AirbyteStateMessage) -> list[models.AirbyteStreamState]:
+    if state.global_:
+        return state.global_.stream_states
+    if state.stream:
+        return [state.stream]
     return [
         models.AirbyteStreamState(models.StreamDescriptor(name), models.AirbyteStateBlob(saved))
-        for name, saved in data.items()
+        for name, saved in (state.data or {}).items()
         if isinstance(saved, dict)
     ]
 
