@@ -100,7 +100,7 @@ def errors_of_unknown_streams(
 def with_one_error_per_stream(
     messages: Iterable[models.AirbyteMessage],
 ) -> Iterator[models.AirbyteMessage]:
-    """Yield the messages, but only the first error of each stream; log each other one once.
+    """Yield the messages, but of the errors of a stream only the first, and log each other once.
 
     An error that no bug has caused loses its stack trace.
     """
@@ -112,7 +112,8 @@ def with_one_error_per_stream(
             continue
         if error.failure_type != models.FailureType.system_error:
             error.stack_trace = None
-        known_texts = texts[error.stream_descriptor.name if error.stream_descriptor else ""]
+        stream = error.stream_descriptor.name if error.stream_descriptor else ""
+        known_texts = texts[stream]
         if not known_texts:
             yield message
         elif error.message not in known_texts:
@@ -123,10 +124,10 @@ def with_one_error_per_stream(
 def with_undeclared_columns_named(
     messages: Iterable[models.AirbyteMessage], schemas: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[models.AirbyteMessage]:
-    """Yield the messages of a read, and log which columns of their records no schema has.
+    """Yield the messages of a read, and at the end log which columns no schema has.
 
     Only columns at the top of a record count, and not those of custom fields. ``schemas`` has the
-    JSON schema of each stream. They are logged also if a stream failed, at which the CDK raises.
+    JSON schemas by stream. The columns are logged even if a stream failed, at which the CDK raises.
     """
     seen = defaultdict[str, set[str]](set)
     try:
@@ -135,11 +136,9 @@ def with_undeclared_columns_named(
                 seen[message.record.stream].update(message.record.data)
             yield message
     finally:
-        for stream, columns in seen.items():
-            # A stream whose schema is not here has no column that is undeclared.
-            declared = schemas[stream]["properties"] if stream in schemas else columns
-            unknown = columns.difference(declared)
-            names = sorted(name for name in unknown if not name.startswith(PREFIX))
+        for stream in sorted(seen.keys() & schemas.keys()):
+            undeclared = seen[stream].difference(schemas[stream]["properties"])
+            names = sorted(name for name in undeclared if not name.startswith(PREFIX))
             if names:
                 LOGGER.info(_UNDECLARED, stream, ", ".join(names))
 
