@@ -12,6 +12,7 @@ from airbyte_cdk import AirbyteTracedException, Source, models
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import (
     ConcurrentDeclarativeSource,
 )
+from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
 
 from source_close.api.errors import FORBIDDEN, LOGGER, CloseApiError
 from source_close.api.sync import READ_RETRY_SECONDS, Sync
@@ -143,6 +144,14 @@ def with_undeclared_columns_named(
                 LOGGER.info(_UNDECLARED, stream, ", ".join(names))
 
 
+# Reads a record of each list of a stream: from the newest window or, as that may be short and
+# empty, from the one before.
+def _read_a_recent_record(stream: AbstractStream) -> None:
+    for partitions in partitions_by_list(stream).values():
+        newest_first = [partition.read() for partition in partitions[:-3:-1]]
+        next(chain.from_iterable(newest_first), None)
+
+
 class SideBySideSource(ConcurrentDeclarativeSource):
     """Reads the streams side by side: they take turns in handing out their windows."""
 
@@ -196,10 +205,10 @@ class SourceClose(Source):
         return catalog
 
     def check(self, logger: Logger, config: Mapping[str, Any]) -> models.AirbyteConnectionStatus:
-        """Read a new record of each list of the streams that ``check`` in the manifest names.
+        """Check the streams that ``check`` in the manifest names.
 
-        It warns of the streams that the key may not read, and fails if these are all, or at any
-        other error.
+        It warns of those that the key may not read, and fails if these are all, or at any other
+        error.
         """
         names = self._manifest["check"]["stream_names"]
         refused = list[str]()
@@ -207,10 +216,7 @@ class SourceClose(Source):
         streams = [stream for stream in source.streams(config) if stream.name in names]
         for stream in streams:
             try:
-                for partitions in partitions_by_list(stream).values():
-                    # The newest window may be short and empty, so the one before, too.
-                    newest = [partition.read() for partition in partitions[:-3:-1]]
-                    next(chain.from_iterable(newest), None)
+                _read_a_recent_record(stream)
             except AirbyteTracedException as error:  # noqa: PERF203 - few streams
                 if getattr(error, "status", None) not in FORBIDDEN:
                     return models.AirbyteConnectionStatus(models.Status.FAILED, str(error))
