@@ -17,7 +17,7 @@ from source_close.api.responses import ONE_RECORD, read_in_large_pieces
 from source_close.api.sync import ANY_REQUEST, Sync
 from source_close.dates import utc_now
 
-# The CDK evaluates those of a manifest for each request, which takes 4 % of the time of a read.
+# The CDK evaluates headers of a manifest for each request, which takes 4 % of the time of a read.
 _HEADERS = {"Accept": "application/json", "User-Agent": f"source-close/{version('source-close')}"}
 _LONG_WAIT_SECONDS = 0.5
 _LOG_EVERY_SECONDS = 30.0
@@ -62,7 +62,7 @@ class PacedAuthenticator(BasicHttpAuthenticator):
         sync.current_request.sent_at = utc_now()
         request.headers.update(_HEADERS)
         # Not ``register_hook``, which would add them again at each attempt.
-        request.hooks["response"] = [_stay_on_the_host, read_in_large_pieces]
+        request.hooks["response"] = [_refuse_other_page, read_in_large_pieces]
         return super().__call__(request)
 
     def _wait(self, endpoint: str, sync: Sync) -> None:
@@ -80,8 +80,8 @@ class PacedAuthenticator(BasicHttpAuthenticator):
             if wait <= 0:
                 return
             now = time.monotonic()
-            # A request without a response is given up after ``retry_seconds``, so one that waits
-            # for it may wait longer.
+            # This request may wait for the response to another one, which may itself take
+            # ``retry_seconds``.
             if wait > sync.retry_seconds or now - began > 2 * sync.retry_seconds:
                 text = _WAITED_TOO_LONG.format(endpoint=endpoint, waited=now - began, wait=wait)
                 raise CloseApiError(self.name, text)
@@ -91,9 +91,9 @@ class PacedAuthenticator(BasicHttpAuthenticator):
             time.sleep(min(wait, _LOOK_EVERY_SECONDS))
 
 
-# Keeps ``requests`` from following a redirect elsewhere, or without the filters of a list, or of a
-# POST, which it sends as a GET without a body. ``HttpRequester`` has no option for it.
-def _stay_on_the_host(response: requests.Response, **_: Any) -> None:
+# Raises at a redirect to another host or without the filters of the list, and at any of a POST,
+# which ``requests`` would send as a GET without a body. ``HttpRequester`` has no option for it.
+def _refuse_other_page(response: requests.Response, **_: Any) -> None:
     if not response.is_redirect:
         return
     target = response.headers["location"]
@@ -101,9 +101,11 @@ def _stay_on_the_host(response: requests.Response, **_: Any) -> None:
         target = urljoin(response.url, target)
         old = urlsplit(response.url)
         new = urlsplit(target)
-        is_same_list = new[:2] == old[:2] and parse_qs(new.query) == parse_qs(old.query)
+        is_same_host = (new.scheme, new.netloc) == (old.scheme, old.netloc)
+        has_same_filters = parse_qs(new.query) == parse_qs(old.query)
         # Without a query, the target could be any page, such as one for a login.
-        if is_same_list and old.query and response.request.method == "GET":
+        is_list = response.request.method == "GET" and bool(old.query)
+        if is_same_host and has_same_filters and is_list:
             return
     text = f"the response ({response.status_code}) is a redirect to {target}"
     raise UnusableResponseError(text, requests.codes.multiple_choices)
