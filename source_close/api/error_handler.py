@@ -31,13 +31,12 @@ _REPEATS_ITSELF = (
 )
 _IS_READ_AGAIN = "Stream %s: %s %s. The window is read again, but only once."
 _LEAST_RETRY_SECONDS = 20  # for an endpoint, also if all requests have failed for long
-_PROXY_PASSWORD = requests.codes.proxy_authentication_required
 _CLOCK_IS_AHEAD = (
     "this machine's clock is {seconds:.0f} seconds ahead of Close's, which shows {date}. The next "
     "sync would skip what Close reports in between. Set the clock, and sync again."
 )
-# Only these say that Close understood a request and refuses it for a reason of its own.
-_FOR_THE_RETRIEVER = {400, 404, 410, 413, 414, 422}
+# Only with these can a refusal be the ``expected_error``: Close has understood the request.
+_EXPECTED_STATUSES = {400, 404, 410, 413, 414, 422}
 _GONE = {404, 410}
 
 
@@ -45,8 +44,9 @@ _GONE = {404, 410}
 class CloseErrorHandler(DefaultErrorHandler):
     """Applies the manifest's error table, quotes Close in each message, and checks responses.
 
-    ``DefaultErrorHandler`` accepts half a JSON document in a 200; its text filters parse every
-    response, a sixth of a full read; each window would retry an endpoint that is down.
+    ``DefaultErrorHandler`` accepts half a JSON document in a 200, and with it each window would
+    retry an endpoint that is down. Its filters by text parse each response again, which takes a
+    sixth of the time of a full read.
 
     Attributes:
         name: the stream's name.
@@ -63,7 +63,7 @@ class CloseErrorHandler(DefaultErrorHandler):
         self._sync = Sync.of(self.config)
         self._pages = RepeatedPages()
         self._retry_seconds = min(self._sync.retry_seconds, self.max_retry_seconds)
-        # For a request that fails while others to its endpoint succeed.
+        # The CDK's limit, which counts even while other requests to the endpoint succeed.
         self.max_time = int(self._retry_seconds) + 60
 
     def interpret_response(self, response_or_exception: Any) -> ErrorResolution:
@@ -126,7 +126,7 @@ class CloseErrorHandler(DefaultErrorHandler):
                 meaning = self._look_up(requests.codes.ok).error_message
                 raise CloseApiError(self.name, f"{text} {meaning}")
             return ErrorResolution(ResponseAction.SUCCESS)
-        if self.expected_error is None or _status_of(response) not in _FOR_THE_RETRIEVER:
+        if self.expected_error is None or _status_of(response) not in _EXPECTED_STATUSES:
             return None
         resolution = self.expected_error.matches(response)
         if resolution and resolution.response_action == ResponseAction.RESET_PAGINATION:
@@ -138,11 +138,10 @@ class CloseErrorHandler(DefaultErrorHandler):
 
     # The row of the manifest's table for a status. One without a row counts as the first of its
     # hundred, 418 as 400, and one above 599 as 500:
-    # https://www.rfc-editor.org/rfc/rfc9110#section-15. The CDK looks rows up by a response, so
-    # this makes one that has only the status.
+    # https://www.rfc-editor.org/rfc/rfc9110#section-15.
     def _look_up(self, status: int) -> ErrorResolution:
         is_listed = any(status in (row.http_codes or ()) for row in self.response_filters or ())
-        response = requests.Response()
+        response = requests.Response()  # by which the CDK looks a row up
         response.status_code = status if is_listed else min(status // 100 * 100, 500)
         return super().interpret_response(response)
 
@@ -168,14 +167,15 @@ class CloseErrorHandler(DefaultErrorHandler):
         raise error
 
 
-# The status whose row in the table an outcome has: 0 without a response. Close's 404 has a JSON
-# object, so any other counts as a 405, by which nothing is gone. The 407 of a proxy is an error.
+# The status by which an outcome is looked up in the table: 0 without a response.
 def _status_of(outcome: Outcome) -> int:
     if isinstance(outcome, requests.Response):
-        is_of_a_proxy = outcome.status_code in _GONE and not outcome.content.startswith(b"{")
-        return requests.codes.method_not_allowed if is_of_a_proxy else outcome.status_code
+        # Close's own has a JSON object. A proxy's does not prove that a record is gone.
+        is_by_a_proxy = outcome.status_code in _GONE and not outcome.content.startswith(b"{")
+        return requests.codes.method_not_allowed if is_by_a_proxy else outcome.status_code
     if isinstance(outcome, UnusableResponseError):
         return outcome.status
+    # ``requests`` raises an error for the 407 of a proxy for https, with the status in its text.
     is_proxy_error = isinstance(outcome, requests.exceptions.ProxyError)
-    is_refusal = is_proxy_error and f"failed: {_PROXY_PASSWORD} " in str(outcome)
-    return _PROXY_PASSWORD if is_refusal else 0
+    is_login_missing = is_proxy_error and "failed: 407 " in str(outcome)
+    return requests.codes.proxy_authentication_required if is_login_missing else 0
