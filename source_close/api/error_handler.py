@@ -153,18 +153,24 @@ class CloseErrorHandler(DefaultErrorHandler):
         longer_wait = f" It asks to wait {wait:.0f} s." if wait > self._retry_seconds else ""
         text = f"{endpoint} {describe(outcome)}.{longer_wait} {resolution.error_message}"
         error = CloseApiError(self.name, text, failure_type, status)
-        now = time.monotonic()
-        seconds = now - self._sync.failing_since.setdefault((self.name, endpoint), now)
-        if not is_refused and status != requests.codes.too_many_requests:
-            # If Close is down, each endpoint would otherwise be retried as long as the first one.
-            outage = now - self._sync.failing_since.setdefault(ANY_REQUEST, now)
-            seconds = max(seconds, outage) if seconds >= _LEAST_RETRY_SECONDS else seconds
+        is_outage = not is_refused and status != requests.codes.too_many_requests
+        seconds = self._seconds_of_failure(endpoint, is_outage=is_outage)
         if not is_refused and max(wait, seconds) <= self._retry_seconds:
             return ErrorResolution(ResponseAction.RETRY, failure_type, error.message)
         is_key_refused = status == requests.codes.unauthorized
-        refused = ANY_REQUEST if is_key_refused else (self.name, endpoint)
-        self._sync.given_up[refused] = error
+        requests_to_end = ANY_REQUEST if is_key_refused else (self.name, endpoint)
+        self._sync.given_up[requests_to_end] = error
         raise error
+
+    # For how long an endpoint has failed. In an outage the time since any request has succeeded
+    # counts, as each endpoint would otherwise be retried as long as the first one.
+    def _seconds_of_failure(self, endpoint: str, *, is_outage: bool) -> float:
+        now = time.monotonic()
+        seconds = now - self._sync.failing_since.setdefault((self.name, endpoint), now)
+        if not is_outage:
+            return seconds
+        outage_seconds = now - self._sync.failing_since.setdefault(ANY_REQUEST, now)
+        return max(seconds, outage_seconds) if seconds >= _LEAST_RETRY_SECONDS else seconds
 
 
 # The status by which an outcome is looked up in the table: 0 without a response.
