@@ -120,12 +120,19 @@ class CloseErrorHandler(DefaultErrorHandler):
             return None
         self._check_clock(response.headers.get("date", ""))
         body = response_json(response)
-        if response.status_code in SUCCESS_CODES:
-            if self._pages.is_endless(response, body):
-                text = _REPEATS_ITSELF.format(endpoint=endpoint, rows=len(body["data"]))
-                meaning = self._look_up(requests.codes.ok).error_message
-                raise CloseApiError(self.name, f"{text} {meaning}")
-            return ErrorResolution(ResponseAction.SUCCESS)
+        if response.status_code not in SUCCESS_CODES:
+            return self._resolution_of_expected(endpoint, response)
+        if self._pages.is_endless(response, body):
+            text = _REPEATS_ITSELF.format(endpoint=endpoint, rows=len(body["data"]))
+            meaning = self._look_up(requests.codes.ok).error_message
+            raise CloseApiError(self.name, f"{text} {meaning}")
+        return ErrorResolution(ResponseAction.SUCCESS)
+
+    # What ``expected_error`` says about a refusal, None if it is another one. A window is read
+    # again only once.
+    def _resolution_of_expected(
+        self, endpoint: str, response: requests.Response
+    ) -> ErrorResolution | None:
         if self.expected_error is None or _status_of(response) not in _EXPECTED_STATUSES:
             return None
         resolution = self.expected_error.matches(response)
