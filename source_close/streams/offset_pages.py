@@ -199,25 +199,25 @@ class OffsetPages:
             paging = self.paginator.get_request_params(
                 next_page_token={"next_page_token": offset}, page_size_override=page_size
             )
-        request_params = {**parameters, **paging}
         response = self.requester.send_request(
-            stream_slice=stream_slice, request_params=request_params
+            stream_slice=stream_slice, request_params={**parameters, **paging}
         )
         response = cast("requests.Response", response)  # it is None only after the action IGNORE
-        body = response_json(response)
-        if "data" in body:
+        if "data" in response_json(response):
             return response
-        is_size_refused = not offset or "limit" in str(body).lower()
+        self._use_smaller_pages(response, offset, page_size)
+        return self._request(offset, stream_slice, parameters)
+
+    # After a refusal. It raises if a smaller page would not help.
+    def _use_smaller_pages(self, response: requests.Response, offset: int, page_size: int) -> None:
+        is_size_refused = not offset or "limit" in str(response_json(response)).lower()
         if is_size_refused and page_size > self.smaller_page_size:
             LOGGER.info(_SMALLER_PAGES, self.name, page_size, self.smaller_page_size)
             self._page_size = self.smaller_page_size
-            return self._request(offset, stream_slice, parameters)
-        text = _REFUSED_PAGE.format(
-            path=urlsplit(response.url).path,
-            offset=offset,
-            size=page_size,
-            refusal=describe(response),
-        )
+            return
+        path = urlsplit(response.url).path
+        refusal = describe(response)
+        text = _REFUSED_PAGE.format(path=path, offset=offset, size=page_size, refusal=refusal)
         if offset:
             raise OffsetsExhaustedError(self.name, text)
         # A smaller window would not help.
