@@ -25,7 +25,7 @@ from source_close.api.responses import Row, response_json
 from source_close.dates import moment_of, parse_moment
 
 _MAX_STEPS_BACK = 25
-_MAX_PASSES_WITHOUT_ROWS = 5
+_MAX_READINGS_WITHOUT_NEW_ROWS = 5
 _KEEPS_CHANGING = (
     "the list changed each time that it was read, so records could be missing. Sync again when "
     "fewer changes are made in Close."
@@ -61,9 +61,9 @@ class OffsetPaginationStrategy(OffsetIncrement):
         return last + _first_of_next_page(body["data"]) if body.get("has_more") else None
 
 
-# The index of the row with which the next page begins: the one before the moment of the last row,
-# which may continue on the next page: rows of one moment may change places between two requests. If
-# that would not lead further, the last row.
+# The index of the row with which the next page begins. Rows of one moment may change places between
+# two requests, so it is the row before those of the page's last moment. If reading would not get on
+# from there, it is the last row.
 def _first_of_next_page(rows: Sequence[Row]) -> int:
     last = len(rows) - 1
     first = _first_of_moment(rows, last)
@@ -111,9 +111,9 @@ class OffsetPages:
 
         Their ids and cursors are added to ``seen``.
 
-        A list of several pages is read again if it has more positions than this reading has shown
-        rows: those that Close sorts alike may change places between two requests, and new ones may
-        be inserted.
+        Rows that Close sorts alike may change places between two requests, and new ones may be
+        inserted. So a list of several pages is read again if the last reading has shown fewer
+        different rows than the list has positions.
 
         Args:
             seen: the rows that were read already, in the list's order; reading continues there.
@@ -126,25 +126,24 @@ class OffsetPages:
         """
         request = partial(self._request, stream_slice=stream_slice, parameters=parameters)
         offset = max(len(seen) - 1, 0)
-        passes_without_rows = 0
+        readings_without_new_rows = 0
         while True:
             known = len(seen)
             shown_ids = set(islice(seen, offset))
             positions = yield from self._read_from(offset, seen, shown_ids, request)
             if len(shown_ids) >= positions:
                 return
-            passes_without_rows = 0 if len(seen) > known else passes_without_rows + 1
-            if passes_without_rows == _MAX_PASSES_WITHOUT_ROWS:
+            readings_without_new_rows = 0 if len(seen) > known else readings_without_new_rows + 1
+            if readings_without_new_rows == _MAX_READINGS_WITHOUT_NEW_ROWS:
                 if len(seen) < positions:
                     raise OffsetsExhaustedError(self.name, _KEEPS_CHANGING)
                 return
             offset = 0
 
-    # Reads once from ``offset`` to the end of the list. ``seen`` gets the rows of all readings, and
-    # ``shown_ids`` the ids of this one. It returns how many positions the list has now; a single
-    # page is complete, whatever it has twice. A page begins with a row of the one before. If not,
-    # rows were removed or edited meanwhile: it steps back until a page begins with a known row.
-    # This needs most rows to keep their order.
+    # Reads once from ``offset`` to the end of the list, and returns how many positions it has.
+    # ``seen`` gets the rows of all readings, and ``shown_ids`` the ids of this one. If a page does
+    # not begin with a row of the one before, rows were removed or edited meanwhile. Then it steps
+    # back until a page begins with a known row, which needs most rows to keep their order.
     def _read_from(
         self,
         offset: int,
@@ -172,6 +171,7 @@ class OffsetPages:
                 # A page at offset 0 needs no overlap, so it does not show that the order is kept.
                 steps_back = 0 if offset else steps_back
             if token is None:
+                # A single page is complete, even if it has a row twice.
                 return offset + len(rows) if offset else len(shown_ids)
             first = min(token["next_page_token"] - offset, len(rows) - 1)
             expected_ids = {row["id"] for row in rows[_first_of_moment(rows, first) : first + 1]}
