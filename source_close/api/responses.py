@@ -35,10 +35,9 @@ class _Body:
         self._raw = raw
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the body has under this name."""
         return getattr(self._raw, name)
 
-    def stream(self, _: int, **options: Any) -> Iterator[bytes]:
+    def stream(self, _requested_size: int, **options: Any) -> Iterator[bytes]:
         """Yield the pieces, whatever size is asked for."""
         yield from self._raw.stream(_PIECE_BYTES, **options)
 

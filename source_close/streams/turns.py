@@ -36,7 +36,6 @@ class StreamInTurn:
         self._newest_last = newest_last
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the stream has under this name."""
         return getattr(self._stream, name)
 
     def generate_partitions(self) -> Iterator[Partition]:

@@ -37,7 +37,6 @@ class WindowCursor:
         self._newest = dict[str, Record]()  # by the end of the window
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the cursor has under this name."""
         return getattr(self._cursor, name)
 
     def observe(self, record: Record) -> None:
