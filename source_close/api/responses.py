@@ -138,30 +138,30 @@ class RepeatedPages(threading.local):
     """Notices lists that repeat themselves and would never end; a worker reads one at a time.
 
     Attributes:
-        is_window_read_again: set by the error handler, until the first page of another window.
+        first_request: that of the last list with cursors, which identifies a window.
     """
 
     def __init__(self) -> None:
+        self.first_request = ""
         self._known: set[int] = set()
         self._repetitions = 0
-        self._first_request = ""
-        self.is_window_read_again = False
 
     def is_endless(self, response: requests.Response, body: Mapping[str, Any]) -> bool:
         """Note a page, and return whether the list has repeated pages three times in a row."""
         cursor = body.get("cursor_next", body.get("cursor"))
         has_more = bool(cursor or body.get("has_more"))
         sent = f"{response.url} {getattr(response.request, 'body', None)!r}"
-        is_first_of_cursors = cursor and "cursor" not in sent  # a search may be made again
-        if is_first_of_cursors and sent != self._first_request:
-            self._first_request = sent
-            self.is_window_read_again = False
+        is_first_of_cursors = cursor and "cursor" not in sent
+        if is_first_of_cursors:
+            self.first_request = sent
         ids = [row["id"] for row in body.get("data", [])]
         # Several pages without rows may follow each other, if their cursors differ.
         page = hash((_POSITION.sub("", response.url or ""), *(ids or [cursor])))
+        # A search may be made again, so the first page of one is no repetition.
         is_repeated = has_more and not is_first_of_cursors and page in self._known
         self._repetitions = self._repetitions + 1 if is_repeated else 0
-        if is_first_of_cursors or not cursor:  # offsets may step back: only the page before counts
+        # Offsets may step back, so without a cursor only the page before counts.
+        if is_first_of_cursors or not cursor:
             self._known.clear()
         self._known.add(page)
         return self._repetitions > _MAX_REPETITIONS
