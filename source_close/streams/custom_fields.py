@@ -31,7 +31,7 @@ _UNRESOLVED = (
     "Custom values of the kind %s are not in columns, because their names are those of no custom "
     "field, or of several: %s. Those of leads are in the list custom_fields, without an id."
 )
-_ODD_FIELD = "Custom field %s gets no column: its form is unknown. Its values are read."
+_UNKNOWN_FORM = "Custom field %s gets no column: its form is unknown. Its values are read."
 
 
 @dataclass
@@ -54,7 +54,7 @@ class CustomFieldsSchemaLoader(SchemaLoader):
     types: Mapping[str, Mapping[str, Any]]
 
     def get_json_schema(self) -> Mapping[str, Any]:
-        """Return the JSON schema; in a read or a check it has no such columns.
+        """Return the JSON schema, in a read or a check without the columns of custom fields.
 
         Raises:
             CloseApiError: as ``read_fields`` does.
@@ -65,8 +65,8 @@ class CustomFieldsSchemaLoader(SchemaLoader):
             for row in rows:
                 try:
                     self._add_column(schema, row)
-                except (AttributeError, TypeError):  # noqa: PERF203 - once
-                    LOGGER.warning(_ODD_FIELD, row["id"])
+                except (AttributeError, TypeError):  # noqa: PERF203 - few fields
+                    LOGGER.warning(_UNKNOWN_FORM, row["id"])
         return schema
 
     # Adds the column of a field where its values are; a shared field has values in several kinds.
@@ -210,9 +210,9 @@ def _has_kind(row: Row, kind: str) -> bool:
 
 
 def partitions_by_list(stream: AbstractStream) -> dict[str, list[Partition]]:
-    """Return the windows of each list that a stream reads, by the list's kind of custom field.
+    """Return the partitions of each list that a stream reads, by kind of custom field.
 
-    The kind is empty for the one list of a stream of other records.
+    A stream of other records has one list, whose kind is empty.
     """
     lists = defaultdict[str, list[Partition]](list)
     for partition in stream.generate_partitions():
@@ -224,21 +224,25 @@ def partitions_by_list(stream: AbstractStream) -> dict[str, list[Partition]]:
 def read_fields(
     stream: str, fields: AbstractStream, kinds: Collection[str], warning: str, *, are_needed: bool
 ) -> list[Row]:
-    """Return the definitions of ``kinds`` such as ``lead`` that ``stream`` needs, and shared ones.
+    """Return the definitions of the fields of ``kinds``, such as ``lead``, and of shared fields.
 
-    ``warning`` is logged if some can't be read, with their kinds and the last error.
+    Args:
+        stream: the stream that needs them.
+        fields: the stream of definitions.
+        kinds: the kinds of objects that have the fields.
+        warning: is logged if some can't be read, with their kinds and the last error.
+        are_needed: whether only a missing permission or list is a warning, and any other error
+            ends the stream: a catalog would lack the columns.
 
     Raises:
-        CloseApiError: if the key is refused; if they ``are_needed``, as a catalog would lack the
-            columns, at any error but a missing permission or list.
+        CloseApiError: if the key is refused, or at another error if they ``are_needed``.
     """
     definitions = list[Row]()
-    problems = dict[str, str]()
-    lists = partitions_by_list(fields)
+    problems = dict[str, str]()  # by kind
     with ThreadPoolExecutor() as pool:
         results = {
             kind: pool.submit(list, partition.read())
-            for kind, [partition] in lists.items()
+            for kind, [partition] in partitions_by_list(fields).items()
             if kind == "shared" or kind in kinds
         }
     for kind, result in results.items():
