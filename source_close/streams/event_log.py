@@ -44,7 +44,7 @@ _PARTS_OF_LEADS = {"contact", "opportunity", "task"}  # a lead has lists of them
 _LEAD = "lead"
 _EMAIL = "activity.email"
 _EMAIL_THREADS = {"activity.email_thread", "email_thread"}
-_MAX_EVENT_DELAY = timedelta(seconds=10)  # of an event's date after the date of its object
+_MAX_EVENT_DELAY = timedelta(seconds=10)  # by which an event is dated after the change it reports
 DELETED_AT = "_ab_cdc_deleted_at"  # destinations that deduplicate remove the record if it is set
 
 
@@ -107,7 +107,7 @@ class EventWindowFilter(RecordFilter):
 class EventLog:
     """The changes that the event log reports since the oldest saved position.
 
-    It is read once for all streams of a sync.
+    The first stream that asks for them reads the log, for all streams of the sync.
 
     Attributes:
         is_forbidden: whether the key may not read it.
@@ -120,15 +120,15 @@ class EventLog:
         self._is_read = False
         self._reading = threading.Lock()
         self._changes = Changes(Change)
-        # The ids of those that don't say which object changed, each once.
+        # The ids of the events that don't say which object changed, each once and in order.
         self._unclear_events = dict[str, None]()
-        self._adding = threading.Lock()  # held while an event is added to both
+        self._adding = threading.Lock()  # held while an event is added to either of these two
 
     def changes(self, stream: str, events: AbstractStream, workers: int) -> Changes:
         """Return the changes, none if the key may not read events.
 
         Args:
-            stream: the name of the stream that asks; the first one reads the log.
+            stream: the name of the stream that asks.
             events: the stream of events, whose windows are read side by side.
             workers: how many windows are read at once.
 
@@ -168,8 +168,8 @@ class EventLog:
 def add_event(changes: Changes, event: Mapping[str, Any]) -> bool:
     """Add what an event says about its object, and return whether it says which object changed.
 
-    The lead of a contact, opportunity or task counts as changed, too, also the one before it moved
-    to another: Close's search may show them late.
+    With a contact, opportunity or task its lead has changed, and also the lead from which it was
+    moved away. Close's search may show both late.
     """
     moment = moment_of(event, "date_updated")
     texts = [event.get(name) for name in ("object_type", "object_id", "action")]
@@ -189,8 +189,8 @@ def add_event(changes: Changes, event: Mapping[str, Any]) -> bool:
     return event["action"] != "merged" or bool(deleted)
 
 
-# The objects that an event deletes, as they were before, by type and id. A merge deletes a lead,
-# whose id may be missing. Close deletes the emails of a thread with it, and does not document
+# The objects that an event deletes, as they were before, by type and id. A merge deletes its source
+# lead, whose id may be missing. A thread is deleted with its emails, and Close does not document
 # whether it logs each: https://developer.close.com/api/resources/activities/email-threads
 def _deleted_by(event: Mapping[str, Any], former: Row) -> dict[tuple[str, str], Row]:
     if event["action"] == "merged":
@@ -207,7 +207,7 @@ def _deleted_by(event: Mapping[str, Any], former: Row) -> dict[tuple[str, str], 
     return deleted
 
 
-# ``former`` is the object before its deletion, as far as known.
+# ``former`` is the object before its deletion, as far as it is known.
 def _deletion_at(moment: datetime, former: Row) -> Change:
     created = moment_of(former, "date_created")
     return Change(
@@ -217,7 +217,7 @@ def _deletion_at(moment: datetime, former: Row) -> Change:
     )
 
 
-# Whether a record exists after its deletion: None, as it may, if it has changed since.
+# Whether a deleted record exists: if it has changed since, it may, for which None stands.
 def _exists_after(deletion: Change) -> bool | None:
     return None if deletion.changed_at > deletion.deleted_at else False
 
@@ -265,9 +265,12 @@ class EventLogChanges:
                 if record_id in deleted_ids
             }
             existing = self.by_ids.read(ids, expected)
-            gone_ids = [record_id for record_id in expected if record_id not in existing]
-            deletions = [self._deletion(record_id, changes[record_id]) for record_id in gone_ids]
             edited = [row for record_id, row in existing.items() if record_id in changed_ids]
+            deletions = [
+                self._deletion(record_id, changes[record_id])
+                for record_id in expected
+                if record_id not in existing
+            ]
             yield edited + deletions
 
     # What the log says about each object of the stream, by id. Its type may change, as a task's.
@@ -281,8 +284,8 @@ class EventLogChanges:
         return changes
 
     # The row that says that a record is deleted. Destinations that deduplicate keep the row with
-    # the latest cursor. That of an earlier sync may be after the deletion, if Close has touched a
-    # lead after its merge, or if a meeting has its start as date_created.
+    # the latest cursor, and an earlier sync may have emitted a later one than the deletion: of a
+    # lead that Close has touched after its merge, or of a meeting, whose date_created is its start.
     def _deletion(self, record_id: str, change: Change) -> Row:
         cursor: str = Sync.of(self.config)["end"]
         if self.cursor_field == "date_created":
