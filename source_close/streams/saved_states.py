@@ -26,7 +26,7 @@ from source_close.streams.event_log import RETENTION, EventLog, warn_of_gap
 
 POSITION = "event_log_position"  # the key in a stream's state
 _EVENT_LOG = "event_log"  # the stream, which has a position only to notice a gap
-# A sync follows the log from the first of these that a state has and that is not in the future.
+# A sync follows the log from the first of these that is in a state and not in the future.
 _STARTS = (POSITION, "date_updated", "date_created")
 # Keys of a state without a cursor: of a stream before its first record, and of version 0.1.0.
 _KEYS_WITHOUT_CURSOR = {
@@ -56,10 +56,12 @@ _FUTURE = (
 class CursorStateMigration(StateMigration):
     """Converts a stream's state to ``{cursor_field: moment}``, where the moment is in the past.
 
+    It also accepts ``{"state_type": "date-range", "slices": […]}`` and ``{"states": [{"cursor":
+    {…}}], "state": {…}}``, in which the oldest moment counts.
+
     ``LegacyToPerPartitionStateMigration``, the only built-in, converts states of partitions. The
-    CDK's cursors ignore other forms, fail on a moment they can't parse, and read nothing from a
-    future one. Accepted are also ``{"state_type": "date-range", "slices": […]}`` and
-    ``{"states": [{"cursor": {…}}], "state": {…}}``; the oldest moment counts.
+    CDK's cursors ignore other forms, fail on a moment that they can't parse, and read nothing from
+    a future one.
     """
 
     name: str
@@ -85,15 +87,16 @@ class CursorStateMigration(StateMigration):
                 raise ValueError(f"no {self.cursor_field} in it")  # noqa: TRY301 - one message
         except (AttributeError, OverflowError, TypeError, ValueError) as error:
             text = _DAMAGED.format(problem=error)
-            damage = CloseApiError(self.name, text, FailureType.config_error)
-            sync.unreadable_states[self.name] = damage
+            sync.unreadable_states[self.name] = CloseApiError(
+                self.name, text, FailureType.config_error
+            )
             return {}
         if cursor is None:
             return {}
         if cursor > end:
             LOGGER.warning(_FUTURE, self.name, cursor)
-        # Before `end`, so that the stream has a window, after which it follows the event log. All
-        # windows begin with whole seconds: else what is dated in one could be in two windows.
+        # Before ``end``, so that the stream has a window, after which it follows the event log. All
+        # windows begin with whole seconds, so that no second is in two of them.
         latest = min(max(cursor, EARLIEST), end - MILLISECOND)
         return {self.cursor_field: format_moment(whole_second(latest))}
 
@@ -113,8 +116,9 @@ class CursorStateMigration(StateMigration):
 class LogPositions:
     """Adds each stream's position to its states, since a component can't add to the CDK's states.
 
-    From its position, in UTC, the next sync follows the log. When a stream that follows it is
-    complete, that is the newest event. Before, so that an interruption hides no deletion, it is
+    The next sync follows the log from this position, which is in UTC. When a stream that follows
+    the log is complete, it is the date of the newest event. Until then, so that an interruption
+    hides no deletion, it is
 
     - the position in the stream's saved state or, without one, the cursor there; neither counts if
       it is in the future;
@@ -172,8 +176,8 @@ class LogPositions:
                 yield from self._state_at(status)
             yield from self._with_position(message)
 
-    # The state that a stream gets at a status: at its start if it was not read before, and with
-    # another position when it is complete. The CDK's last state may come before that or after it.
+    # The state that a stream gets at a status. At its start it gets one if it was not read before,
+    # and when it is complete one with its final position, which the CDK's last state may lack.
     def _state_at(
         self, status: models.AirbyteStreamStatusTraceMessage
     ) -> Iterator[models.AirbyteMessage]:
