@@ -41,8 +41,8 @@ class Search:
     Attributes:
         start: inclusive.
         end: exclusive.
-        gap_start: if set, the rows from there to ``start`` are known from a page of another search
-            only. That has skipped none of them if this search begins with a known row.
+        gap_start: if set, the rows between it and ``start`` are known from the page of another
+            search only. That page has skipped none of them if this search begins with a known row.
     """
 
     start: datetime
@@ -93,11 +93,11 @@ class LeadSearchRetriever(WindowRetriever):
                 ]
                 continue
             yield self._new_leads(search, rows, known_ids)
-            if token is None and not self._is_full(rows):  # a full page may be cut short
-                continue
+            if token is None and not self._is_full(rows):
+                continue  # the page is the last one, while a full one may have been cut
             following = self._following_searches(search, rows, token)
-            searches += following
             if following:
+                searches += following
                 continue
             try:
                 yield from self._read_by_cursor(search, known_ids)
@@ -107,8 +107,8 @@ class LeadSearchRetriever(WindowRetriever):
                     raise
                 searches += [Search(middle, search.end), Search(search.start, middle)]
 
-    # The searches for what a page lacks, none if it has to be read by cursor. The earliest is the
-    # last one, which is made first, since Close's index may move a lead to a later one meanwhile.
+    # The searches for what a page lacks, none if it has to be read by cursor. The last one is made
+    # first. It is the earliest one, since an edit may move a lead to a later one meanwhile.
     def _following_searches(
         self, search: Search, rows: Sequence[Row], token: Mapping[str, Any] | None
     ) -> list[Search]:
@@ -126,8 +126,8 @@ class LeadSearchRetriever(WindowRetriever):
         most_rows = min(self.paginator.get_page_size() or 0, self.rows_per_chain)
         return len(rows) >= most_rows
 
-    # Whether the cursor of a page leads to other rows. The last page may have one, too, and others
-    # may have fewer rows than were requested.
+    # Whether the cursor of a page leads to other rows. It requests them: the last page may have a
+    # cursor, too, and a page before it fewer rows than were requested.
     def _has_other_rows(
         self, search: Search, rows: Sequence[Row], token: Mapping[str, Any] | None
     ) -> bool:
@@ -152,7 +152,7 @@ class LeadSearchRetriever(WindowRetriever):
         return last_tenth if last_tenth > earliest else None
 
     # The second at which to split the time of a search: that of the last row or, if rows are not
-    # sorted, the median. It is not before the end of a search that has only one second.
+    # sorted, the median. If the search has only one second, it is the end or later.
     def _cut(self, search: Search, rows: Sequence[Row]) -> datetime:
         first = whole_second(search.start)
         inside = [second for second in self._seconds(search, rows) if second >= first]
@@ -171,9 +171,10 @@ class LeadSearchRetriever(WindowRetriever):
         moments = [moment_of(row, self.cursor_field) for row in rows]
         return [whole_second(moment) for moment in moments if moment and moment < search.end]
 
-    # Reads a search until a reading has no new row, and the readings since the last new row have as
-    # many rows together as it has positions: leads of one second may change places between two
-    # pages, so that one is returned twice and another one never, and an edited one may leave it.
+    # Reads a search until a reading has no new row, and the readings since the last new row have
+    # shown as many leads as this one has positions. Leads of one second may change places between
+    # two pages, so that one is returned twice and another one never, and an edited one may leave
+    # the search.
     def _read_by_cursor(
         self, search: Search, known_ids: set[str]
     ) -> Iterator[tuple[list[Row], datetime]]:
