@@ -15,17 +15,18 @@ from source_close.dates import moment_of, parse_moment
 
 @dataclass
 class CursorKeyStrategy(PaginationStrategy):
-    """Follows the cursor that a page has, as it is, until a page ends before its window.
+    """Follows the cursor of each page, unchanged, until a page ends before the start of its window.
 
-    A cursor of events may lead below the window, where events belong to another one.
+    A cursor of events may lead to those before the window, which belong to another one.
+
     ``CursorPagination``, the built-in, parses each response again, a tenth of the CPU time of a
-    read of events. What its parser rejects, such as a body with a byte order mark, it takes for an
-    empty page, so reading would end there. It also reads a cursor as Python, and sends 1e5 as
-    100000.0.
+    read of events. It takes a body that its parser rejects, such as one with a byte order mark, for
+    an empty page, with which reading would end. It also evaluates a cursor as a Python literal, and
+    sends 1e5 as 100000.0.
 
     Attributes:
         page_size: the number of rows to request.
-        cursor_key: where the body of a page has the cursor.
+        cursor_key: the key of the cursor in the body of a page.
     """
 
     page_size: int

@@ -26,9 +26,9 @@ class WindowCursor:
     """A cursor that observes only the newest record of each window, and is otherwise ``cursor``.
 
     ``ConcurrentCursor``, the built-in, parses the date of each record, and computes the hash of its
-    window as JSON: a quarter of the CPU time of a read of leads. The dates of a column differ in
-    the fraction only, so their texts compare as moments. If not, the state is too old, and the next
-    sync reads more.
+    window as JSON: a quarter of the CPU time of a read of leads. The dates of a column have one
+    form, except for the fraction of a second, so their texts compare as moments. If they do not,
+    the state is too old, and the next sync reads more.
     """
 
     def __init__(self, cursor: Cursor, cursor_field: str) -> None:
@@ -42,13 +42,13 @@ class WindowCursor:
     def observe(self, record: Record) -> None:
         """Note a record if it is newer than those of its window before.
 
-        One that is not before the end of its window does not count: a list without a date filter
-        also has what is edited meanwhile, when other lists may have been read. In other streams,
-        ``WindowRetriever`` gives such a record no window.
+        A record from the end of its window or later does not count. It occurs in lists without a
+        date filter, which also have what is edited while they are read: the other lists of the
+        stream may have been read before that. In other streams, such a record has no window.
         """
         date = record.data.get(self._cursor_field)
         if not isinstance(date, str) or not date[:1].isdigit():
-            self._cursor.observe(record)  # it has no date, of which the CDK warns
+            self._cursor.observe(record)  # the CDK warns that it has no date
             return
         end = _end_of(record.associated_slice)
         newest = self._newest.get(end)
@@ -70,10 +70,11 @@ def _end_of(stream_slice: Mapping[str, Any] | None) -> str:
 
 @dataclass
 class WindowRetriever(Retriever):
-    """Reads the window of a slice, and after the last window what it does not show.
+    """Reads the window of a slice, and after the last window what no window shows.
 
     In a later sync these are the ``changes``. In a full refresh they are the records that were
-    edited meanwhile, which are after all windows: a table that is overwritten would lack them.
+    edited meanwhile: their dates are after all windows, and a table that is overwritten would lack
+    them.
     ``SimpleRetriever``, the built-in, pages through a window in one way only, and can't read more
     when all windows are complete.
     """
@@ -92,19 +93,19 @@ class WindowRetriever(Retriever):
         is_moved_by_edits = self.cursor_field == "date_updated"
         self._reads_edits = is_moved_by_edits and self.name in self._sync.full_refreshes
         # Windows of all threads share what follows.
-        self._open_windows = Queue[StreamSlice]()  # it counts those that are not done
+        self._open_windows = Queue[StreamSlice]()  # only to wait until all are done
         self._lock = threading.Lock()
         self._emitted = dict[str, str]()  # date_updated by id
 
     @abstractmethod
     def read_window(self, start: datetime, end: datetime) -> Iterator[tuple[list[Row], datetime]]:
-        """Yield the rows whose cursor is in ``[start, end)``, in UTC, by page and each row once.
+        """Yield the pages of the rows whose cursor is in ``[start, end)``, in UTC, each row once.
 
-        With each page comes a moment: a record with a later date is of no window.
+        With each page comes a moment. A record with a later date belongs to no window.
         """
 
     def read_records(self, records_schema: Any, stream_slice: Any = None) -> Iterable[Record]:
-        """Yield the records of a slice, and after the last window also what it does not show."""
+        """Yield the records of a slice, and after the last window also what no window shows."""
         start = parse_moment(stream_slice["start_time"])
         end = parse_moment(stream_slice["end_time"])
         self._open_windows.put(stream_slice)
@@ -142,10 +143,10 @@ class WindowRetriever(Retriever):
         return new_rows if self._reads_edits else page
 
     # The records of a page. One that is after ``latest``, as Close's index lags, is of no window.
-    # Without a schema, the selector does not copy each record to bring it to the schema's types.
     def _records_of_window(
         self, page: list[Row], stream_slice: StreamSlice, latest: str
     ) -> Iterator[Record]:
+        # Without a schema, the selector does not copy each record to bring it to its types.
         for record in self.record_selector.filter_and_transform(page, {}, {}, stream_slice):
             date = record.data.get(self.cursor_field)
             is_in_window = date is not None and str(date) <= latest
