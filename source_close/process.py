@@ -21,13 +21,12 @@ def prepare() -> None:
 
 
 def _tune_memory_and_threads() -> None:
-    # Records have no reference cycles, so garbage is collected seldom, and only in the main thread:
-    # before Python 3.11.8, a collection in a thread that parses a template can make that fail.
+    # Records have no reference cycles, so ``run`` collects garbage seldom, and in the main thread:
+    # before Python 3.11.8, a thread that parses a template can fail if garbage is collected in it.
     gc.disable()
-    # The workers' threads often wait for each other: with the default of 0.005 s, changing between
-    # them takes a quarter of the time.
+    # With the default of 0.005 s, a quarter of the time goes into changing between the workers.
     sys.setswitchinterval(0.05)
-    # The C library of Linux gives threads memory of their own, which costs a third more. Musl does
+    # Glibc gives each thread memory of its own, so that a read takes a third more memory. Musl does
     # not, and lacks the function.
     if sys.platform == "linux":
         with suppress(AttributeError):
@@ -36,8 +35,8 @@ def _tune_memory_and_threads() -> None:
 
 def _set_signal_handlers() -> None:
     signal.signal(signal.SIGINT, lambda *_: end_early("interrupted"))
-    # This signal ends a process by itself, but not the first one of a container. PyAirbyte takes an
-    # exit code other than that of the signal for a failure.
+    # SIGTERM ends a process without a handler, unless it is the first one of a container. The code
+    # has to be that of the signal, as PyAirbyte takes another one for a failure.
     if os.getpid() == 1:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
 
@@ -45,12 +44,12 @@ def _set_signal_handlers() -> None:
 def _set_up_output() -> None:
     if sys.stdout is None:
         end_early("standard output is closed")
-    # Otherwise some of a write could be lost: if it may not block or, with PYTHONUNBUFFERED, if the
-    # process is paused meanwhile.
+    # Otherwise a part of a write could be lost: if the output may not block or, with
+    # PYTHONUNBUFFERED, which removes the buffer, if the process is paused meanwhile.
     os.set_blocking(sys.stdout.fileno(), True)
     buffer = io.BufferedWriter(_Output(sys.stdout.fileno(), "w", closefd=False))
     sys.stdout = io.TextIOWrapper(buffer, encoding="utf-8")
-    vars(sys)["__stdout__"] = sys.stdout  # where the CDK writes
+    sys.__stdout__ = sys.stdout  # type: ignore[misc] # where the CDK writes
 
 
 class _Output(io.FileIO):
@@ -73,7 +72,7 @@ def end_early(reason: str) -> NoReturn:
     os._exit(1)
 
 
-def exit_at_once(code: int) -> NoReturn:
-    """Exit without waiting for the workers, which wait for room in a queue that nothing empties."""
+def exit_without_workers(code: int) -> NoReturn:
+    """Exit while workers wait for room in a queue that nothing empties any more."""
     sys.stdout.flush()
     os._exit(code)

@@ -13,21 +13,21 @@ import requests
 from airbyte_cdk import AirbyteEntrypoint, AirbyteTracedException, FailureType
 from airbyte_cdk.logger import PRINT_BUFFER
 
-from source_close.process import exit_at_once
+from source_close.process import exit_without_workers
 from source_close.source import READ_FAILURE, SourceClose
 
 _FLUSH_SECONDS = 0.02  # with the CDK's 0.1, a fast read takes a tenth more memory
 _OBJECTS_TO_COLLECT = 200_000
-_MAX_PROBLEM = 200
+_MAX_CHARACTERS = 200  # of the error of a file that can't be used
 _MISSING_CERTIFICATES = (
     "The file of certificates {path}, which {name} names, does not exist. Correct the path, or "
     "remove the variable."
 )
-_CONTENT = "The file must contain {form}; README.md shows how to make one."
+_NEEDED_CONTENT = "The file must contain {form}; README.md shows how to make one."
 _FORMS = {"config": "a JSON object", "catalog": "a JSON object", "state": "a JSON list of states"}
-# Of JSON or YAML in place of a path, which would show the key.
+# A path with one of these is JSON or YAML itself. The message does not show it, as it has the key.
 _MARKS_OF_CONTENT = ("{", '"', ": ")
-_NO_PATH = "--{kind} needs the path of a file, not its content."
+_CONTENT_AS_PATH = "--{kind} needs the path of a file, not its content."
 _USAGE = "Give a command: spec, check, discover or read. --help shows their options.\n"
 
 
@@ -35,11 +35,11 @@ def _read_file(kind: str, read: Callable[[str], Any], path: str) -> Any:
     try:
         return read(path)
     except Exception as error:  # noqa: BLE001 - the CDK's readers raise errors of many kinds
-        problem = " ".join(str(error).split())[:_MAX_PROBLEM].rstrip(".")
+        problem = " ".join(str(error).split())[:_MAX_CHARACTERS].rstrip(".")
         text = f"The {kind} file {path} can't be used: {problem}."
     if any(mark in path for mark in _MARKS_OF_CONTENT):
-        text = _NO_PATH.format(kind=kind)
-    message = f"{text} {_CONTENT.format(form=_FORMS[kind])}"
+        text = _CONTENT_AS_PATH.format(kind=kind)
+    message = f"{text} {_NEEDED_CONTENT.format(form=_FORMS[kind])}"
     raise AirbyteTracedException(message, message, FailureType.config_error)
 
 
@@ -60,7 +60,7 @@ def main(args: Sequence[str] | None = None) -> None:
     if parsed.command is None:
         sys.stderr.write(_USAGE)
         sys.exit(2)
-    gc.freeze()  # what is imported is no garbage; to look for it at the end takes 0.2 s
+    gc.freeze()  # what is imported is no garbage, and looking for it at the end takes 0.2 s
     for handler in logging.getLogger().handlers:
         handler.addFilter(_is_unexpected)
     try:
@@ -75,10 +75,10 @@ def main(args: Sequence[str] | None = None) -> None:
                     gc.collect()
     except AirbyteTracedException as error:
         _print_failure(parsed.command, error)
-        exit_at_once(0 if parsed.command == "check" else 1)
+        exit_without_workers(0 if parsed.command == "check" else 1)
     except Exception as error:  # noqa: BLE001 - the workers would keep the process from ending
         sys.excepthook(type(error), error, error.__traceback__)  # the CDK's prints a message
-        exit_at_once(1)
+        exit_without_workers(1)
 
 
 # Raises a config error if the environment names a file of certificates that does not exist.
@@ -100,8 +100,8 @@ def _print_failure(command: str, error: AirbyteTracedException) -> None:
         print(AirbyteEntrypoint.airbyte_message_to_string(message))  # noqa: T201 - the output
 
 
-# Keeps the CDK from logging an error, with a stack trace and for each window, that the source emits
-# or logs once.
+# Whether the CDK logs a record. It would log errors that the source emits or logs once for each
+# window, with a stack trace.
 def _is_unexpected(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, AirbyteTracedException | requests.RequestException)
