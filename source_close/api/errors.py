@@ -11,7 +11,8 @@ from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
 LOGGER = logging.getLogger("airbyte.source-close")
 # The plan or the user's role does not include what is requested.
 FORBIDDEN = {requests.codes.payment_required, requests.codes.forbidden}
-NOT_OFFERED = {*FORBIDDEN, requests.codes.not_found}  # or the API has no such list
+# The same, or the API does not have it.
+NOT_OFFERED = {*FORBIDDEN, requests.codes.not_found}
 _MAX_QUOTE = 300
 _GENERAL_KEYS = {"", "error", "errors", "message"}  # they say nothing about the text
 

@@ -12,22 +12,23 @@ import requests
 _HEADER = re.compile(
     r"limit=(?P<limit>\d+),\s*remaining=(?P<remaining>\d+),\s*reset=(?P<reset>\d+(?:\.\d+)?)"
 )
-# Without the header the pace is learned: after a 429 this share of the rate that worked …
+# Without the header the pace is learned. After a 429 it is this share of the rate of successes in
+# the last seconds. Then it grows by this factor each second.
 _SHARE_AFTER_429 = 0.85
-_GROWTH_PER_SECOND = 1.02  # … then slowly more
+_RATE_WINDOW_SECONDS = 2.0
+_GROWTH_PER_SECOND = 1.02
 # Until the limit is known: this many requests at once, and half a request more after each success.
 _FIRST_IN_FLIGHT = 4.0
 _GROWTH_PER_SUCCESS = 0.5
-_ASK_AGAIN_SECONDS = 0.01
-_RATE_WINDOW_SECONDS = 2.0
-_MAX_GUESSED_WAIT_SECONDS = 60.0
+_ASK_AGAIN_SECONDS = 0.01  # while responses in flight may have the header
+_MAX_GUESSED_WAIT_SECONDS = 60.0  # after a 429 that does not say how long
 
 
 @dataclass
 class _Group:
     """The rate limit of an endpoint group; all moments are those of ``time.monotonic``."""
 
-    limit: float = inf  # the requests in a window of the ``ratelimit`` header; infinite without one
+    limit: float = inf  # the requests in a window of the ``ratelimit`` header; infinite without it
     remaining: float = inf  # those that are left in this window; infinite if not known
     reset_at: float = inf  # the end of this window; infinite if not known
     in_flight: int = 0  # the requests without a response so far
@@ -51,7 +52,7 @@ class _Group:
         if self.remaining >= 1 and (self.limit != inf or self.in_flight < self.max_in_flight):
             return 0.0
         if self.reset_at == inf:
-            return _ASK_AGAIN_SECONDS  # the response to a request in flight will have the header
+            return _ASK_AGAIN_SECONDS
         return self.reset_at - now
 
     def read_header(self, response: requests.Response, now: float) -> None:
@@ -90,8 +91,9 @@ class _Group:
 class RateLimiter:
     """Tells a worker how long to wait before its next request to an endpoint group. Thread-safe.
 
-    It counts requests by the ``ratelimit`` header. Without it, it learns the pace from 429s.
-    ``HTTPAPIBudget`` can't parse ``limit=100, remaining=50, reset=5`` and learns no pace.
+    It counts the requests that the ``ratelimit`` header allows. Without the header, it learns the
+    pace from 429s. ``HTTPAPIBudget``, the built-in, can't parse the form of the header, such as
+    ``limit=100, remaining=50, reset=5``, and learns no pace.
     """
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ Row = dict[str, Any]  # a record as Close returns it, without the keys whose val
 SUCCESS_CODES = range(200, 300)
 _PARSED = "close_json"  # the attribute of a response that keeps its parsed body
 _ERROR_KEYS = ("error", "errors", "field-errors")
-_PAGE_STEP = 100  # the page sizes to which Close may cut a larger one are multiples
+_PAGE_STEP = 100  # Close may cut a page to a multiple of this
 ONE_RECORD = re.compile(r"/lead/[^/?]+/")  # the only request that is not for a list
 _LIMIT = re.compile(r"\b_limit=(\d+)\b")
 _POSITION = re.compile(r"_(skip|cursor)=[^&]*")
@@ -82,7 +82,7 @@ def _parse(response: requests.Response) -> dict[str, Any]:
     return parsed
 
 
-# What a success contains, with records without nulls. A record alone is a list of one.
+# The body of a success after the checks, with its records, or its only one, in ``data``.
 def _checked(parsed: dict[str, Any], url: str) -> dict[str, Any]:
     if ONE_RECORD.search(url):
         parsed = {"data": [parsed]}

@@ -12,7 +12,7 @@ from source_close.api.errors import CloseApiError
 from source_close.api.rate_limits import RateLimiter
 
 ANY_REQUEST = ("", "")  # the key in given_up and failing_since for requests of all streams
-READ_RETRY_SECONDS = 300  # how long a request waits or is retried, if nobody waits for it
+READ_RETRY_SECONDS = 300  # how long a request of a read waits for its rate limit, or is retried
 T = TypeVar("T")
 
 
@@ -32,10 +32,10 @@ class Sync(dict[str, str]):
         current_request: ``endpoint`` of the thread's last request, such as ``GET /api/v1/task/``,
             and ``sent_at`` by this machine's clock.
         unreadable_states: why a stream can't be read from its saved state, by stream.
-        given_up: why an endpoint is not requested any more, by stream and endpoint; and why nothing
-            is, if Close refuses the key.
-        failing_since: when it first failed after its last success (``time.monotonic``), likewise;
-            and when any request failed after the last success of any.
+        given_up: why an endpoint is not requested any more, by stream and endpoint. With
+            ``ANY_REQUEST``, why nothing is, as Close refuses the key.
+        failing_since: since when an endpoint has only failed, by stream and endpoint, in seconds of
+            ``time.monotonic``. With ``ANY_REQUEST``, since when all requests have.
     """
 
     def __init__(
@@ -66,5 +66,5 @@ class Sync(dict[str, str]):
 
     def share(self, kind: type[T]) -> T:
         """Return the sync's only object of the class ``kind``, made at the first call."""
-        shared: T = self._shared.setdefault(kind, kind())  # one step for all threads
+        shared: T = self._shared.setdefault(kind, kind())  # atomic, as threads call it
         return shared
