@@ -75,6 +75,7 @@ def _parse(response: requests.Response) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         problem = f"the response ({status}) is not complete JSON ({len(body)} bytes: {error})"
         raise UnusableResponseError(problem) from None
+    # The error for a body without records shows its fields, for a list or a text the type.
     parsed = value if isinstance(value, dict) else {type(value).__name__: value}
     if status in SUCCESS_CODES:
         return _checked(parsed, response.url or "")

@@ -45,7 +45,7 @@ class RecordsByIds:
 
     Attributes:
         ids_per_request: threads share it, and halve it where Close refuses so many.
-        record_requester: requests a single record; without one, the index always counts.
+        record_requester: requests a single record. Without it, those in Close's index exist.
     """
 
     name: str
@@ -56,14 +56,13 @@ class RecordsByIds:
     def read(self, ids: Sequence[str], expected: Mapping[str, bool | None]) -> dict[str, Row]:
         """Return the records that exist, by id.
 
-        Where Close's index contradicts what is expected, a request for the record alone counts,
-        which no index delays. For the source of a merge, Close may return the destination, which
-        counts as none.
+        A record whose presence in Close's index is not as expected is requested alone, which no
+        index delays. For the source of a merge, Close may return the destination, which is ignored.
 
         Args:
             ids: of the records.
-            expected: whether a record exists, by id, as far as that is known from elsewhere; None
-                if the index may be wrong in either case.
+            expected: whether a record should exist, by id, as far as that is known from elsewhere.
+                With None, it is requested alone in any case.
 
         Raises:
             CloseApiError: if they can't be read.
@@ -72,7 +71,7 @@ class RecordsByIds:
         if self.record_requester is None:
             return existing
         for record_id, exists in expected.items():
-            if exists != (record_id in existing):  # also if it is None
+            if exists != (record_id in existing):  # always, if it is None
                 path = f"{quote(record_id, safe='')}/"
                 body = response_json(self.record_requester.send_request(path=path))
                 rows = body.get("data", [])
