@@ -8,7 +8,7 @@ EARLIEST = datetime(1900, 1, 1, tzinfo=timezone.utc)  # before any record, with 
 # Close shows events up to five minutes late, and its search index is a minute behind, or more
 # during incidents. This covers both.
 LATENESS = timedelta(minutes=10)
-# By which this machine's clock may be ahead of Close's before the sync fails.
+# If this machine's clock is further ahead of Close's, the sync fails.
 MAX_CLOCK_LEAD = timedelta(minutes=5)
 SECOND = timedelta(seconds=1)
 MILLISECOND = timedelta(milliseconds=1)  # the precision of Close's timestamps

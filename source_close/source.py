@@ -24,7 +24,7 @@ from source_close.streams.turns import StreamInTurn
 
 # The streams that follow the event log if capture_changes is on: those whose retrievers have
 # ``changes`` in the manifest.
-FOLLOWS_LOG = ("activities", "leads", "tasks")
+LOG_FOLLOWERS = ("activities", "leads", "tasks")
 USER_WAITS_SECONDS = 20  # how long check and discover wait or retry
 READ_FAILURE = "Concurrent read failure"  # the message of the CDK's error if some streams failed
 _UNUSED_FIELDS = "The config has fields that the connector does not use: %s."
@@ -238,10 +238,11 @@ class SourceClose(Source):
         Raises:
             AirbyteTracedException: at the end, if a stream failed or does not exist.
         """
+        # A catalog may have a stream twice.
         unique = {configured.stream.name: configured for configured in catalog.streams}
         catalog = models.ConfiguredAirbyteCatalog(list(unique.values()))
         states = states_to_use(state or [], catalog)
-        followers = [name for name in FOLLOWS_LOG if name in unique]
+        followers = [name for name in LOG_FOLLOWERS if name in unique]
         following = followers if config.get("capture_changes") is not False else []
         sync = Sync(
             end=format_moment(utc_now()),

@@ -15,7 +15,7 @@ from airbyte_cdk.sources.declarative.concurrent_declarative_source import Concur
 from jsonschema import Draft7Validator
 from requests_mock import ANY, Mocker
 
-from source_close.source import FOLLOWS_LOG, load_manifest
+from source_close.source import LOG_FOLLOWERS, load_manifest
 from unit_tests.syncs import (
     API,
     DEFINED,
@@ -147,7 +147,7 @@ def test_a_chain_of_search_cursors_has_as_many_rows_as_close_documents() -> None
 def test_exactly_the_streams_that_the_source_names_follow_the_event_log() -> None:
     """Their retrievers have `changes`, through whichever `$ref`. Without it, deletions would stop silently."""
     following = [name for name, stream in DEFINED.items() if "changes" in stream["retriever"]]
-    assert following == list(FOLLOWS_LOG)
+    assert following == list(LOG_FOLLOWERS)
 
 
 def test_the_six_streams_come_first_and_are_short() -> None:

@@ -1,4 +1,7 @@
-"""Send the API key: https://developer.close.com/api/overview/api-key-authentication.md."""
+"""Prepare each request: wait for the rate limit, add the API key, and refuse other hosts.
+
+https://developer.close.com/api/overview/api-key-authentication.md
+"""
 
 import time
 from collections.abc import Mapping

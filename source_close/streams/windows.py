@@ -17,7 +17,7 @@ from source_close.api.sync import Sync
 from source_close.dates import LATENESS, format_moment, parse_moment, utc_now
 from source_close.streams.event_log import EventLogChanges
 
-_MAX_CLOCK_DELAY = timedelta(days=1)  # by which this machine's clock may be behind Close's
+_MAX_CLOCK_LAG = timedelta(days=1)  # by which this machine's clock may be behind Close's
 # Records with this slice don't move the stream's cursor.
 _NO_WINDOW = StreamSlice(partition={}, cursor_slice={})
 
@@ -129,7 +129,7 @@ class WindowRetriever(Retriever):
             yield from self.changes.read_pages(self._emitted)
             return
         # Close's index may have shown an edit before ``end`` late, after the last window was read.
-        for page, _ in self.read_window(end - LATENESS, utc_now() + _MAX_CLOCK_DELAY):
+        for page, _ in self.read_window(end - LATENESS, utc_now() + _MAX_CLOCK_LAG):
             yield self._rows_to_emit(page)
 
     # Notes the rows of a page, and returns those to emit. A full refresh emits each row once, as a
