@@ -42,7 +42,6 @@ _PROGRESS = "Read %d events of the event log from %s on, to follow the changes s
 _LOG_EVERY_EVENTS = 5_000
 _PARTS_OF_LEADS = {"contact", "opportunity", "task"}  # a lead has lists of them
 _LEAD = "lead"
-_EMAIL = "activity.email"
 _EMAIL_THREADS = {"activity.email_thread", "email_thread"}
 _MAX_EVENT_DELAY = timedelta(seconds=10)  # by which an event is dated after the change it reports
 DELETED_AT = "_ab_cdc_deleted_at"  # destinations that deduplicate remove the record if it is set
@@ -166,27 +165,30 @@ class EventLog:
 
 
 def add_event(changes: Changes, event: Mapping[str, Any]) -> bool:
-    """Add what an event says about its object, and return whether it says which object changed.
-
-    With a contact, opportunity or task its lead has changed, and also the lead from which it was
-    moved away. Close's search may show both late.
-    """
+    """Add what an event says about its object, and return whether it says which object changed."""
     moment = moment_of(event, "date_updated")
     texts = [event.get(name) for name in ("object_type", "object_id", "action")]
     if moment is None or not all(isinstance(text, str) and text for text in texts):
         return False
-    change = Change(changed_at=format_moment(moment - _MAX_EVENT_DELAY))
-    changes[event["object_type"], event["object_id"]].add(change)
     previous_data = event.get("previous_data")
     former = previous_data if isinstance(previous_data, dict) else {}
-    if event["object_type"].partition(".")[0] in _PARTS_OF_LEADS:
-        for lead_id in (event.get("lead_id"), former.get("lead_id")):
-            if isinstance(lead_id, str):
-                changes[_LEAD, lead_id].add(change)
+    change = Change(changed_at=format_moment(moment - _MAX_EVENT_DELAY))
+    changed = [(event["object_type"], event["object_id"]), *_leads_of_part(event, former)]
+    for key in changed:
+        changes[key].add(change)
     deleted = _deleted_by(event, former)
     for key, row in deleted.items():
         changes[key].add(_deletion_at(moment, row))
     return event["action"] != "merged" or bool(deleted)
+
+
+# The lead of a contact, opportunity or task, which changes with it, and the lead from which it was
+# moved away: Close's search may show both late.
+def _leads_of_part(event: Mapping[str, Any], former: Row) -> list[tuple[str, str]]:
+    if event["object_type"].partition(".")[0] not in _PARTS_OF_LEADS:
+        return []
+    lead_ids = [event.get("lead_id"), former.get("lead_id")]
+    return [(_LEAD, lead_id) for lead_id in lead_ids if isinstance(lead_id, str)]
 
 
 # The objects that an event deletes, as they were before, by type and id. A merge deletes its source
@@ -203,7 +205,7 @@ def _deleted_by(event: Mapping[str, Any], former: Row) -> dict[tuple[str, str], 
     if event["object_type"] in _EMAIL_THREADS:
         emails = parts_of(former, ["emails"]) + parts_of(former, ["latest_emails"])
         known = [email for email in emails if isinstance(email.get("id"), str)]
-        deleted |= {(_EMAIL, email["id"]): email for email in known}
+        deleted |= {("activity.email", email["id"]): email for email in known}
     return deleted
 
 
