@@ -37,7 +37,6 @@ _CLOCK_IS_AHEAD = (
 )
 # Only with these can a refusal be the ``expected_error``: Close has understood the request.
 _EXPECTED_STATUSES = {400, 404, 410, 413, 414, 422}
-_GONE = {404, 410}
 
 
 @dataclass
@@ -185,7 +184,7 @@ class CloseErrorHandler(DefaultErrorHandler):
 def _status_of(outcome: Outcome) -> int:
     if isinstance(outcome, requests.Response):
         # Close's own has a JSON object. A proxy's does not prove that a record is gone.
-        is_by_a_proxy = outcome.status_code in _GONE and not outcome.content.startswith(b"{")
+        is_by_a_proxy = outcome.status_code in {404, 410} and not outcome.content.startswith(b"{")
         return requests.codes.method_not_allowed if is_by_a_proxy else outcome.status_code
     if isinstance(outcome, UnusableResponseError):
         return outcome.status
