@@ -48,7 +48,7 @@ def read_in_large_pieces(response: requests.Response, **_: Any) -> None:
 
 
 def response_json(response: requests.Response | None) -> dict[str, Any]:
-    """Return the JSON object of a success or of a 400; ``{}`` for any other error.
+    """Return the JSON object of a success; ``{}`` for an error.
 
     The records of a success are in ``data``, also a record alone. They lack the keys whose value is
     null: a table has null there anyway.
@@ -77,10 +77,7 @@ def _parse(response: requests.Response) -> dict[str, Any]:
         raise UnusableResponseError(problem) from None
     # The error for a body without records shows its fields, for a list or a text the type.
     parsed = value if isinstance(value, dict) else {type(value).__name__: value}
-    if status in SUCCESS_CODES:
-        return _checked(parsed, response.url or "")
-    parsed.pop("data", None)  # a refusal has no records
-    return parsed
+    return _checked(parsed, response.url or "") if status in SUCCESS_CODES else {}
 
 
 # The body of a success after the checks, with its records, or its only one, in ``data``.

@@ -203,14 +203,14 @@ class OffsetPages:
             stream_slice=stream_slice, request_params={**parameters, **paging}
         )
         response = cast("requests.Response", response)  # it is None only after the action IGNORE
-        if "data" in response_json(response):
+        if response.ok:
             return response
         self._use_smaller_pages(response, offset, page_size)
         return self._request(offset, stream_slice, parameters)
 
     # After a refusal. It raises if a smaller page would not help.
     def _use_smaller_pages(self, response: requests.Response, offset: int, page_size: int) -> None:
-        is_size_refused = not offset or "limit" in str(response_json(response)).lower()
+        is_size_refused = not offset or "limit" in response.text.lower()
         if is_size_refused and page_size > self.smaller_page_size:
             LOGGER.info(_SMALLER_PAGES, self.name, page_size, self.smaller_page_size)
             self._page_size = self.smaller_page_size

@@ -93,7 +93,7 @@ class RecordsByIds:
             page = response_json(response)
             found = {row["id"]: row for row in page.get("data", []) if row["id"] in requested}
             existing |= found
-            has_none = "data" in page and not found and not page.get("has_more")
+            has_none = response.ok and not found and not page.get("has_more")
             settled = requested if has_none else found.keys()
             if not settled:
                 # Close may have refused ``_limit``, which is the most ids also for the last few.
