@@ -418,7 +418,7 @@ def test_a_forbidden_log_logs_one_warning_and_the_streams_complete(api: Mocker, 
     assert set(reading.statuses.values()) == {"COMPLETE"}
     (warning,) = warnings(caplog)
     assert "The API key can't read the event log" in warning
-    assert f"GET /api/v1/event/ answered {status}: «No»." in warning
+    assert f'GET /api/v1/event/ answered {status}: «{{"error": "No"}}».' in warning
     assert len(requested(api, "/event")) == 1
 
 
@@ -435,7 +435,7 @@ def test_an_error_of_the_log_fails_each_stream_with_a_message_that_names_it(
         (name, kind) for name in ("activities", "leads", "tasks")
     ]
     for stream, _, message in reading.failures:
-        assert message.startswith(f"Stream {stream}: GET /api/v1/event/ answered {status}: «No».")
+        assert message.startswith(f'Stream {stream}: GET /api/v1/event/ answered {status}: «{{"error": "No"}}».')
     assert len(requested(api, "/event")) <= most
 
 

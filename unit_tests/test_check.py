@@ -66,7 +66,7 @@ def test_a_check_with_a_wrong_key_fails_after_one_request(api: Mocker) -> None:
     api.get(ANY, status_code=401, json={"error": "Unauthorized"})
     status, message = check()
     assert status == Status.FAILED
-    assert "answered 401: «Unauthorized». Close does not accept the API key" in message
+    assert 'answered 401: «{"error": "Unauthorized"}». Close does not accept the API key' in message
     assert api.call_count == 1
     assert KEY not in message
 
@@ -86,7 +86,7 @@ def test_a_check_names_a_stream_that_the_key_or_the_plan_lacks_and_succeeds(
     api.get(f"{API}{path}", status_code=status, json={"error": "No"})
     found, message = check()
     assert found == Status.SUCCEEDED
-    assert message.startswith(f"Stream {stream}: GET /api/v1{path} answered {status}: «No».")
+    assert message.startswith(f'Stream {stream}: GET /api/v1{path} answered {status}: «{{"error": "No"}}».')
     assert f"This key can't read every stream. {message}" in caplog.messages
 
 
@@ -138,7 +138,7 @@ def test_a_stream_whose_partitions_all_fail_reports_one_error(
     logged = [text for text in caplog.messages if text.startswith("Stream custom_fields: GET ")]
     # Not every plan has custom objects, so the refusal of their list is a warning.
     assert len(logged) == len(set(logged)) == len(KINDS) - (1 if status == 503 else 2)
-    assert f"GET /api/v1/custom_field/lead/ answered {status}: «lead»." in message
+    assert f'GET /api/v1/custom_field/lead/ answered {status}: «{{"error": "lead"}}».' in message
     assert reading.statuses == {"custom_fields": "INCOMPLETE", "users": "COMPLETE"}
     errors = [one.trace.error for one in reading.messages if one.trace and one.trace.error]
     assert [error.stack_trace is None for error in errors] == [status != 404]
@@ -152,7 +152,7 @@ def test_an_account_without_custom_objects_reads_the_other_custom_fields(api: Mo
     assert reading.statuses == {"custom_fields": "COMPLETE"}
     [warning] = warnings(caplog)
     assert warning.startswith("Stream custom_fields: Close does not return what belongs to custom_object_type, which")
-    assert f"custom_object_type/ answered {status}: «No»." in warning
+    assert f'custom_object_type/ answered {status}: «{{"error": "No"}}».' in warning
 
 
 def test_a_404_of_a_proxy_does_not_mean_that_an_account_has_no_custom_objects(api: Mocker) -> None:

@@ -139,7 +139,7 @@ def test_discover_logs_one_warning_when_close_does_not_return_a_list(api: Mocker
     assert "custom.cf_a" in properties("activities")
     (warning,) = warnings(caplog)
     assert warning.startswith("Custom fields that can't be read (shared) get no columns. Their")
-    assert f"GET /api/v1/custom_field/shared/ answered {status}: «No»." in warning
+    assert f'GET /api/v1/custom_field/shared/ answered {status}: «{{"error": "No"}}».' in warning
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_names_that_cannot_be_read_log_one_warning_and_do_not_fail_the_stream(ap
     assert [[one["name"] for one in row["custom_fields"]] for row in reading.records] == [["CF_1", None]] * 2
     (warning,) = warnings(caplog)
     assert "(shared)" in warning
-    assert "answered 402: «Upgrade»" in warning
+    assert 'answered 402: «{"error": "Upgrade"}»' in warning
 
 
 def test_a_lead_without_a_date_of_creation_has_the_list_too(api: Mocker) -> None:

@@ -57,7 +57,9 @@ def test_each_status_has_its_failure_type_message_and_number_of_attempts(
         [(stream, failure_type, message)] = read("custom_fields", retry_seconds=RETRY_SECONDS).failures
         api.get(f"{API}{path}", json={"data": []})
         assert (stream, failure_type) == ("custom_fields", kind)
-        assert message.startswith(f"Stream custom_fields: GET /api/v1{path} answered {status}: «Own words». ")
+        assert message.startswith(
+            f'Stream custom_fields: GET /api/v1{path} answered {status}: «{{"error": "Own words"}}». '
+        )
         assert meaning in message
         assert len(requested(api, path)) == (ATTEMPTS if kind == "transient_error" else 1)
 
@@ -87,7 +89,7 @@ def test_a_rejected_key_fails_all_streams_after_one_request_of_each_at_most(api:
     for stream, kind, message in reading.failures:
         assert kind == "config_error"
         assert message.startswith(f"Stream {stream}: ")
-        assert " answered 401: «Unauthorized». Close does not accept the API key" in message
+        assert ' answered 401: «{"error": "Unauthorized"}». Close does not accept the API key' in message
 
 
 def test_the_waits_between_attempts_grow_until_the_retry_time_is_over(api: Mocker, clock: Clock) -> None:
@@ -290,7 +292,7 @@ def test_the_wait_is_the_longest_that_a_response_names_and_else_one_second(
 @pytest.mark.parametrize(("status", "wait"), [(429, "3600"), (429, "1000000000000"), (503, "3600")])
 def test_a_wait_that_is_too_long_fails_at_once(api: Mocker, clock: Clock, status: int, wait: str) -> None:
     api.get(USERS, status_code=status, headers={"Retry-After": wait}, json={"error": "Wait"})
-    text = f"Stream users: {REQUEST} answered {status}: «Wait». It asks to wait {wait} s."
+    text = f'Stream users: {REQUEST} answered {status}: «{{"error": "Wait"}}». It asks to wait {wait} s.'
     assert failure()[1].startswith(text)
     assert (api.call_count, clock.now) == (1, 1000)
 
@@ -307,30 +309,28 @@ def test_repeated_429s_are_retried_until_the_retry_time_is_over(api: Mocker, clo
     assert (kind, api.call_count) == ("transient_error", 4)
     assert 60 < clock.now - 1000 <= 90
     assert message.startswith(
-        f"Stream users: {REQUEST} answered 429: «Too many requests». Close refuses more requests for longer than the"
+        f'Stream users: {REQUEST} answered 429: «{{"error": "Too many requests"}}». Close refuses more requests for'
     )
 
 
 @pytest.mark.parametrize(
     ("body", "text"),
     [
-        ('{"error": "text"}', "text"),
-        ('{"error": {"message": "Too many calls", "rate_reset": 0.87}}', "Too many calls; rate_reset: 0.87"),
-        ('{"errors": ["one", "two"]}', "one; two"),
-        ('{"errors": ["one"], "field-errors": {"a": ["x", "y"]}}', "one; a: x; a: y"),
-        ('"just a text"', "just a text"),
+        (
+            '{"errors": ["one"], "field-errors": {"a": ["x", "y"]}}',
+            '{"errors": ["one"], "field-errors": {"a": ["x", "y"]}}',
+        ),
         ("<html>\n  <h1>Bad   gateway</h1></html>", "<html> <h1>Bad gateway</h1></html>"),
-        ('{"error": "Ungültig – 無効"}', "Ungültig – 無効"),
+        ('{"error": "Ungültig – 無効"}', '{"error": "Ungültig – 無効"}'),
+        (b"Ung\xfcltig", "Ung\ufffdltig"),
         ("x" * 1000, "x" * 300),
         ("", ""),
-        ("{}", ""),
-        ("[]", ""),
         ('{"error":' * 900 + '"Too deep"' + "}" * 900, ('{"error":' * 900)[:300]),
     ],
-    ids=lambda text: text[:30],
+    ids=lambda text: str(text)[:30],
 )
-def test_the_message_quotes_the_error_text_of_every_form_of_body(api: Mocker, body: str, text: str) -> None:
-    api.get(USERS, status_code=400, text=body)
+def test_the_message_quotes_every_form_of_body(api: Mocker, body: str | bytes, text: str) -> None:
+    api.get(USERS, status_code=400, content=body if isinstance(body, bytes) else body.encode())
     quote = f": «{text}»" if text else " without a text"
     assert failure()[1].startswith(f"Stream users: {REQUEST} answered 400{quote}. Close rejected")
 
@@ -338,7 +338,7 @@ def test_the_message_quotes_the_error_text_of_every_form_of_body(api: Mocker, bo
 def test_a_quote_that_is_cut_in_the_middle_of_the_key_shows_no_part_of_it(api: Mocker) -> None:
     update_secrets([KEY])
     try:
-        api.get(USERS, status_code=403, json={"error": "Odd" * 97 + KEY})
+        api.get(USERS, status_code=403, json={"error": "Odd" * 94 + KEY})
         message = failure()[1]
     finally:
         update_secrets([])

@@ -201,7 +201,9 @@ def test_half_as_many_ids_are_requested_after_close_has_refused_200(api: Mocker,
     api.post(f"{API}/lead/", status_code=refusal, json={"error": "No ids"})
     [(_, kind, message)] = read("leads", start_date="2025-06-02").failures
     assert kind == "system_error"
-    text = f"POST /api/v1/lead/ with a single id answered {refusal}: «No ids». Please report this message."
+    text = (
+        f'POST /api/v1/lead/ with a single id answered {refusal}: «{{"error": "No ids"}}». Please report this message.'
+    )
     assert text in message
 
 

@@ -167,7 +167,7 @@ def test_a_list_that_always_has_more_positions_than_rows_fails_the_stream(api: M
         (page("xyz+"), "the list changed each time that it was read"),
         (
             {"status_code": 400, "json": {"error": CAP}},
-            f"GET /api/v1/activity/ with _skip 2 and _limit 4 answered 400: «{CAP}».",
+            f'GET /api/v1/activity/ with _skip 2 and _limit 4 answered 400: «{{"error": "{CAP}"}}».',
         ),
     ],
     ids=["no rows", "other rows", "a refused offset"],
@@ -269,7 +269,7 @@ def test_a_refused_first_page_fails_the_stream_as_smaller_windows_would_not_help
     [failure] = read_activities().failures
     text = (
         "Stream activities: GET /api/v1/activity/ with _skip 0 and _limit 4 answered 400: "
-        f"«{refusal}». Please report this message."
+        f'«{{"error": "{refusal}"}}». Please report this message.'
     )
     assert failure == ("activities", "system_error", text)
     assert api.call_count == 1
@@ -419,7 +419,8 @@ def test_a_refusal_that_no_other_page_avoids_is_an_error_that_quotes_close(
     api.get(f"{API}/user/", [first, {"status_code": 400, "json": {"error": refusal}}])
     [(stream, _, message)] = read("users").failures
     assert stream == "users"
-    text = f"GET /api/v1/user/ with {request_of_it} answered 400: «{refusal}». Please report this message."
+    quote = f'«{{"error": "{refusal}"}}»'
+    text = f"GET /api/v1/user/ with {request_of_it} answered 400: {quote}. Please report this message."
     assert message == f"Stream users: {text}"
     assert len(requested(api, "/user/")) == count
 

@@ -1,9 +1,7 @@
 """The errors that a stream ends with, and their texts."""
 
 import logging
-from typing import Any
 
-import orjson
 import requests
 from airbyte_cdk import AirbyteTracedException, FailureType, models
 from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
@@ -14,7 +12,6 @@ FORBIDDEN = {requests.codes.payment_required, requests.codes.forbidden}
 # The same, or the API does not have it.
 NOT_OFFERED = {*FORBIDDEN, requests.codes.not_found}
 _MAX_QUOTE = 300
-_GENERAL_KEYS = {"", "error", "errors", "message"}  # they say nothing about the text
 
 
 class UnusableResponseError(requests.RequestException):
@@ -59,29 +56,13 @@ def describe(outcome: requests.Response | Exception) -> str:
     """Return e.g. ``answered 403: «Forbidden»`` or ``failed: Read timed out``, without the key."""
     if isinstance(outcome, Exception):
         return f"failed: {_quote(_text_of_error(outcome))}"
-    quote = _quote(_text_of_response(outcome))
+    quote = _quote(outcome.content.decode(errors="replace"))
     return f"answered {outcome.status_code}" + (f": «{quote}»" if quote else " without a text")
 
 
 # The key is removed before the cut, which could leave half of it.
 def _quote(text: str) -> str:
     return filter_secrets(" ".join(text.split()))[:_MAX_QUOTE]
-
-
-def _text_of_response(response: requests.Response) -> str:
-    try:
-        return "; ".join(_texts(orjson.loads(response.content)))
-    except (orjson.JSONDecodeError, RecursionError):
-        return response.text
-
-
-# The texts in an error body of any form, e.g. ``{"field-errors": {"_limit": "…"}}``.
-def _texts(body: Any, name: str = "") -> list[str]:
-    if isinstance(body, dict):
-        return [text for key, value in body.items() for text in _texts(value, key)]
-    if isinstance(body, list):
-        return [text for value in body for text in _texts(value, name)]
-    return [str(body) if name in _GENERAL_KEYS else f"{name}: {body}"]
 
 
 # The text of the first cause: libraries nest errors. What urllib3 puts before it is no text for a
