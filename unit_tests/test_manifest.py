@@ -129,7 +129,7 @@ def test_the_code_contains_no_api_parameters_and_no_page_sizes() -> None:
     everything = list(parts(stock_source().resolved_manifest))
     options = [part for part in everything if part.get("type") == "RequestOption"]
     names = {option.get("field_name") for option in options} - {"cursor", None}
-    names |= {name for part in everything for name in part.get("_params", ())}
+    names |= {name for part in everything for key in ("_params", "request_parameters") for name in part.get(key, ())}
     assert {"_limit", "_skip", "_cursor", "date_created__gte", "date_updated__lt", "id__in"} <= names
     sizes = {part["page_size"] for part in parts(MANIFEST) if "page_size" in part}
     assert sizes == {50, 100, 200, 1000}

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from airbyte_cdk import StreamSlice
-from airbyte_cdk.sources.declarative.requesters.request_options import RequestOptionsProvider
 
 from source_close.api.errors import CloseApiError
 from source_close.api.responses import Row
@@ -83,12 +82,10 @@ class AppendOnlyListRetriever(WindowRetriever):
 
     Attributes:
         rows_per_window: a window with more rows is split, as all of its ids are in memory.
-        request_options_provider: the date filters of a window, which the cursor declares.
     """
 
     pages: OffsetPages
     rows_per_window: int
-    request_options_provider: RequestOptionsProvider
 
     def read_window(self, start: datetime, end: datetime) -> Iterator[tuple[list[Row], datetime]]:
         """Yield the rows of a window, a page at a time."""
@@ -100,9 +97,8 @@ class AppendOnlyListRetriever(WindowRetriever):
                 "end_time": format_moment(window.end),
             }
             window_slice = StreamSlice(partition={}, cursor_slice=bounds)
-            dates = self.request_options_provider.get_request_params(stream_slice=window_slice)
             try:
-                for page, is_followed in self.pages.read(window.seen, window_slice, dates):
+                for page, is_followed in self.pages.read(window.seen, window_slice):
                     yield page, end
                     if is_followed and window.has_more_than(self.rows_per_window):
                         windows += window.split(oldest_first=self._reads_edits)

@@ -1,9 +1,8 @@
 """Page through a list by offset: https://developer.close.com/api/overview/pagination.md."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from itertools import islice
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -102,10 +101,7 @@ class OffsetPages:
         self._page_size = self.paginator.get_page_size() or 1
 
     def read(
-        self,
-        seen: dict[str, datetime | None],
-        stream_slice: StreamSlice,
-        parameters: Mapping[str, Any],
+        self, seen: dict[str, datetime | None], stream_slice: StreamSlice
     ) -> Iterator[tuple[list[Row], bool]]:
         """Yield the new rows of each page, and whether another page follows.
 
@@ -118,19 +114,17 @@ class OffsetPages:
         Args:
             seen: the rows that were read already, in the list's order; reading continues there.
             stream_slice: for the templates of the requester.
-            parameters: of each request, besides those of the requester and the paginator.
 
         Raises:
             OffsetsExhaustedError: if the list can't be read further.
             CloseApiError: if Close refuses even a small page.
         """
-        request = partial(self._request, stream_slice=stream_slice, parameters=parameters)
         offset = max(len(seen) - 1, 0)
         readings_without_new_rows = 0
         while True:
             known = len(seen)
             shown_ids = set(islice(seen, offset))
-            positions = yield from self._read_from(offset, seen, shown_ids, request)
+            positions = yield from self._read_from(offset, seen, shown_ids, stream_slice)
             if len(shown_ids) >= positions:
                 return
             readings_without_new_rows = 0 if len(seen) > known else readings_without_new_rows + 1
@@ -149,12 +143,12 @@ class OffsetPages:
         offset: int,
         seen: dict[str, datetime | None],
         shown_ids: set[str],
-        request: Callable[[int], requests.Response],
+        stream_slice: StreamSlice,
     ) -> Generator[tuple[list[Row], bool], None, int]:
         expected_ids = {next(reversed(seen), None)}
         steps_back = 0
         while True:
-            response = request(offset)
+            response = self._request(offset, stream_slice)
             rows = response_json(response)["data"]
             # After a step back any known row will do, since an edit may have moved the last one.
             acceptable_ids = seen if steps_back else expected_ids
@@ -190,23 +184,19 @@ class OffsetPages:
         return max(offset - step, 0)
 
     # The response with the rows from ``offset`` on.
-    def _request(
-        self, offset: int, stream_slice: StreamSlice, parameters: Mapping[str, Any]
-    ) -> requests.Response:
+    def _request(self, offset: int, stream_slice: StreamSlice) -> requests.Response:
         page_size = self._page_size
         paging: Mapping[str, Any] = {}
         if offset or stream_slice.partition not in self.unpaged_partitions:
             paging = self.paginator.get_request_params(
                 next_page_token={"next_page_token": offset}, page_size_override=page_size
             )
-        response = self.requester.send_request(
-            stream_slice=stream_slice, request_params={**parameters, **paging}
-        )
+        response = self.requester.send_request(stream_slice=stream_slice, request_params=paging)
         response = cast("requests.Response", response)  # it is None only after the action IGNORE
         if response.ok:
             return response
         self._use_smaller_pages(response, offset, page_size)
-        return self._request(offset, stream_slice, parameters)
+        return self._request(offset, stream_slice)
 
     # After a refusal. It raises if a smaller page would not help.
     def _use_smaller_pages(self, response: requests.Response, offset: int, page_size: int) -> None:
@@ -249,7 +239,7 @@ class WholeListRetriever(Retriever):
         """
         moments = dict[str, datetime | None]()
         try:
-            for page, _ in self.pages.read(moments, stream_slice, {}):
+            for page, _ in self.pages.read(moments, stream_slice):
                 rows = [row for row in page if _is_wanted(moments[row["id"]], stream_slice)]
                 yield from self.record_selector.filter_and_transform(
                     rows, {}, records_schema, stream_slice
