@@ -47,7 +47,7 @@ def read_in_large_pieces(response: requests.Response, **_: Any) -> None:
     response.raw = _Body(response.raw)
 
 
-def response_json(response: requests.Response | None) -> dict[str, Any]:
+def response_json(response: requests.Response) -> dict[str, Any]:
     """Return the JSON object of a success; ``{}`` for an error.
 
     The records of a success are in ``data``, also a record alone. They lack the keys whose value is
@@ -56,8 +56,6 @@ def response_json(response: requests.Response | None) -> dict[str, Any]:
     Raises:
         UnusableResponseError: if it is not what Close sends.
     """
-    if response is None:
-        return {}
     if not hasattr(response, _PARSED):
         setattr(response, _PARSED, _parse(response))
     parsed: dict[str, Any] = getattr(response, _PARSED)
@@ -152,7 +150,7 @@ class RepeatedPages(threading.local):
         is_first_of_cursors = cursor and "cursor" not in sent
         if is_first_of_cursors:
             self.first_request = sent
-        ids = [row["id"] for row in body.get("data", [])]
+        ids = [row["id"] for row in body["data"]]
         # Several pages without rows may follow each other, if their cursors differ.
         page = hash((_POSITION.sub("", response.url or ""), *(ids or [cursor])))
         # A search may be made again, so the first page of one is no repetition.

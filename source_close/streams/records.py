@@ -73,8 +73,8 @@ class RecordsByIds:
         for record_id, exists in expected.items():
             if exists != (record_id in existing):  # always, if it is None
                 path = f"{quote(record_id, safe='')}/"
-                body = response_json(self.record_requester.send_request(path=path))
-                rows = body.get("data", [])
+                response: Any = self.record_requester.send_request(path=path)
+                rows = response_json(response).get("data", [])
                 existing.pop(record_id, None)
                 existing |= {row["id"]: row for row in rows if row["id"] == record_id}
         return existing
