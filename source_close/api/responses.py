@@ -147,17 +147,15 @@ class RepeatedPages(threading.local):
         cursor = body.get("cursor_next", body.get("cursor"))
         has_more = bool(cursor or body.get("has_more"))
         sent = f"{response.url} {getattr(response.request, 'body', None)!r}"
-        is_first_of_cursors = cursor and "cursor" not in sent
-        if is_first_of_cursors:
+        if cursor and "cursor" not in sent:
             self.first_request = sent
+            self._known.clear()  # a search may be made again
         ids = [row["id"] for row in body["data"]]
         # Several pages without rows may follow each other, if their cursors differ.
         page = hash((_POSITION.sub("", response.url or ""), *(ids or [cursor])))
-        # A search may be made again, so the first page of one is no repetition.
-        is_repeated = has_more and not is_first_of_cursors and page in self._known
+        is_repeated = has_more and page in self._known
         self._repetitions = self._repetitions + 1 if is_repeated else 0
-        # Offsets may step back, so without a cursor only the page before counts.
-        if is_first_of_cursors or not cursor:
-            self._known.clear()
+        if not cursor:
+            self._known.clear()  # offsets may step back: only the page before counts
         self._known.add(page)
         return self._repetitions > _MAX_REPETITIONS
