@@ -95,12 +95,11 @@ class LeadSearchRetriever(WindowRetriever):
             yield self._new_leads(search, rows, known_ids)
             if token is None and not self._is_full(rows):
                 continue  # the page is the last one, while a full one may have been cut
-            following = self._following_searches(search, rows, token)
-            if following:
-                searches += following
-                continue
             try:
-                yield from self._read_by_cursor(search, known_ids)
+                following = self._following_searches(search, rows, token)
+                if not following:
+                    yield from self._read_by_cursor(search, known_ids)
+                searches += following
             except StuckError:
                 middle = search.start + (search.end - search.start) / 2
                 if middle < search.start + MILLISECOND:
@@ -123,8 +122,7 @@ class LeadSearchRetriever(WindowRetriever):
         return [Search(cut, search.end), Search(search.start, cut)]
 
     def _is_full(self, rows: Sequence[Row]) -> bool:
-        most_rows = min(self.paginator.get_page_size() or 0, self.rows_per_chain)
-        return len(rows) >= most_rows
+        return len(rows) >= (self.paginator.get_page_size() or 0)
 
     # Whether the cursor of a page leads to other rows. It requests them: the last page may have a
     # cursor, too, and a page before it fewer rows than were requested.
@@ -132,10 +130,7 @@ class LeadSearchRetriever(WindowRetriever):
         self, search: Search, rows: Sequence[Row], token: Mapping[str, Any] | None
     ) -> bool:
         ids = {row["id"] for row in rows}
-        try:
-            following_rows, _ = self._page(search, token)
-        except StuckError:
-            return True
+        following_rows, _ = self._page(search, token)
         return any(row["id"] not in ids for row in following_rows)
 
     # The second with which the last tenth of a page begins, None if the page may not be sorted. The
