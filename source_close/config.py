@@ -4,13 +4,19 @@ import re
 from collections.abc import Mapping, MutableMapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from airbyte_cdk import AirbyteTracedException, FailureType
 from airbyte_cdk.sources.declarative.transformations.config_transformations import (
     config_transformation,
 )
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from source_close.api.responses import without_nulls
 from source_close.api.sync import Sync
@@ -32,11 +38,25 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}.*")  # datetime.fromisoformat also accept
 _DATE_FORMS = (
     "YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ (or another offset; without one it is UTC) or MM/DD/YYYY"
 )
-_KEY = re.compile(r"[A-Za-z0-9_.:-]+")  # the CDK would take quotes for those of a literal
 _CREATE_A_KEY = "Create a key in Close under Settings > Developer > API Keys"
-_NO_URL = "must begin with https:// (http:// only for a server on this machine) and contain a host"
-_LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 _MAX_WINDOW_HOURS = 720
+# The CDK would take quotes around a key for those of a literal.
+_KEY = StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[A-Za-z0-9_.:-]+$")
+_URL = StringConstraints(
+    strip_whitespace=True,
+    pattern=r"^(https://[\w.-]+|http://(localhost|127\.0\.0\.1|\[::1\]))(:[1-9][0-9]{0,4})?(/\S*)?$",
+)
+# What to say of a problem, by field and pydantic's name for it. Of others, pydantic's text says it.
+_TEXTS = {
+    ("api_key", "missing"): f"is missing. {_CREATE_A_KEY}",
+    ("api_key", "string_too_short"): f"is empty. {_CREATE_A_KEY}",
+    ("api_key", "string_pattern_mismatch"): (
+        "has characters that no key has, such as quotes. Copy it once more"
+    ),
+    ("base_url", "string_pattern_mismatch"): (
+        "must begin with https:// (http:// only for a server on this machine) and contain a host"
+    ),
+}
 
 
 def _read_start_date(value: Any) -> datetime | None:
@@ -57,38 +77,18 @@ def _read_start_date(value: Any) -> datetime | None:
     return max(moment, EARLIEST)
 
 
-def _read_base_url(value: str) -> str:
-    url = value.strip().rstrip("/")
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:  # an address that can't be parsed, or a port that is no number
-        raise ValueError(_NO_URL) from None
-    is_secure = parts.scheme == "https" and bool(parts.hostname)
-    is_local = parts.scheme == "http" and parts.hostname in _LOOPBACK_HOSTS
-    if port == 0 or " " in url or not (is_secure or is_local):
-        raise ValueError(_NO_URL)
-    return url
-
-
-def _read_api_key(value: str) -> str:
-    if not value.strip():
-        raise ValueError(f"is empty. {_CREATE_A_KEY}")
-    if not _KEY.fullmatch(value.strip()):
-        raise ValueError("has characters that no key has, such as quotes. Copy it once more")
-    return value.strip()
-
-
 class CloseConfig(BaseModel):
     """The fields that a user enters. ``activities_window_seconds`` is tap-closeio's."""
 
-    api_key: Annotated[str, AfterValidator(_read_api_key)] = Field(repr=False)
+    api_key: Annotated[str, _KEY] = Field(repr=False)
     start_date: Annotated[datetime | None, BeforeValidator(_read_start_date)] = None
     attribution_window_hours: int | None = Field(default=None, ge=0, le=_MAX_WINDOW_HOURS)
     activities_window_seconds: int = Field(default=24 * 3600, ge=0, le=_MAX_WINDOW_HOURS * 3600)
     capture_changes: bool = Field(default=True, strict=True)
     num_workers: int = Field(default=20, ge=1, le=40)
-    base_url: Annotated[str, AfterValidator(_read_base_url)] = "https://api.close.com/api/v1"
+    base_url: Annotated[str, _URL, AfterValidator(lambda url: url.rstrip("/"))] = (
+        "https://api.close.com/api/v1"
+    )
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "CloseConfig":
@@ -102,12 +102,9 @@ class CloseConfig(BaseModel):
         except ValidationError as error:
             problems = list[str]()
             for entry in error.errors(include_input=False, include_url=False):
-                texts = {
-                    "missing": f"is missing. {_CREATE_A_KEY}",
-                    "value_error": entry["msg"].removeprefix("Value error, "),
-                }
-                text = texts.get(entry["type"], entry["msg"].replace("Input should", "must"))
-                problems.append(f"{entry['loc'][0]} {text}")
+                field = str(entry["loc"][0])
+                text = entry["msg"].removeprefix("Value error, ").replace("Input should", "must")
+                problems.append(f"{field} {_TEXTS.get((field, entry['type']), text)}")
         # After the except: its error shows the values, so it must not be the context of this one.
         message = f"The configuration can't be used: {'; '.join(problems)}."
         raise AirbyteTracedException(message, message, FailureType.config_error)
