@@ -112,7 +112,6 @@ class CustomFieldsTransformation(RecordTransformation):
     """
 
     name: str
-    config: Config
     fields: AbstractStream
     places: Mapping[str, Sequence[str]]
 
