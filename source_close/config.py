@@ -40,11 +40,12 @@ _DATE_FORMS = (
 )
 _CREATE_A_KEY = "Create a key in Close under Settings > Developer > API Keys"
 _MAX_WINDOW_HOURS = 720
-# The CDK would take quotes around a key for those of a literal.
+# The CDK would evaluate a key in quotes, and drop them.
 _KEY = StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[A-Za-z0-9_.:-]+$")
+_HOST = r"https://[\w-]{1,63}(\.[\w-]{1,63})*"
+_THIS_MACHINE = r"http://(localhost|127\.0\.0\.1|\[::1\])"
 _URL = StringConstraints(
-    strip_whitespace=True,
-    pattern=r"^(https://[\w.-]+|http://(localhost|127\.0\.0\.1|\[::1\]))(:[1-9][0-9]{0,4})?(/\S*)?$",
+    strip_whitespace=True, pattern=rf"^({_HOST}|{_THIS_MACHINE})(:[1-9][0-9]{{0,4}})?(/\S*)?$"
 )
 # What to say of a problem, by field and pydantic's name for it. Of others, pydantic's text says it.
 _TEXTS = {
@@ -61,7 +62,7 @@ _TEXTS = {
 
 def _read_start_date(value: Any) -> datetime | None:
     """Return the date in UTC, None if the text is blank."""
-    text = value.strip() if isinstance(value, str) else "?"
+    text = value.strip() if isinstance(value, str) else "not a text"
     if not text:
         return None
     try:
@@ -130,7 +131,7 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
         window = timedelta(seconds=seconds)
         positions = sync.event_log_positions
         oldest_position = parse_moment(min(positions.values(), default=sync["end"]))
-        # The position may be by a clock that is ahead of Close's.
+        # A clock that is ahead of Close's may have written the position.
         followed_from = whole_second(oldest_position - LATENESS - MAX_CLOCK_LEAD)
         # Rounded up: events in the second before would need a window of their own.
         oldest_event = whole_second(end - RETENTION + SECOND - MILLISECOND)

@@ -106,13 +106,18 @@ def test_an_unusable_file_fails_with_a_one_sentence_message(
     assert "\n" not in command.error["message"]
 
 
-@pytest.mark.parametrize("content", [f'{{"api_key": "{KEY}"}}', f'"{KEY}"', f"api_key: {KEY}"])
-def test_a_config_in_place_of_a_path_is_not_shown(command: Command, content: str) -> None:
+@pytest.mark.parametrize("content", [f'{{"api_key": "{KEY}"}}', f'"{KEY}"', f"api_key: {KEY}", KEY, f"api_key={KEY}"])
+def test_a_config_or_a_key_in_place_of_a_path_is_not_shown(command: Command, content: str) -> None:
     assert command.run("check", "--config", content) == 0
     assert command.status["message"].startswith(
-        "--config needs the path of a file, not its content. The file must contain "
+        "--config needs the path of an existing file, not its content or a key. The file must contain "
     )
     assert KEY not in command.status["message"]
+
+
+def test_a_missing_file_whose_name_begins_like_a_key_is_named(command: Command) -> None:
+    assert command.run("check", "--config", "api_config.json") == 0
+    assert command.status["message"].startswith("The config file api_config.json can't be used: ")
 
 
 def test_a_config_can_come_through_a_pipe_which_can_be_read_once(api: Mocker, command: Command) -> None:

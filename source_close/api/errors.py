@@ -53,7 +53,7 @@ class CloseApiError(AirbyteTracedException):
 
 
 def describe(outcome: requests.Response | Exception) -> str:
-    """Return e.g. ``answered 403: «Forbidden»`` or ``failed: Read timed out``, without the key."""
+    """Return e.g. ``answered 403: «{"error": "No"}»`` or ``failed: Timeout``, without the key."""
     if isinstance(outcome, Exception):
         return f"failed: {_quote(_text_of_error(outcome))}"
     quote = _quote(outcome.content.decode(errors="replace"))
