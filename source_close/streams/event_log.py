@@ -219,11 +219,6 @@ def _deletion_at(moment: datetime, former: Row) -> Change:
     )
 
 
-# Whether a deleted record exists: if it has changed since, it may, for which None stands.
-def _exists_after(deletion: Change) -> bool | None:
-    return None if deletion.changed_at > deletion.deleted_at else False
-
-
 @dataclass
 class EventLogChanges:
     """Reads the late edits, deletions and merges of a stream, which its list does not show.
@@ -251,6 +246,12 @@ class EventLogChanges:
         """
         changes = self._changes_of_the_stream()
         deleted_ids = {record_id for record_id, change in changes.items() if change.deleted_at}
+        # If a record has changed after its deletion, it may exist.
+        maybe_restored_ids = {
+            record_id
+            for record_id in deleted_ids
+            if changes[record_id].changed_at > changes[record_id].deleted_at
+        }
         # Close's index may have shown a record as it was before its last change.
         changed_ids = {
             record_id
@@ -261,17 +262,14 @@ class EventLogChanges:
         step = self.by_ids.ids_per_request
         for first in range(0, len(wanted), step):
             ids = wanted[first : first + step]
-            expected = {
-                record_id: _exists_after(changes[record_id])
-                for record_id in ids
-                if record_id in deleted_ids
-            }
-            existing = self.by_ids.read(ids, expected)
+            existing = self.by_ids.read(
+                ids, alone_if_found=deleted_ids, alone_if_missing=maybe_restored_ids
+            )
             edited = [row for record_id, row in existing.items() if record_id in changed_ids]
             deletions = [
                 self._deletion(record_id, changes[record_id])
-                for record_id in expected
-                if record_id not in existing
+                for record_id in ids
+                if record_id in deleted_ids and record_id not in existing
             ]
             yield edited + deletions
 

@@ -225,6 +225,6 @@ class LeadSearchRetriever(WindowRetriever):
     ) -> tuple[list[Row], datetime]:
         new_rows = {row["id"]: row for row in rows if row["id"] not in known_ids}
         known_ids.update(new_rows)
-        leads = self.by_ids.read(list(new_rows), dict.fromkeys(new_rows, True))
+        leads = self.by_ids.read(list(new_rows), alone_if_missing=new_rows)
         latest = max(self._seconds(search, rows), default=search.end) + SECOND
         return list(leads.values()), latest

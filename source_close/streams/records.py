@@ -1,7 +1,7 @@
 """Read records by their ids, extract them from responses, and bring their columns to one type."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -53,16 +53,22 @@ class RecordsByIds:
     ids_per_request: int
     record_requester: HttpRequester | None = None
 
-    def read(self, ids: Sequence[str], expected: Mapping[str, bool | None]) -> dict[str, Row]:
+    def read(
+        self,
+        ids: Sequence[str],
+        *,
+        alone_if_found: Collection[str] = (),
+        alone_if_missing: Collection[str] = (),
+    ) -> dict[str, Row]:
         """Return the records that exist, by id.
 
-        A record whose presence in Close's index is not as expected is requested alone, which no
-        index delays. For the source of a merge, Close may return the destination, which is ignored.
+        Close's index may be late, which a request for a record alone is not. To that, Close may
+        respond with the destination of a merge, which is ignored.
 
         Args:
             ids: of the records.
-            expected: whether a record should exist, by id, as far as that is known from elsewhere.
-                With None, it is requested alone in any case.
+            alone_if_found: ids that are requested alone if the index has them.
+            alone_if_missing: ids that are requested alone if the index lacks them.
 
         Raises:
             CloseApiError: if they can't be read.
@@ -70,8 +76,9 @@ class RecordsByIds:
         existing = self._read_from_index(ids)
         if self.record_requester is None:
             return existing
-        for record_id, exists in expected.items():
-            if exists != (record_id in existing):  # always, if it is None
+        for record_id in ids:
+            doubted_ids = alone_if_found if record_id in existing else alone_if_missing
+            if record_id in doubted_ids:
                 path = f"{quote(record_id, safe='')}/"
                 response: Any = self.record_requester.send_request(path=path)
                 rows = response_json(response).get("data", [])
