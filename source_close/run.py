@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -66,20 +66,23 @@ def main(args: Sequence[str] | None = None) -> None:
         handler.addFilter(_is_unexpected)
     try:
         _check_certificates()
-        entrypoint = AirbyteEntrypoint(CommandSource())
-        PRINT_BUFFER.flush_interval = _FLUSH_SECONDS
-        with PRINT_BUFFER:
-            for line in entrypoint.run(parsed):
-                # One write for the line and its end, as threads log, too; ``print`` makes two.
-                sys.stdout.write(f"{line}\n")
-                if gc.get_count()[0] > _OBJECTS_TO_COLLECT:
-                    gc.collect()
+        _print_lines(AirbyteEntrypoint(CommandSource()).run(parsed))
     except AirbyteTracedException as error:
         _print_failure(parsed.command, error)
         exit_without_workers(0 if parsed.command == "check" else 1)
     except Exception as error:  # noqa: BLE001 - the workers would keep the process from ending
         sys.excepthook(type(error), error, error.__traceback__)  # the CDK's prints a message
         exit_without_workers(1)
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    PRINT_BUFFER.flush_interval = _FLUSH_SECONDS
+    with PRINT_BUFFER:
+        for line in lines:
+            # One write for the line and its end, as threads log, too; ``print`` makes two.
+            sys.stdout.write(f"{line}\n")
+            if gc.get_count()[0] > _OBJECTS_TO_COLLECT:
+                gc.collect()
 
 
 # Raises a config error if the environment names a file of certificates that does not exist.
