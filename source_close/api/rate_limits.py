@@ -39,7 +39,7 @@ class _Group:
     next_start: float = 0.0  # when that allows the next request
     successes: deque[float] = field(default_factory=lambda: deque(maxlen=1000))  # their moments
 
-    def end_window(self, now: float) -> None:
+    def end_window_if_over(self, now: float) -> None:
         if now >= self.reset_at:
             self.remaining = self.limit - self.in_flight
             self.reset_at = inf
@@ -105,7 +105,7 @@ class RateLimiter:
         with self._lock:
             now = time.monotonic()
             group = self._groups[endpoint]
-            group.end_window(now)
+            group.end_window_if_over(now)
             wait = max(
                 group.seconds_until_free(now), group.blocked_until - now, group.next_start - now
             )
