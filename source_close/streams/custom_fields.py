@@ -3,13 +3,13 @@
 import threading
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 import requests
-from airbyte_cdk import AirbyteTracedException, Config, RecordTransformation
+from airbyte_cdk import AirbyteTracedException, Config, Record, RecordTransformation
 from airbyte_cdk.sources.declarative.schema import SchemaLoader
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
 from airbyte_cdk.sources.streams.concurrent.partitions.partition import Partition
@@ -94,7 +94,7 @@ class CustomFieldsSchemaLoader(SchemaLoader):
             description += f" {row['description']}"
         if row.get("choices"):
             description += f" Choices: {', '.join(map(str, row['choices']))}."
-        return {**deepcopy(dict(column)), "title": name, "description": description}
+        return {**column, "title": name, "description": description}
 
 
 @dataclass
@@ -149,28 +149,27 @@ class CustomFieldsTransformation(RecordTransformation):
     # Replaces the values that an object has under ``custom``, by the names or the ids of their
     # fields. Those whose name is of no field, or of several, stay in it and are returned.
     def _resolve(self, part: Row, kind: str) -> dict[str, Any]:
-        values = part.get(CUSTOM)
-        unresolved = dict[str, Any]()
-        if not isinstance(values, dict) or any(key.startswith(PREFIX) for key in part):
-            return unresolved
-        del part[CUSTOM]
-        for key, value in without_nulls(values).items():
+        if not isinstance(part.get(CUSTOM), dict) or any(key.startswith(PREFIX) for key in part):
+            return {}
+        unresolved = without_nulls(part.pop(CUSTOM))
+        for key in list(unresolved):
             field_id = self._field_id(key, kind)
-            if field_id is None:
-                unresolved[key] = value
-            else:
-                part[PREFIX + field_id] = value
+            if field_id is not None:
+                part[PREFIX + field_id] = unresolved.pop(key)
         if unresolved:
             part[CUSTOM] = unresolved
             self._report(unresolved.keys(), kind)
         return unresolved
 
     # The id of the field that a key under ``custom`` means; None if no field has it, or several.
+    # The definitions include shared fields of other kinds, which may have the same name.
     def _field_id(self, key: str, kind: str) -> str | None:
-        named = [row for row in self._definitions_of(kind).values() if row.get("name") == key]
-        own = [row for row in named if _has_kind(row, kind)]  # other kinds may have the name, too
-        if len(own) == 1:
-            return str(own[0]["id"])
+        definitions = self._definitions_of(kind).values()
+        named = [
+            row["id"] for row in definitions if row.get("name") == key and _has_kind(row, kind)
+        ]
+        if len(named) == 1:
+            return str(named[0])
         return key if key.startswith(_ID_PREFIXES) else None
 
     # Each name of a kind is reported once.
@@ -190,12 +189,9 @@ class CustomFieldsTransformation(RecordTransformation):
             return self._definitions[kind]
 
 
+# The kinds of objects that have values of a field; a shared field has several. It raises an
+# AttributeError or a TypeError if the definition has a form that Close does not document.
 def _kinds_of(row: Row) -> set[str]:
-    """Return the kinds of objects that have values of a field; a shared field has several.
-
-    Raises:
-        AttributeError, TypeError: if the definition has a form that Close does not document.
-    """
     links = row.get("associations") or [] if row["object_type"] == "shared" else [row]
     return {link.get("object_type", "") for link in links}
 
@@ -238,15 +234,9 @@ def read_fields(
     """
     definitions = list[Row]()
     problems = dict[str, str]()  # by kind
-    with ThreadPoolExecutor() as pool:
-        results = {
-            kind: pool.submit(list, partition.read())
-            for kind, [partition] in partitions_by_list(fields).items()
-            if kind == "shared" or kind in kinds
-        }
-    for kind, result in results.items():
+    for kind, reading in _readings_by_kind(fields, kinds).items():
         try:
-            definitions += [dict(record.data) for record in result.result()]
+            definitions += [dict(record.data) for record in reading.result()]
         except AirbyteTracedException as error:  # noqa: PERF203 - few lists
             status = getattr(error, "status", 0)
             text = getattr(error, "text", str(error))
@@ -256,3 +246,15 @@ def read_fields(
     if problems:
         LOGGER.warning(warning, ", ".join(problems), list(problems.values())[-1])
     return definitions
+
+
+# The readings of the lists, side by side and complete.
+def _readings_by_kind(
+    fields: AbstractStream, kinds: Collection[str]
+) -> dict[str, Future[list[Record]]]:
+    with ThreadPoolExecutor() as pool:
+        return {
+            kind: pool.submit(list, partition.read())
+            for kind, [partition] in partitions_by_list(fields).items()
+            if kind == "shared" or kind in kinds
+        }
