@@ -36,7 +36,7 @@ _KEYS_WITHOUT_CURSOR = {
     "states",
     "use_global_cursor",
 }
-_AIRBYTE_PREFIX = "__ab_"
+_AIRBYTE_PREFIX = "__ab_"  # of keys without a cursor, too
 _LONGEST_STOP = timedelta(days=1)  # of Close's event log, in an incident
 # For how long a stream without a state follows the log: a day is left to repeat a sync that failed.
 _FOLLOWED_WITHOUT_STATE = RETENTION - timedelta(days=1)
@@ -78,39 +78,44 @@ class CursorStateMigration(StateMigration):
         If its form is unknown, the stream's first request raises a config error: an error here
         would end all streams.
         """
-        sync = Sync.of(self.config)
-        end = parse_moment(sync["end"])
         try:
-            cursor = min(self._cursors(stream_state), default=None)
-            keys = {key for key in stream_state if not key.startswith(_AIRBYTE_PREFIX)}
-            if cursor is None and keys - _KEYS_WITHOUT_CURSOR:
-                raise ValueError(f"no {self.cursor_field} in it")  # noqa: TRY301 - one message
-        except (AttributeError, OverflowError, TypeError, ValueError) as error:
+            cursor = self._oldest_cursor(stream_state)
+        except (OverflowError, ValueError) as error:
             text = _DAMAGED.format(problem=error)
-            sync.unreadable_states[self.name] = CloseApiError(
-                self.name, text, FailureType.config_error
-            )
+            damage = CloseApiError(self.name, text, FailureType.config_error)
+            Sync.of(self.config).unreadable_states[self.name] = damage
             return {}
-        if cursor is None:
-            return {}
-        if cursor > end:
-            LOGGER.warning(_FUTURE, self.name, cursor)
-        # Before ``end``, so that the stream has a window, after which it follows the event log. All
-        # windows begin with whole seconds, so that no second is in two of them.
-        latest = min(max(cursor, EARLIEST), end - MILLISECOND)
-        return {self.cursor_field: format_moment(whole_second(latest))}
+        return {self.cursor_field: self._start_after(cursor)} if cursor else {}
+
+    # None if a state has no cursor yet. It raises if it has one that can't be read.
+    def _oldest_cursor(self, stream_state: Mapping[str, Any]) -> datetime | None:
+        cursor = min(self._cursors(stream_state), default=None)
+        keys = {key for key in stream_state if not key.startswith(_AIRBYTE_PREFIX)}
+        if cursor is None and keys - _KEYS_WITHOUT_CURSOR:
+            raise ValueError(f"no {self.cursor_field} in it")
+        return cursor
 
     # The moments in a state or in a part of it.
     def _cursors(self, saved: Any) -> Iterator[datetime]:
-        if isinstance(saved, Mapping):
-            for key in (self.cursor_field, *_OTHER_CURSORS):
-                if saved.get(key):
-                    yield parse_moment(str(saved[key]))
-                    return
-            saved = list(saved.values())
         if isinstance(saved, list):
             for part in saved:
                 yield from self._cursors(part)
+        elif isinstance(saved, Mapping):
+            keys = [key for key in (self.cursor_field, *_OTHER_CURSORS) if saved.get(key)]
+            if keys:
+                yield parse_moment(str(saved[keys[0]]))
+            else:
+                yield from self._cursors(list(saved.values()))
+
+    # From where a stream is read whose cursor is saved. That is before the end of the sync, so that
+    # it has a window, after which it follows the event log. All windows begin with whole seconds,
+    # so that no second is in two of them.
+    def _start_after(self, cursor: datetime) -> str:
+        end = parse_moment(Sync.of(self.config)["end"])
+        if cursor > end:
+            LOGGER.warning(_FUTURE, self.name, cursor)
+        start = min(max(cursor, EARLIEST), end - MILLISECOND)
+        return format_moment(whole_second(start))
 
 
 class LogPositions:
@@ -148,18 +153,21 @@ class LogPositions:
         self._sync = sync
         self._following = {_EVENT_LOG, *following}
         self._states = ConnectorStateManager(states)
-        self._positions = dict[str, str]()  # those that states get
         end = parse_moment(sync["end"])
         self._starts = {name: self._start_of(name, end) for name in (_EVENT_LOG, *followers)}
         is_first_sync = not any(self._starts.values())
         start_without_state = end if is_first_sync else end - _FOLLOWED_WITHOUT_STATE
+        self._positions = {  # those that states get
+            name: format_moment(start or start_without_state)
+            for name, start in self._starts.items()
+        }
         for name, start in self._starts.items():
-            self._positions[name] = format_moment(start or start_without_state)
             if start and name in self._following:
                 warn_of_gap(name, start, end)
         if not is_first_sync:
-            for name in set(following).difference(sync.full_refreshes):
-                sync.event_log_positions[name] = self._positions[name]
+            sync.event_log_positions = {
+                name: self._positions[name] for name in following if name not in sync.full_refreshes
+            }
 
     # The moment up to which a saved state says that a stream was read, None if it does not.
     def _start_of(self, name: str, end: datetime) -> datetime | None:
