@@ -9,7 +9,7 @@ import requests
 from airbyte_cdk.utils.airbyte_secrets_utils import update_secrets
 from requests_mock import ANY, Mocker
 
-from source_close.api.responses import RepeatedPages
+from source_close.api.repeated_pages import RepeatedPages
 from source_close.api.sync import ANY_REQUEST, Sync
 from source_close.dates import parse_moment
 from unit_tests.syncs import API, KEY, KINDS, Clock, Row, read, requested, response

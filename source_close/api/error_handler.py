@@ -20,7 +20,8 @@ from source_close.api.errors import (
     UnusableResponseError,
     describe,
 )
-from source_close.api.responses import SUCCESS_CODES, RepeatedPages, response_json
+from source_close.api.repeated_pages import RepeatedPages
+from source_close.api.responses import SUCCESS_CODES, response_json
 from source_close.api.sync import ANY_REQUEST, Sync
 from source_close.dates import MAX_CLOCK_LEAD, parse_moment
 

@@ -1,9 +1,8 @@
-"""Read the body of a response once, and check that it is what Close sends and no repetition."""
+"""Parse a response once, and check that it is what Close sends."""
 
 import json
 import re
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -19,32 +18,6 @@ _ERROR_KEYS = ("error", "errors", "field-errors")
 _PAGE_STEP = 100  # Close may cut a page to a multiple of this
 ONE_RECORD = re.compile(r"/lead/[^/?]+/")  # the only request that is not for a list
 _LIMIT = re.compile(r"\b_limit=(\d+)\b")
-_POSITION = re.compile(r"_(skip|cursor)=[^&]*")
-_MAX_REPETITIONS = 2
-_PIECE_BYTES = 1 << 17
-
-
-class _Body:
-    """The body of a response, which is read in pieces of 128 KB, and is otherwise ``raw``.
-
-    ``requests`` reads 10 KB at once. After each piece another thread takes over, which costs a
-    tenth of the CPU time of a read.
-    """
-
-    def __init__(self, raw: Any) -> None:
-        self._raw = raw
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._raw, name)
-
-    def stream(self, _requested_size: int, **options: Any) -> Iterator[bytes]:
-        """Yield the pieces, whatever size is asked for."""
-        yield from self._raw.stream(_PIECE_BYTES, **options)
-
-
-def read_in_large_pieces(response: requests.Response, **_: Any) -> None:
-    """Let ``requests`` read the body of a response in large pieces: a hook of a request."""
-    response.raw = _Body(response.raw)
 
 
 def response_json(response: requests.Response) -> dict[str, Any]:
@@ -128,36 +101,3 @@ def _check_end(parsed: Mapping[str, Any], url: str) -> None:
         raise UnusableResponseError(
             "the response is a full page and does not say whether more records follow"
         )
-
-
-class RepeatedPages(threading.local):
-    """Notices lists that repeat themselves and would never end; a worker reads one at a time.
-
-    Attributes:
-        is_second_reading: whether a list with cursors is read again from its first page on.
-    """
-
-    def __init__(self) -> None:
-        self.is_second_reading = False
-        self._first_request = ""  # of the last list with cursors
-        self._known: set[int] = set()
-        self._repetitions = 0
-
-    def is_endless(self, response: requests.Response, body: Mapping[str, Any]) -> bool:
-        """Note a page, and return whether the list has repeated pages three times in a row."""
-        cursor = body.get("cursor_next", body.get("cursor"))
-        has_more = bool(cursor or body.get("has_more"))
-        sent = f"{response.url} {getattr(response.request, 'body', None)!r}"
-        if cursor and "cursor" not in sent:
-            self.is_second_reading = sent == self._first_request
-            self._first_request = sent
-            self._known.clear()  # a search may be made again
-        ids = [row["id"] for row in body["data"]]
-        # Several pages without rows may follow each other, if their cursors differ.
-        page = hash((_POSITION.sub("", response.url or ""), *(ids or [cursor])))
-        is_repeated = has_more and page in self._known
-        self._repetitions = self._repetitions + 1 if is_repeated else 0
-        if not cursor:
-            self._known.clear()  # offsets may step back: only the page before counts
-        self._known.add(page)
-        return self._repetitions > _MAX_REPETITIONS

@@ -1,0 +1,44 @@
+"""Notice lists that repeat themselves and would never end."""
+
+import re
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import requests
+
+_POSITION = re.compile(r"_(skip|cursor)=[^&]*")
+_MAX_REPETITIONS = 2
+
+
+class RepeatedPages(threading.local):
+    """The pages that a worker has read of its list; it reads one list at a time.
+
+    Attributes:
+        is_second_reading: whether a list with cursors is read again from its first page on.
+    """
+
+    def __init__(self) -> None:
+        self.is_second_reading = False
+        self._first_request = ""  # of the last list with cursors
+        self._known: set[int] = set()
+        self._repetitions = 0
+
+    def is_endless(self, response: requests.Response, body: Mapping[str, Any]) -> bool:
+        """Note a page, and return whether the list has repeated pages three times in a row."""
+        cursor = body.get("cursor_next", body.get("cursor"))
+        has_more = bool(cursor or body.get("has_more"))
+        sent = f"{response.url} {getattr(response.request, 'body', None)!r}"
+        if cursor and "cursor" not in sent:
+            self.is_second_reading = sent == self._first_request
+            self._first_request = sent
+            self._known.clear()  # a search may be made again
+        ids = [row["id"] for row in body["data"]]
+        # Several pages without rows may follow each other, if their cursors differ.
+        page = hash((_POSITION.sub("", response.url or ""), *(ids or [cursor])))
+        is_repeated = has_more and page in self._known
+        self._repetitions = self._repetitions + 1 if is_repeated else 0
+        if not cursor:
+            self._known.clear()  # offsets may step back: only the page before counts
+        self._known.add(page)
+        return self._repetitions > _MAX_REPETITIONS
