@@ -77,14 +77,15 @@ class CloseErrorHandler(DefaultErrorHandler):
         """
         endpoint = self._sync.current_request.endpoint
         outcome: Outcome = response_or_exception  # the CDK passes no None
-        response = outcome if isinstance(outcome, requests.Response) else None
-        is_refusal = response is not None and not response.ok
-        wait = self._requested_wait(response) if is_refusal else 0.0
-        self._sync.limiter.record_response(endpoint, response, wait)
+        if isinstance(outcome, Exception):
+            self._sync.limiter.record_response(endpoint, None)
+            return self._retry_or_give_up(endpoint, outcome)
+        wait = 0.0 if outcome.ok else self._requested_wait(outcome)
+        self._sync.limiter.record_response(endpoint, outcome, wait)
         try:
-            resolution = self._resolution_of_usable(endpoint, response)
+            resolution = self._resolution_of_usable(endpoint, outcome)
         except UnusableResponseError as error:
-            return self._retry_or_give_up(endpoint, error, self._requested_wait(response))
+            return self._retry_or_give_up(endpoint, error, self._requested_wait(outcome))
         if resolution is None:
             return self._retry_or_give_up(endpoint, outcome, wait)
         self._sync.failing_since.pop((self.name, endpoint), None)
@@ -93,8 +94,8 @@ class CloseErrorHandler(DefaultErrorHandler):
 
     # The seconds that Close asks to wait, 0 if it does not: the manifest's first strategy,
     # WaitTimeFromResponse.
-    def _requested_wait(self, response: requests.Response | None) -> float:
-        if response is None or not self.backoff_strategies:
+    def _requested_wait(self, response: requests.Response) -> float:
+        if not self.backoff_strategies:
             return 0.0
         return self.backoff_strategies[0].backoff_time(response, attempt_count=1) or 0.0
 
@@ -111,13 +112,11 @@ class CloseErrorHandler(DefaultErrorHandler):
             text = _CLOCK_IS_AHEAD.format(seconds=lead.total_seconds(), date=date)
             raise CloseApiError(self.name, text, FailureType.config_error)
 
-    # What to do with a response that the retriever can use, None with any other outcome. It raises
-    # if the response is not what was requested.
+    # What to do with a response that the retriever can use, None with another one. It raises if the
+    # response is not what was requested.
     def _resolution_of_usable(
-        self, endpoint: str, response: requests.Response | None
+        self, endpoint: str, response: requests.Response
     ) -> ErrorResolution | None:
-        if response is None:
-            return None
         self._check_clock(response.headers.get("date", ""))
         body = response_json(response)
         if response.status_code not in SUCCESS_CODES:
@@ -151,7 +150,9 @@ class CloseErrorHandler(DefaultErrorHandler):
         response.status_code = status if is_listed else min(status // 100 * 100, 500)
         return super().interpret_response(response)
 
-    def _retry_or_give_up(self, endpoint: str, outcome: Outcome, wait: float) -> ErrorResolution:
+    def _retry_or_give_up(
+        self, endpoint: str, outcome: Outcome, wait: float = 0.0
+    ) -> ErrorResolution:
         status = _status_of(outcome)
         resolution = self._look_up(status)
         is_refused = resolution.response_action == ResponseAction.FAIL
