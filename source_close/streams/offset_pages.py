@@ -1,10 +1,10 @@
 """Page through a list by offset: https://developer.close.com/api/overview/pagination.md."""
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
-from typing import Any, cast
+from itertools import islice, takewhile
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import requests
@@ -53,28 +53,39 @@ class OffsetPaginationStrategy(OffsetIncrement):
     row in common, which would show that rows have moved meanwhile.
     """
 
-    def next_page_token(self, response: requests.Response, *_: Any, **options: Any) -> int | None:
+    def next_page_token(
+        self,
+        response: requests.Response,
+        *_: Any,
+        last_page_token_value: int | None = None,
+        **__: Any,
+    ) -> int | None:
         """Return the next ``_skip``, or None at the end of the list."""
         body = response_json(response)
-        last: int = options.get("last_page_token_value") or 0
-        return last + _first_of_next_page(body["data"]) if body.get("has_more") else None
+        offset = last_page_token_value or 0
+        return offset + _first_of_next_page(body["data"]) if body.get("has_more") else None
 
 
 # The index of the row with which the next page begins. Rows of one moment may change places between
 # two requests, so it is the row before those of the page's last moment. If reading would not get on
 # from there, it is the last row.
 def _first_of_next_page(rows: Sequence[Row]) -> int:
-    last = len(rows) - 1
-    first = _first_of_moment(rows, last)
-    return first - 1 if first > 1 else max(last, 1)
+    first_of_last_moment = len(rows) - len(_rows_of_last_moment(rows))
+    return first_of_last_moment - 1 if first_of_last_moment > 1 else max(len(rows) - 1, 1)
 
 
-# The index of the first of the rows up to ``index`` with its ``date_created``, if it has one.
-def _first_of_moment(rows: Sequence[Row], index: int) -> int:
-    moment = rows[index].get("date_created") if rows else None
-    while moment and index > 0 and rows[index - 1].get("date_created") == moment:
-        index -= 1
-    return index
+# The rows at the end that have the ``date_created`` of the last row. Without one, it is that row.
+def _rows_of_last_moment(rows: Sequence[Row]) -> Sequence[Row]:
+    moment = rows[-1].get("date_created") if rows else None
+    if not moment:
+        return rows[-1:]
+    return list(takewhile(lambda row: row.get("date_created") == moment, reversed(rows)))
+
+
+class _Page(NamedTuple):
+    offset: int
+    rows: list[Row]
+    next_offset: int | None  # None at the end of the list
 
 
 @dataclass
@@ -121,55 +132,53 @@ class OffsetPages:
         """
         offset = max(len(seen) - 1, 0)
         readings_without_new_rows = 0
-        while True:
+        while readings_without_new_rows < _MAX_READINGS_WITHOUT_NEW_ROWS:
             known = len(seen)
             shown_ids = set(islice(seen, offset))
-            positions = yield from self._read_from(offset, seen, shown_ids, stream_slice)
-            if len(shown_ids) >= positions:
+            for page, new_rows in self._overlapping_pages(offset, seen, stream_slice):
+                shown_ids.update(row["id"] for row in page.rows)
+                positions = page.offset + len(page.rows)
+                if new_rows:
+                    yield new_rows, page.next_offset is not None
+            # A single page is complete, even if it has a row twice.
+            if page.offset == 0 or len(shown_ids) >= positions:
                 return
             readings_without_new_rows = 0 if len(seen) > known else readings_without_new_rows + 1
-            if readings_without_new_rows == _MAX_READINGS_WITHOUT_NEW_ROWS:
-                if len(seen) < positions:
-                    raise OffsetsExhaustedError(self.name, _KEEPS_CHANGING)
-                return
             offset = 0
+        if len(seen) < positions:
+            raise OffsetsExhaustedError(self.name, _KEEPS_CHANGING)
 
-    # Reads once from ``offset`` to the end of the list, and returns how many positions it has.
-    # ``seen`` gets the rows of all readings, and ``shown_ids`` the ids of this one. If a page does
-    # not begin with a row of the one before, rows were removed or edited meanwhile. Then it steps
-    # back until a page begins with a known row, which needs most rows to keep their order.
-    def _read_from(
-        self,
-        offset: int,
-        seen: dict[str, datetime | None],
-        shown_ids: set[str],
-        stream_slice: StreamSlice,
-    ) -> Generator[tuple[list[Row], bool], None, int]:
-        expected_ids = {next(reversed(seen), None)}
+    # Reads once from ``offset`` to the end of the list. With each page come its new rows, which are
+    # added to ``seen``. If a page does not begin with the expected row, rows were removed or edited
+    # meanwhile. Then it steps back until a page begins with a known row, which needs most rows to
+    # keep their order.
+    def _overlapping_pages(
+        self, offset: int, seen: dict[str, datetime | None], stream_slice: StreamSlice
+    ) -> Iterator[tuple[_Page, list[Row]]]:
+        expected_ids: Container[str] = set(islice(reversed(seen), 1))
         steps_back = 0
-        while True:
-            response = self._request(offset, stream_slice)
-            rows = response_json(response)["data"]
-            # After a step back any known row will do, since an edit may have moved the last one.
-            acceptable_ids = seen if steps_back else expected_ids
-            overlaps = bool(rows) and rows[0]["id"] in acceptable_ids
-            if offset and not overlaps:
+        while steps_back <= _MAX_STEPS_BACK:
+            page = self._page(offset, stream_slice)
+            begins_as_expected = bool(page.rows) and page.rows[0]["id"] in expected_ids
+            if offset and not begins_as_expected:
+                offset = max(offset - self._page_size * 2**steps_back, 0)
                 steps_back += 1
-                offset = self._step_back(offset, steps_back)
+                # Any known row will do, since an edit may have moved the expected one.
+                expected_ids = seen
                 continue
-            shown_ids.update(row["id"] for row in rows)
-            token = self.paginator.next_page_token(response, len(rows), None, offset)
-            new_rows = self._add_to(seen, rows)
-            if new_rows:
-                yield new_rows, token is not None
-                # A page at offset 0 needs no overlap, so it does not show that the order is kept.
-                steps_back = 0 if offset else steps_back
-            if token is None:
-                # A single page is complete, even if it has a row twice.
-                return offset + len(rows) if offset else len(shown_ids)
-            first = min(token["next_page_token"] - offset, len(rows) - 1)
-            expected_ids = {row["id"] for row in rows[_first_of_moment(rows, first) : first + 1]}
-            offset = token["next_page_token"]
+            new_rows = self._add_to(seen, page.rows)
+            yield page, new_rows
+            if page.next_offset is None:
+                return
+            # A page at offset 0 needs no overlap, so it does not show that the order is kept.
+            if offset and new_rows:
+                steps_back = 0
+            if not steps_back:
+                # Rows of one moment may change places, so each of them is expected.
+                rows = page.rows[: page.next_offset - offset + 1]
+                expected_ids = {row["id"] for row in _rows_of_last_moment(rows)}
+            offset = page.next_offset
+        raise OffsetsExhaustedError(self.name, _KEEPS_CHANGING)
 
     # Adds rows to ``seen``, and returns those that were not in it.
     def _add_to(self, seen: dict[str, datetime | None], rows: list[Row]) -> list[Row]:
@@ -177,41 +186,42 @@ class OffsetPages:
         seen |= {row["id"]: moment_of(row, self.cursor_field) for row in new_rows.values()}
         return list(new_rows.values())
 
-    def _step_back(self, offset: int, steps_back: int) -> int:
-        if steps_back > _MAX_STEPS_BACK:
-            raise OffsetsExhaustedError(self.name, _KEEPS_CHANGING)
-        step: int = self._page_size * 2 ** (steps_back - 1)
-        return max(offset - step, 0)
-
-    # The response with the rows from ``offset`` on.
-    def _request(self, offset: int, stream_slice: StreamSlice) -> requests.Response:
+    # The page at ``offset``. If Close refuses its size, all pages are smaller from here on.
+    def _page(self, offset: int, stream_slice: StreamSlice) -> _Page:
         page_size = self._page_size
-        paging: Mapping[str, Any] = {}
-        if offset or stream_slice.partition not in self.unpaged_partitions:
-            paging = self.paginator.get_request_params(
-                next_page_token={"next_page_token": offset}, page_size_override=page_size
-            )
-        response = self.requester.send_request(stream_slice=stream_slice, request_params=paging)
-        response = cast("requests.Response", response)  # it is None only after the action IGNORE
+        # Typed Any, as it would be None after the action IGNORE, which no filter has.
+        response: Any = self.requester.send_request(
+            stream_slice=stream_slice, request_params=self._paging(offset, page_size, stream_slice)
+        )
         if response.ok:
-            return response
-        self._use_smaller_pages(response, offset, page_size)
-        return self._request(offset, stream_slice)
+            rows = response_json(response)["data"]
+            token = self.paginator.next_page_token(response, len(rows), None, offset)
+            return _Page(offset, rows, token["next_page_token"] if token else None)
+        is_size_refused = offset == 0 or "limit" in response.text.lower()
+        if not is_size_refused or page_size <= self.smaller_page_size:
+            raise self._refusal(response, offset, page_size)
+        LOGGER.info(_SMALLER_PAGES, self.name, page_size, self.smaller_page_size)
+        self._page_size = self.smaller_page_size
+        return self._page(offset, stream_slice)
 
-    # After a refusal. It raises if a smaller page would not help.
-    def _use_smaller_pages(self, response: requests.Response, offset: int, page_size: int) -> None:
-        is_size_refused = not offset or "limit" in response.text.lower()
-        if is_size_refused and page_size > self.smaller_page_size:
-            LOGGER.info(_SMALLER_PAGES, self.name, page_size, self.smaller_page_size)
-            self._page_size = self.smaller_page_size
-            return
-        path = urlsplit(response.url).path
-        refusal = describe(response)
-        text = _REFUSED_PAGE.format(path=path, offset=offset, size=page_size, refusal=refusal)
+    def _paging(self, offset: int, page_size: int, stream_slice: StreamSlice) -> Mapping[str, Any]:
+        if offset == 0 and stream_slice.partition in self.unpaged_partitions:
+            return {}
+        return self.paginator.get_request_params(
+            next_page_token={"next_page_token": offset}, page_size_override=page_size
+        )
+
+    def _refusal(self, response: requests.Response, offset: int, page_size: int) -> CloseApiError:
+        text = _REFUSED_PAGE.format(
+            path=urlsplit(response.url).path,
+            offset=offset,
+            size=page_size,
+            refusal=describe(response),
+        )
         if offset:
-            raise OffsetsExhaustedError(self.name, text)
+            return OffsetsExhaustedError(self.name, text)
         # A smaller window would not help.
-        raise CloseApiError(self.name, text, FailureType.system_error)
+        return CloseApiError(self.name, text, FailureType.system_error)
 
 
 @dataclass
