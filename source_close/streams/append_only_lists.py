@@ -6,6 +6,7 @@ https://developer.close.com/api/overview/pagination.md
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from statistics import median_high
 
 from airbyte_cdk import StreamSlice
 
@@ -53,9 +54,8 @@ class Window:
         The cut is the median of the rows, at a whole second, since Close may truncate date filters.
         If no row shows where to cut, the first second is cut off.
         """
-        seconds = sorted(self._seconds())
         next_second = whole_second(self.start) + SECOND
-        cut = seconds[len(seconds) // 2] if seconds else next_second
+        cut = median_high(self._seconds() or [next_second])
         if cut >= self.end:
             return []
         older = Window(self.start, cut)
