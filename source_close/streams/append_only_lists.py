@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import median_high
 
-from airbyte_cdk import StreamSlice
-
 from source_close.api.errors import CloseApiError
 from source_close.api.responses import Row
 from source_close.dates import SECOND, format_moment, whole_second
 from source_close.streams.offset_pages import OffsetPages, OffsetsExhaustedError
-from source_close.streams.windows import WindowRetriever
+from source_close.streams.windows import WindowRetriever, slice_of
 
 _OUT_OF_REACH = (
     "The records at {moment} can't be read completely: {reason} The stream stops here, so that "
@@ -92,11 +90,7 @@ class AppendOnlyListRetriever(WindowRetriever):
         windows = [Window(start, end)]
         while windows:
             window = windows.pop()
-            bounds = {
-                "start_time": format_moment(window.start),
-                "end_time": format_moment(window.end),
-            }
-            window_slice = StreamSlice(partition={}, cursor_slice=bounds)
+            window_slice = slice_of(window.start, window.end)
             try:
                 for page, is_followed in self.pages.read(window.seen, window_slice):
                     yield page, end

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from airbyte_cdk import DefaultPaginator, HttpRequester, StreamSlice
+from airbyte_cdk import DefaultPaginator, HttpRequester
 
 from source_close.api.errors import CloseApiError
 from source_close.api.responses import Row, response_json
@@ -20,7 +20,7 @@ from source_close.dates import (
     whole_second,
 )
 from source_close.streams.records import RecordsByIds
-from source_close.streams.windows import WindowRetriever
+from source_close.streams.windows import WindowRetriever, slice_of
 
 _MAX_READINGS_WITHOUT_NEW_ROWS = 5
 _STUCK = (
@@ -204,9 +204,8 @@ class LeadSearchRetriever(WindowRetriever):
     def _page(
         self, search: Search, token: Mapping[str, Any] | None = None
     ) -> tuple[list[Row], Mapping[str, Any] | None]:
-        bounds = {"start_time": format_moment(search.start), "end_time": format_moment(search.end)}
         response = self.requester.send_request(
-            stream_slice=StreamSlice(partition={}, cursor_slice=bounds),
+            stream_slice=slice_of(search.start, search.end),
             request_body_json=self.paginator.get_request_body_json(next_page_token=token),
         )
         if response is None or not response.ok:

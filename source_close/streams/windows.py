@@ -22,6 +22,14 @@ _MAX_CLOCK_LAG = timedelta(days=1)  # by which this machine's clock may be behin
 _NO_WINDOW = StreamSlice(partition={}, cursor_slice={})
 
 
+def slice_of(start: datetime, end: datetime) -> StreamSlice:
+    """Return the slice with which a request reads the window ``[start, end)``."""
+    return StreamSlice(
+        partition={},
+        cursor_slice={"start_time": format_moment(start), "end_time": format_moment(end)},
+    )
+
+
 class WindowCursor:
     """A cursor that observes only the newest record of each window, and is otherwise ``cursor``.
 
