@@ -68,6 +68,10 @@ READINGS: dict[str, tuple[list[tuple[int, str]], str]] = {
         [(0, "abcd+"), (2, "defg+"), (0, "bcde+"), (2, "defg+"), (4, "fghi")],
         "abcdefghi",
     ),
+    "another one is deleted after the step back": (
+        [(0, "abcd+"), (2, "defg+"), (0, "bcde+"), (2, "efgh")],
+        "abcdefgh",
+    ),
     # Edited rows move in a list sorted by modification, and so do rescheduled meetings: a known row comes first.
     "three rows move to the end": (
         [(0, "abcd+"), (2, "cdef+"), (4, "efgh+"), (6, "jabc"), (2, "fghi+"), (4, "hija+"), (6, "jabc")],
@@ -80,6 +84,20 @@ READINGS: dict[str, tuple[list[tuple[int, str]], str]] = {
     "all rows before the last ones are deleted": (
         [(0, "abcd+"), (2, "cdef+"), (4, "efgh+"), (6, ""), (2, ""), (0, "jkl")],
         "abcdefghjkl",
+    ),
+    "a second step back is twice as large": (
+        [
+            (0, "abcd+"),
+            (2, "cdef+"),
+            (4, "efgh+"),
+            (6, "ghij+"),
+            (8, "ijkl+"),
+            (10, "klmn+"),
+            (12, ""),
+            (8, ""),
+            (0, "mn"),
+        ],
+        "abcdefghijklmn",
     ),
     "all rows are deleted": ([(0, "abcd+"), (2, "cdef+"), (4, "efgh+"), (6, ""), (2, ""), (0, "")], "abcdefgh"),
     # A list that has more positions than rows were seen is read again: rows of one moment may change places between two
