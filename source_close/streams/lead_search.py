@@ -1,6 +1,6 @@
 """Find leads by Advanced Filtering: https://developer.close.com/api/resources/advanced-filtering.md."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +22,7 @@ from source_close.dates import (
 from source_close.streams.records import RecordsByIds
 from source_close.streams.windows import WindowRetriever, slice_of
 
-_MAX_READINGS_WITHOUT_NEW_ROWS = 5
+_MAX_READINGS_WITHOUT_NEW_LEADS = 5
 _STUCK = (
     "Close's search does not get past the moment {moment}: {rows} or more records have it as "
     "date_updated, or each search ignores dates, ends early, repeats records or loses its cursor. "
@@ -36,18 +36,64 @@ class StuckError(CloseApiError):
 
 @dataclass(frozen=True)
 class Search:
-    """A search for the rows whose cursor is in ``[start, end)``, in UTC.
+    """A search for the leads whose cursor is in ``[start, end)``, in UTC.
 
     Attributes:
         start: inclusive.
         end: exclusive.
-        gap_start: if set, the rows between it and ``start`` are known from the page of another
-            search only. That page has skipped none of them if this search begins with a known row.
+        gap_start: if set, the leads between it and ``start`` are known from the page of another
+            search only. That page has skipped none of them if this search begins with a known one.
     """
 
     start: datetime
     end: datetime
     gap_start: datetime | None = None
+
+    def split(self, moment: datetime) -> list["Search"]:
+        """Return the search from ``moment`` on, and the one before. The last one is made first.
+
+        In this order, since an edit may move a lead to the later one meanwhile.
+        """
+        return [Search(moment, self.end), Search(self.start, moment)]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of a search.
+
+    Attributes:
+        ids: of its leads, each once.
+        seconds: the dates of its leads without fractions, as the index may sort by whole seconds,
+            and Close may truncate date filters. A lead that was edited meanwhile may be outside the
+            search: its date is left out.
+        token: leads to the next page, None if there is none.
+        is_full: whether it has as many leads as were requested. More may follow without a token.
+    """
+
+    ids: list[str]
+    seconds: list[datetime]
+    token: Mapping[str, Any] | None
+    is_full: bool
+
+    def last_tenth(self) -> datetime | None:
+        """Return the second with which the last tenth begins, None if leads may not be sorted.
+
+        The last lead alone could show a newer date than the one by which the index sorts it.
+        """
+        # Until the index shows an edit, Close sorts the lead by its date before the edit.
+        latest = utc_now() - LATENESS
+        settled = [second for second in self.seconds if second < latest]
+        if len(settled) * 2 <= len(self.ids) or settled != sorted(settled):
+            return None
+        # Leads of one second may be in any order.
+        first_tenth = settled[len(settled) // 10]
+        last_tenth = settled[len(settled) * 9 // 10]
+        return last_tenth if last_tenth > first_tenth else None
+
+    def second_to_split_at(self) -> datetime:
+        """Return the last second or, if leads are not sorted, the median."""
+        in_order = sorted(self.seconds)
+        return in_order[-1] if self.seconds == in_order else in_order[len(in_order) // 2]
 
 
 @dataclass(kw_only=True)
@@ -57,12 +103,13 @@ class LeadSearchRetriever(WindowRetriever):
     Close does not document what a search returns of a lead, so only its id and cursor are used.
 
     1. A search whose leads are all on one page is complete.
-    2. Otherwise the next search begins in the last tenth of that page. If its first row is known,
-       no lead was skipped between the two, although leads may be edited meanwhile.
+    2. Otherwise the next search begins in the last tenth of that page. If its first lead is known,
+       none was skipped between the two, although leads may be edited meanwhile.
     3. If it is not known, or the page is not sorted, the time is split, and both parts searched.
     4. A second is not split. It is read by cursor until a reading shows no new lead, and so is a
-       search whose page is not full and has a cursor that leads to no other rows.
-    5. If that fails, the time is split down to a millisecond, after which the stream fails.
+       search whose page is not full and has a cursor that leads to no other leads.
+    5. If that fails, or a page has no date of its search, the time is halved, down to a
+       millisecond, after which the stream fails.
 
     ``CursorPagination``, the built-in, stops at the 10,000 rows of a chain of cursors, fails if a
     cursor has expired, and skips a row for each one that is edited between two pages if cursors
@@ -84,134 +131,96 @@ class LeadSearchRetriever(WindowRetriever):
         searches = [Search(start, end)]
         while searches:
             search = searches.pop()
-            rows, token = self._page(search)
-            begins_with_known_row = bool(rows) and rows[0]["id"] in known_ids
-            if search.gap_start and not begins_with_known_row:
-                searches += [
-                    Search(search.start, search.end),
-                    Search(search.gap_start, search.start),
-                ]
+            page = self._page(search)
+            if search.gap_start and known_ids.isdisjoint(page.ids[:1]):
+                searches += Search(search.gap_start, search.end).split(search.start)
                 continue
-            yield self._new_leads(search, rows, known_ids)
-            if token is None and not self._is_full(rows):
-                continue  # the page is the last one, while a full one may have been cut
+            yield self._new_leads(search, page, known_ids)
+            if page.token is None and not page.is_full:
+                continue
             try:
-                following = self._following_searches(search, rows, token)
+                following = self._following_searches(search, page)
                 if not following:
                     yield from self._read_by_cursor(search, known_ids)
-                searches += following
             except StuckError:
                 middle = search.start + (search.end - search.start) / 2
                 if middle < search.start + MILLISECOND:
                     raise
-                searches += [Search(middle, search.end), Search(search.start, middle)]
+                second = whole_second(middle)  # as Close may truncate date filters
+                following = search.split(second if second > search.start else middle)
+            searches += following
 
-    # The searches for what a page lacks, none if it has to be read by cursor. The last one is made
-    # first. It is the earliest one, since an edit may move a lead to a later one meanwhile.
-    def _following_searches(
-        self, search: Search, rows: Sequence[Row], token: Mapping[str, Any] | None
-    ) -> list[Search]:
-        last_tenth = self._last_tenth(search, rows)
+    # The searches for what a page lacks, none if its search has to be read by cursor.
+    def _following_searches(self, search: Search, page: Page) -> list[Search]:
+        last_tenth = page.last_tenth()
         if last_tenth:
             return [Search(last_tenth, search.end, gap_start=search.start)]
-        if not self._is_full(rows) and not self._has_other_rows(search, rows, token):
+        if not page.is_full and not self._leads_further(search, page):
             return []
-        cut = self._cut(search, rows)
-        if cut >= search.end:
+        next_second = whole_second(search.start) + SECOND
+        if next_second >= search.end and (page.seconds or not page.ids):
             return []
-        return [Search(cut, search.end), Search(search.start, cut)]
+        if not page.seconds:
+            raise self._stuck(search)  # no date says where to split, and Close may ignore dates
+        return search.split(max(page.second_to_split_at(), next_second))
 
-    def _is_full(self, rows: Sequence[Row]) -> bool:
-        return len(rows) >= (self.paginator.get_page_size() or 0)
+    # Whether a page's cursor leads to other leads, which it requests: the last page may have a
+    # cursor, too, and a page before it fewer leads than were requested.
+    def _leads_further(self, search: Search, page: Page) -> bool:
+        following_page = self._page(search, page.token)
+        return not set(page.ids).issuperset(following_page.ids)
 
-    # Whether the cursor of a page leads to other rows. It requests them: the last page may have a
-    # cursor, too, and a page before it fewer rows than were requested.
-    def _has_other_rows(
-        self, search: Search, rows: Sequence[Row], token: Mapping[str, Any] | None
-    ) -> bool:
-        ids = {row["id"] for row in rows}
-        following_rows, _ = self._page(search, token)
-        return any(row["id"] not in ids for row in following_rows)
-
-    # The second with which the last tenth of a page begins, None if the page may not be sorted. The
-    # last row alone could show a newer date than the one by which the index sorts it.
-    def _last_tenth(self, search: Search, rows: Sequence[Row]) -> datetime | None:
-        # Until the index shows an edit, Close sorts the lead by its date before the edit.
-        latest = utc_now() - LATENESS
-        settled = [second for second in self._seconds(search, rows) if second < latest]
-        if len(settled) * 2 <= len(rows) or settled != sorted(settled):
-            return None
-        # The next search has to begin later than this one, and a second may be in any order.
-        earliest = max(settled[len(settled) // 10], search.start)
-        last_tenth = settled[len(settled) * 9 // 10]
-        return last_tenth if last_tenth > earliest else None
-
-    # The second at which to split the time of a search: that of the last row or, if rows are not
-    # sorted, the median. If the search has only one second, it is the end or later.
-    def _cut(self, search: Search, rows: Sequence[Row]) -> datetime:
-        first = whole_second(search.start)
-        inside = [second for second in self._seconds(search, rows) if second >= first]
-        cut = first + (search.end - first) / 2
-        if inside:
-            in_order = sorted(inside)
-            cut = inside[-1] if inside == in_order else in_order[len(inside) // 2]
-        cut = max(whole_second(cut), first + SECOND)
-        if rows and not inside and cut >= search.end:
-            raise self._stuck(search)  # Close ignores the dates: each search would have all rows
-        return cut
-
-    # The dates of a page's rows up to the second, as the index may sort by whole seconds, and Close
-    # may truncate date filters. A lead that was edited meanwhile may be after the search.
-    def _seconds(self, search: Search, rows: Sequence[Row]) -> list[datetime]:
-        moments = [moment_of(row, self.cursor_field) for row in rows]
-        return [whole_second(moment) for moment in moments if moment and moment < search.end]
-
-    # Reads a search until a reading has no new row, and the readings since the last new row have
+    # Reads a search until a reading has no new lead, and the readings since the last new lead have
     # shown as many leads as this one has positions. Leads of one second may change places between
     # two pages, so that one is returned twice and another one never, and an edited one may leave
     # the search.
     def _read_by_cursor(
         self, search: Search, known_ids: set[str]
     ) -> Iterator[tuple[list[Row], datetime]]:
-        seen_ids = set[str]()
-        readings_without_new_rows = 0
-        while readings_without_new_rows < _MAX_READINGS_WITHOUT_NEW_ROWS:
+        readings = list[list[str]]()  # the ids of those since the last new lead
+        while len(readings) < _MAX_READINGS_WITHOUT_NEW_LEADS:
             known = len(known_ids)
-            positions = 0
+            reading = list[str]()
+            readings.append(reading)
             with suppress(StuckError):
-                for rows in self._pages(search):
-                    positions += len(rows)
-                    seen_ids.update(row["id"] for row in rows)
-                    yield self._new_leads(search, rows, known_ids)
-                if len(known_ids) == known and positions <= len(seen_ids) < self.rows_per_chain:
+                for page in self._pages(search):
+                    # A cursor may lead to the last lead instead of the one after it.
+                    reading += page.ids[1:] if page.ids[:1] == reading[-1:] else page.ids
+                    yield self._new_leads(search, page, known_ids)
+                shown = len(set().union(*readings))
+                if len(known_ids) == known and len(reading) <= shown < self.rows_per_chain:
                     return
-            readings_without_new_rows += 1
             if len(known_ids) > known:
-                readings_without_new_rows = 0
-                seen_ids.clear()
+                readings.clear()
         raise self._stuck(search)
 
-    def _pages(self, search: Search) -> Iterator[list[Row]]:
-        rows, token = self._page(search)
-        yield rows
-        while token is not None:
-            last_rows = rows[-1:]
-            rows, token = self._page(search, token)
-            # A cursor may lead to the last row instead of the one after it.
-            yield rows[1:] if rows[:1] == last_rows else rows
+    def _pages(self, search: Search) -> Iterator[Page]:
+        page = self._page(search)
+        yield page
+        while page.token is not None:
+            page = self._page(search, page.token)
+            yield page
 
-    # The rows of a page, each once, and the token of the next page.
-    def _page(
-        self, search: Search, token: Mapping[str, Any] | None = None
-    ) -> tuple[list[Row], Mapping[str, Any] | None]:
+    def _page(self, search: Search, token: Mapping[str, Any] | None = None) -> Page:
         response = self.requester.send_request(
             stream_slice=slice_of(search.start, search.end),
             request_body_json=self.paginator.get_request_body_json(next_page_token=token),
         )
         if response is None or not response.ok:
             raise self._stuck(search)  # the cursor has expired
-        rows = list({row["id"]: row for row in response_json(response)["data"]}.values())
-        return rows, self.paginator.next_page_token(response, len(rows), None, token)
+        rows = {row["id"]: row for row in response_json(response)["data"]}
+        moments = [moment_of(row, self.cursor_field) for row in rows.values()]
+        first = whole_second(search.start)
+        return Page(
+            ids=list(rows),
+            seconds=[
+                whole_second(moment)
+                for moment in moments
+                if moment and first <= moment < search.end
+            ],
+            token=self.paginator.next_page_token(response, len(rows), None, token),
+            is_full=len(rows) >= (self.paginator.get_page_size() or 0),
+        )
 
     def _stuck(self, search: Search) -> StuckError:
         text = _STUCK.format(moment=format_moment(search.start), rows=self.rows_per_chain)
@@ -220,10 +229,10 @@ class LeadSearchRetriever(WindowRetriever):
     # The new leads of a page, and the moment up to which it shows leads. A lead may have been
     # edited since: that must not move the cursor past leads that the index shows later.
     def _new_leads(
-        self, search: Search, rows: Sequence[Row], known_ids: set[str]
+        self, search: Search, page: Page, known_ids: set[str]
     ) -> tuple[list[Row], datetime]:
-        new_rows = {row["id"]: row for row in rows if row["id"] not in known_ids}
-        known_ids.update(new_rows)
-        leads = self.by_ids.read(list(new_rows), alone_if_missing=new_rows)
-        latest = max(self._seconds(search, rows), default=search.end) + SECOND
+        new_ids = [lead_id for lead_id in page.ids if lead_id not in known_ids]
+        known_ids.update(new_ids)
+        leads = self.by_ids.read(new_ids, alone_if_missing=new_ids)
+        latest = max(page.seconds, default=search.end) + SECOND
         return list(leads.values()), latest
