@@ -20,7 +20,8 @@ from source_close.api.errors import LOGGER, NOT_OFFERED, CloseApiError
 from source_close.api.responses import Row
 from source_close.api.sync import Sync
 from source_close.dates import format_moment, moment_of, parse_moment
-from source_close.streams.records import RecordsByIds, parts_of
+from source_close.streams.records import parts_of
+from source_close.streams.records_by_ids import RecordsByIds
 
 RETENTION = timedelta(days=30)  # how long Close keeps events
 _GAP = (

@@ -19,7 +19,7 @@ from source_close.dates import (
     utc_now,
     whole_second,
 )
-from source_close.streams.records import RecordsByIds
+from source_close.streams.records_by_ids import RecordsByIds
 from source_close.streams.windows import WindowRetriever, slice_of
 
 _MAX_READINGS_WITHOUT_NEW_LEADS = 5

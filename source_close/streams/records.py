@@ -1,27 +1,16 @@
-"""Read records by their ids, extract them from responses, and bring their columns to one type."""
+"""Make records of the rows in a response: extract them, and bring their columns to one type."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
-from urllib.parse import quote, urlsplit
 
 import orjson
 import requests
-from airbyte_cdk import (
-    FailureType,
-    HttpRequester,
-    RecordExtractor,
-    RecordTransformation,
-    StreamSlice,
-)
+from airbyte_cdk import RecordExtractor, RecordTransformation
 
-from source_close.api.errors import CloseApiError, describe
 from source_close.api.responses import Row, response_json
-
-_REFUSED_ID = "POST {path} with a single id {refusal}. Please report this message."
-_OTHER_PAGE = "returned a page without that record, and says that more follow"
 
 
 class DataExtractor(RecordExtractor):
@@ -34,89 +23,6 @@ class DataExtractor(RecordExtractor):
     def extract_records(self, response: requests.Response) -> Iterable[Row]:
         """Return the rows of a page."""
         return list(response_json(response)["data"])
-
-
-@dataclass
-class RecordsByIds:
-    """Reads records by their ids, ``ids_per_request`` at once.
-
-    https://developer.close.com/api/overview/pagination.md. ``GroupingPartitionRouter``, the
-    built-in, takes the ids from a stream, and does not ask again for what a response lacks.
-
-    Attributes:
-        ids_per_request: threads share it, and halve it where Close refuses so many.
-        record_requester: requests a single record. Without it, those in Close's index exist.
-    """
-
-    name: str
-    requester: HttpRequester
-    ids_per_request: int
-    record_requester: HttpRequester | None = None
-
-    def read(
-        self,
-        ids: Sequence[str],
-        *,
-        alone_if_found: Collection[str] = (),
-        alone_if_missing: Collection[str] = (),
-    ) -> dict[str, Row]:
-        """Return the records that exist, by id.
-
-        Close's index may be late, which a request for a record alone is not. To that, Close may
-        respond with the destination of a merge, which is ignored.
-
-        Args:
-            ids: of the records.
-            alone_if_found: ids that are requested alone if the index has them.
-            alone_if_missing: ids that are requested alone if the index lacks them.
-
-        Raises:
-            CloseApiError: if they can't be read.
-        """
-        existing = self._read_from_index(ids)
-        if self.record_requester is None:
-            return existing
-        for record_id in ids:
-            doubted_ids = alone_if_found if record_id in existing else alone_if_missing
-            if record_id in doubted_ids:
-                path = f"{quote(record_id, safe='')}/"
-                response: Any = self.record_requester.send_request(path=path)
-                rows = response_json(response).get("data", [])
-                existing.pop(record_id, None)
-                existing |= {row["id"]: row for row in rows if row["id"] == record_id}
-        return existing
-
-    # What a response lacks is requested again. If a complete one has none of it, it does not exist.
-    def _read_from_index(self, ids: Sequence[str]) -> dict[str, Row]:
-        existing = dict[str, Row]()
-        pending = list(ids)
-        while pending:
-            most_ids = self.ids_per_request
-            requested = pending[:most_ids]
-            wanted = {"ids": ",".join(requested), "most_ids": most_ids}
-            response: Any = self.requester.send_request(
-                stream_slice=StreamSlice(partition=wanted, cursor_slice={})
-            )
-            page = response_json(response)
-            found = {row["id"]: row for row in page.get("data", []) if row["id"] in requested}
-            existing |= found
-            has_none = response.ok and not found and not page.get("has_more")
-            settled = requested if has_none else found.keys()
-            if not settled:
-                # Close may have refused ``_limit``, which is the most ids also for the last few.
-                number = len(requested) if response.ok else most_ids
-                self._request_fewer(number, response)
-            pending = [record_id for record_id in pending if record_id not in settled]
-        return existing
-
-    # After a refusal, or a page of other records, such as those into which leads were merged.
-    def _request_fewer(self, number: int, response: requests.Response) -> None:
-        if number == 1:
-            path = urlsplit(response.url).path
-            refusal = _OTHER_PAGE if response.ok else describe(response)
-            text = _REFUSED_ID.format(path=path, refusal=refusal)
-            raise CloseApiError(self.name, text, FailureType.system_error)
-        self.ids_per_request = min(self.ids_per_request, number // 2)
 
 
 def parts_of(record: Row, path: Sequence[str]) -> list[Row]:
