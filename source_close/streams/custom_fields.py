@@ -2,7 +2,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass
@@ -41,7 +41,8 @@ class CustomFieldsSchemaLoader(SchemaLoader):
     ``DynamicSchemaLoader``, the built-in, can't add columns inside nested lists.
 
     Attributes:
-        places: the path of the values of each kind of field, ``[]`` for the record.
+        places: the column whose objects have the values of each kind of field, empty if the record
+            has them itself.
         types: the schema of each type of field, and of ``other``.
         fields: the stream of definitions.
     """
@@ -50,7 +51,7 @@ class CustomFieldsSchemaLoader(SchemaLoader):
     config: Config
     schema_loader: SchemaLoader
     fields: AbstractStream
-    places: Mapping[str, Sequence[str]]
+    places: Mapping[str, str]
     types: Mapping[str, Mapping[str, Any]]
 
     def get_json_schema(self) -> Mapping[str, Any]:
@@ -73,7 +74,8 @@ class CustomFieldsSchemaLoader(SchemaLoader):
     def _add_column(self, schema: dict[str, Any], row: Row) -> None:
         for kind in self.places.keys() & _kinds_of(row):
             properties = schema["properties"]
-            for column in self.places[kind]:
+            column = self.places[kind]
+            if column:
                 properties = properties[column]["items"]["properties"]
             properties[f"{PREFIX}{row['id']}"] = self._column(row)
 
@@ -108,12 +110,13 @@ class CustomFieldsTransformation(RecordTransformation):
 
     Attributes:
         fields: the stream of definitions.
-        places: the path of the values of each kind of field, ``[]`` for the lead.
+        places: the column whose objects have the values of each kind of field, empty if the lead
+            has them itself.
     """
 
     name: str
     fields: AbstractStream
-    places: Mapping[str, Sequence[str]]
+    places: Mapping[str, str]
 
     def __post_init__(self) -> None:
         self._definitions = dict[str, dict[str, Row]]()
@@ -123,10 +126,9 @@ class CustomFieldsTransformation(RecordTransformation):
     def transform(self, record: dict[str, Any], *_: Any, **__: Any) -> None:
         """Change ``record`` in place. A deletion gets no list."""
         unresolved = self._resolve(record, "lead")
-        for kind, path in self.places.items():
-            if path:  # else it is the lead
-                for part in parts_of(record, path):
-                    self._resolve(part, kind)
+        for kind, column in self.places.items():
+            for part in parts_of(record, column):  # none for the lead itself
+                self._resolve(part, kind)
         record.pop(CUSTOM, None)
         if DELETED_AT not in record:
             record["custom_fields"] = self._list_of(record, unresolved)

@@ -204,7 +204,7 @@ def _deleted_by(event: Mapping[str, Any], former: Row) -> dict[tuple[str, str], 
         return {}
     deleted = {(event["object_type"], event["object_id"]): former}
     if event["object_type"] in _EMAIL_THREADS:
-        emails = parts_of(former, ["emails"]) + parts_of(former, ["latest_emails"])
+        emails = parts_of(former, "emails") + parts_of(former, "latest_emails")
         known = [email for email in emails if isinstance(email.get("id"), str)]
         deleted |= {("activity.email", email["id"]): email for email in known}
     return deleted

@@ -1,9 +1,8 @@
 """Make records of the rows in a response: extract them, and bring their columns to one type."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import orjson
@@ -25,14 +24,11 @@ class DataExtractor(RecordExtractor):
         return list(response_json(response)["data"])
 
 
-def parts_of(record: Row, path: Sequence[str]) -> list[Row]:
-    """Return the objects at ``path`` in a record: the record itself, or those in its lists."""
-    parts = [record]
-    for column in path:
-        values = [part.get(column) for part in parts]
-        lists = [value for value in values if isinstance(value, list)]
-        parts = [item for item in chain.from_iterable(lists) if isinstance(item, dict)]
-    return parts
+def parts_of(record: Row, column: str) -> list[Row]:
+    """Return the objects in the list that a record has in ``column``, none if it has no list."""
+    value = record.get(column)
+    parts = value if isinstance(value, list) else []
+    return [part for part in parts if isinstance(part, dict)]
 
 
 @dataclass
