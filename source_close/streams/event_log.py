@@ -42,8 +42,6 @@ _UNCLEAR_EVENTS = (
 _PROGRESS = "Read %d events of the event log from %s on, to follow the changes since the last sync."
 _LOG_EVERY_EVENTS = 5_000
 _PARTS_OF_LEADS = {"contact", "opportunity", "task"}  # a lead has lists of them
-_LEAD = "lead"
-_EMAIL_THREADS = {"activity.email_thread", "email_thread"}
 _MAX_EVENT_DELAY = timedelta(seconds=10)  # by which an event is dated after the change it reports
 DELETED_AT = "_ab_cdc_deleted_at"  # destinations that deduplicate remove the record if it is set
 
@@ -173,13 +171,15 @@ def add_event(changes: Changes, event: Mapping[str, Any]) -> bool:
         return False
     previous_data = event.get("previous_data")
     former = previous_data if isinstance(previous_data, dict) else {}
-    change = Change(changed_at=format_moment(moment - _MAX_EVENT_DELAY))
+    changed_at = format_moment(moment - _MAX_EVENT_DELAY)
     changed = [(event["object_type"], event["object_id"]), *_leads_of_part(event, former)]
     for key in changed:
-        changes[key].add(change)
+        changes[key].add(Change(changed_at))
     deleted = _deleted_by(event, former)
     for key, row in deleted.items():
-        changes[key].add(_deletion_at(moment, row))
+        created = moment_of(row, "date_created")
+        date_created = format_moment(created) if created else ""
+        changes[key].add(Change(changed_at, format_moment(moment), date_created))
     return event["action"] != "merged" or bool(deleted)
 
 
@@ -189,7 +189,7 @@ def _leads_of_part(event: Mapping[str, Any], former: Row) -> list[tuple[str, str
     if event["object_type"].partition(".")[0] not in _PARTS_OF_LEADS:
         return []
     lead_ids = [event.get("lead_id"), former.get("lead_id")]
-    return [(_LEAD, lead_id) for lead_id in lead_ids if isinstance(lead_id, str)]
+    return [("lead", lead_id) for lead_id in lead_ids if isinstance(lead_id, str)]
 
 
 # The objects that an event deletes, as they were before, by type and id. A merge deletes its source
@@ -199,25 +199,15 @@ def _deleted_by(event: Mapping[str, Any], former: Row) -> dict[tuple[str, str], 
     if event["action"] == "merged":
         meta = event.get("meta")
         source_id = meta.get("merge_source_lead_id") if isinstance(meta, dict) else None
-        return {(_LEAD, source_id): {}} if isinstance(source_id, str) else {}
+        return {("lead", source_id): {}} if isinstance(source_id, str) else {}
     if event["action"] != "deleted":
         return {}
     deleted = {(event["object_type"], event["object_id"]): former}
-    if event["object_type"] in _EMAIL_THREADS:
+    if event["object_type"].endswith("email_thread"):
         emails = parts_of(former, "emails") + parts_of(former, "latest_emails")
         known = [email for email in emails if isinstance(email.get("id"), str)]
         deleted |= {("activity.email", email["id"]): email for email in known}
     return deleted
-
-
-# ``former`` is the object before its deletion, as far as it is known.
-def _deletion_at(moment: datetime, former: Row) -> Change:
-    created = moment_of(former, "date_created")
-    return Change(
-        changed_at=format_moment(moment - _MAX_EVENT_DELAY),
-        deleted_at=format_moment(moment),
-        date_created=format_moment(created) if created else "",
-    )
 
 
 @dataclass
