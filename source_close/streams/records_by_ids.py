@@ -53,11 +53,9 @@ class RecordsByIds:
             CloseApiError: if they can't be read.
         """
         existing = self._read_from_index(ids)
-        if self.record_requester is None:
-            return existing
         for record_id in ids:
             doubted_ids = alone_if_found if record_id in existing else alone_if_missing
-            if record_id in doubted_ids:
+            if self.record_requester and record_id in doubted_ids:
                 path = f"{quote(record_id, safe='')}/"
                 response: Any = self.record_requester.send_request(path=path)
                 rows = response_json(response).get("data", [])
