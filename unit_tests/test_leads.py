@@ -402,6 +402,17 @@ def test_a_search_that_ignores_the_range_fails_the_stream_as_no_split_makes_it_s
     assert len(bodies(api)) < 100
 
 
+def test_a_search_whose_first_page_is_always_empty_is_halved_at_whole_seconds_and_then_read_by_cursor(
+    api: Mocker,
+) -> None:
+    """As if Close left deleted leads out of its pages. A part from one second to the next would never be read."""
+    index = Index(leads_since("2025-06-10T00:00:00Z", 3, 0.5))
+    empty = {"data": [], "cursor": "0"}
+    leads(api, page(*index.rows))
+    api.post(f"{API}/data/search/", json=lambda request, _: index(request, _) if "cursor" in request.json() else empty)
+    assert read("leads", start_date="2025-06-02").ids == ids(index.rows)
+
+
 LONG = leads_of_one_moment(500)
 MOMENT = LONG[:250]
 FIRST, REST = page(*MOMENT[:200], cursor="a"), page(*MOMENT[200:])
