@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, MutableMapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from airbyte_cdk import AirbyteTracedException, FailureType
 from airbyte_cdk.sources.declarative.transformations.config_transformations import (
@@ -42,22 +43,17 @@ _CREATE_A_KEY = "Create a key in Close under Settings > Developer > API Keys"
 _MAX_WINDOW_HOURS = 720
 # The CDK would evaluate a key in quotes, and drop them.
 _KEY = StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[A-Za-z0-9_.:-]+$")
-_HOST = r"https://[\w-]{1,63}(\.[\w-]{1,63})*"
-_THIS_MACHINE = r"http://(localhost|127\.0\.0\.1|\[::1\])"
-_URL = StringConstraints(
-    strip_whitespace=True, pattern=rf"^({_HOST}|{_THIS_MACHINE})(:[1-9][0-9]{{0,4}})?(/\S*)?$"
-)
-# What to say of a problem, by field and pydantic's name for it. Of others, pydantic's text says it.
+# What to say of a problem, by pydantic's name for it: these are problems of the key. Of others,
+# pydantic's text says it.
 _TEXTS = {
-    ("api_key", "missing"): f"is missing. {_CREATE_A_KEY}",
-    ("api_key", "string_too_short"): f"is empty. {_CREATE_A_KEY}",
-    ("api_key", "string_pattern_mismatch"): (
-        "has characters that no key has, such as quotes. Copy it once more"
-    ),
-    ("base_url", "string_pattern_mismatch"): (
-        "must begin with https:// (http:// only for a server on this machine) and contain a host"
-    ),
+    "missing": f"is missing. {_CREATE_A_KEY}",
+    "string_too_short": f"is empty. {_CREATE_A_KEY}",
+    "string_pattern_mismatch": "has characters that no key has, such as quotes. Copy it once more",
 }
+_URL_RULE = (
+    "must begin with https:// (http:// only for a server on this machine) and contain a host"
+)
+_LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
 
 def _read_start_date(value: Any) -> datetime | None:
@@ -78,6 +74,21 @@ def _read_start_date(value: Any) -> datetime | None:
     return max(moment, EARLIEST)
 
 
+def _read_base_url(value: str) -> str:
+    url = value.strip().rstrip("/")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+        host = (parts.hostname or "").encode("idna")
+    except ValueError:  # an address that can't be parsed, a port that is no number, an odd host
+        raise ValueError(_URL_RULE) from None
+    is_secure = parts.scheme == "https" and bool(host)
+    is_local = parts.scheme == "http" and parts.hostname in _LOOPBACK_HOSTS
+    if port == 0 or " " in url or not (is_secure or is_local):
+        raise ValueError(_URL_RULE)
+    return url
+
+
 class CloseConfig(BaseModel):
     """The fields that a user enters. ``activities_window_seconds`` is tap-closeio's."""
 
@@ -87,9 +98,7 @@ class CloseConfig(BaseModel):
     activities_window_seconds: int = Field(default=24 * 3600, ge=0, le=_MAX_WINDOW_HOURS * 3600)
     capture_changes: bool = Field(default=True, strict=True)
     num_workers: int = Field(default=20, ge=1, le=40)
-    base_url: Annotated[str, _URL, AfterValidator(lambda url: url.rstrip("/"))] = (
-        "https://api.close.com/api/v1"
-    )
+    base_url: Annotated[str, AfterValidator(_read_base_url)] = "https://api.close.com/api/v1"
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "CloseConfig":
@@ -103,9 +112,8 @@ class CloseConfig(BaseModel):
         except ValidationError as error:
             problems = list[str]()
             for entry in error.errors(include_input=False, include_url=False):
-                field = str(entry["loc"][0])
                 text = entry["msg"].removeprefix("Value error, ").replace("Input should", "must")
-                problems.append(f"{field} {_TEXTS.get((field, entry['type']), text)}")
+                problems.append(f"{entry['loc'][0]} {_TEXTS.get(entry['type'], text)}")
         # After the except: its error shows the values, so it must not be the context of this one.
         message = f"The configuration can't be used: {'; '.join(problems)}."
         raise AirbyteTracedException(message, message, FailureType.config_error)

@@ -26,7 +26,7 @@ _MISSING_CERTIFICATES = (
 )
 _NEEDED_CONTENT = "The file must contain {form}; README.md shows how to make one."
 _FORMS = {"config": "a JSON object", "catalog": "a JSON object", "state": "a JSON list of states"}
-# A path with one of these is JSON, YAML or a key. The message does not show it.
+# If a file is missing, a path with one of these is JSON, YAML or a key, and must not be shown.
 _CONTENT = re.compile(r'[{"]|: |api_\w+[.]\w{10}')
 _CONTENT_AS_PATH = "--{kind} needs the path of an existing file, not its content or a key."
 _USAGE = "Give a command: spec, check, discover or read. --help shows their options.\n"
@@ -38,8 +38,8 @@ def _read_file(kind: str, read: Callable[[str], Any], path: str) -> Any:
     except Exception as error:  # noqa: BLE001 - the CDK's readers raise errors of many kinds
         problem = " ".join(str(error).split())[:_MAX_CHARACTERS].rstrip(".")
         text = f"The {kind} file {path} can't be used: {problem}."
-    if _CONTENT.search(path):
-        text = _CONTENT_AS_PATH.format(kind=kind)
+        if isinstance(error, OSError) and _CONTENT.search(path):
+            text = _CONTENT_AS_PATH.format(kind=kind)
     message = f"{text} {_NEEDED_CONTENT.format(form=_FORMS[kind])}"
     raise AirbyteTracedException(message, message, FailureType.config_error)
 

@@ -322,7 +322,6 @@ def test_repeated_429s_are_retried_until_the_retry_time_is_over(api: Mocker, clo
         ),
         ("<html>\n  <h1>Bad   gateway</h1></html>", "<html> <h1>Bad gateway</h1></html>"),
         ('{"error": "Ungültig – 無効"}', '{"error": "Ungültig – 無効"}'),
-        (b"Ung\xfcltig", "Ung\ufffdltig"),
         ("x" * 1000, "x" * 300),
         ("", ""),
         ('{"error":' * 900 + '"Too deep"' + "}" * 900, ('{"error":' * 900)[:300]),

@@ -106,13 +106,20 @@ def test_an_unusable_file_fails_with_a_one_sentence_message(
     assert "\n" not in command.error["message"]
 
 
-@pytest.mark.parametrize("content", [f'{{"api_key": "{KEY}"}}', f'"{KEY}"', f"api_key: {KEY}", KEY, f"api_key={KEY}"])
+@pytest.mark.parametrize("content", ["{api_key:secret}", '"secret"', "api_key: secret", KEY, f"api_key={KEY}"])
 def test_a_config_or_a_key_in_place_of_a_path_is_not_shown(command: Command, content: str) -> None:
     assert command.run("check", "--config", content) == 0
     assert command.status["message"].startswith(
         "--config needs the path of an existing file, not its content or a key. The file must contain "
     )
-    assert KEY not in command.status["message"]
+    assert content not in command.status["message"]
+
+
+def test_an_unusable_file_is_named_although_its_path_contains_what_looks_like_a_key(command: Command) -> None:
+    path = command.folder / "api_close.production.json"
+    path.write_text("{")
+    assert command.run("check", "--config", str(path)) == 0
+    assert command.status["message"].startswith(f"The config file {path} can't be used: ")
 
 
 def test_a_missing_file_whose_name_begins_like_a_key_is_named(command: Command) -> None:
