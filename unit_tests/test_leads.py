@@ -11,7 +11,18 @@ import pytest
 from requests_mock import Mocker
 
 from source_close.dates import parse_moment
-from unit_tests.syncs import API, Log, Reading, Row, leads, read, read_with_positions, requested, warnings
+from unit_tests.syncs import (
+    API,
+    Log,
+    Reading,
+    Row,
+    leads,
+    manifest_of,
+    read,
+    read_with_positions,
+    requested,
+    warnings,
+)
 
 FIELDS = [
     "id", "date_created", "date_updated", "organization_id", "created_by", "updated_by", "created_by_name",
@@ -450,7 +461,7 @@ SEARCHES: dict[str, tuple[list[Row], list[str | None]]] = {
 }
 
 
-def read_moment(api: Mocker, *responses: Row, later: Row | None = None) -> Reading:
+def read_moment(api: Mocker, *responses: Row, later: Row | None = None, manifest: Row | None = None) -> Reading:
     """Read leads of one second and later ones; the searches in this second alone get these responses."""
     later = later or page()
     leads(api, FIRST, *responses, later)
@@ -463,7 +474,7 @@ def read_moment(api: Mocker, *responses: Row, later: Row | None = None) -> Readi
     api.post(f"{API}/data/search/", **FIRST)
     for start, end, texts in (("", second, [page()]), (second, next_second, responses), (next_second, "9", [later])):
         api.post(f"{API}/data/search/", list(texts), additional_matcher=partial(is_within, start=start, end=end))
-    return read("leads", start_date="2025-06-02")
+    return read("leads", start_date="2025-06-02", manifest=manifest)
 
 
 @pytest.mark.parametrize(("responses", "cursors"), SEARCHES.values(), ids=SEARCHES)
@@ -484,6 +495,21 @@ def test_a_search_that_always_repeats_leads_and_so_may_lack_others_fails_the_str
     assert len(reading.ids) == 240
     [(_, _, message)] = reading.failures
     assert "Close's search does not get past the moment 2025-06-02T05:00:00" in message
+
+
+@pytest.mark.parametrize("rows_per_chain", [240, 241])
+def test_a_chain_with_as_many_rows_as_close_returns_is_not_complete_also_if_they_have_a_lead_twice(
+    api: Mocker, rows_per_chain: int
+) -> None:
+    manifest = manifest_of("leads")
+    [stream] = manifest["streams"]
+    retriever = {**stream["retriever"], "rows_per_chain": rows_per_chain}
+    manifest = {**manifest, "streams": [{**stream, "retriever": retriever}]}
+    readings = [FIRST, page(*MOMENT[199:239])]
+    # Of each half of the second the first page is requested, and then five readings by cursor.
+    reading = read_moment(api, *[FIRST, *readings * 6], *[FIRST, *readings * 5] * 10, manifest=manifest)
+    assert reading.statuses == {"leads": "INCOMPLETE" if rows_per_chain == 240 else "COMPLETE"}
+    assert len(reading.ids) == 239
 
 
 def test_the_time_after_a_moment_is_searched_when_the_moment_is_complete(api: Mocker) -> None:

@@ -180,15 +180,18 @@ class LeadSearchRetriever(WindowRetriever):
         readings = list[list[str]]()  # the ids of those since the last new lead
         while len(readings) < _MAX_READINGS_WITHOUT_NEW_LEADS:
             known = len(known_ids)
+            rows = 0
             reading = list[str]()
             readings.append(reading)
             with suppress(StuckError):
                 for page in self._pages(search):
+                    rows += len(page.ids)
                     # A cursor may lead to the last lead instead of the one after it.
                     reading += page.ids[1:] if page.ids[:1] == reading[-1:] else page.ids
                     yield self._new_leads(search, page, known_ids)
                 shown = len(set().union(*readings))
-                if len(known_ids) == known and len(reading) <= shown < self.rows_per_chain:
+                is_complete = len(reading) <= shown and rows < self.rows_per_chain
+                if len(known_ids) == known and is_complete:
                     return
             if len(known_ids) > known:
                 readings.clear()
