@@ -43,8 +43,7 @@ _CREATE_A_KEY = "Create a key in Close under Settings > Developer > API Keys"
 _MAX_WINDOW_HOURS = 720
 # The CDK would evaluate a key in quotes, and drop them.
 _KEY = StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[A-Za-z0-9_.:-]+$")
-# What to say of a problem, by pydantic's name for it: these are problems of the key. Of others,
-# pydantic's text says it.
+# The texts for problems of the key, by pydantic's type. Other problems have pydantic's own text.
 _TEXTS = {
     "missing": f"is missing. {_CREATE_A_KEY}",
     "string_too_short": f"is empty. {_CREATE_A_KEY}",

@@ -498,14 +498,17 @@ def test_a_search_that_always_repeats_leads_and_so_may_lack_others_fails_the_str
 
 
 @pytest.mark.parametrize("rows_per_chain", [240, 241])
-def test_a_chain_with_as_many_rows_as_close_returns_is_not_complete_also_if_they_have_a_lead_twice(
-    api: Mocker, rows_per_chain: int
+@pytest.mark.parametrize(
+    "last_page", [page(*MOMENT[199:239]), page(*MOMENT[200:239], MOMENT[238])], ids=["on two pages", "on one page"]
+)
+def test_a_chain_with_as_many_rows_as_close_returns_is_not_complete_also_if_it_has_a_lead_twice(
+    api: Mocker, last_page: Row, rows_per_chain: int
 ) -> None:
     manifest = manifest_of("leads")
     [stream] = manifest["streams"]
     retriever = {**stream["retriever"], "rows_per_chain": rows_per_chain}
     manifest = {**manifest, "streams": [{**stream, "retriever": retriever}]}
-    readings = [FIRST, page(*MOMENT[199:239])]
+    readings = [FIRST, last_page]
     # Of each half of the second the first page is requested, and then five readings by cursor.
     reading = read_moment(api, *[FIRST, *readings * 6], *[FIRST, *readings * 5] * 10, manifest=manifest)
     assert reading.statuses == {"leads": "INCOMPLETE" if rows_per_chain == 240 else "COMPLETE"}

@@ -40,8 +40,8 @@ class PacedAuthenticator(BasicHttpAuthenticator):
 
     The CDK calls it before each attempt to send a request. ``HTTPAPIBudget``, the built-in, is not
     enough: ``RateLimiter`` says why. ``BasicHttpAuthenticator`` alone would also follow a redirect
-    to another host. It also sets what all requests have in common: general headers, and hooks,
-    for which ``HttpRequester`` has no option. ``name`` is the stream's.
+    to another host. This class also sets what all requests have in common: general headers, and
+    hooks, for which ``HttpRequester`` has no option. ``name`` is the stream's.
     """
 
     name: str = ""
@@ -96,8 +96,8 @@ class PacedAuthenticator(BasicHttpAuthenticator):
             time.sleep(min(wait, _LOOK_EVERY_SECONDS))
 
 
-# Raises at a redirect to another host or without the filters of the list, and at any of a POST,
-# which ``requests`` would send as a GET without a body. ``HttpRequester`` has no option for it.
+# Raises at each redirect but that of a list to the same host with the same filters. ``requests``
+# would send a POST as a GET without a body. ``HttpRequester`` has no option for it.
 def _refuse_other_page(response: requests.Response, **_: Any) -> None:
     if not response.is_redirect:
         return

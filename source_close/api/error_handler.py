@@ -82,6 +82,7 @@ class CloseErrorHandler(DefaultErrorHandler):
             return self._retry_or_give_up(endpoint, outcome)
         wait = 0.0 if outcome.ok else self._requested_wait(outcome)
         self._sync.limiter.record_response(endpoint, outcome, wait)
+        self._check_clock(outcome.headers.get("date", ""))
         try:
             resolution = self._resolution_of_usable(endpoint, outcome)
         except UnusableResponseError as error:
@@ -113,11 +114,10 @@ class CloseErrorHandler(DefaultErrorHandler):
             raise CloseApiError(self.name, text, FailureType.config_error)
 
     # What to do with a response that the retriever can use, None with another one. It raises if the
-    # response is not what was requested.
+    # response is not what was requested, or if the list repeats itself without end.
     def _resolution_of_usable(
         self, endpoint: str, response: requests.Response
     ) -> ErrorResolution | None:
-        self._check_clock(response.headers.get("date", ""))
         body = response_json(response)
         if response.status_code not in SUCCESS_CODES:
             return self._resolution_of_expected(endpoint, response)

@@ -53,7 +53,7 @@ class CloseApiError(AirbyteTracedException):
 
 
 def describe(outcome: requests.Response | Exception) -> str:
-    """Return e.g. ``answered 403: «{"error": "No"}»`` or ``failed: Timeout``, without the key."""
+    """Return e.g. ``answered 403: «{"error": "No"}»`` or ``failed: timed out``, without the key."""
     if isinstance(outcome, Exception):
         return f"failed: {_quote(_text_of_error(outcome))}"
     quote = _quote(outcome.text)

@@ -12,11 +12,10 @@ import requests
 _HEADER = re.compile(
     r"limit=(?P<limit>\d+),\s*remaining=(?P<remaining>\d+),\s*reset=(?P<reset>\d+(?:\.\d+)?)"
 )
-# Without the header the pace is learned. After a 429 it is this share of the rate of successes in
-# the last seconds. Then it grows by this factor each second.
-_SHARE_AFTER_429 = 0.85
-_RATE_WINDOW_SECONDS = 2.0
-_GROWTH_PER_SECOND = 1.02
+# Without the header the pace is learned.
+_SHARE_AFTER_429 = 0.85  # of the rate of successes before it
+_RATE_WINDOW_SECONDS = 2.0  # in which that rate is measured
+_GROWTH_PER_SECOND = 1.02  # of the pace, while no 429 comes
 # Until the limit is known: this many requests at once, and half a request more after each success.
 _FIRST_IN_FLIGHT = 4.0
 _GROWTH_PER_SUCCESS = 0.5

@@ -27,7 +27,7 @@ def response_json(response: requests.Response) -> dict[str, Any]:
     null: a table has null there anyway.
 
     Raises:
-        UnusableResponseError: if it is not what Close sends.
+        UnusableResponseError: if a success is not what Close sends, or a 400 is cut off.
     """
     if not hasattr(response, _PARSED):
         setattr(response, _PARSED, _parse(response))
@@ -38,8 +38,9 @@ def response_json(response: requests.Response) -> dict[str, Any]:
 def _parse(response: requests.Response) -> dict[str, Any]:
     body = response.content or b""
     status = response.status_code
-    is_explained = status == requests.codes.bad_request and body.startswith(b"{")
-    if status not in SUCCESS_CODES and not is_explained:
+    # A refusal is parsed only to notice one that is cut off, which is retried.
+    is_refusal = status == requests.codes.bad_request and body.startswith(b"{")
+    if status not in SUCCESS_CODES and not is_refusal:
         return {}
     try:
         value = _loads(body)

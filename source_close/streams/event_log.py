@@ -220,7 +220,7 @@ class EventLogChanges:
     Attributes:
         object_types: the types of the stream's objects in the log, as a regular expression.
         events: the stream of events since the oldest saved position.
-        by_ids: reads the records, and singly a deleted one that may still exist.
+        by_ids: reads the records, and a deleted one alone if it may still exist.
     """
 
     name: str

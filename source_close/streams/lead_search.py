@@ -1,4 +1,7 @@
-"""Find leads by Advanced Filtering: https://developer.close.com/api/resources/advanced-filtering.md."""
+"""Find leads by Advanced Filtering.
+
+https://developer.close.com/api/resources/advanced-filtering.md
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -50,9 +53,9 @@ class Search:
     gap_start: datetime | None = None
 
     def split(self, moment: datetime) -> list["Search"]:
-        """Return the search from ``moment`` on, and the one before. The last one is made first.
+        """Return the part from ``moment`` on, and the earlier part.
 
-        In this order, since an edit may move a lead to the later one meanwhile.
+        The one at the end is searched first, since an edit may move a lead to the later part.
         """
         return [Search(moment, self.end), Search(self.start, moment)]
 
@@ -67,18 +70,21 @@ class Page:
             and Close may truncate date filters. A lead that was edited meanwhile may be outside the
             search: its date is left out.
         token: leads to the next page, None if there is none.
-        is_full: whether it has as many leads as were requested. More may follow without a token.
+        row_count: how many rows it has; several may be of one lead.
+        is_full: whether it has as many rows as were requested. More may follow without a token.
     """
 
     ids: list[str]
     seconds: list[datetime]
     token: Mapping[str, Any] | None
+    row_count: int
     is_full: bool
 
-    def last_tenth(self) -> datetime | None:
-        """Return the second with which the last tenth begins, None if leads may not be sorted.
+    def start_of_last_tenth(self) -> datetime | None:
+        """Return the second with which the last tenth begins.
 
-        The last lead alone could show a newer date than the one by which the index sorts it.
+        The last lead alone could show a newer date than the one by which the index sorts it. It is
+        None if leads may not be sorted, or if a search from there on could have the same page.
         """
         # Until the index shows an edit, Close sorts the lead by its date before the edit.
         latest = utc_now() - LATENESS
@@ -86,9 +92,9 @@ class Page:
         if len(settled) * 2 <= len(self.ids) or settled != sorted(settled):
             return None
         # Leads of one second may be in any order.
-        first_tenth = settled[len(settled) // 10]
-        last_tenth = settled[len(settled) * 9 // 10]
-        return last_tenth if last_tenth > first_tenth else None
+        end_of_first_tenth = settled[len(settled) // 10]
+        start_of_last_tenth = settled[len(settled) * 9 // 10]
+        return start_of_last_tenth if start_of_last_tenth > end_of_first_tenth else None
 
     def second_to_split_at(self) -> datetime:
         """Return the last second or, if leads are not sorted, the median."""
@@ -108,8 +114,8 @@ class LeadSearchRetriever(WindowRetriever):
     3. If it is not known, or the page is not sorted, the time is split, and both parts searched.
     4. A second is not split. It is read by cursor until a reading shows no new lead, and so is a
        search whose page is not full and has a cursor that leads to no other leads.
-    5. If that fails, or a page has no date of its search, the time is halved, down to a
-       millisecond, after which the stream fails.
+    5. If reading ends at the most rows or shows no end, a cursor has expired, or no lead of a page
+       has a date in the search, the time is halved, down to a millisecond. Then the stream fails.
 
     ``CursorPagination``, the built-in, stops at the 10,000 rows of a chain of cursors, fails if a
     cursor has expired, and skips a row for each one that is edited between two pages if cursors
@@ -146,15 +152,15 @@ class LeadSearchRetriever(WindowRetriever):
                 middle = search.start + (search.end - search.start) / 2
                 if middle < search.start + MILLISECOND:
                     raise
-                second = whole_second(middle)  # as Close may truncate date filters
+                second = whole_second(middle)
                 following = search.split(second if second > search.start else middle)
             searches += following
 
     # The searches for what a page lacks, none if its search has to be read by cursor.
     def _following_searches(self, search: Search, page: Page) -> list[Search]:
-        last_tenth = page.last_tenth()
-        if last_tenth:
-            return [Search(last_tenth, search.end, gap_start=search.start)]
+        start = page.start_of_last_tenth()
+        if start:
+            return [Search(start, search.end, gap_start=search.start)]
         if not page.is_full and not self._leads_further(search, page):
             return []
         next_second = whole_second(search.start) + SECOND
@@ -180,17 +186,18 @@ class LeadSearchRetriever(WindowRetriever):
         readings = list[list[str]]()  # the ids of those since the last new lead
         while len(readings) < _MAX_READINGS_WITHOUT_NEW_LEADS:
             known = len(known_ids)
-            rows = 0
-            reading = list[str]()
-            readings.append(reading)
+            row_count = 0
+            positions = list[str]()
+            readings.append(positions)
             with suppress(StuckError):
                 for page in self._pages(search):
-                    rows += len(page.ids)
+                    row_count += page.row_count
                     # A cursor may lead to the last lead instead of the one after it.
-                    reading += page.ids[1:] if page.ids[:1] == reading[-1:] else page.ids
+                    positions += page.ids[1:] if page.ids[:1] == positions[-1:] else page.ids
                     yield self._new_leads(search, page, known_ids)
                 shown = len(set().union(*readings))
-                is_complete = len(reading) <= shown and rows < self.rows_per_chain
+                # After the most rows, Close ends a chain of cursors, and more leads may follow.
+                is_complete = len(positions) <= shown and row_count < self.rows_per_chain
                 if len(known_ids) == known and is_complete:
                     return
             if len(known_ids) > known:
@@ -205,13 +212,14 @@ class LeadSearchRetriever(WindowRetriever):
             yield page
 
     def _page(self, search: Search, token: Mapping[str, Any] | None = None) -> Page:
-        response = self.requester.send_request(
+        response: Any = self.requester.send_request(
             stream_slice=slice_of(search.start, search.end),
             request_body_json=self.paginator.get_request_body_json(next_page_token=token),
         )
-        if response is None or not response.ok:
+        if not response.ok:
             raise self._stuck(search)  # the cursor has expired
-        rows = {row["id"]: row for row in response_json(response)["data"]}
+        data = response_json(response)["data"]
+        rows = {row["id"]: row for row in data}
         moments = [moment_of(row, self.cursor_field) for row in rows.values()]
         first = whole_second(search.start)
         return Page(
@@ -222,7 +230,8 @@ class LeadSearchRetriever(WindowRetriever):
                 if moment and first <= moment < search.end
             ],
             token=self.paginator.next_page_token(response, len(rows), None, token),
-            is_full=len(rows) >= (self.paginator.get_page_size() or 0),
+            row_count=len(data),
+            is_full=len(data) >= (self.paginator.get_page_size() or 0),
         )
 
     def _stuck(self, search: Search) -> StuckError:

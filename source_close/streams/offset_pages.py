@@ -145,6 +145,7 @@ class OffsetPages:
                 return
             readings_without_new_rows = 0 if len(seen) > known else readings_without_new_rows + 1
             offset = 0
+        # All readings together may have shown as many rows as the list has positions.
         if len(seen) < positions:
             raise OffsetsExhaustedError(self.name, _KEEPS_CHANGING)
 
@@ -197,6 +198,7 @@ class OffsetPages:
             rows = response_json(response)["data"]
             token = self.paginator.next_page_token(response, len(rows), None, offset)
             return _Page(offset, rows, token["next_page_token"] if token else None)
+        # At offset 0, only the size can be what Close refuses.
         is_size_refused = offset == 0 or "limit" in response.text.lower()
         if not is_size_refused or page_size <= self.smaller_page_size:
             raise self._refusal(response, offset, page_size)

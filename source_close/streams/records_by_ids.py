@@ -23,7 +23,8 @@ class RecordsByIds:
     built-in, takes the ids from a stream, and does not ask again for what a response lacks.
 
     Attributes:
-        ids_per_request: threads share it, and halve it where Close refuses so many.
+        ids_per_request: how many ids a request may have. Threads share it; it is halved where Close
+            refuses so many.
         record_requester: requests a single record. Without it, those in Close's index exist.
     """
 
@@ -41,8 +42,8 @@ class RecordsByIds:
     ) -> dict[str, Row]:
         """Return the records that exist, by id.
 
-        Close's index may be late, which a request for a record alone is not. To that, Close may
-        respond with the destination of a merge, which is ignored.
+        Close's index may be late. A request for a record alone is not, but may return the lead into
+        which it was merged, which is ignored.
 
         Args:
             ids: of the records.
@@ -63,7 +64,8 @@ class RecordsByIds:
                 existing |= {row["id"]: row for row in rows if row["id"] == record_id}
         return existing
 
-    # What a response lacks is requested again. If a complete one has none of it, it does not exist.
+    # What a response lacks is requested again. If a complete one has none of the records, they do
+    # not exist.
     def _read_from_index(self, ids: Sequence[str]) -> dict[str, Row]:
         existing = dict[str, Row]()
         pending = list(ids)
@@ -83,11 +85,11 @@ class RecordsByIds:
                 pending = pending[most_ids:]
             else:
                 # Close may have refused ``_limit``, which is the most ids also for the last few.
-                self._request_fewer(len(requested) if response.ok else most_ids, response)
+                self._lower_ids_per_request(len(requested) if response.ok else most_ids, response)
         return existing
 
     # After a refusal, or a page of other records, such as those into which leads were merged.
-    def _request_fewer(self, number: int, response: requests.Response) -> None:
+    def _lower_ids_per_request(self, number: int, response: requests.Response) -> None:
         if number == 1:
             path = urlsplit(response.url).path
             refusal = _OTHER_PAGE if response.ok else describe(response)

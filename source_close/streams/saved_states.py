@@ -85,9 +85,10 @@ class CursorStateMigration(StateMigration):
             damage = CloseApiError(self.name, text, FailureType.config_error)
             Sync.of(self.config).unreadable_states[self.name] = damage
             return {}
-        return {self.cursor_field: self._start_after(cursor)} if cursor else {}
+        return {self.cursor_field: self._start_at(cursor)} if cursor else {}
 
-    # None if a state has no cursor yet. It raises if it has one that can't be read.
+    # The oldest moment in a state, None if it has none yet. It raises if one can't be read, or if
+    # there is none but a key that is not known.
     def _oldest_cursor(self, stream_state: Mapping[str, Any]) -> datetime | None:
         cursor = min(self._cursors(stream_state), default=None)
         keys = {key for key in stream_state if not key.startswith(_AIRBYTE_PREFIX)}
@@ -107,10 +108,9 @@ class CursorStateMigration(StateMigration):
             else:
                 yield from self._cursors(list(saved.values()))
 
-    # From where a stream is read whose cursor is saved. That is before the end of the sync, so that
-    # it has a window, after which it follows the event log. All windows begin with whole seconds,
-    # so that no second is in two of them.
-    def _start_after(self, cursor: datetime) -> str:
+    # Where a stream with this cursor begins: at a whole second, so that no second is in two of the
+    # windows, and before the end of the sync, so that it has a window, and then follows the log.
+    def _start_at(self, cursor: datetime) -> str:
         end = parse_moment(Sync.of(self.config)["end"])
         if cursor > end:
             LOGGER.warning(_FUTURE, self.name, cursor)

@@ -81,8 +81,8 @@ class WindowRetriever(Retriever):
     """Reads the window of a slice, and after the last window what no window shows.
 
     In a later sync these are the ``changes``. In a full refresh they are the records that were
-    edited meanwhile: their dates are after all windows, and a table that is overwritten would lack
-    them.
+    edited meanwhile: as their dates are after all windows, an overwritten table would lack them.
+
     ``SimpleRetriever``, the built-in, pages through a window in one way only, and can't read more
     when all windows are complete.
     """
