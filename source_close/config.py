@@ -52,7 +52,11 @@ _TEXTS = {
 _URL_RULE = (
     "must begin with https:// (http:// only for a server on this machine) and contain a host"
 )
-_LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
+_HOST = r"([a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?|\[[0-9a-f:.]+\])"
+_THIS_MACHINE = r"(localhost|127\.0\.0\.1|\[::1\])"
+_URL = re.compile(
+    rf"(https://{_HOST}|http://{_THIS_MACHINE})(:[0-9]+)?(/[^\s?#\\]*)?", re.IGNORECASE | re.ASCII
+)
 
 
 def _read_start_date(value: Any) -> datetime | None:
@@ -76,14 +80,10 @@ def _read_start_date(value: Any) -> datetime | None:
 def _read_base_url(value: str) -> str:
     url = value.strip().rstrip("/")
     try:
-        parts = urlsplit(url)
-        port = parts.port
-        host = (parts.hostname or "").encode("idna")
-    except ValueError:  # an address that can't be parsed, a port that is no number, an odd host
+        port = urlsplit(url).port
+    except ValueError:  # an address that can't be parsed, or a port that is too large
         raise ValueError(_URL_RULE) from None
-    is_secure = parts.scheme == "https" and bool(host)
-    is_local = parts.scheme == "http" and parts.hostname in _LOOPBACK_HOSTS
-    if port == 0 or " " in url or not (is_secure or is_local):
+    if port == 0 or not _URL.fullmatch(url):
         raise ValueError(_URL_RULE)
     return url
 

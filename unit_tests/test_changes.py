@@ -34,10 +34,11 @@ class Close:
     """A mock account whose windows contain no records.
 
     A request by ids returns the records in ``alive`` and ``indexed``, at most ``most`` of them, and whether there are
-    more if ``says_more``. A request for one record finds only ``alive``.
+    more if ``says_more``. It is refused with more than ``most_ids``. A request for one record finds only ``alive``.
     """
 
     most = 100
+    most_ids = 100
     says_more = True
 
     def __init__(self, api: Mocker, *events: Row, alive: tuple[str, ...] = (), indexed: str = "") -> None:
@@ -62,6 +63,9 @@ class Close:
         assert request.headers["x-http-method-override"] == "GET"
         params = orjson.loads(request.body)["_params"]
         self.requested_by_id.append(params)
+        if params["id__in"].count(",") >= self.most_ids:
+            context.status_code = 400
+            return {"error": "Too many ids"}
         known = {**self.indexed, **self.rows}
         rows = [known[one] for one in params["id__in"].split(",") if one in known] + self.strangers
         page: Row = {"data": rows[: self.most]}
@@ -96,6 +100,16 @@ def test_changed_records_are_requested_100_at_a_time(api: Mocker) -> None:
     assert changes("tasks").ids == ids
     assert [len(params["id__in"].split(",")) for params in close.requested_by_id] == [100, 100, 50]
     assert {params["_type"] for params in close.requested_by_id} == {"all"}
+
+
+def test_records_after_some_that_do_not_exist_are_read_also_if_close_accepts_fewer_ids(api: Mocker) -> None:
+    deleted = [f"acti_{number:03}" for number in range(50)]
+    edited = [f"acti_{number:03}" for number in range(50, 100)]
+    close = Close(api, *(event(one, "deleted") for one in deleted), *map(event, edited), alive=tuple(edited))
+    close.most_ids = 50
+    records = changes("activities").records
+    assert sorted(row["id"] for row in records if "_ab_cdc_deleted_at" not in row) == edited
+    assert sorted(row["id"] for row in records if "_ab_cdc_deleted_at" in row) == deleted
 
 
 @pytest.mark.parametrize("says_more", [True, False])

@@ -72,6 +72,15 @@ def test_a_window_is_read_again_if_a_cursor_has_expired_but_only_once(
     assert [message[: len(text)] for _, _, message in reading.failures] == [text] * (expiries - 1)
 
 
+def test_a_first_page_that_is_refused_because_of_a_cursor_is_requested_twice(api: Mocker) -> None:
+    api.get(URL, status_code=400, json={"error": "Invalid cursor"})
+    reading = read("event_log", start_date="2025-06-01")
+    [(kind, message)] = {failure[1:] for failure in reading.failures}
+    assert kind == "system_error"
+    assert message.startswith('Stream event_log: GET /api/v1/event/ answered 400: «{"error": "Invalid cursor"}». Close')
+    assert api.call_count == 2
+
+
 def test_each_window_may_be_read_again_once(api: Mocker) -> None:
     yesterday = [event(100 + number, NOON - timedelta(days=1, minutes=number)) for number in range(60)]
     today = events(60, timedelta(minutes=1))

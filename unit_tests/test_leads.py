@@ -312,6 +312,16 @@ def test_before_a_search_that_begins_with_an_unknown_lead_the_time_before_it_is_
     assert [end for _, end in ranges(api)][2] == "2025-06-02T03:00:00"
 
 
+def test_a_search_that_begins_with_an_unknown_lead_may_skip_others_although_known_ones_follow(api: Mocker) -> None:
+    rows = leads_by_minute(300)
+    unknown = lead(300, rows[180]["date_updated"])
+    later = page(unknown, *rows[180:])
+    assert sorted(read_leads(api, page(*rows[:200], cursor="a"), later, page(*rows[:180]), later)) == sorted(
+        ids([*rows, unknown])
+    )
+    assert starts(api) == [(f"{hour:02}:00:00", None) for hour in (0, 3, 0, 3)]
+
+
 def test_a_lead_that_the_index_moves_to_its_place_meanwhile_hides_none(api: Mocker) -> None:
     """It comes first in a search from its date, which does not prove that all leads before were read."""
     rows = leads_by_minute(300)

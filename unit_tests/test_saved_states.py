@@ -47,6 +47,8 @@ FORMS: dict[str, tuple[Row, str | None]] = {
     "offset": ({"date_updated": "2024-05-06T09:08:09.010000+02:00"}, SECOND),
     "date": ({"date_updated": "2024-05-06"}, "2024-05-06T00:00:00.000000+00:00"),
     "year 1": ({"date_updated": "0001-01-01T00:00:00+00:00"}, "1900-01-01T00:00:00.000000+00:00"),
+    "its own cursor and another one": ({"end": "2024-01-01", "date_updated": WRITTEN}, SECOND),
+    "an empty cursor and another one": ({"date_updated": None, "end": WRITTEN}, SECOND),
     "more fields": ({"date_updated": WRITTEN, "of_another_version": [1], "event_log_position": "x"}, SECOND),
     "from 0.1.0": ({"date_updated": WRITTEN, "closed_windows": [["2024-06-01", "2024-07-01"]]}, SECOND),
     "date-range": ({"state_type": "date-range", "legacy": {}, "slices": DATE_RANGES}, SECOND),

@@ -56,7 +56,7 @@ def describe(outcome: requests.Response | Exception) -> str:
     """Return e.g. ``answered 403: «{"error": "No"}»`` or ``failed: timed out``, without the key."""
     if isinstance(outcome, Exception):
         return f"failed: {_quote(_text_of_error(outcome))}"
-    quote = _quote(outcome.text)
+    quote = _quote(outcome.content.decode(errors="replace"))
     return f"answered {outcome.status_code}" + (f": «{quote}»" if quote else " without a text")
 
 

@@ -15,12 +15,11 @@ class RepeatedPages(threading.local):
     """The pages that a worker has read of its list; it reads one list at a time.
 
     Attributes:
-        is_second_reading: whether a list with cursors is read again from its first page on.
+        first_request: that of the last list with cursors, which identifies a window.
     """
 
     def __init__(self) -> None:
-        self.is_second_reading = False
-        self._first_request = ""  # of the last list with cursors
+        self.first_request = ""
         self._known: set[int] = set()
         self._repetitions = 0
 
@@ -30,8 +29,7 @@ class RepeatedPages(threading.local):
         has_more = bool(cursor or body.get("has_more"))
         sent = f"{response.url} {getattr(response.request, 'body', None)!r}"
         if cursor and "cursor" not in sent:
-            self.is_second_reading = sent == self._first_request
-            self._first_request = sent
+            self.first_request = sent
             self._known.clear()  # a search may be made again
         ids = [row["id"] for row in body["data"]]
         # Several pages without rows may follow each other, if their cursors differ.
