@@ -54,6 +54,7 @@ _URL_RULE = (
 )
 _HOST = r"([a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?|\[[0-9a-f:.]+\])"
 _THIS_MACHINE = r"(localhost|127\.0\.0\.1|\[::1\])"
+# Without a login, a query or a backslash, as libraries disagree about the host of such an address.
 _URL = re.compile(
     rf"(https://{_HOST}|http://{_THIS_MACHINE})(:[0-9]+)?(/[^\s?#\\]*)?", re.IGNORECASE | re.ASCII
 )
