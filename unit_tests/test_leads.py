@@ -11,18 +11,7 @@ import pytest
 from requests_mock import Mocker
 
 from source_close.dates import parse_moment
-from unit_tests.syncs import (
-    API,
-    Log,
-    Reading,
-    Row,
-    leads,
-    manifest_of,
-    read,
-    read_with_positions,
-    requested,
-    warnings,
-)
+from unit_tests.syncs import API, Log, Reading, Row, leads, manifest_of, read, read_with_positions, requested, warnings
 
 FIELDS = [
     "id", "date_created", "date_updated", "organization_id", "created_by", "updated_by", "created_by_name",
