@@ -330,6 +330,11 @@ def test_the_message_quotes_every_form_of_body(api: Mocker, body: str, text: str
     assert failure()[1].startswith(f"Stream users: {REQUEST} answered 400{quote}. Close rejected")
 
 
+def test_an_error_is_quoted_whatever_its_encoding_is_called(api: Mocker) -> None:
+    api.get(USERS, status_code=403, content=b"Forbidden", headers={"content-type": "text/html; charset=undefined"})
+    assert failure()[1].startswith(f"Stream users: {REQUEST} answered 403: «Forbidden». ")
+
+
 def test_a_quote_that_is_cut_in_the_middle_of_the_key_shows_no_part_of_it(api: Mocker) -> None:
     update_secrets([KEY])
     try:
