@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from statistics import median_high
 from typing import Any
 
 from airbyte_cdk import DefaultPaginator, HttpRequester
@@ -98,8 +99,8 @@ class Page:
 
     def second_to_split_at(self) -> datetime:
         """Return the last second or, if leads are not sorted, the median."""
-        in_order = sorted(self.seconds)
-        return in_order[-1] if self.seconds == in_order else in_order[len(in_order) // 2]
+        is_sorted = self.seconds == sorted(self.seconds)
+        return self.seconds[-1] if is_sorted else median_high(self.seconds)
 
 
 @dataclass(kw_only=True)

@@ -199,7 +199,7 @@ class OffsetPages:
             token = self.paginator.next_page_token(response, len(rows), None, offset)
             return _Page(offset, rows, token["next_page_token"] if token else None)
         # At offset 0, only the size can be what Close refuses.
-        is_size_refused = offset == 0 or "limit" in response.text.lower()
+        is_size_refused = offset == 0 or b"limit" in response.content.lower()
         if not is_size_refused or page_size <= self.smaller_page_size:
             raise self._refusal(response, offset, page_size)
         LOGGER.info(_SMALLER_PAGES, self.name, page_size, self.smaller_page_size)
