@@ -1,4 +1,4 @@
-# `make` lists the targets. Everything runs in .venv, which make creates on first use
+# `make` lists the targets. Most run in .venv, which make creates on first use
 # and updates when the lock file or pyproject.toml changes.
 
 .DEFAULT_GOAL := help
