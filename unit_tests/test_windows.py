@@ -165,3 +165,37 @@ def test_the_cursor_of_the_cdk_observes_only_the_newest_record_of_each_window_wh
         f"end of {MIDDLE}",
     ]
     assert cursor.name == stock_cursor.name
+
+
+def test_the_newest_record_of_windows_with_one_end_counts_also_if_two_workers_observe_at_once() -> None:
+    """The lists of custom fields have one cursor, and are read side by side."""
+    stock_cursor = Cursor()
+    stream = SimpleNamespace(name="custom_fields", cursor=stock_cursor, cursor_field="date_updated")
+    cursor = StreamInTurn(cast("Any", stream), newest_last=False).cursor
+    first_compares, second_is_done = threading.Event(), threading.Event()
+
+    class Oldest(Record):
+        """Lets the first worker, when it compares its record with this one, wait for the second."""
+
+        @property
+        def data(self) -> Row:
+            if threading.current_thread() is first:
+                first_compares.set()
+                second_is_done.wait(0.2)
+            return {"date_updated": "2025-06-02T00:00:00+00:00"}
+
+    def observe(date: str) -> None:
+        cursor.observe(Record({"date_updated": date}, "custom_fields", LAST))
+
+    first = threading.Thread(target=observe, args=("2025-06-03T00:00:00+00:00",))
+    cursor.observe(Oldest({}, "custom_fields", LAST))
+    first.start()
+    first_compares.wait(10)
+    second = threading.Thread(target=observe, args=("2025-06-04T00:00:00+00:00",))
+    second.start()
+    second.join(0.1)
+    second_is_done.set()
+    first.join(10)
+    second.join(10)
+    cursor.close_partition(cast("Any", SimpleNamespace(to_slice=lambda: LAST)))
+    assert stock_cursor.notes == ["2025-06-04T00:00:00+00:00", f"end of {NOW}"]

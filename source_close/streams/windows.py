@@ -42,6 +42,8 @@ class WindowCursor:
     def __init__(self, cursor: Cursor, cursor_field: str) -> None:
         self._cursor = cursor
         self._cursor_field = cursor_field
+        # The lists of custom_fields are read side by side, and their windows have one end.
+        self._lock = threading.Lock()
         self._newest = dict[str, Record]()  # by the end of the window
 
     def __getattr__(self, name: str) -> Any:
@@ -59,9 +61,10 @@ class WindowCursor:
             self._cursor.observe(record)  # the CDK warns that it has no date
             return
         end = _end_of(record.associated_slice)
-        newest = self._newest.get(end)
-        if date < end and (newest is None or date > newest.data[self._cursor_field]):
-            self._newest[end] = record
+        with self._lock:
+            newest = self._newest.get(end)
+            if date < end and (newest is None or date > newest.data[self._cursor_field]):
+                self._newest[end] = record
 
     def close_partition(self, partition: Partition) -> None:
         """Observe the newest record of a window that is complete, and close it."""
