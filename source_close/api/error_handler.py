@@ -62,7 +62,6 @@ class CloseErrorHandler(DefaultErrorHandler):
         super().__post_init__(parameters)
         self._sync = Sync.of(self.config)
         self._pages = RepeatedPages()
-        self._windows_read_again = set[str]()  # the first request of each
         self._retry_seconds = min(self._sync.retry_seconds, self.max_retry_seconds)
         # The CDK's limit, which counts even while other requests to the endpoint succeed.
         self.max_time = int(self._retry_seconds) + 60
@@ -137,9 +136,9 @@ class CloseErrorHandler(DefaultErrorHandler):
             return None
         resolution = self.expected_error.matches(response)
         if resolution and resolution.response_action == ResponseAction.RESET_PAGINATION:
-            if self._pages.first_request in self._windows_read_again:
+            if self._pages.first_request == self._pages.first_request_made_again:
                 return None
-            self._windows_read_again.add(self._pages.first_request)
+            self._pages.first_request_made_again = self._pages.first_request
             LOGGER.info(_IS_READ_AGAIN, self.name, endpoint, describe(response))
         return resolution
 

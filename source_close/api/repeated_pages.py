@@ -16,10 +16,12 @@ class RepeatedPages(threading.local):
 
     Attributes:
         first_request: that of the last list with cursors, which identifies a window.
+        first_request_made_again: that of the last window that is read again, None before one is.
     """
 
     def __init__(self) -> None:
         self.first_request = ""
+        self.first_request_made_again: str | None = None
         self._known: set[int] = set()
         self._repetitions = 0
 
