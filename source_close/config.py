@@ -62,7 +62,7 @@ _URL = re.compile(
 
 def _read_start_date(value: Any) -> datetime | None:
     """Return the date in UTC, None if the text is blank."""
-    text = value.strip() if isinstance(value, str) else "not a text"
+    text = str(value).strip()  # that of a number or a list is no date
     if not text:
         return None
     try:
