@@ -47,9 +47,11 @@ def _parse(response: requests.Response) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         problem = f"the response ({status}) is not complete JSON ({len(body)} bytes: {error})"
         raise UnusableResponseError(problem) from None
+    if is_refusal:
+        return {}
     # The error for a body without records shows its fields, for a list or a text the type.
     parsed = value if isinstance(value, dict) else {type(value).__name__: value}
-    return _checked(parsed, response.url or "") if status in SUCCESS_CODES else {}
+    return _checked(parsed, response.url or "")
 
 
 # The body of a success after the checks, with its records, or its only one, in ``data``.
