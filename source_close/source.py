@@ -199,7 +199,7 @@ class SourceClose(Source):
 
         A full refresh begins anew after a failure, so none is resumable.
         """
-        catalog = self._stock_source(config).discover(logger, config)
+        catalog = self._stock_source(config, custom_field_columns=True).discover(logger, config)
         for stream in catalog.streams:
             stream.is_resumable = False
         return catalog
@@ -274,9 +274,9 @@ class SourceClose(Source):
 
     # The source for a command at which a user waits.
     def _stock_source(
-        self, config: Mapping[str, Any], **values: Any
+        self, config: Mapping[str, Any], *, custom_field_columns: bool
     ) -> ConcurrentDeclarativeSource:
-        sync = Sync(retry_seconds=USER_WAITS_SECONDS, **values)
+        sync = Sync(retry_seconds=USER_WAITS_SECONDS, custom_field_columns=custom_field_columns)
         return ConcurrentDeclarativeSource(
             None, {**config, "sync": sync}, None, source_config=self._manifest
         )
