@@ -21,7 +21,7 @@ from airbyte_cdk.sources.declarative.retrievers import Retriever
 
 from source_close.api.errors import LOGGER, NOT_OFFERED, CloseApiError, describe
 from source_close.api.responses import Row, response_json
-from source_close.dates import moment_of
+from source_close.dates import EARLIEST, moment_of
 
 _MAX_STEPS_BACK = 25
 _MAX_READINGS_WITHOUT_NEW_ROWS = 5
@@ -249,11 +249,11 @@ class WholeListRetriever(Retriever):
         Raises:
             CloseApiError: if the list keeps changing, or Close refuses to return it.
         """
-        start = moment_of(stream_slice, "start_time")
+        start = moment_of(stream_slice, "start_time") or EARLIEST
         moments = dict[str, datetime | None]()
         try:
             for page, _ in self.pages.read(moments, stream_slice):
-                rows = [row for row in page if _is_wanted(moments[row["id"]], start)]
+                rows = [row for row in page if (moments[row["id"]] or start) >= start]
                 yield from self.record_selector.filter_and_transform(
                     rows, {}, records_schema, stream_slice
                 )
@@ -262,7 +262,3 @@ class WholeListRetriever(Retriever):
             if error.status not in NOT_OFFERED or partition not in self.optional_partitions:
                 raise
             LOGGER.warning(_NOT_READ, self.name, ", ".join(partition.values()), error.text)
-
-
-def _is_wanted(moment: datetime | None, start: datetime | None) -> bool:
-    return moment is None or start is None or moment >= start
