@@ -243,7 +243,6 @@ class SourceClose(Source):
         catalog = models.ConfiguredAirbyteCatalog(list(unique.values()))
         states = states_to_use(state or [], catalog)
         followers = [name for name in LOG_FOLLOWERS if name in unique]
-        following = followers if config.get("capture_changes") is not False else []
         sync = Sync(
             end=format_moment(utc_now()),
             retry_seconds=READ_RETRY_SECONDS,
@@ -254,7 +253,9 @@ class SourceClose(Source):
                 if configured.sync_mode == models.SyncMode.full_refresh
             ],
         )
-        positions = LogPositions(followers, following, states, sync)
+        positions = LogPositions(
+            followers, states, sync, capture_changes=config.get("capture_changes") is not False
+        )
         source = SideBySideSource(
             catalog, {**config, "sync": sync}, states, source_config=self._manifest
         )

@@ -130,11 +130,21 @@ def test_a_state_in_the_future_continues_from_now(caplog: Log) -> None:
     assert "2025-06-15 12:00:00.001000+00:00 is in the future. The sync continues from now" in warning
 
 
-@pytest.mark.parametrize(("reached", "is_lost"), [("2025-05-16T12:00:00Z", False), ("2025-05-16T11:59:59Z", True)])
-def test_a_gap_in_the_event_log_logs_a_warning(caplog: Log, reached: str, *, is_lost: bool) -> None:
+@pytest.mark.parametrize(
+    ("reached", "capture_changes", "is_lost"),
+    [
+        ("2025-05-16T12:00:00Z", True, False),
+        ("2025-05-16T11:59:59Z", True, True),
+        ("2025-05-16T11:59:59Z", False, False),
+    ],
+)
+def test_a_gap_in_the_event_log_logs_a_warning(
+    caplog: Log, reached: str, *, capture_changes: bool, is_lost: bool
+) -> None:
     """A stream that follows the event log can have a gap; another one has none."""
     state = {"date_updated": "2020-01-01", "event_log_position": reached}
-    LogPositions(["leads", "tasks"], ["leads"], saved(leads=state, tasks=state), Sync(end=NOW))
+    states = saved(leads=state, users=state)
+    LogPositions(["leads"], states, Sync(end=NOW), capture_changes=capture_changes)
     assert len(warnings(caplog)) == is_lost
     for message in warnings(caplog):
         assert "2025-05-16T11:59:59.000000+00:00" in message
@@ -145,7 +155,7 @@ def test_a_gap_in_the_event_log_logs_a_warning(caplog: Log, reached: str, *, is_
 def test_an_old_position_of_event_log_makes_no_other_stream_follow_the_log_from_there() -> None:
     sync = Sync(end=NOW)
     states = saved(event_log={"event_log_position": "2025-05-20T00:00:00Z"}, tasks={"event_log_position": NOW})
-    LogPositions(["tasks"], ["tasks"], states, sync)
+    LogPositions(["tasks"], states, sync, capture_changes=True)
     assert sync.event_log_positions == {"tasks": NOW}
 
 
@@ -155,8 +165,8 @@ def test_a_stream_whose_state_was_cleared_follows_29_days_of_the_log() -> None:
     The positions of other streams may be newer: that of event_log, or one that was read when this one was not.
     """
     sync = Sync(end=NOW, full_refreshes=["activities"])
-    names = ["activities", "leads", "tasks"]
-    LogPositions(names, names, saved(event_log=SAVED, tasks=SAVED), sync)
+    states = saved(event_log=SAVED, tasks=SAVED)
+    LogPositions(["activities", "leads", "tasks"], states, sync, capture_changes=True)
     assert sync.event_log_positions == {"leads": "2025-05-17T12:00:00.000000+00:00", "tasks": POSITION}
 
 
@@ -176,7 +186,7 @@ def test_streams_that_are_not_in_the_catalog_do_not_make_others_follow_the_whole
 
 def test_activities_without_a_position_follow_the_log_from_their_cursor() -> None:
     sync = Sync(end=NOW)
-    LogPositions(["activities"], ["activities"], saved(activities={"date_created": CURSOR}), sync)
+    LogPositions(["activities"], saved(activities={"date_created": CURSOR}), sync, capture_changes=True)
     assert sync.event_log_positions == {"activities": CURSOR}
 
 
@@ -285,7 +295,7 @@ def test_the_position_moves_even_if_the_last_state_comes_before_the_stream_is_co
     messages = [state, as_airbyte_message(stream, AirbyteStreamStatus.COMPLETE)]
     sync = Sync(end=NOW)
     sync.share(EventLog).newest = LOGGED
-    emitted = LogPositions(["tasks"], ["tasks"], saved(tasks=SAVED), sync).add_to(messages)
+    emitted = LogPositions(["tasks"], saved(tasks=SAVED), sync, capture_changes=True).add_to(messages)
     states = [vars(one.state.stream.stream_state) for one in emitted if one.state and one.state.stream]
     assert states == [{"date_updated": NOW, "event_log_position": position} for position in (POSITION, LOGGED)]
 

@@ -138,18 +138,20 @@ class LogPositions:
 
     Args:
         followers: the streams of the catalog that can follow the log.
-        following: those of them that do so in this sync.
         states: the saved states of streams.
         sync: gets the position of each stream that follows the log.
+        capture_changes: whether the followers do so in this sync.
     """
 
     def __init__(
         self,
         followers: Collection[str],
-        following: Collection[str],
         states: list[models.AirbyteStateMessage],
         sync: Sync,
+        *,
+        capture_changes: bool,
     ) -> None:
+        following = followers if capture_changes else ()
         self._sync = sync
         self._following = {_EVENT_LOG, *following}
         self._states = ConnectorStateManager(states)
