@@ -169,13 +169,11 @@ def add_event(changes: Changes, event: Mapping[str, Any]) -> bool:
     texts = [event.get(name) for name in ("object_type", "object_id", "action")]
     if moment is None or not all(isinstance(text, str) and text for text in texts):
         return False
-    previous_data = event.get("previous_data")
-    former = previous_data if isinstance(previous_data, dict) else {}
     changed_at = format_moment(moment - _MAX_EVENT_DELAY)
-    changed = [(event["object_type"], event["object_id"]), *_leads_of_part(event, former)]
+    changed = [(event["object_type"], event["object_id"]), *_leads_of_part(event)]
     for key in changed:
         changes[key].add(Change(changed_at))
-    deleted = _deleted_by(event, former)
+    deleted = _deleted_by(event)
     for key, row in deleted.items():
         created = moment_of(row, "date_created")
         date_created = format_moment(created) if created else ""
@@ -185,29 +183,34 @@ def add_event(changes: Changes, event: Mapping[str, Any]) -> bool:
 
 # The lead of a contact, opportunity or task, which changes with it, and the lead from which it was
 # moved away: Close's search may show both late.
-def _leads_of_part(event: Mapping[str, Any], former: Row) -> list[tuple[str, str]]:
+def _leads_of_part(event: Mapping[str, Any]) -> list[tuple[str, str]]:
     if event["object_type"].partition(".")[0] not in _PARTS_OF_LEADS:
         return []
-    lead_ids = [event.get("lead_id"), former.get("lead_id")]
+    lead_ids = [event.get("lead_id"), _object_in(event, "previous_data").get("lead_id")]
     return [("lead", lead_id) for lead_id in lead_ids if isinstance(lead_id, str)]
 
 
 # The objects that an event deletes, as they were before, by type and id. A merge deletes its source
 # lead, whose id may be missing. A thread is deleted with its emails, and Close does not document
 # whether it logs each: https://developer.close.com/api/resources/activities/email-threads
-def _deleted_by(event: Mapping[str, Any], former: Row) -> dict[tuple[str, str], Row]:
+def _deleted_by(event: Mapping[str, Any]) -> dict[tuple[str, str], Row]:
     if event["action"] == "merged":
-        meta = event.get("meta")
-        source_id = meta.get("merge_source_lead_id") if isinstance(meta, dict) else None
+        source_id = _object_in(event, "meta").get("merge_source_lead_id")
         return {("lead", source_id): {}} if isinstance(source_id, str) else {}
     if event["action"] != "deleted":
         return {}
+    former = _object_in(event, "previous_data")
     deleted = {(event["object_type"], event["object_id"]): former}
     if event["object_type"].endswith("email_thread"):
         emails = parts_of(former, "emails") + parts_of(former, "latest_emails")
         known = [email for email in emails if isinstance(email.get("id"), str)]
         deleted |= {("activity.email", email["id"]): email for email in known}
     return deleted
+
+
+def _object_in(event: Mapping[str, Any], key: str) -> Row:
+    value = event.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 @dataclass
