@@ -62,7 +62,7 @@ class CustomFieldsSchemaLoader(SchemaLoader):
         """
         schema = deepcopy(dict(self.schema_loader.get_json_schema()))
         if Sync.of(self.config).custom_field_columns:
-            rows = read_fields(self.name, self.fields, self.places, _NO_COLUMNS, are_needed=True)
+            rows = read_fields(self.name, self.fields, self.places, for_columns=True)
             for row in rows:
                 try:
                     self._add_column(schema, row)
@@ -186,7 +186,7 @@ class CustomFieldsTransformation(RecordTransformation):
     def _definitions_of(self, kind: str) -> dict[str, Row]:
         with self._lock:
             if kind not in self._definitions:
-                rows = read_fields(self.name, self.fields, [kind], _NO_NAMES, are_needed=False)
+                rows = read_fields(self.name, self.fields, [kind], for_columns=False)
                 self._definitions[kind] = {row["id"]: row for row in rows}
             return self._definitions[kind]
 
@@ -219,7 +219,7 @@ def partitions_by_list(stream: AbstractStream) -> dict[str, list[Partition]]:
 
 
 def read_fields(
-    stream: str, fields: AbstractStream, kinds: Collection[str], warning: str, *, are_needed: bool
+    stream: str, fields: AbstractStream, kinds: Collection[str], *, for_columns: bool
 ) -> list[Row]:
     """Return the definitions of the fields of ``kinds``, such as ``lead``, and of shared fields.
 
@@ -227,12 +227,11 @@ def read_fields(
         stream: the stream that needs them.
         fields: the stream of definitions.
         kinds: the kinds of objects that have the fields.
-        warning: is logged if some can't be read, with their kinds and the last error.
-        are_needed: whether only a missing permission or list is a warning, and any other error
-            ends the stream: a catalog would lack the columns.
+        for_columns: whether only a missing permission or list is a warning, and any other error
+            ends the stream: a catalog would lack the columns. A lead has its values without names.
 
     Raises:
-        CloseApiError: if the key is refused, or at another error if they ``are_needed``.
+        CloseApiError: if the key is refused, or at another error if they are ``for_columns``.
     """
     definitions = list[Row]()
     problems = dict[str, str]()  # by kind
@@ -242,11 +241,15 @@ def read_fields(
         except AirbyteTracedException as error:  # noqa: PERF203 - few lists
             status = getattr(error, "status", 0)
             text = getattr(error, "text", str(error))
-            if status == requests.codes.unauthorized or (are_needed and status not in NOT_OFFERED):
+            if status == requests.codes.unauthorized or (for_columns and status not in NOT_OFFERED):
                 raise CloseApiError(stream, text, error.failure_type, status) from None
             problems[kind] = text
     if problems:
-        LOGGER.warning(warning, ", ".join(problems), list(problems.values())[-1])
+        LOGGER.warning(
+            _NO_COLUMNS if for_columns else _NO_NAMES,
+            ", ".join(problems),
+            list(problems.values())[-1],
+        )
     return definitions
 
 
