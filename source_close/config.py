@@ -137,8 +137,7 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
         hours = checked.attribution_window_hours
         seconds = checked.activities_window_seconds if hours is None else hours * 3600
         window = timedelta(seconds=seconds)
-        positions = sync.event_log_positions
-        oldest_position = parse_moment(min(positions.values(), default=sync["end"]))
+        oldest_position = parse_moment(min(sync.event_log_positions.values(), default=sync["end"]))
         # A clock that is ahead of Close's may have written the position.
         followed_from = whole_second(oldest_position - LATENESS - MAX_CLOCK_LEAD)
         # Rounded up: events in the second before would need a window of their own.

@@ -222,8 +222,7 @@ class SourceClose(Source):
                     return models.AirbyteConnectionStatus(models.Status.FAILED, str(error))
                 LOGGER.warning(_REFUSED_STREAM, error)
                 refused.append(str(error))
-        is_all_refused = len(refused) == len(names)
-        status = models.Status.FAILED if is_all_refused else models.Status.SUCCEEDED
+        status = models.Status.FAILED if len(refused) == len(names) else models.Status.SUCCEEDED
         return models.AirbyteConnectionStatus(status, " ".join(refused) or None)
 
     def read(

@@ -37,7 +37,6 @@ _KEYS_WITHOUT_CURSOR = {
     "use_global_cursor",
 }
 _AIRBYTE_PREFIX = "__ab_"  # of keys without a cursor, too
-_LONGEST_STOP = timedelta(days=1)  # of Close's event log, in an incident
 # For how long a stream without a state follows the log: a day is left to repeat a sync that failed.
 _FOLLOWED_WITHOUT_STATE = RETENTION - timedelta(days=1)
 # Where other connectors keep the moment up to which a stream was read.
@@ -201,12 +200,13 @@ class LogPositions:
             yield from self._with_position(self._states.create_state_message(name, None))
 
     # From where a stream that is complete continues: where it has seen the log end. If Close's log
-    # stands still, that is before the start of the sync. A day without events counts as no stop.
+    # stands still, that is before the start of the sync. No incident stops it for a day, so a day
+    # without events counts as no stop.
     def _final_position(self, name: str, log: EventLog) -> str:
         end = self._sync["end"]
         if name not in self._sync.event_log_positions:
             return end
-        a_day_before = format_moment(parse_moment(end) - _LONGEST_STOP)
+        a_day_before = format_moment(parse_moment(end) - timedelta(days=1))
         return max(self._positions[name], log.newest, a_day_before)
 
     # The message; a state gets its position. A stream whose saved state is damaged has to be
