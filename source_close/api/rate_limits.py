@@ -59,15 +59,16 @@ class _Group:
         is_refusal = response.status_code == requests.codes.too_many_requests
         if found is None or (is_refusal and self.limit == inf):
             return  # if only 429s have the header, requests can't be counted by it
-        reset = float(found["reset"])
-        tolerance = reset / 2 + 0.2  # responses may be slow, and seconds are rounded
-        is_new_window = now + reset > self.reset_at + tolerance
-        if self.reset_at == inf or is_new_window:
-            self.remaining = inf
-            self.reset_at = inf
-        self.remaining = min(self.remaining, float(found["remaining"]) - self.in_flight)
-        self.reset_at = min(self.reset_at, now + reset)
         self.limit = float(found["limit"])
+        remaining = float(found["remaining"]) - self.in_flight
+        seconds = float(found["reset"])
+        tolerance = seconds / 2 + 0.2  # responses may be slow, and seconds are rounded
+        if self.reset_at == inf or now + seconds > self.reset_at + tolerance:
+            self.remaining = remaining  # the first response of a new window
+            self.reset_at = now + seconds
+        else:
+            self.remaining = min(self.remaining, remaining)
+            self.reset_at = min(self.reset_at, now + seconds)
 
     def speed_up(self, now: float) -> None:
         self.refused_in_a_row = 0
