@@ -80,6 +80,7 @@ class CloseErrorHandler(DefaultErrorHandler):
         if isinstance(outcome, Exception):
             self._sync.limiter.record_response(endpoint, None)
             return self._retry_or_give_up(endpoint, outcome)
+        # Not of a success, as the strategy parses the body again.
         wait = 0.0 if outcome.ok else self._requested_wait(outcome)
         self._sync.limiter.record_response(endpoint, outcome, wait)
         self._check_clock(outcome.headers.get("date", ""))

@@ -23,8 +23,8 @@ class RecordsByIds:
     built-in, takes the ids from a stream, and does not ask again for what a response lacks.
 
     Attributes:
-        ids_per_request: how many ids a request may have. Threads share it; it is halved where Close
-            refuses so many.
+        ids_per_request: how many ids a request may have. It is halved where Close refuses so many.
+            Threads share it: if two lower it at once, one more request is refused.
         record_requester: requests a single record. Without it, those in Close's index exist.
     """
 
