@@ -3,7 +3,7 @@
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice, takewhile
+from itertools import takewhile
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -134,7 +134,7 @@ class OffsetPages:
         readings_without_new_rows = 0
         while readings_without_new_rows < _MAX_READINGS_WITHOUT_NEW_ROWS:
             known = len(seen)
-            shown_ids = set(islice(seen, offset))
+            shown_ids = set(list(seen)[:offset])
             for page, new_rows in self._overlapping_pages(offset, seen, stream_slice):
                 shown_ids.update(row["id"] for row in page.rows)
                 positions = page.offset + len(page.rows)
@@ -156,7 +156,7 @@ class OffsetPages:
     def _overlapping_pages(
         self, offset: int, seen: dict[str, datetime | None], stream_slice: StreamSlice
     ) -> Iterator[tuple[_Page, list[Row]]]:
-        expected_ids: Container[str] = set(islice(reversed(seen), 1))
+        expected_ids: Container[str] = list(seen)[-1:]
         steps_back = 0
         while steps_back <= _MAX_STEPS_BACK:
             page = self._page(offset, stream_slice)
