@@ -12,7 +12,7 @@ from requests_mock import ANY, Mocker
 from source_close.api.repeated_pages import RepeatedPages
 from source_close.api.sync import ANY_REQUEST, Sync
 from source_close.dates import parse_moment
-from unit_tests.syncs import API, KEY, KINDS, Clock, Row, read, requested, response
+from unit_tests.syncs import API, KEY, KINDS, Clock, Row, read, requested
 
 USERS = f"{API}/user/"
 REQUEST = "GET /api/v1/user/"
@@ -216,9 +216,11 @@ def test_the_retry_time_restarts_after_each_success(api: Mocker, clock: Clock) -
     assert clock.now - 1000 > RETRY_SECONDS
 
 
-def test_a_list_that_repeats_itself_is_noticed_while_another_worker_reads_lists_to_their_ends() -> None:
-    pages, again, end = RepeatedPages(), response(), response()
-    again.url, end.url = f"{API}/event/?_cursor=two&_limit=50", f"{API}/event/?_cursor=three&_limit=50"
+def test_a_list_that_repeats_itself_is_noticed_while_another_worker_reads_lists_to_their_ends(api: Mocker) -> None:
+    api.get(f"{API}/event/")
+    pages = RepeatedPages()
+    again = requests.get(f"{API}/event/?_cursor=two&_limit=50", timeout=1)
+    end = requests.get(f"{API}/event/?_cursor=three&_limit=50", timeout=1)
     found = []
     for _ in range(4):
         found.append(pages.is_endless(again, {"data": [{"id": "ev_1"}], "cursor_next": "two"}))

@@ -29,13 +29,13 @@ class RepeatedPages(threading.local):
         """Note a page, and return whether the list has repeated pages three times in a row."""
         cursor = body.get("cursor_next", body.get("cursor"))
         has_more = bool(cursor or body.get("has_more"))
-        sent = f"{response.url} {getattr(response.request, 'body', None)!r}"
-        if cursor and "cursor" not in sent:
-            self.first_request = sent
+        request = f"{response.url} {response.request.body!r}"
+        if cursor and "cursor" not in request:
+            self.first_request = request
             self._known.clear()  # a search may be made again
         ids = [row["id"] for row in body["data"]]
         # Several pages without rows may follow each other, if their cursors differ.
-        page = hash((_POSITION.sub("", response.url or ""), *(ids or [cursor])))
+        page = hash((_POSITION.sub("", response.url), *(ids or [cursor])))
         is_repeated = has_more and page in self._known
         self._repetitions = self._repetitions + 1 if is_repeated else 0
         if not cursor:

@@ -51,7 +51,7 @@ def _parse(response: requests.Response) -> dict[str, Any]:
         return {}
     # The error for a body without records shows its fields, for a list or a text the type.
     parsed = value if isinstance(value, dict) else {type(value).__name__: value}
-    return _checked(parsed, response.url or "")
+    return _checked(parsed, response.url)
 
 
 # The body of a success after the checks, with its records, or its only one, in ``data``.
