@@ -85,7 +85,7 @@ class CloseErrorHandler(DefaultErrorHandler):
         self._sync.limiter.record_response(endpoint, outcome, wait)
         self._check_clock(outcome.headers.get("date", ""))
         try:
-            resolution = self._resolution_of_usable(endpoint, outcome)
+            resolution = self._resolution_if_usable(endpoint, outcome)
         except UnusableResponseError as error:
             return self._retry_or_give_up(endpoint, error, self._requested_wait(outcome))
         if resolution is None:
@@ -116,12 +116,12 @@ class CloseErrorHandler(DefaultErrorHandler):
 
     # What to do with a response that the retriever can use, None with another one. It raises if the
     # response is not what was requested, or if the list repeats itself without end.
-    def _resolution_of_usable(
+    def _resolution_if_usable(
         self, endpoint: str, response: requests.Response
     ) -> ErrorResolution | None:
         body = response_json(response)
         if response.status_code not in SUCCESS_CODES:
-            return self._resolution_of_expected(endpoint, response)
+            return self._resolution_if_expected(endpoint, response)
         if self._pages.is_endless(response, body):
             text = _REPEATS_ITSELF.format(endpoint=endpoint, rows=len(body["data"]))
             meaning = self._look_up(requests.codes.ok).error_message
@@ -130,7 +130,7 @@ class CloseErrorHandler(DefaultErrorHandler):
 
     # What ``expected_error`` says about a refusal, None if it is another one. A window is read
     # again only once.
-    def _resolution_of_expected(
+    def _resolution_if_expected(
         self, endpoint: str, response: requests.Response
     ) -> ErrorResolution | None:
         if self.expected_error is None or _status_of(response) not in _EXPECTED_STATUSES:
