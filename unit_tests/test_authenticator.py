@@ -151,7 +151,7 @@ def test_a_long_wait_is_logged_every_30_seconds(authenticator: PacedAuthenticato
 def test_a_redirect_to_another_host_or_to_http_is_not_followed(api: Mocker, target: str) -> None:
     api.get(ANY, json={"data": [USER]})
     api.get(f"{API}/user/", status_code=302, headers={"Location": target})
-    ((_, kind, message),) = read("users").failures
+    [(_, kind, message)] = read("users").failures
     assert kind == "config_error"
     assert "failed: the response (302) is a redirect to " in message
     assert api.call_count == 1

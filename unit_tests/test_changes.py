@@ -126,7 +126,7 @@ def test_what_an_incomplete_response_lacks_is_requested_again(api: Mocker, says_
 def test_changed_leads_are_requested_with_the_columns_of_the_search(api: Mocker) -> None:
     close = Close(api, event("lead_1", kind="lead"), alive=("lead_1",))
     assert changes("leads").records == [{**close.rows["lead_1"], "custom_fields": []}]
-    (params,) = close.requested_by_id
+    [params] = close.requested_by_id
     assert params["_fields"].startswith("id,date_created,date_updated,")
     assert params["_fields"].endswith(",url,custom")
 
@@ -430,7 +430,7 @@ def test_a_forbidden_log_logs_one_warning_and_the_streams_complete(api: Mocker, 
     api.get(f"{API}/event/", status_code=status, json={"error": "No"})
     reading = changes("activities", "leads", "tasks")
     assert set(reading.statuses.values()) == {"COMPLETE"}
-    (warning,) = warnings(caplog)
+    [warning] = warnings(caplog)
     assert "The API key can't read the event log" in warning
     assert f'GET /api/v1/event/ answered {status}: «{{"error": "No"}}».' in warning
     assert len(requested(api, "/event")) == 1

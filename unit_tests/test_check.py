@@ -133,7 +133,7 @@ def test_a_stream_whose_partitions_all_fail_reports_one_error(
     for kind in KINDS:
         api.get(f"{API}/custom_field/{kind}/", status_code=status, json={"error": kind})
     reading = read_with_positions("custom_fields", "users")
-    ((stream, kind, message),) = reading.failures
+    [(stream, kind, message)] = reading.failures
     assert (stream, kind) == ("custom_fields", failure_type)
     logged = [text for text in caplog.messages if text.startswith("Stream custom_fields: GET ")]
     # Not every plan has custom objects, so the refusal of their list is a warning.

@@ -28,7 +28,7 @@ WITHOUT_EVIDENCE = {"activities": {"emails", "latest_emails", "latest_normalized
 
 
 def columns(stream: str) -> Row:
-    (found,) = [one for one in stock_source().streams({}) if one.name == stream]
+    [found] = [one for one in stock_source().streams({}) if one.name == stream]
     return dict(found.get_json_schema())
 
 

@@ -35,7 +35,7 @@ def properties(stream: str) -> Row:
     manifest = load_manifest()
     only_this = {**manifest, "streams": [one for one in manifest["streams"] if one["$parameters"]["name"] == stream]}
     source = ConcurrentDeclarativeSource(None, {"api_key": KEY}, None, source_config=only_this)
-    (found,) = source.streams({})
+    [found] = source.streams({})
     columns: Row = found.as_airbyte_stream().json_schema["properties"]
     return columns
 
@@ -137,7 +137,7 @@ def test_discover_logs_one_warning_when_close_does_not_return_a_list(api: Mocker
     lists(api, activity=[field("cf_a")])
     api.get(f"{API}/custom_field/shared/", status_code=status, json={"error": "No"})
     assert "custom.cf_a" in properties("activities")
-    (warning,) = warnings(caplog)
+    [warning] = warnings(caplog)
     assert warning.startswith("Custom fields that can't be read (shared) get no columns. Their")
     assert f'GET /api/v1/custom_field/shared/ answered {status}: «{{"error": "No"}}».' in warning
 
@@ -219,7 +219,7 @@ def test_leads_list_their_custom_values_with_the_names_of_the_fields(api: Mocker
     lists(api, lead=[field("cf_1"), field("cf_4")], shared=[field("cf_2")], contact=[field("cf_3")])
     row = {**LEAD, "custom.cf_1": ["a", "b"], "custom.cf_2": 0, "custom.cf_3": False, "custom.lcf_old.1": "x"}
     leads(api, page({**row, "custom.cf_4": None}))
-    (record,) = read("leads", start_date="2025-06-01").records
+    [record] = read("leads", start_date="2025-06-01").records
     assert record == {
         **row,
         "custom_fields": [
@@ -255,7 +255,7 @@ def test_names_that_cannot_be_read_log_one_warning_and_do_not_fail_the_stream(ap
     reading = read("leads", start_date="2025-06-01")
     assert reading.statuses == {"leads": "COMPLETE"}
     assert [[one["name"] for one in row["custom_fields"]] for row in reading.records] == [["CF_1", None]] * 2
-    (warning,) = warnings(caplog)
+    [warning] = warnings(caplog)
     assert "(shared)" in warning
     assert 'answered 402: «{"error": "Upgrade"}»' in warning
 
@@ -314,7 +314,7 @@ def test_values_by_name_are_not_used_beside_those_by_id(api: Mocker, caplog: Log
 def test_values_by_the_ids_of_fields_need_no_definitions(api: Mocker, key: str) -> None:
     api.get(f"{API}/custom_field/lead/", status_code=403, json={"error": "Forbidden"})
     leads(api, page({**LEAD, "custom": {key: "Web"}, "contacts": [{"id": "cont_1", "custom": {key: 2}}]}))
-    (record,) = read("leads", start_date="2025-06-01").records
+    [record] = read("leads", start_date="2025-06-01").records
     assert record == {
         **LEAD,
         f"custom.{key}": "Web",

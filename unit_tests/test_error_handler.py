@@ -41,7 +41,7 @@ TABLE = [
 
 def failure() -> tuple[str, str]:
     """Read users, and return the failure type and the message of the failure."""
-    ((stream, kind, message),) = read("users", retry_seconds=RETRY_SECONDS).failures
+    [(stream, kind, message)] = read("users", retry_seconds=RETRY_SECONDS).failures
     assert stream == "users"
     return kind, message
 

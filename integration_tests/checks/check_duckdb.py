@@ -85,7 +85,7 @@ def queries() -> dict[str, str]:
 
 def query(start: str) -> str:
     """Return the query after the one paragraph that contains `start`."""
-    (found,) = [sql for words, sql in queries().items() if start in words]
+    [found] = [sql for words, sql in queries().items() if start in words]
     return found
 
 
@@ -148,7 +148,7 @@ def test_every_known_column_has_a_value_in_its_table(synced: Synced, stream: str
     database, _, _ = synced
     names = [name for name in COLUMNS[stream] if "." not in name and "[" not in name]
     counts = ", ".join(f'count("{name}") AS "{name}"' for name in names)
-    (row,) = database.query(f"SELECT {counts} FROM {stream}")  # noqa: S608 - names of the project
+    [row] = database.query(f"SELECT {counts} FROM {stream}")  # noqa: S608 - names of the project
     assert {name for name, count in row.items() if not count} == EMPTY.get(stream, set())
 
 

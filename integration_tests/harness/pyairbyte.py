@@ -114,9 +114,9 @@ def add_records_near_query_bounds(api: LocalCloseApi) -> None:
     store, present = api.store, now()
     for hours in (-3, 3):
         store.load_many("Call", 1, present - 30 * DAY + hours * HOUR)
-        (lead,) = store.load_many("lead", 1, present - 70 * DAY)
+        [lead] = store.load_many("lead", 1, present - 70 * DAY)
         store.load_many("Call", 1, present - 60 * DAY + hours * HOUR, lead_id=lead)
-        (note,) = store.load_many("Note", 1, present - 20 * DAY)
+        [note] = store.load_many("Note", 1, present - 20 * DAY)
         with clock_at(api, present - 7 * DAY + hours * HOUR):
             store.delete(note)
     store.load_many("Call", 1, present - 3 * HOUR)
@@ -262,6 +262,6 @@ class DatabaseTests:
 
 def value_of(rows: list[Row]) -> Any:
     """Return the value of a query that returns one row with one column."""
-    (row,) = rows
-    (value,) = row.values()
+    [row] = rows
+    [value] = row.values()
     return value
