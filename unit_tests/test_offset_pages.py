@@ -31,10 +31,12 @@ def page(names: str) -> Row:
 
 
 @cache
-def small_pages() -> Row:
-    """Return the manifest of activities with pages of four rows instead of a hundred."""
-    manifest = deepcopy(manifest_of("activities"))
-    manifest["streams"][0]["retriever"]["pages"]["paginator"]["pagination_strategy"]["page_size"] = PAGE_SIZE
+def small_pages(stream: str = "activities", rows_per_window: int = 20_000) -> Row:
+    """Return the manifest of a stream with pages of four rows instead of a hundred or a thousand."""
+    manifest = deepcopy(manifest_of(stream))
+    retriever = manifest["streams"][0]["retriever"]
+    retriever["rows_per_window"] = rows_per_window
+    retriever["pages"]["paginator"]["pagination_strategy"]["page_size"] = PAGE_SIZE
     return manifest
 
 
@@ -229,10 +231,8 @@ def test_an_offset_that_close_refuses_splits_the_window(api: Mocker, refusal: st
 
 
 def test_a_window_with_many_rows_is_split_as_its_ids_are_in_memory(api: Mocker) -> None:
-    manifest = deepcopy(small_pages())
-    manifest["streams"][0]["retriever"]["rows_per_window"] = 5
     api.get(ACTIVITIES, [page("abcd+"), page("cdef+"), page("fgh"), page("c")])
-    assert "".join(read_activities(manifest).ids) == "abcdefgh"
+    assert "".join(read_activities(small_pages(rows_per_window=5)).ids) == "abcdefgh"
     start = "2025-06-01t00:00:00"
     cut = "2025-06-05t00:00:03"
     end = "2025-06-15t12:00:00"
@@ -241,18 +241,14 @@ def test_a_window_with_many_rows_is_split_as_its_ids_are_in_memory(api: Mocker) 
 
 
 def test_a_window_that_was_read_to_its_end_is_not_split(api: Mocker) -> None:
-    manifest = deepcopy(small_pages())
-    manifest["streams"][0]["retriever"]["rows_per_window"] = 5
     api.get(ACTIVITIES, [page("abcd+"), page("cdef")])
-    assert "".join(read_activities(manifest).ids) == "abcdef"
+    assert "".join(read_activities(small_pages(rows_per_window=5)).ids) == "abcdef"
     assert skips(api) == [0, 2]
 
 
 def test_a_task_that_is_edited_into_the_newer_half_of_a_window_is_read_in_a_full_refresh(api: Mocker) -> None:
     """All tasks are edited after the start of the sync, and one again while a half of them is read."""
-    manifest = deepcopy(manifest_of("tasks"))
-    manifest["streams"][0]["retriever"]["rows_per_window"] = 5
-    manifest["streams"][0]["retriever"]["pages"]["paginator"]["pagination_strategy"]["page_size"] = PAGE_SIZE
+    manifest = small_pages("tasks", rows_per_window=5)
     seconds = dict(zip("abcdefgh", [3, 4, 5, 6, 7, 8, 1, 2], strict=True))  # g and h are not read before the split
 
     def tasks(request: Any, _: Any) -> Row:
@@ -274,10 +270,8 @@ def test_a_task_that_is_edited_into_the_newer_half_of_a_window_is_read_in_a_full
 
 def test_rows_outside_a_window_do_not_split_it(api: Mocker) -> None:
     """If a list ignores dates, no split makes it shorter."""
-    manifest = deepcopy(small_pages())
-    manifest["streams"][0]["retriever"]["rows_per_window"] = 5
     api.get(ACTIVITIES, [page("abcd+"), page("cdef+"), page("efgh")])
-    assert "".join(read_activities(manifest, start_date="2025-06-06").ids) == "abcdefgh"
+    assert "".join(read_activities(small_pages(rows_per_window=5), start_date="2025-06-06").ids) == "abcdefgh"
     assert skips(api) == [0, 2, 4]
 
 
