@@ -39,8 +39,10 @@ def parts(node: Any) -> Iterator[dict[str, Any]]:
     """Yield ``node`` and every mapping inside it."""
     if isinstance(node, dict):
         yield node
-    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-        yield from parts(inner)
+        yield from parts(list(node.values()))
+    if isinstance(node, list):
+        for inner in node:
+            yield from parts(inner)
 
 
 def test_the_manifest_runs_with_the_source_class_of_the_cdk(api: Mocker) -> None:
