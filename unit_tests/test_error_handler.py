@@ -282,7 +282,7 @@ def test_a_request_that_fails_while_others_to_its_endpoint_succeed_is_given_up(a
         ({"Retry-After": "13", "RateLimit": "limit=10, remaining=0, reset=12.5"}, None, 12.5, 13.5),
     ],
 )
-def test_the_wait_is_the_longest_that_a_response_names_and_else_one_second(
+def test_the_wait_is_that_of_the_rate_limit_else_of_retry_after_else_of_the_body_else_that_of_a_first_retry(
     api: Mocker, clock: Clock, headers: dict[str, str], body: Row | None, least: float, most: float
 ) -> None:
     api.get(USERS, [{"status_code": 429, "headers": headers, "json": body}, {"json": PAGE}])
