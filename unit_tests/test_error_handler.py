@@ -26,13 +26,12 @@ UNREADABLE = "The response is not what the connector requested."
 RETRY_SECONDS = 60
 WAITS = [2.2, 3.4, 5.8, 10.6, 20.2, 39.4]
 ATTEMPTS = 7
-# The statuses of each meaning, also some that the manifest does not name. At most six: they are tested in the responses
-# to the six lists of custom fields. Other tests have 401 and 429.
+# The statuses of each meaning, also some that the manifest does not name. Other tests have 401 and 429.
 TABLE = [
     ([300, 301, 302, 303, 307, 308], "config_error", "The response is a redirect that the connector does not follow"),
     ([400, 406, 409, 418, 422, 451], "system_error", "Close rejected the request as invalid."),
     ([402], "config_error", "The organization's Close plan does not include this."),
-    ([403], "config_error", "has no permission to read this."),
+    ([403], "config_error", "The API key's user has no permission to read this."),
     ([404, 405, 410], "system_error", "Close does not accept requests to this address:"),
     ([407], "config_error", "The proxy between the connector and Close requires a user name and a password"),
     ([408, 425, 500, 502, 599, 999], "transient_error", "Close has a problem."),
@@ -46,22 +45,18 @@ def failure() -> tuple[str, str]:
     return kind, message
 
 
-@pytest.mark.parametrize(("statuses", "kind", "meaning"), TABLE, ids=[str(row[0][0]) for row in TABLE])
+@pytest.mark.parametrize(
+    ("status", "kind", "meaning"),
+    [(status, kind, meaning) for statuses, kind, meaning in TABLE for status in statuses],
+)
 def test_each_status_has_its_failure_type_message_and_number_of_attempts(
-    api: Mocker, statuses: list[int], kind: str, meaning: str
+    api: Mocker, status: int, kind: str, meaning: str
 ) -> None:
-    for object_type, status in zip(KINDS, statuses, strict=False):
-        path = f"/custom_field/{object_type}/"
-        api.reset_mock()
-        api.get(f"{API}{path}", status_code=status, json={"error": "Own words"})
-        [(stream, failure_type, message)] = read("custom_fields", retry_seconds=RETRY_SECONDS).failures
-        api.get(f"{API}{path}", json={"data": []})
-        assert (stream, failure_type) == ("custom_fields", kind)
-        assert message.startswith(
-            f'Stream custom_fields: GET /api/v1{path} answered {status}: «{{"error": "Own words"}}». '
-        )
-        assert meaning in message
-        assert len(requested(api, path)) == (ATTEMPTS if kind == "transient_error" else 1)
+    api.get(USERS, status_code=status, json={"error": "Own words"})
+    found_kind, message = failure()
+    assert found_kind == kind
+    assert message.startswith(f'Stream users: {REQUEST} answered {status}: «{{"error": "Own words"}}». {meaning}')
+    assert api.call_count == (ATTEMPTS if kind == "transient_error" else 1)
 
 
 def test_an_outage_is_waited_for_once_and_not_by_each_endpoint_in_turn(api: Mocker) -> None:
