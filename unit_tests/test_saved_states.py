@@ -10,18 +10,49 @@ from requests_mock import ANY, Mocker
 from source_close.api.sync import Sync
 from source_close.streams.event_log import EventLog
 from source_close.streams.saved_states import CursorStateMigration, LogPositions
-from unit_tests.syncs import API, NOW, Log, Row, read_with_positions, requested, saved, warnings
+from unit_tests.syncs import API, NOW, Log, Reading, Row, read_with_positions, requested, saved, warnings
 
 CURSOR = "2025-06-15T11:00:00.000000+00:00"
 POSITION = "2025-06-15T06:00:00.000000+00:00"
 SAVED = {"date_updated": CURSOR, "event_log_position": POSITION}
+LOGGED = "2025-06-15T11:59:30.000000+00:00"
 WRITTEN = "2024-05-06T07:08:09.010000+00:00"
 SECOND = "2024-05-06T07:08:09.000000+00:00"  # as Close may truncate date filters
+
+
+@pytest.fixture(autouse=True)
+def _empty(api: Mocker) -> None:
+    api.get(ANY, json={"data": []})
+    api.post(ANY, json={"data": [], "cursor": None})
 
 
 def tasks_between(start: str, end: str) -> str:
     bounds = f"date_updated__gte={start}:00.000000+00:00&date_updated__lt={end}:00.000000+00:00"
     return f"/task/?_limit=1000&_order_by=date_created&_skip=0&_type=all&{bounds}"
+
+
+def events_since(start: str) -> str:
+    return f"/event/?_limit=50&date_updated__gte={start}&date_updated__lt={NOW}"
+
+
+def positions(
+    state: Row | None, stream: str = "tasks", *, others: Row | None = None, **config: Any
+) -> list[str | None]:
+    """Sync a stream from its saved state, and return the positions in its states, each once."""
+    states = {**({stream: state} if state else {}), **(others or {})}
+    found = read_with_positions(stream, state=states, start_date="2025-06-01", **config).states(stream)
+    return list(dict.fromkeys(one.get("event_log_position") for one in found))
+
+
+def states_and_records(reading: Reading) -> list[str]:
+    """Return the types of these messages in their order."""
+    return [message.type.value for message in reading.messages if message.type.value in {"STATE", "RECORD"}]
+
+
+def log_an_event(api: Mocker) -> None:
+    """Log a change of another stream at ``LOGGED``. Its event may be ten seconds younger than the object."""
+    about = {"object_type": "lead", "object_id": "lead_1", "action": "updated"}
+    api.get(f"{API}/event/", json={"data": [{"id": "ev_1", "date_updated": "2025-06-15T11:59:40", **about}]})
 
 
 def migrate(state: Any, sync: Sync | None = None) -> Row:
@@ -174,8 +205,7 @@ def test_a_stream_whose_state_was_cleared_has_a_position_before_any_record(api: 
     """If the sync is interrupted, the next one would otherwise continue from its cursor."""
     api.get(f"{API}/task/", json={"data": [{"id": "task_1", "date_updated": CURSOR}]})
     reading = read_with_positions("tasks", "event_log", state={"event_log": SAVED}, start_date="2025-06-15")
-    kinds = [message.type.value for message in reading.messages if message.type.value in {"STATE", "RECORD"}]
-    assert kinds[:2] == ["STATE", "RECORD"]
+    assert states_and_records(reading)[:2] == ["STATE", "RECORD"]
     assert reading.states("tasks")[0] == {"event_log_position": "2025-05-17T12:00:00.000000+00:00"}
 
 
@@ -190,25 +220,6 @@ def test_activities_without_a_position_follow_the_log_from_their_cursor() -> Non
     assert sync.event_log_positions == {"activities": CURSOR}
 
 
-@pytest.fixture(autouse=True)
-def _empty(api: Mocker) -> None:
-    api.get(ANY, json={"data": []})
-    api.post(ANY, json={"data": [], "cursor": None})
-
-
-def positions(
-    state: Row | None, stream: str = "tasks", *, others: Row | None = None, **config: Any
-) -> list[str | None]:
-    """Sync a stream from its saved state, and return the positions in its states, each once."""
-    states = {**({stream: state} if state else {}), **(others or {})}
-    found = read_with_positions(stream, state=states, start_date="2025-06-01", **config).states(stream)
-    return list(dict.fromkeys(one.get("event_log_position") for one in found))
-
-
-def events_since(start: str) -> str:
-    return f"/event/?_limit=50&date_updated__gte={start}&date_updated__lt={NOW}"
-
-
 @pytest.mark.parametrize("capture_changes", [True, False])
 @pytest.mark.parametrize("stream", ["activities", "event_log", "leads", "tasks"])
 def test_a_first_sync_saves_its_start_as_the_position_before_any_record(
@@ -218,8 +229,7 @@ def test_a_first_sync_saves_its_start_as_the_position_before_any_record(
     api.get(ANY, json={"data": rows})
     api.post(ANY, json={"data": rows, "cursor": None})
     reading = read_with_positions(stream, start_date="2025-06-15", capture_changes=capture_changes)
-    kinds = [message.type.value for message in reading.messages if message.type.value in {"STATE", "RECORD"}]
-    assert kinds[:2] == ["STATE", "RECORD"]
+    assert states_and_records(reading)[:2] == ["STATE", "RECORD"]
     assert reading.states()[0] == {"event_log_position": NOW}
     assert {state["event_log_position"] for state in reading.states()} == {NOW}
     assert stream == "event_log" or requested(api, "/event") == []
@@ -229,15 +239,6 @@ def test_a_sync_after_an_interrupted_first_sync_reads_all_records_and_the_log_fr
     read_with_positions("tasks", state={"tasks": {"event_log_position": POSITION}}, start_date="2025-06-15")
     assert requested(api, "/task") == [tasks_between("2025-06-15T00:00", "2025-06-15T12:00")]
     assert requested(api, "/event") == [events_since("2025-06-15T05:45:00.000000+00:00")]
-
-
-LOGGED = "2025-06-15T11:59:30.000000+00:00"
-
-
-def log_an_event(api: Mocker) -> None:
-    """Log a change of another stream at ``LOGGED``. Its event may be ten seconds younger than the object."""
-    about = {"object_type": "lead", "object_id": "lead_1", "action": "updated"}
-    api.get(f"{API}/event/", json={"data": [{"id": "ev_1", "date_updated": "2025-06-15T11:59:40", **about}]})
 
 
 @pytest.mark.parametrize(
@@ -303,8 +304,7 @@ def test_the_position_moves_even_if_the_last_state_comes_before_the_stream_is_co
 def test_a_stream_that_was_read_before_gets_no_state_before_its_first_record(api: Mocker) -> None:
     api.get(f"{API}/task/", json={"data": [{"id": "task_1", "date_updated": CURSOR}]})
     reading = read_with_positions("tasks", state={"tasks": SAVED})
-    kinds = [message.type.value for message in reading.messages if message.type.value in {"STATE", "RECORD"}]
-    assert kinds[0] == "RECORD"
+    assert states_and_records(reading)[0] == "RECORD"
 
 
 @pytest.mark.parametrize(
