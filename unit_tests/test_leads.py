@@ -3,7 +3,8 @@
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import cache, partial
+from functools import cache
+from itertools import chain, repeat
 from typing import Any
 
 import orjson
@@ -464,15 +465,25 @@ def read_moment(api: Mocker, *responses: Row, later: Row | None = None, manifest
     """Read leads of one second and later ones; the searches in this second alone get these responses."""
     later = later or page()
     leads(api, FIRST, *responses, later)
+    second = "2025-06-02T05:00:00.000000+00:00"
+    next_second = "2025-06-02T05:00:01.000000+00:00"
+    of_the_second = chain(responses, repeat(responses[-1]))
 
-    def is_within(request: Any, start: str, end: str) -> bool:
+    def search(request: Any, context: Any) -> Any:
         condition = request.json()["query"]["queries"][1]["condition"]
-        return bool(start <= condition["on_or_after"]["value"] and condition["before"]["value"] <= end)
+        start, end = condition["on_or_after"]["value"], condition["before"]["value"]
+        if end <= second:
+            response = page()
+        elif start >= next_second:
+            response = later
+        elif start >= second and end <= next_second:
+            response = next(of_the_second)
+        else:
+            response = FIRST
+        context.status_code = response.get("status_code", 200)
+        return response["json"]
 
-    second, next_second = (f"2025-06-02T05:00:0{digit}.000000+00:00" for digit in "01")
-    api.post(f"{API}/data/search/", **FIRST)
-    for start, end, texts in (("", second, [page()]), (second, next_second, responses), (next_second, "9", [later])):
-        api.post(f"{API}/data/search/", list(texts), additional_matcher=partial(is_within, start=start, end=end))
+    api.post(f"{API}/data/search/", json=search)
     return read("leads", start_date="2025-06-02", manifest=manifest)
 
 
