@@ -1,6 +1,6 @@
 """Late edits, deletions and merges: the event log names the records, which are then requested by id."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import permutations
 from threading import Barrier
 from types import SimpleNamespace
@@ -41,9 +41,9 @@ class Close:
     most_ids = 100
     says_more = True
 
-    def __init__(self, api: Mocker, *events: Row, alive: tuple[str, ...] = (), indexed: str = "") -> None:
+    def __init__(self, api: Mocker, *events: Row, alive: Sequence[str] = (), indexed: Sequence[str] = ()) -> None:
         self.rows = {one: {"id": one, "date_created": CREATED, "date_updated": CREATED, "now": 1} for one in alive}
-        self.indexed = {one: {"id": one, "date_created": CREATED} for one in indexed.split()}
+        self.indexed = {one: {"id": one, "date_created": CREATED} for one in indexed}
         self.requested_by_id: list[Row] = []
         self.strangers: list[Row] = []
         api.get(f"{API}/event/", json={"data": list(events), "cursor_next": None})
@@ -52,12 +52,8 @@ class Close:
         api.post(f"{API}/data/search/", json={"data": [], "cursor": None})
         for path in ("activity", "lead", "task"):
             api.post(f"{API}/{path}/", json=self._by_ids)
-            for one in (*alive, *self.indexed):
-                api.get(
-                    f"{API}/{path}/{one}/",
-                    json={"id": one} if one in alive else {},
-                    status_code=200 if one in alive else 404,
-                )
+        for one in alive:
+            api.get(f"{API}/lead/{one}/", json={"id": one})
 
     def _by_ids(self, request: Any, context: Any) -> Row:
         assert request.headers["x-http-method-override"] == "GET"
@@ -85,7 +81,7 @@ def deletion(record_id: str, stream: str = "activities", created: str = "") -> R
 
 
 def test_an_edited_record_is_emitted_in_its_current_form(api: Mocker) -> None:
-    close = Close(api, event("acti_1"), event("acti_2", "created"), event("acti_1", "sent"), alive=("acti_1", "acti_2"))
+    close = Close(api, event("acti_1"), event("acti_2", "created"), event("acti_1", "sent"), alive=["acti_1", "acti_2"])
     close.rows["acti_2"]["date_created"] = "2025-06-15T11:59:00+00:00"
     reading = changes("activities")
     assert reading.records == [close.rows["acti_1"], close.rows["acti_2"]]
@@ -96,7 +92,7 @@ def test_an_edited_record_is_emitted_in_its_current_form(api: Mocker) -> None:
 
 def test_changed_records_are_requested_100_at_a_time(api: Mocker) -> None:
     ids = [f"task_{number:03}" for number in range(250)]
-    close = Close(api, *(event(one, kind="task.lead") for one in ids), alive=tuple(ids))
+    close = Close(api, *(event(one, kind="task.lead") for one in ids), alive=ids)
     assert changes("tasks").ids == ids
     assert [len(params["id__in"].split(",")) for params in close.requested_by_id] == [100, 100, 50]
     assert {params["_type"] for params in close.requested_by_id} == {"all"}
@@ -105,7 +101,7 @@ def test_changed_records_are_requested_100_at_a_time(api: Mocker) -> None:
 def test_records_after_some_that_do_not_exist_are_read_also_if_close_accepts_fewer_ids(api: Mocker) -> None:
     deleted = [f"acti_{number:03}" for number in range(50)]
     edited = [f"acti_{number:03}" for number in range(50, 100)]
-    close = Close(api, *(event(one, "deleted") for one in deleted), *map(event, edited), alive=tuple(edited))
+    close = Close(api, *(event(one, "deleted") for one in deleted), *map(event, edited), alive=edited)
     close.most_ids = 50
     records = changes("activities").records
     assert sorted(row["id"] for row in records if "_ab_cdc_deleted_at" not in row) == edited
@@ -116,7 +112,7 @@ def test_records_after_some_that_do_not_exist_are_read_also_if_close_accepts_few
 def test_what_an_incomplete_response_lacks_is_requested_again(api: Mocker, says_more: bool) -> None:
     edited = [f"acti_{number:03}" for number in range(90)]
     deleted = [f"acti_{number:03}" for number in range(90, 120)]
-    close = Close(api, *map(event, edited), *(event(one, "deleted") for one in deleted), alive=tuple(edited))
+    close = Close(api, *map(event, edited), *(event(one, "deleted") for one in deleted), alive=edited)
     close.most, close.says_more = 22, says_more
     records = changes("activities").records
     assert sorted(row["id"] for row in records if "_ab_cdc_deleted_at" not in row) == edited
@@ -124,7 +120,7 @@ def test_what_an_incomplete_response_lacks_is_requested_again(api: Mocker, says_
 
 
 def test_changed_leads_are_requested_with_the_columns_of_the_search(api: Mocker) -> None:
-    close = Close(api, event("lead_1", kind="lead"), alive=("lead_1",))
+    close = Close(api, event("lead_1", kind="lead"), alive=["lead_1"])
     assert changes("leads").records == [{**close.rows["lead_1"], "custom_fields": []}]
     [params] = close.requested_by_id
     assert params["_fields"].startswith("id,date_created,date_updated,")
@@ -151,7 +147,7 @@ def test_a_stream_follows_only_events_of_its_own_object_types(
     api: Mocker, stream: str, ours: list[str], others: list[str]
 ) -> None:
     events = [event(f"id_{kind}", kind=kind) for kind in (*ours, *others)]
-    close = Close(api, *events, alive=tuple(one["object_id"] for one in events))
+    close = Close(api, *events, alive=[one["object_id"] for one in events])
     changes(stream)
     assert [params["id__in"] for params in close.requested_by_id] == [",".join(sorted(f"id_{kind}" for kind in ours))]
 
@@ -168,7 +164,7 @@ def test_the_lead_of_a_changed_part_is_read_if_no_window_has_emitted_it(api: Moc
         event("oppo_2", kind="opportunity", lead_id="lead_3", previous_data={"lead_id": "lead_6"}),
         event("oppo_3", kind="opportunity", lead_id="lead_3", previous_data={"lead_id": None}),
     ]
-    close = Close(api, *events, alive=("lead_1", "lead_2", "lead_3", "lead_4", "lead_5", "lead_6"))
+    close = Close(api, *events, alive=["lead_1", "lead_2", "lead_3", "lead_4", "lead_5", "lead_6"])
     close.rows["lead_2"]["date_updated"] = "2025-06-15T10:00:00+00:00"
     api.post(f"{API}/data/search/", json={"data": [close.rows["lead_2"]], "cursor": None})
     # lead_6 is the one from which an opportunity was moved.
@@ -178,7 +174,7 @@ def test_the_lead_of_a_changed_part_is_read_if_no_window_has_emitted_it(api: Moc
 
 def test_updated_records_that_a_window_has_emitted_are_not_emitted_again(api: Mocker) -> None:
     deletions = [event("acti_3", "deleted"), event("acti_4", "deleted", hour="09")]
-    close = Close(api, event("acti_1"), event("acti_2"), *deletions, alive=("acti_1", "acti_2", "acti_4"))
+    close = Close(api, event("acti_1"), event("acti_2"), *deletions, alive=["acti_1", "acti_2", "acti_4"])
     dates = {"date_created": "2025-06-15T09:00:00+00:00", "date_updated": "2025-06-15T10:00:00+00:00"}
     seen = [{"id": one, **dates} for one in ("acti_1", "acti_3", "acti_4")]
     api.get(f"{API}/activity/", json={"data": seen, "has_more": False})
@@ -191,7 +187,7 @@ def test_a_record_that_a_window_has_emitted_in_an_older_form_is_emitted_again(ap
     """During incidents, Close's search shows changes late. An event may be 10 seconds later than the record's date."""
     dates = {"lead_1": "2025-06-15T09:59:51.000000+00:00", "lead_2": "2025-06-15T09:59:49.000000+00:00"}
     events = [event(one, kind="lead", hour=hour) for hour in ("10", "09") for one in dates]  # the newest first
-    close = Close(api, *events, alive=tuple(dates))
+    close = Close(api, *events, alive=list(dates))
     close.rows |= {one: {"id": one, "date_created": CREATED, "date_updated": date} for one, date in dates.items()}
     api.post(f"{API}/data/search/", json={"data": list(close.rows.values()), "cursor": None})
     assert changes("leads").ids == ["lead_1", "lead_2", "lead_2"]
@@ -199,7 +195,7 @@ def test_a_record_that_a_window_has_emitted_in_an_older_form_is_emitted_again(ap
 
 
 def test_a_record_that_a_window_has_emitted_without_a_date_is_emitted_again(api: Mocker) -> None:
-    close = Close(api, event("acti_1"), alive=("acti_1",))
+    close = Close(api, event("acti_1"), alive=["acti_1"])
     seen = {"id": "acti_1", "date_created": "2025-06-15T09:00:00+00:00"}
     api.get(f"{API}/activity/", json={"data": [{**seen, "date_updated": None}], "has_more": False})
     assert changes("activities").records == [seen, close.rows["acti_1"]]
@@ -208,14 +204,14 @@ def test_a_record_that_a_window_has_emitted_without_a_date_is_emitted_again(api:
 def test_a_deletion_requires_an_event_and_a_missing_record(api: Mocker) -> None:
     """acti_1 was deleted but exists again, acti_2 was deleted, and acti_3 was updated but is not returned."""
     close = Close(
-        api, event("acti_1", "deleted"), event("acti_2", "deleted"), event("acti_3"), event("acti_2"), alive=("acti_1",)
+        api, event("acti_1", "deleted"), event("acti_2", "deleted"), event("acti_3"), event("acti_2"), alive=["acti_1"]
     )
     assert changes("activities").records == [close.rows["acti_1"], deletion("acti_2")]
 
 
 def test_rows_that_were_not_requested_are_not_emitted(api: Mocker) -> None:
     """Close ignores a filter that it does not understand, and may then return other rows."""
-    close = Close(api, event("acti_1"), alive=("acti_1",))
+    close = Close(api, event("acti_1"), alive=["acti_1"])
     close.strangers = [{"id": "acti_9", "date_created": CREATED}]
     assert changes("activities").ids == ["acti_1"]
 
@@ -280,7 +276,7 @@ def test_a_merge_updates_one_lead_and_deletes_the_other(api: Mocker, caplog: Log
     # Events of records that a merge moved have the same meta; they do not report a deletion.
     moved = [event("lead_x", kind="lead", meta={"merge_source_lead_id": "lead_y"}), event("lead_z", "merged", "lead")]
     merged = event("lead_d", "merged", "lead", meta=meta, previous_data={"date_created": "2001-01-01T00:00:00+00:00"})
-    close = Close(api, merged, *moved, alive=("lead_d", "lead_x", "lead_z"))
+    close = Close(api, merged, *moved, alive=["lead_d", "lead_x", "lead_z"])
     records = changes("leads").records
     assert [row["id"] for row in records] == ["lead_d", "lead_x", "lead_z", "lead_s"]
     assert records[-1] == deletion("lead_s", "leads")
@@ -294,7 +290,7 @@ def test_a_deleted_lead_that_is_still_in_the_index_is_requested_singly(api: Mock
     events = [event(f"lead_{number}", "deleted", "lead") for number in (1, 2, 3, 5)]
     # A contact that is deleted with its lead may be logged later than the lead.
     contact = {**event("cont_1", "deleted", "contact", hour="11"), "lead_id": "lead_1"}
-    Close(api, *events, contact, event("lead_4", kind="lead"), alive=("lead_3",), indexed="lead_1 lead_2 lead_4")
+    Close(api, *events, contact, event("lead_4", kind="lead"), alive=["lead_3"], indexed=["lead_1", "lead_2", "lead_4"])
     api.get(f"{API}/lead/lead_1/", status_code=gone, json={"error": "No"})
     api.get(f"{API}/lead/lead_2/", json={"id": "lead_it_was_merged_into"})
     reading = changes("leads")
@@ -314,7 +310,7 @@ def test_a_restored_lead_that_the_index_does_not_show_yet_is_not_reported_as_del
 
 def test_requests_for_single_leads_share_one_rate_limit(api: Mocker, clock: Clock) -> None:
     ids = ["lead_1", "lead_2", "lead_3"]
-    Close(api, *[event(lead_id, "deleted", "lead") for lead_id in ids], indexed=" ".join(ids))
+    Close(api, *[event(lead_id, "deleted", "lead") for lead_id in ids], indexed=ids)
     for lead_id in ids:
         headers = {"ratelimit": "limit=1, remaining=0, reset=60"}
         api.get(f"{API}/lead/{lead_id}/", status_code=404, json={}, headers=headers)
@@ -325,7 +321,7 @@ def test_requests_for_single_leads_share_one_rate_limit(api: Mocker, clock: Cloc
 
 def test_an_id_from_the_log_can_not_lead_to_another_address(api: Mocker) -> None:
     odd = "../../me/?x="
-    Close(api, event(odd, "deleted", "lead"), indexed=odd)
+    Close(api, event(odd, "deleted", "lead"), indexed=[odd])
     api.get(f"{API}/lead/..%2F..%2Fme%2F%3Fx%3D/", status_code=404, json={"error": "Not found"})
     assert [row["id"] for row in changes("leads").records] == [odd]
     [single] = [request.url for request in api.request_history if "/lead/.." in request.url]
@@ -337,7 +333,7 @@ def test_an_id_from_the_log_can_not_lead_to_another_address(api: Mocker) -> None
 )
 def test_only_a_404_of_close_itself_proves_a_deletion(api: Mocker, status: int, kind: str) -> None:
     """That of a proxy is a page."""
-    Close(api, event("lead_1", "deleted", "lead"), indexed="lead_1")
+    Close(api, event("lead_1", "deleted", "lead"), indexed=["lead_1"])
     api.get(f"{API}/lead/lead_1/", status_code=status, text="<html>Not found</html>")
     reading = changes("leads")
     assert reading.records == []
@@ -408,13 +404,13 @@ def test_the_emails_of_a_deleted_thread_are_deleted_unless_close_still_returns_t
         event("acti_w", "deleted", previous_data=thread | {"emails": [{"id": "acti_5"}]}),
         event("acti_x", "deleted", "email_thread", previous_data={"emails": [{"id": "acti_6"}]}),
     ]
-    close = Close(api, *events, alive=("acti_2",))
+    close = Close(api, *events, alive=["acti_2"])
     deletions = [deletion("acti_1"), deletion("acti_3"), deletion("acti_6"), deletion("acti_w")]
     assert changes("activities").records == [close.rows["acti_2"], *deletions]
 
 
 def test_every_5000_events_of_the_log_are_announced(api: Mocker, caplog: Log) -> None:
-    Close(api, *[event("acti_1")] * 10_000, alive=("acti_1",))
+    Close(api, *[event("acti_1")] * 10_000, alive=["acti_1"])
     changes("activities")
     announced = [line for line in caplog.messages if line.startswith("Read ") and "event log" in line]
     since = "2025-06-15T05:45:00.000000+00:00"
@@ -474,7 +470,7 @@ def test_odd_events_fail_no_stream_and_one_warning_counts_those_that_are_not_cle
     odd = [{**event(f"acti_{number}"), **fields} for number, fields in enumerate([*UNCLEAR, *CLEAR])]
     without_type = event("acti_without_type")
     del without_type["object_type"]
-    Close(api, *odd, without_type, event("acti_edited"), alive=("acti_edited",))
+    Close(api, *odd, without_type, event("acti_edited"), alive=["acti_edited"])
     reading = changes("activities", "leads", "tasks")
     assert reading.statuses == dict.fromkeys(("activities", "leads", "tasks"), "COMPLETE")
     assert "acti_edited" in reading.ids
