@@ -14,7 +14,7 @@ from source_close.api.errors import CloseApiError
 from source_close.api.sync import Sync
 from source_close.dates import parse_moment
 from source_close.streams.turns import StreamInTurn
-from source_close.streams.windows import WindowRetriever
+from source_close.streams.windows import WindowCursor, WindowRetriever
 from unit_tests.syncs import NOW, Row
 
 MIDDLE = "2025-06-01T00:00:00.000000+00:00"
@@ -142,11 +142,19 @@ class Cursor:
         self.notes.append(f"end of {partition.to_slice()['end_time']}")
 
 
+def cursor_around(stock_cursor: Cursor) -> WindowCursor:
+    stream = SimpleNamespace(name="tasks", cursor=stock_cursor, cursor_field="date_updated")
+    return StreamInTurn(cast("Any", stream), newest_last=False).cursor
+
+
+def close(cursor: WindowCursor, window: StreamSlice) -> None:
+    cursor.close_partition(cast("Any", SimpleNamespace(to_slice=lambda: window)))
+
+
 def test_the_cursor_of_the_cdk_observes_only_the_newest_record_of_each_window_when_it_is_complete() -> None:
     """It parses each date, and a record that is not the newest of its window moves no state."""
     stock_cursor = Cursor()
-    stream = SimpleNamespace(name="tasks", cursor=stock_cursor, cursor_field="date_updated")
-    cursor = StreamInTurn(cast("Any", stream), newest_last=False).cursor
+    cursor = cursor_around(stock_cursor)
     dates = ["2025-05-03T00:00:00+00:00", "2025-05-04T00:00:00.500000+00:00", "2025-05-02T00:00:00+00:00"]
     # The last one is of no window: the first window ends before it.
     for date in [*dates, "2025-06-01T00:00:00.001000+00:00"]:
@@ -156,22 +164,20 @@ def test_the_cursor_of_the_cdk_observes_only_the_newest_record_of_each_window_wh
     # The CDK warns of what is no date.
     for odd_date in [None, "yesterday"]:
         cursor.observe(Record({"date_updated": odd_date}, "tasks", LAST))
-    for window in [LAST, FIRST, FIRST]:
-        cursor.close_partition(cast("Any", SimpleNamespace(to_slice=lambda window=window: window)))
-    assert stock_cursor.notes == [
-        *[None, "yesterday"],
-        *["2025-06-02T00:00:00+00:00", f"end of {NOW}"],
-        *["2025-05-04T00:00:00.500000+00:00", f"end of {MIDDLE}"],
-        f"end of {MIDDLE}",
-    ]
+    assert stock_cursor.notes == [None, "yesterday"]
+    close(cursor, LAST)
+    assert stock_cursor.notes[2:] == ["2025-06-02T00:00:00+00:00", f"end of {NOW}"]
+    close(cursor, FIRST)
+    assert stock_cursor.notes[4:] == ["2025-05-04T00:00:00.500000+00:00", f"end of {MIDDLE}"]
+    close(cursor, FIRST)
+    assert stock_cursor.notes[6:] == [f"end of {MIDDLE}"]
     assert cursor.name == stock_cursor.name
 
 
 def test_the_newest_record_of_windows_with_one_end_counts_also_if_two_workers_observe_at_once() -> None:
     """The lists of custom fields have one cursor, and are read side by side."""
     stock_cursor = Cursor()
-    stream = SimpleNamespace(name="custom_fields", cursor=stock_cursor, cursor_field="date_updated")
-    cursor = StreamInTurn(cast("Any", stream), newest_last=False).cursor
+    cursor = cursor_around(stock_cursor)
     first_compares, second_is_done = threading.Event(), threading.Event()
 
     class Oldest(Record):
@@ -197,5 +203,5 @@ def test_the_newest_record_of_windows_with_one_end_counts_also_if_two_workers_ob
     second_is_done.set()
     first.join(10)
     second.join(10)
-    cursor.close_partition(cast("Any", SimpleNamespace(to_slice=lambda: LAST)))
+    close(cursor, LAST)
     assert stock_cursor.notes == ["2025-06-04T00:00:00+00:00", f"end of {NOW}"]
