@@ -19,7 +19,7 @@ from source_close.api.sync import READ_RETRY_SECONDS, Sync
 from source_close.config import CloseConfig
 from source_close.dates import format_moment, utc_now
 from source_close.streams.custom_fields import PREFIX, partitions_by_list
-from source_close.streams.saved_states import LogPositions
+from source_close.streams.saved_states import LogPositions, states_to_use
 from source_close.streams.turns import StreamInTurn
 
 # The streams that follow the event log if capture_changes is on: those whose retrievers have
@@ -47,43 +47,6 @@ def load_manifest() -> dict[str, Any]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C version takes a fifth as long
     manifest: dict[str, Any] = yaml.load(path.read_bytes(), loader)  # noqa: S506 - both are safe
     return manifest
-
-
-def states_to_use(
-    states: list[models.AirbyteStateMessage], catalog: models.ConfiguredAirbyteCatalog
-) -> list[models.AirbyteStateMessage]:
-    """Return the states, also of a global one, of the streams that are read incrementally.
-
-    They lose a namespace, which the connector's streams do not have.
-    """
-    names = {
-        configured.stream.name
-        for configured in catalog.streams
-        if configured.sync_mode == models.SyncMode.incremental
-    }
-    return [
-        models.AirbyteStateMessage(
-            models.AirbyteStateType.STREAM,
-            models.AirbyteStreamState(
-                models.StreamDescriptor(stream.stream_descriptor.name), stream.stream_state
-            ),
-        )
-        for stream in chain.from_iterable(map(_stream_states, states))
-        if stream.stream_state and stream.stream_descriptor.name in names
-    ]
-
-
-# The states of streams in a message. One of the legacy form has them by the names of the streams.
-def _stream_states(state: models.AirbyteStateMessage) -> list[models.AirbyteStreamState]:
-    if state.global_:
-        return state.global_.stream_states
-    if state.stream:
-        return [state.stream]
-    return [
-        models.AirbyteStreamState(models.StreamDescriptor(name), models.AirbyteStateBlob(saved))
-        for name, saved in (state.data or {}).items()
-        if isinstance(saved, dict)
-    ]
 
 
 def errors_of_unknown_streams(

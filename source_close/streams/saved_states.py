@@ -6,6 +6,7 @@ The next sync follows the event log from that position.
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from airbyte_cdk import Config, ConnectorStateManager, FailureType, models
@@ -36,7 +37,6 @@ _KEYS_WITHOUT_CURSOR = {
     "states",
     "use_global_cursor",
 }
-_AIRBYTE_PREFIX = "__ab_"  # of keys without a cursor, too
 # For how long a stream without a state follows the log: a day is left to repeat a sync that failed.
 _FOLLOWED_WITHOUT_STATE = RETENTION - timedelta(days=1)
 # Where other connectors keep the moment up to which a stream was read.
@@ -49,6 +49,43 @@ _FUTURE = (
     "Stream %s: the saved state %s is in the future. The sync continues from now. If records are "
     "missing, clear the stream."
 )
+
+
+def states_to_use(
+    states: list[models.AirbyteStateMessage], catalog: models.ConfiguredAirbyteCatalog
+) -> list[models.AirbyteStateMessage]:
+    """Return the states, also of a global one, of the streams that are read incrementally.
+
+    They lose a namespace, which the connector's streams do not have.
+    """
+    names = {
+        configured.stream.name
+        for configured in catalog.streams
+        if configured.sync_mode == models.SyncMode.incremental
+    }
+    return [
+        models.AirbyteStateMessage(
+            models.AirbyteStateType.STREAM,
+            models.AirbyteStreamState(
+                models.StreamDescriptor(stream.stream_descriptor.name), stream.stream_state
+            ),
+        )
+        for stream in chain.from_iterable(map(_stream_states, states))
+        if stream.stream_state and stream.stream_descriptor.name in names
+    ]
+
+
+# The states of streams in a message. One of the legacy form has them by the names of the streams.
+def _stream_states(state: models.AirbyteStateMessage) -> list[models.AirbyteStreamState]:
+    if state.global_:
+        return state.global_.stream_states
+    if state.stream:
+        return [state.stream]
+    return [
+        models.AirbyteStreamState(models.StreamDescriptor(name), models.AirbyteStateBlob(saved))
+        for name, saved in (state.data or {}).items()
+        if isinstance(saved, dict)
+    ]
 
 
 @dataclass
@@ -90,7 +127,7 @@ class CursorStateMigration(StateMigration):
     # there is none but a key that is not known.
     def _oldest_cursor(self, stream_state: Mapping[str, Any]) -> datetime | None:
         cursor = min(self._cursors(stream_state), default=None)
-        keys = {key for key in stream_state if not key.startswith(_AIRBYTE_PREFIX)}
+        keys = {key for key in stream_state if not key.startswith("__ab_")}  # without Airbyte's own
         if cursor is None and keys - _KEYS_WITHOUT_CURSOR:
             raise ValueError(f"no {self.cursor_field} in it")
         return cursor
