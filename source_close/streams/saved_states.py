@@ -187,9 +187,8 @@ class LogPositions:
         *,
         capture_changes: bool,
     ) -> None:
-        following = followers if capture_changes else ()
         self._sync = sync
-        self._following = {_EVENT_LOG, *following}
+        self._following = {_EVENT_LOG, *(followers if capture_changes else ())}
         self._states = ConnectorStateManager(states)
         end = parse_moment(sync["end"])
         self._starts = {name: self._start_of(name, end) for name in (_EVENT_LOG, *followers)}
@@ -204,7 +203,8 @@ class LogPositions:
                 warn_of_gap(name, start, end)
         if not is_first_sync:
             sync.event_log_positions = {
-                name: self._positions[name] for name in following if name not in sync.full_refreshes
+                name: self._positions[name]
+                for name in self._following.difference([_EVENT_LOG], sync.full_refreshes)
             }
 
     # The moment up to which a saved state says that a stream was read, None if it does not.
