@@ -158,6 +158,7 @@ class CloseErrorHandler(DefaultErrorHandler):
         status = _status_of(outcome)
         resolution = self._look_up(status)
         is_refused = resolution.response_action == ResponseAction.FAIL
+        # The CDK ignores the failure type of a row with another action than FAIL.
         failure_type = resolution.failure_type if is_refused else FailureType.transient_error
         longer_wait = f" It asks to wait {wait:.0f} s." if wait > self._retry_seconds else ""
         text = f"{endpoint} {describe(outcome)}.{longer_wait} {resolution.error_message}"
