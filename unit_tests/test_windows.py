@@ -205,3 +205,27 @@ def test_the_newest_record_of_windows_with_one_end_counts_also_if_two_workers_ob
     second.join(10)
     close(cursor, LAST)
     assert stock_cursor.notes == ["2025-06-04T00:00:00+00:00", f"end of {NOW}"]
+
+
+def test_windows_that_are_complete_at_once_are_observed_one_after_the_other() -> None:
+    """The CDK's cursor of several lists compares the newest record with that of the others, and then replaces it."""
+
+    class SlowCursor(Cursor):
+        def observe(self, record: Record) -> None:
+            self.notes.append("begins")
+            threading.Event().wait(0.1)
+            self.notes.append("ends")
+
+        def close_partition(self, partition: Any) -> None:
+            """Note nothing."""
+
+    stock_cursor = SlowCursor()
+    cursor = cursor_around(stock_cursor)
+    for window in (FIRST, LAST):
+        cursor.observe(Record({"date_updated": "2025-05-03T00:00:00+00:00"}, "custom_fields", window))
+    workers = [threading.Thread(target=close, args=(cursor, window)) for window in (FIRST, LAST)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(10)
+    assert stock_cursor.notes == ["begins", "ends"] * 2

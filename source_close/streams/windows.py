@@ -68,9 +68,10 @@ class WindowCursor:
 
     def close_partition(self, partition: Partition) -> None:
         """Observe the newest record of a window that is complete, and close it."""
-        newest = self._newest.pop(_end_of(partition.to_slice()), None)
-        if newest is not None:
-            self._cursor.observe(newest)
+        with self._lock:  # the CDK's cursor of several lists has none for it
+            newest = self._newest.pop(_end_of(partition.to_slice()), None)
+            if newest is not None:
+                self._cursor.observe(newest)
         self._cursor.close_partition(partition)
 
 
