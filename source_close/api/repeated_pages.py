@@ -27,15 +27,16 @@ class RepeatedPages(threading.local):
 
     def is_endless(self, response: requests.Response, body: Mapping[str, Any]) -> bool:
         """Note a page, and return whether the list has repeated pages three times in a row."""
-        cursor = body.get("cursor_next", body.get("cursor"))
-        has_more = bool(cursor or body.get("has_more"))
+        cursor = body.get("cursor_next", body.get("cursor"))  # of events or of a search
         request = f"{response.url} {response.request.body!r}"
         if cursor and "cursor" not in request:
             self.first_request = request
             self._known.clear()  # a search may be made again
         ids = [row["id"] for row in body["data"]]
-        # Several pages without rows may follow each other, if their cursors differ.
+        # A page is known by its rows. Several without rows may follow each other, if their cursors
+        # differ.
         page = hash((_POSITION.sub("", response.url), *(ids or [cursor])))
+        has_more = bool(cursor or body.get("has_more"))
         is_repeated = has_more and page in self._known
         self._repetitions = self._repetitions + 1 if is_repeated else 0
         if not cursor:
