@@ -68,7 +68,8 @@ def main(args: Sequence[str] | None = None) -> None:
         _check_certificates()
         _print_lines(AirbyteEntrypoint(CommandSource()).run(parsed))
     except AirbyteTracedException as error:
-        _print_failure(parsed.command, error)
+        if error.internal_message != READ_FAILURE:  # streams that failed have emitted their errors
+            _print_failure(parsed.command, error)
         exit_without_workers(0 if parsed.command == "check" else 1)
     except Exception as error:  # noqa: BLE001 - the workers would keep the process from ending
         sys.excepthook(type(error), error, error.__traceback__)  # the CDK's prints a message
@@ -100,8 +101,7 @@ def _print_failure(command: str, error: AirbyteTracedException) -> None:
         message.trace.error.stack_trace = None  # the code is not the cause
     if command == "check":
         message = error.as_connection_status_message() or message
-    if error.internal_message != READ_FAILURE:  # streams that failed have emitted their errors
-        print(AirbyteEntrypoint.airbyte_message_to_string(message))  # noqa: T201 - the output
+    print(AirbyteEntrypoint.airbyte_message_to_string(message))  # noqa: T201 - the output
 
 
 # Whether the CDK logs a record. It would log errors that the source emits or logs once for each
