@@ -189,6 +189,8 @@ def read(
     clock: Clock | None = None,
     manifest: Row | None = None,
     limits: TestLimits | None = None,
+    retry_seconds: float = READ_RETRY_SECONDS,
+    event_log_positions: dict[str, str] | None = None,
     sync: Sync | None = None,
     **config: Any,
 ) -> Reading:
@@ -197,11 +199,9 @@ def read(
     It reads windows one after the other and requests no custom fields for columns. ``retry_seconds`` and
     ``event_log_positions`` are values that the source of the connector sets; ``sync`` has all of these.
     """
-    positions = config.pop("event_log_positions", {})
-    retry_seconds = config.pop("retry_seconds", READ_RETRY_SECONDS)
     if sync is None:
         sync = Sync(custom_field_columns=False, retry_seconds=retry_seconds)
-        sync.event_log_positions.update(positions)
+        sync.event_log_positions.update(event_log_positions or {})
     given = {"api_key": KEY, "num_workers": 1, **config, "sync": sync}
     manifest = manifest or manifest_of(*streams)
     states = saved(**(state or {}))
