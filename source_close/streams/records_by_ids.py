@@ -91,8 +91,7 @@ class RecordsByIds:
     # After a refusal, or a page of other records, such as those into which leads were merged.
     def _lower_ids_per_request(self, number: int, response: requests.Response) -> None:
         if number == 1:
-            path = urlsplit(response.url).path
             refusal = _OTHER_PAGE if response.ok else describe(response)
-            text = _REFUSED_ID.format(path=path, refusal=refusal)
+            text = _REFUSED_ID.format(path=urlsplit(response.url).path, refusal=refusal)
             raise CloseApiError(self.name, text, FailureType.system_error)
         self.ids_per_request = min(self.ids_per_request, number // 2)
