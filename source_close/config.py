@@ -50,7 +50,8 @@ _TEXTS = {
     "string_pattern_mismatch": "has characters that no key has, such as quotes. Copy it once more",
 }
 _URL_RULE = (
-    "must begin with https:// (http:// only for a server on this machine) and contain a host"
+    "must be an address such as https://host/path, in ASCII and without a login or a query "
+    "(http:// only for a server on this machine)"
 )
 _HOST = r"([a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?|\[[0-9a-f:.]+\])"
 _THIS_MACHINE = r"(localhost|127\.0\.0\.1|\[::1\])"
@@ -140,7 +141,7 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
         oldest_position = parse_moment(min(sync.event_log_positions.values(), default=sync["end"]))
         # A clock that is ahead of Close's may have written the position.
         followed_from = whole_second(oldest_position - LATENESS - MAX_CLOCK_LEAD)
-        # Rounded up: events in the second before would need a window of their own.
+        # Rounded up: rounded down, 30 days would need a 31st window, for a fraction of a second.
         oldest_event = whole_second(end - RETENTION + SECOND - MILLISECOND)
         sync |= {
             "start": format_moment(start),

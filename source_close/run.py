@@ -104,8 +104,8 @@ def _print_failure(command: str, error: AirbyteTracedException) -> None:
     print(AirbyteEntrypoint.airbyte_message_to_string(message))  # noqa: T201 - the output
 
 
-# Whether the CDK logs a record. It would log errors that the source emits or logs once for each
-# window, with a stack trace.
+# Whether a record is logged. Errors that the source itself emits or logs are not: the CDK would log
+# them once for each window, with a stack trace.
 def _is_unexpected(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, AirbyteTracedException | requests.RequestException)

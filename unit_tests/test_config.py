@@ -138,7 +138,10 @@ NOT_URLS = [
     "https://api.close.com:port/api/v1",
     "https://api.close.com:0/api/v1",
 ]
-NO_URL = "must begin with https:// (http:// only for a server on this machine) and contain a host"
+NO_URL = (
+    "must be an address such as https://host/path, in ASCII and without a login or a query "
+    "(http:// only for a server on this machine)"
+)
 INVALID: list[tuple[str, Any, str]] = [
     *(("start_date", given, f" is not a valid date. Write it as {FORMS}") for given in NOT_DATES),
     *(

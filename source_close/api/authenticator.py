@@ -24,7 +24,7 @@ from source_close.dates import utc_now
 _HEADERS = {"Accept": "application/json", "User-Agent": f"source-close/{version('source-close')}"}
 _LONG_WAIT_SECONDS = 0.5
 _LOG_EVERY_SECONDS = 30.0
-_LOOK_EVERY_SECONDS = 1.0  # whether another request has ended the stream or the wait
+_LOOK_EVERY_SECONDS = 1.0  # whether another request has ended this wait or the stream
 _PIECE_BYTES = 1 << 17
 _WAITS = "Stream %s waits %.1f s for the rate limit of %s."
 _WAITED_TOO_LONG = (

@@ -101,8 +101,9 @@ class CloseErrorHandler(DefaultErrorHandler):
             return 0.0
         return self.backoff_strategies[0].backoff_time(response, attempt_count=1) or 0.0
 
-    # A sync reads up to its own time, and the next one looks back ten minutes. A clock that is
-    # behind loses nothing. A response may take minutes, so the moment of the request counts.
+    # A sync reads up to its own time. The next one looks back at least five minutes, so a clock may
+    # be that far ahead; one that is behind loses nothing. A response may take minutes, so the
+    # moment of the request counts.
     def _check_clock(self, date: str) -> None:
         try:
             # The clock may have been set back since the start, up to which the sync reads.
@@ -114,7 +115,7 @@ class CloseErrorHandler(DefaultErrorHandler):
             text = _CLOCK_IS_AHEAD.format(seconds=lead.total_seconds(), date=date)
             raise CloseApiError(self.name, text, FailureType.config_error)
 
-    # What to do with a response that the retriever can use, None with another one. It raises if the
+    # The resolution of a response that the retriever can use, None if it can't. It raises if the
     # response is not what was requested, or if the list repeats itself without end.
     def _resolution_if_usable(
         self, endpoint: str, response: requests.Response

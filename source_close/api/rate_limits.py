@@ -101,7 +101,7 @@ class RateLimiter:
         self._groups = defaultdict[str, _Group](_Group)
 
     def reserve(self, endpoint: str) -> float:
-        """Reserve a request to a group and return 0, or return the seconds to wait."""
+        """Reserve a request to a group and return 0, or return the seconds until it may be free."""
         with self._lock:
             now = time.monotonic()
             group = self._groups[endpoint]

@@ -49,7 +49,7 @@ def _parse(response: requests.Response) -> dict[str, Any]:
         raise UnusableResponseError(problem) from None
     if is_refusal:
         return {}
-    # The error for a body without records shows its fields, for a list or a text the type.
+    # The error about a body without records names its fields or, if it is no object, its type.
     parsed = value if isinstance(value, dict) else {type(value).__name__: value}
     return _checked(parsed, response.url)
 

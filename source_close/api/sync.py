@@ -12,7 +12,7 @@ from source_close.api.errors import CloseApiError
 from source_close.api.rate_limits import RateLimiter
 
 ANY_REQUEST = ("", "")  # the key in given_up and failing_since for requests of all streams
-READ_RETRY_SECONDS = 300  # how long a request of a read waits for its rate limit, or is retried
+READ_RETRY_SECONDS = 300  # how long a request of a read is retried
 T = TypeVar("T")
 
 
@@ -22,12 +22,13 @@ class Sync(dict[str, str]):
     Its items are what ``manifest.yaml`` reads as ``config['sync'][…]``; its header explains them.
 
     Attributes:
-        retry_seconds: how long a request waits for its rate limit, and is retried.
+        retry_seconds: how long a request is retried. It waits up to twice as long for its rate
+            limit.
         custom_field_columns: whether custom fields get columns in the schemas, as in discover.
         full_refreshes: the streams in full refresh. Leads and tasks then also read what is edited
             meanwhile.
         event_log_positions: the position of each stream that follows the event log in this sync, as
-            ``format_moment`` writes it. The log is read from the oldest one on.
+            ``format_moment`` writes it. The log is read from fifteen minutes before the oldest.
         limiter: the rate limits.
         current_request: ``endpoint`` of the thread's last request, such as ``GET /api/v1/task/``,
             and ``sent_at`` by this machine's clock.

@@ -1,4 +1,4 @@
-"""Read lists that Close only appends to, activities and tasks, by offset.
+"""Read the lists to which Close appends, activities and tasks, by date and offset.
 
 https://developer.close.com/api/overview/pagination.md
 """
@@ -45,7 +45,7 @@ class Window:
         return len(self.seen) > rows and len(self._seconds()) > rows
 
     def split(self, *, oldest_first: bool) -> list["Window"]:
-        """Return both halves, the one to read first last, or nothing if no second divides them.
+        """Return both halves, or nothing if no second divides them. The last one is read first.
 
         With ``oldest_first`` that is the older half, since an edit moves a task to the newer one.
         Otherwise it is the half with more rows: if a list ignores dates, it soon fails there.

@@ -149,7 +149,8 @@ class CustomFieldsTransformation(RecordTransformation):
         ]
 
     # Replaces the values that an object has under ``custom``, by the names or the ids of their
-    # fields. Those whose name is of no field, or of several, stay in it and are returned.
+    # fields, if it has none by id beside them. Those whose name is of no field, or of several, stay
+    # in it and are returned.
     def _resolve(self, part: Row, kind: str) -> dict[str, Any]:
         if not isinstance(part.get(CUSTOM), dict) or any(key.startswith(PREFIX) for key in part):
             return {}

@@ -82,10 +82,11 @@ class Page:
     is_full: bool
 
     def start_of_last_tenth(self) -> datetime | None:
-        """Return the second with which the last tenth begins.
+        """Return the second with which the last tenth begins, where the next search can begin.
 
-        The last lead alone could show a newer date than the one by which the index sorts it. It is
-        None if leads may not be sorted, or if a search from there on could have the same page.
+        The last lead alone won't do: if it was just edited, it may show a newer date than the one
+        by which the index sorts it. The second is None if leads may not be sorted, or if the next
+        search could have the same page.
         """
         # Until the index shows an edit, Close sorts the lead by its date before the edit.
         latest = utc_now() - LATENESS
@@ -113,10 +114,11 @@ class LeadSearchRetriever(WindowRetriever):
     2. Otherwise the next search begins in the last tenth of that page. If its first lead is known,
        none was skipped between the two, although leads may be edited meanwhile.
     3. If it is not known, or the page is not sorted, the time is split, and both parts searched.
-    4. A second is not split. It is read by cursor until a reading shows no new lead, and so is a
-       search whose page is not full and has a cursor that leads to no other leads.
-    5. If reading ends at the most rows or shows no end, a cursor has expired, or no lead of a page
-       has a date in the search, the time is halved, down to a millisecond. Then the stream fails.
+    4. A second is read by cursor until a reading shows no new lead, and so is a search whose page
+       is not full and has a cursor that leads to no other leads.
+    5. If that ends at the most rows or shows no end, if a cursor has expired, or if no lead of a
+       page has a date in the search, the time is halved, down to a millisecond. Then the stream
+       fails.
 
     ``CursorPagination``, the built-in, stops at the 10,000 rows of a chain of cursors, fails if a
     cursor has expired, and skips a row for each one that is edited between two pages if cursors
@@ -162,7 +164,7 @@ class LeadSearchRetriever(WindowRetriever):
         start = page.start_of_last_tenth()
         if start:
             return [Search(start, search.end, gap_start=search.start)]
-        if not page.is_full and not self._leads_further(search, page):
+        if not page.is_full and not self._next_page_has_other_leads(search, page):
             return []
         next_second = whole_second(search.start) + SECOND
         if next_second >= search.end and (page.seconds or not page.ids):
@@ -171,16 +173,15 @@ class LeadSearchRetriever(WindowRetriever):
             raise self._stuck(search)  # no date says where to split, and Close may ignore dates
         return search.split(max(page.second_to_split_at(), next_second))
 
-    # Whether a page's cursor leads to other leads, which it requests: the last page may have a
-    # cursor, too, and a page before it fewer leads than were requested.
-    def _leads_further(self, search: Search, page: Page) -> bool:
-        following_page = self._page(search, page.token)
-        return not set(page.ids).issuperset(following_page.ids)
+    # The last page may have a cursor, too, and a page before it fewer leads than were requested.
+    def _next_page_has_other_leads(self, search: Search, page: Page) -> bool:
+        next_page = self._page(search, page.token)
+        return not set(page.ids).issuperset(next_page.ids)
 
-    # Reads a search until a reading has no new lead, and the readings since the last new lead have
-    # shown as many leads as this one has positions. Leads of one second may change places between
-    # two pages, so that one is returned twice and another one never, and an edited one may leave
-    # the search.
+    # Reads a search again until a reading has no new lead and can't lack one: since the last new
+    # lead, the readings have shown as many different leads as this one has positions. Leads of one
+    # second may change places between two pages, so that one is returned twice and another one
+    # never, and an edited one may leave the search.
     def _read_by_cursor(
         self, search: Search, known_ids: set[str]
     ) -> Iterator[tuple[list[Row], datetime]]:

@@ -34,7 +34,7 @@ _REFUSED_PAGE = (
 )
 _NOT_READ = (
     "Stream %s: Close does not return what belongs to %s, which not every plan includes. The rest "
-    "is read. If you need it, refresh the stream when Close returns it. %s"
+    "is read. If you need what is missing, refresh the stream when Close returns it. %s"
 )
 _SMALLER_PAGES = "Stream %s: Close refuses pages of %s records. The connector reads pages of %s."
 
@@ -190,7 +190,7 @@ class OffsetPages:
     # The page at ``offset``. If Close refuses its size, all pages are smaller from here on.
     def _page(self, offset: int, stream_slice: StreamSlice) -> _Page:
         page_size = self._page_size
-        # Typed Any, as it would be None after the action IGNORE, which no filter has.
+        # The CDK's type includes None, which only the action IGNORE returns. No filter has it.
         response: Any = self.requester.send_request(
             stream_slice=stream_slice, request_params=self._paging(offset, page_size, stream_slice)
         )

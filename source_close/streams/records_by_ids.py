@@ -84,7 +84,7 @@ class RecordsByIds:
             elif response.ok and not page.get("has_more"):
                 pending = pending[most_ids:]
             else:
-                # Close may have refused ``_limit``, which is the most ids also for the last few.
+                # Close may have refused ``_limit``, which is ``most_ids`` also for the last few.
                 self._lower_ids_per_request(len(requested) if response.ok else most_ids, response)
         return existing
 

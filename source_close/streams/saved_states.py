@@ -124,7 +124,7 @@ class CursorStateMigration(StateMigration):
         return {self.cursor_field: self._start_at(cursor)} if cursor else {}
 
     # The oldest moment in a state, None if it has none yet. It raises if one can't be read, or if
-    # there is none but a key that is not known.
+    # there is none although the state has a key that is not known.
     def _oldest_cursor(self, stream_state: Mapping[str, Any]) -> datetime | None:
         cursor = min(self._cursors(stream_state), default=None)
         keys = {key for key in stream_state if not key.startswith("__ab_")}  # without Airbyte's own
@@ -158,11 +158,11 @@ class LogPositions:
     """Adds each stream's position to its states, since a component can't add to the CDK's states.
 
     The next sync follows the log from this position, which is in UTC. When a stream that follows
-    the log is complete, it is the date of the newest event. Until then, so that an interruption
-    hides no deletion, it is
+    the log is complete, it is the date of the newest event, or a day before the start of the sync
+    if that is later. Until then, so that an interruption hides no deletion, it is
 
     - the position in the stream's saved state or, without one, the cursor there; neither counts if
-      it is in the future;
+      it is more than five minutes in the future;
     - otherwise, if another stream has one of these, 29 days ago: the stream may have a table but no
       state, as Airbyte clears only the state to fill new columns;
     - otherwise the start of the sync. This is a first one, in which no stream follows the log. What
