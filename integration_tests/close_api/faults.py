@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
 
-FaultKind = Literal[
-    "none", "status", "rate_limit", "reset", "close_mid_body", "truncate", "hang", "slow", "edit", "stall"
-]
+FaultKind = Literal["none", "status", "rate_limit", "reset", "close_mid_body", "truncate", "hang", "slow", "stall"]
 
 
 @dataclass
@@ -28,7 +26,6 @@ class Fault:
     - `truncate`: half of the JSON, with the matching content-length.
     - `hang`: the server sends nothing for `seconds`, then closes the connection.
     - `slow`: the right response after `seconds`.
-    - `edit`: the right response, but with `edit(body)` as its body and with `headers` as its headers.
     - `stall`: the response to a request for a later page has no rows and refers to the same page again.
     """
 
@@ -41,7 +38,6 @@ class Fault:
     body: Any = field(default_factory=lambda: {"error": "Internal Server Error"})
     headers: dict[str, str] = field(default_factory=dict)
     seconds: float = 1.0
-    edit: Callable[[bytes], bytes] = bytes
     when: Callable[[dict[str, str]], bool] | None = None
     struck: int = 0
 

@@ -63,9 +63,6 @@ class Gate:
             case "truncate":
                 right = self._answer(request)
                 response = json_response(right.body[: len(right.body) // 2], right.status)
-            case "edit":
-                right = self._answer(request)
-                response = json_response(fault.edit(right.body), right.status, fault.headers)
             case "stall":
                 response = _stalled(request) or self._answer(request)
             case _:

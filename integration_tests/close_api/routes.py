@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 
 from .call import Call
-from .errors import ApiError, Response, plain
+from .errors import Response, plain
 from .kinds import ACTIVITY_PATHS
 from .routes_events import events
 from .routes_lists import activities, custom_fields, leads, me, single, tasks, users
@@ -34,14 +34,9 @@ _ROUTES: tuple[tuple[str, str, Callable[..., Response]], ...] = (
 
 
 def answer(call: Call) -> Response:
-    """Return the response to a call; raise a 404 for an unknown path and a 405 for an unknown method of a path."""
-    allowed: list[str] = []
+    """Return the response to a call; raise a 404 for an unknown method or path."""
     for method, pattern, handler in _ROUTES:
         match = re.fullmatch(pattern, call.request.path)
-        if match is not None:
-            allowed.append(method)
-            if method == call.request.effective_method:
-                return handler(call, **match.groupdict())
-    if allowed:
-        raise ApiError(405, {"error": "Method not allowed."}, {"allow": ", ".join(allowed)})
+        if match is not None and method == call.request.effective_method:
+            return handler(call, **match.groupdict())
     raise plain(404, "Not found.")
