@@ -79,16 +79,6 @@ def test_reading_continues_when_responses_no_longer_have_the_header(limiter: Rat
         send_one(limiter, response())
 
 
-def test_reading_continues_when_only_429s_have_the_header(limiter: RateLimiter, clock: Clock) -> None:
-    assert limiter.reserve(GROUP) == 0
-    limiter.record_response(GROUP, with_header(0, "0.5", limit=2, status=429), 0.5)
-    assert limiter.reserve(GROUP) == pytest.approx(0.5)
-    for _ in range(10):
-        wait_out(limiter, clock)
-        limiter.record_response(GROUP, response())
-    assert clock.now < 1000 + 60
-
-
 def test_a_429_delays_every_request_of_its_group(limiter: RateLimiter, clock: Clock) -> None:
     assert limiter.reserve(GROUP) == 0
     assert limiter.reserve(GROUP) == 0
@@ -108,24 +98,6 @@ def test_the_wait_doubles_up_to_60_seconds_after_429s_without_a_wait(limiter: Ra
         limiter.record_response(GROUP, response(429))
         waits.append(limiter.reserve(GROUP))
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
-
-
-def test_a_success_resets_the_growing_waits(limiter: RateLimiter, clock: Clock) -> None:
-    for expected, received in [(1, response(429)), (2, response(429)), (None, response()), (1, response(429))]:
-        wait_out(limiter, clock)
-        limiter.record_response(GROUP, received)
-        if expected:
-            assert limiter.reserve(GROUP) == expected
-
-
-def test_429s_of_requests_in_flight_together_count_once(limiter: RateLimiter, clock: Clock) -> None:
-    for _ in range(4):
-        assert limiter.reserve(GROUP) == 0
-    for _ in range(2):
-        limiter.record_response(GROUP, response(429))
-    clock.sleep(0.1)
-    limiter.record_response(GROUP, response(429))
-    assert limiter.reserve(GROUP) <= 2
 
 
 def test_the_pace_after_a_429_is_below_the_last_successful_rate_and_grows_again(
