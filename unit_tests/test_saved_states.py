@@ -209,11 +209,6 @@ def test_a_stream_whose_state_was_cleared_has_a_position_before_any_record(api: 
     assert reading.states("tasks")[0] == {"event_log_position": "2025-05-17T12:00:00.000000+00:00"}
 
 
-def test_streams_that_are_not_in_the_catalog_do_not_make_others_follow_the_whole_log(api: Mocker) -> None:
-    read_with_positions("tasks", state={"tasks": SAVED})
-    assert requested(api, "/event") == [events_since("2025-06-15T05:45:00.000000+00:00")]
-
-
 def test_activities_without_a_position_follow_the_log_from_their_cursor() -> None:
     sync = Sync(end=NOW)
     LogPositions(["activities"], saved(activities={"date_created": CURSOR}), sync, capture_changes=True)
@@ -365,8 +360,3 @@ def test_a_long_time_without_events_is_no_gap_in_the_event_log(caplog: Log, *, c
     state = {"date_updated": "2025-05-01T12:00:00Z", "event_log_position": POSITION}
     assert positions(state, "event_log", capture_changes=capture_changes)[-1] == NOW
     assert warnings(caplog) == []
-
-
-@pytest.mark.parametrize("stream", ["custom_fields", "users"])
-def test_other_streams_have_no_position(stream: str) -> None:
-    assert positions(None, stream) == [None]
