@@ -180,13 +180,6 @@ def test_a_read_by_ids_that_created_a_record_is_not_made_again(api: Mocker) -> N
     assert "POST /api/v1/lead/ failed: the response is a single record instead of a list. Something between" in message
 
 
-def test_the_windows_after_a_failed_one_do_not_retry(api: Mocker) -> None:
-    api.get(f"{API}/task/", status_code=503)
-    reading = read("tasks", start_date="2025-01-01", retry_seconds=RETRY_SECONDS)
-    assert reading.statuses == {"tasks": "INCOMPLETE"}
-    assert api.call_count == ATTEMPTS
-
-
 def test_an_endpoint_that_is_down_is_given_up_while_others_succeed(api: Mocker) -> None:
     sync = Sync(custom_field_columns=False, retry_seconds=RETRY_SECONDS)
 
@@ -360,12 +353,6 @@ def test_a_clock_that_was_set_back_after_the_start_fails_the_stream(api: Mocker)
         kind, message = failure()
     assert (kind, api.call_count) == ("config_error", 1)
     assert "clock is 301 seconds ahead" in message
-
-
-def test_a_stream_fails_if_a_rate_limit_asks_for_a_wait_of_more_than_five_minutes(api: Mocker, clock: Clock) -> None:
-    api.get(USERS, json={**PAGE, "has_more": True}, headers={"ratelimit": "limit=1, remaining=0, reset=301"})
-    [(_, _, message)] = read("users", clock=clock).failures
-    assert "and would wait 301 s more." in message
 
 
 def test_the_clock_is_compared_at_the_time_of_the_request_that_got_the_response(api: Mocker, clock: Clock) -> None:

@@ -144,16 +144,6 @@ def test_windows_begin_with_whole_seconds_and_an_event_near_a_bound_is_emitted_o
     ]
 
 
-@pytest.mark.parametrize(("repetitions", "status"), [(2, "COMPLETE"), (3, "INCOMPLETE")])
-def test_a_page_may_be_repeated_twice_before_the_list_continues(api: Mocker, repetitions: int, status: str) -> None:
-    rows = events(60, timedelta(minutes=1))
-    repeated = page(rows[50:55], "two")
-    api.get(URL, [page(rows[:50], "two"), *[repeated] * (1 + repetitions), page(rows[55:])])
-    reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T10:00:00"}})
-    assert reading.statuses == {"event_log": status}
-    assert (set(reading.ids) == {row["id"] for row in rows}) == (status == "COMPLETE")
-
-
 def test_cursors_that_form_a_cycle_fail_the_stream(api: Mocker) -> None:
     first, second, third = events(3, timedelta(minutes=1))
     api.get(URL, [page([first], "a"), *[page([second], "b"), page([third], "a")] * 9])
