@@ -198,12 +198,6 @@ def test_an_error_of_a_request_is_not_taken_for_one_of_the_output(api: Mocker, c
     assert "certificate bundle" in command.error["internal_message"]
 
 
-def test_spec_needs_no_config(command: Command) -> None:
-    assert command.run("spec") == 0
-    [spec] = [message["spec"] for message in command.messages if message["type"] == "SPEC"]
-    assert spec["connectionSpecification"]["required"] == ["api_key"]
-
-
 def test_a_call_without_a_command_lists_the_commands(command: Command) -> None:
     assert command.run() == 2
     assert command.messages == []

@@ -7,7 +7,7 @@ import time_machine
 from airbyte_cdk.models import Status
 from requests_mock import ANY, Mocker
 
-from source_close.source import SourceClose, load_manifest
+from source_close.source import SourceClose
 from unit_tests.syncs import (
     API,
     KEY,
@@ -16,7 +16,6 @@ from unit_tests.syncs import (
     NOW,
     STREAMS,
     Log,
-    catalog,
     leads,
     read_with_positions,
     requested,
@@ -164,26 +163,10 @@ def test_a_404_of_a_proxy_does_not_mean_that_an_account_has_no_custom_objects(ap
     assert "a proxy responded instead of Close" in message
 
 
-def test_a_source_accepts_its_config_after_construction(tmp_path: Any) -> None:
-    source = SourceClose()
-    config = source.configure({"api_key": KEY, "start_date": "2025-06-15"}, str(tmp_path))
-    assert source.check(LOGGER, config).status == Status.SUCCEEDED
-    found = source.discover(LOGGER, config)
-    assert [stream.name for stream in found.streams] == STREAMS
-    assert [stream.name for stream in found.streams if stream.is_resumable] == [], "a full refresh begins anew"
-    messages = list(source.read(LOGGER, config, catalog("users"), None))
-    assert [one.record.data["id"] for one in messages if one.record] == ["x_1"]
-
-
 def test_discover_returns_the_columns_of_custom_fields_and_read_does_not_request_them(api: Mocker) -> None:
-    schema = SourceClose().discover(LOGGER, {"api_key": KEY}).streams[STREAMS.index("leads")].json_schema
-    assert "custom.x_1" in schema["properties"]
+    found = SourceClose().discover(LOGGER, {"api_key": KEY}).streams
+    assert "custom.x_1" in found[STREAMS.index("leads")].json_schema["properties"]
+    assert [stream.name for stream in found if stream.is_resumable] == [], "a full refresh begins anew"
     api.reset_mock()
     read_with_positions("leads", whole_manifest=True, start_date="2025-06-14")
     assert set(requested(api)) == {"/data/search/", "/lead/"}
-
-
-def test_the_manifest_is_found_from_any_working_directory(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "manifest.yaml").write_text("version: 0.0.0\n")
-    monkeypatch.chdir(tmp_path)
-    assert load_manifest()["type"] == "DeclarativeSource"
