@@ -1,6 +1,5 @@
 """The command exits soon after an interrupt, or once its output can't be written."""
 
-import errno
 import os
 import signal
 import subprocess
@@ -97,18 +96,13 @@ def test_a_command_that_is_interrupted_while_it_imports_the_cdk_exits_without_a_
         assert process.returncode == code
 
 
-@pytest.mark.parametrize(("command", "output"), [("spec", "broken pipe"), ("read", "disk full")])
-def test_a_command_that_cannot_print_exits_and_names_the_cause(command: str, output: str, connector: Connector) -> None:
-    reader, writer = (
-        os.pipe() if output == "broken pipe" else (os.open(os.devnull, os.O_RDONLY), os.open("/dev/full", os.O_WRONLY))
-    )
-    os.close(reader)
-    with started(connector, command, stdout=writer, stderr=subprocess.PIPE) as process:
+@pytest.mark.parametrize("command", ["spec", "read"])
+def test_a_command_that_cannot_print_exits_and_names_the_cause(command: str, connector: Connector) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    with started(connector, command, stdout=full, stderr=subprocess.PIPE) as process:
         _, errors = process.communicate(timeout=EXITS_WITHIN_SECONDS)
-    os.close(writer)
-    assert process.returncode != 0
-    cause = errno.EPIPE if output == "broken pipe" else errno.ENOSPC
-    assert errors.decode() == f"Ended early: [Errno {cause}] {os.strerror(cause)}.\n"
+    os.close(full)
+    assert (process.returncode, errors) == (1, b"Ended early: [Errno 28] No space left on device.\n")
 
 
 def test_a_log_line_that_can_not_be_written_ends_the_process_as_records_may_be_written_with_it() -> None:
