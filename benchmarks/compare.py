@@ -21,7 +21,6 @@ _RUNS_WITHOUT_LATENCY = 3  # these are short, and differ by a tenth
 class Comparison:
     """All figures of the comparison."""
 
-    sizes: Sizes
     alone: ServerAlone
     runs: list[RunFigures] = field(default_factory=list)
 
@@ -33,7 +32,7 @@ def compare(sizes: Sizes, latencies: list[float], say: Say) -> Comparison:
     say("Starting the local Close API and generating its data")
     with Server(sizes) as server:
         say("Measuring the server without a connector")
-        figures = Comparison(sizes, measure_server(server, sizes))
+        figures = Comparison(measure_server(server, sizes))
         commands = {tap.NAME: tap.prepare(server), connector.NAME: connector.prepare(server)}
         for latency in latencies:
             runs = defaultdict[str, list[RunFigures]](list)

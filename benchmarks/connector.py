@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 from examples.catalog_and_state import catalog_or_states
@@ -14,11 +13,6 @@ from .server import API_KEY, Server
 
 NAME = "source-close"
 _COMMAND = Path(sys.executable).parent / NAME
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of the connector and of the packages that determine its speed."""
-    return {name: version(name) for name in (NAME, "airbyte-cdk", "requests", "orjson")}
 
 
 def prepare(server: Server) -> list[str]:

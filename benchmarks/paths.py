@@ -6,6 +6,5 @@ ROOT = Path(__file__).resolve().parent.parent
 HERE = ROOT / "benchmarks"
 BUILD = ROOT / "build" / "bench"
 TAP_ENVIRONMENT = ROOT / "build" / "bench-tap"
-RESULTS = BUILD / "results.json"
 DOCUMENT = ROOT / "docs" / "performance.md"
 CHART = ROOT / "docs" / "performance.svg"

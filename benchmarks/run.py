@@ -1,12 +1,9 @@
 """Run the benchmark, print its tables and update docs/performance.md: `python -m benchmarks.run`."""
 
 import argparse
-import json
 import signal
 import sys
-import time
-from dataclasses import asdict
-from typing import Any
+from importlib.metadata import version
 
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -15,7 +12,7 @@ from . import chart, connector, document, tables, tap
 from .compare import compare
 from .machine import described, machine
 from .memory import LARGEST_MEGABYTES, measure_memory
-from .paths import BUILD, RESULTS
+from .paths import BUILD
 from .second_read import measure_second_read
 from .server import Sizes
 from .side_by_side import measure_side_by_side
@@ -29,11 +26,9 @@ def main() -> None:
     given = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("make bench: terminated"))  # also ends what it started
     BUILD.mkdir(parents=True, exist_ok=True)
-    facts = machine()
-    # The results of an earlier run remain until the same part is measured again.
-    results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    _say(described(facts))
-    benchmark = _Benchmark(given, results, facts)
+    facts = described(machine())
+    _say(facts)
+    benchmark = _Benchmark(given, facts)
     alone = given.incremental or given.memory or given.side_by_side
     if given.all or not alone:
         benchmark.compare()
@@ -43,32 +38,27 @@ def main() -> None:
         benchmark.memory()
     if given.all or given.side_by_side:
         benchmark.side_by_side()
-    RESULTS.write_text(json.dumps(results, indent=1))
-    _say(f"Wrote build/bench/{RESULTS.name}" + ("" if given.no_docs else ", docs/performance.md"))
+    if not given.no_docs:
+        _say("Wrote docs/performance.md")
     sys.exit(benchmark.problems != [] and f"make bench: {'; '.join(benchmark.problems)}")
 
 
 class _Benchmark:
-    """The parts of the benchmark; each adds its figures to `results` and prints them."""
+    """The parts of the benchmark; each prints its figures."""
 
-    def __init__(self, given: argparse.Namespace, results: dict[str, Any], facts: dict[str, Any]) -> None:
+    def __init__(self, given: argparse.Namespace, facts: str) -> None:
         self._given = given
-        self._results = results
-        self._described = f"{described(facts)}."
-        self._about = {"machine": facts, "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+        self._described = f"{facts}."
         self._sizes = Sizes(given.activities, given.leads, given.tasks, given.events)
         self.problems: list[str] = []
 
     def compare(self) -> None:
         """Measure both programs at each latency."""
         figures = compare(self._sizes, self._given.latency or [0.0, 0.1], _say)
-        versions = {tap.NAME: tap.versions(), connector.NAME: connector.versions()}
-        self._results["comparison"] = {**self._about, "versions": versions, **asdict(figures)}
-        known = versions[tap.NAME] | versions[connector.NAME]
-        names = ", ".join(f"{name} {known[name]}" for name in (tap.NAME, connector.NAME, "airbyte-cdk"))
+        names = ", ".join(f"{name} {version(name)}" for name in (connector.NAME, "airbyte-cdk"))
         built = [tables.overview(figures), tables.completeness(figures)]
         _print(tables.server_load(figures))
-        self._publish("comparison", f"{names}; {self._described}", built)
+        self._publish("comparison", f"{tap.NAME} {tap.VERSION}, {names}; {self._described}", built)
         if not self._given.no_docs:
             chart.draw(figures)
         for run in figures.runs:
@@ -78,13 +68,11 @@ class _Benchmark:
     def second_read(self) -> None:
         """Measure an incremental read."""
         figures = measure_second_read(self._sizes, _say)
-        self._results["second_read"] = {**self._about, **asdict(figures)}
         self._publish("incremental", self._described, [tables.second_read(figures)])
 
     def memory(self) -> None:
         """Measure a read of a large account."""
         figures = measure_memory(_say)
-        self._results["memory"] = {**self._about, **asdict(figures)}
         self._publish("memory", self._described, [tables.memory(figures)])
         if figures.peak_megabytes >= LARGEST_MEGABYTES or figures.missing or figures.exit_code:
             self.problems.append(
@@ -94,7 +82,6 @@ class _Benchmark:
     def side_by_side(self) -> None:
         """Measure four large streams with rate limits."""
         figures = measure_side_by_side(_say)
-        self._results["side_by_side"] = {**self._about, **asdict(figures)}
         self._publish("side by side", self._described, [tables.side_by_side(figures)])
         if figures.missing or figures.exit_code:
             self.problems.append(f"the read of four large streams missed {figures.missing} records")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import connector
-from .output import read_ids
 from .paths import BUILD
 from .processes import Used, measure_or_stop
 from .server import Server, Sizes
@@ -20,9 +19,7 @@ class SecondRead:
     """The fastest of a few incremental reads and starts; times are in seconds."""
 
     wall_seconds: float
-    cpu_seconds: float
     requests: dict[str, Any]
-    rows: dict[str, int]
     starts: dict[str, float]
 
 
@@ -42,11 +39,10 @@ def measure_second_read(sizes: Sizes, say: Callable[[str], None]) -> SecondRead:
         for _ in range(_TRIES):
             used = measure_or_stop(command, output)
             tries.append((used, server.take_requests()))
-        rows = {stream: len(ids) for stream, ids in read_ids(output).items()}
         output.unlink()
     best, requests = min(tries, key=lambda one: one[0].wall_seconds)
     starts = {name: _best_start(code).wall_seconds for name, code in _STARTS.items()}
-    return SecondRead(best.wall_seconds, best.cpu_seconds, requests, rows, starts)
+    return SecondRead(best.wall_seconds, requests, starts)
 
 
 def _best_start(code: str) -> Used:

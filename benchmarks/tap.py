@@ -13,9 +13,8 @@ from .processes import environment, measure_or_stop, stop
 from .server import API_KEY, Server
 
 NAME = "tap-closeio"
-_VERSION = "1.6.6"
+VERSION = "1.6.6"
 _PYTHON = TAP_ENVIRONMENT / "bin" / "python"
-_REPORTED_PACKAGES = ("singer-python", "requests", "simplejson", "pendulum")
 _HOOK = HERE / "closeio_here.py"
 
 
@@ -36,7 +35,7 @@ def _is_installed() -> bool:
     if not _PYTHON.exists():
         return False
     same_python = _run_code("import platform; print(platform.python_version())") == sys.version.split()[0]
-    return same_python and _version_of(NAME) == _VERSION
+    return same_python and _version_of(NAME) == VERSION
 
 
 def _create() -> None:
@@ -44,22 +43,14 @@ def _create() -> None:
         venv.create(TAP_ENVIRONMENT, clear=True, with_pip=True)
     except subprocess.CalledProcessError:
         stop("this Python cannot create environments; on Debian and Ubuntu, run: apt install python3-venv")
-    pip = [str(_PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"{NAME}=={_VERSION}"]
+    pip = [str(_PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"{NAME}=={VERSION}"]
     done = subprocess.run(pip, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # noqa: PLW1510 - checked below
     if done.returncode:
         end = "\n".join(done.stdout.splitlines()[-15:])
         stop(
-            f"{NAME} {_VERSION} could not be installed into {TAP_ENVIRONMENT.name}. It needs a package index that pip "
+            f"{NAME} {VERSION} could not be installed into {TAP_ENVIRONMENT.name}. It needs a package index that pip "
             f"can reach, and a C compiler if ciso8601 has no wheel for this Python. Output of pip:\n{end}"
         )
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of the tap and of the packages that determine its speed."""
-    found = {name: _version_of(name) for name in (NAME, *_REPORTED_PACKAGES)}
-    code = "from simplejson import encoder; print(encoder.c_make_encoder is not None)"
-    found["simplejson's C part"] = "yes" if _run_code(code) == "True" else "no"
-    return found
 
 
 def _version_of(package: str) -> str:
