@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from integration_tests.close_api import LocalCloseApi, Volumes
-from integration_tests.close_api.kinds import ACTIVITY_PATHS, CUSTOM_FIELD_OBJECTS, TASK_TYPES
 from integration_tests.harness.forked import ForkedConnector
 from integration_tests.harness.moments import DAY, HOUR, MILLISECOND, moment, now, text
 from integration_tests.harness.running import KEY, PROJECT, STREAMS, Result
@@ -19,8 +18,6 @@ from integration_tests.harness.truth import CURSOR_FIELD, LOOKBACK, clock_at, id
 from integration_tests.harness.truth import saved_cursor as cursor_of
 
 VOLUMES = Volumes(activities=450, leads=80, tasks=270, events=260, users=12, custom_fields=20)
-# The list of all activities contains the emails of a thread, but not the thread.
-ACTIVITY_TYPES = set(ACTIVITY_PATHS) - {"EmailThread"}
 COLUMNS: dict[str, list[str]] = yaml.safe_load((PROJECT / "unit_tests" / "columns.yaml").read_text())
 # Close returns transcripts only on request. The local API has none.
 TRANSCRIPTS = ("recording_transcript", "voicemail_transcript")
@@ -184,31 +181,6 @@ def test_every_known_column_is_emitted_with_a_value_and_no_other_column(reads: R
     assert known - found == set()
     text = f"Stream {stream}: Close returned columns that the schema does not have"
     assert [line for line in reads.first.logs() + reads.second.logs() if line.startswith(text)] == []
-
-
-def test_records_of_all_types_are_emitted(reads: Reads) -> None:
-    assert {one["_type"] for one in reads.first.records("activities")} == ACTIVITY_TYPES
-    assert {one["_type"] for one in reads.first.records("tasks")} == set(TASK_TYPES)
-    kinds = {one["id"]: one["object_type"] for one in reads.first.records("custom_fields")}
-    assert set(kinds.values()) == set(CUSTOM_FIELD_OBJECTS)
-    shared = {one["id"] for one in reads.first.records("custom_fields") if one["is_shared"]}
-    assert {field_id for field_id, kind in kinds.items() if kind == "shared"} == shared
-
-
-def test_the_records_are_of_many_kinds(reads: Reads) -> None:
-    """The comparison with the server covers scripts, emoji, nulls, dates without a time, and children of leads."""
-    activities, tasks, leads = (reads.first.records(stream) for stream in ("activities", "tasks", "leads"))
-    notes = {one.get("note") for one in activities}
-    assert {"Sends greetings 👋🏽", "多言語対応について質問", "Très intéressé, à rappeler"} <= notes
-    assert any(one.get("user_id") is None for one in activities)
-    assert any(one.get("lead_id") is None for one in tasks)
-    assert any(one.get("name") is None for one in leads)
-    lengths = {len(one.get("date") or "") for one in tasks}
-    assert {0, len("2024-05-06")} < lengths
-    assert "2024-05-06" in {one.get("date") for one in reads.second.records("tasks")}
-    for name in ("contacts", "opportunities", "tasks", "addresses", "integration_links"):
-        assert any(lead[name] for lead in leads), name
-    assert not any(task["is_complete"] for lead in leads for task in lead["tasks"])
 
 
 def test_a_sync_without_changes_sends_few_requests(reads: Reads) -> None:
