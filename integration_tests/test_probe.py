@@ -77,6 +77,7 @@ def strict() -> dict[str, tuple[str, str]]:
         ),
         ("/task/: in which order", "newest date_created first", "oldest date_updated first"),
         ("/lead/: in which order", "newest date_created first", "oldest date_created first"),
+        ("/user/: in which order", "by neither date", "oldest date_created first"),
         ("/activity/: is the filter by date_created", "honoured", "honoured"),
         ("/activity/: does the filter by date_created", "to the millisecond", "only whole seconds"),
         ("/task/: does the filter by date_updated", "to the millisecond", "only whole seconds"),

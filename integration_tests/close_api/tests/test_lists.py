@@ -81,18 +81,6 @@ def test_activities_can_be_filtered_by_date_created(
     assert set(client.ids(path, **bounds)) == {ids[number] for number in expected}
 
 
-@pytest.mark.parametrize("order", ["newest", "oldest", "id", "inserted", "date_updated"])
-def test_lists_have_the_order_of_the_settings(api: LocalCloseApi, client: Client, order: Any) -> None:
-    api.settings.activity_order = api.settings.task_order = api.settings.user_order = order
-    for kind, path in (("Note", "/activity/"), ("task", "/task/"), ("user", "/user/")):
-        fields = {"_type": "lead"} if kind == "task" else {}
-        made = api.store.load_many(kind, 30, NOON - timedelta(days=30), NOON, **fields)
-        rows = [row for row in client.json(path)["data"] if row["id"] in made]
-        name = {"newest": "date_created", "oldest": "date_created"}.get(order, order)
-        found = [made.index(row["id"]) if order == "inserted" else row[name] for row in rows]
-        assert found == sorted(found, reverse=order == "newest")
-
-
 def test_the_order_of_rows_with_the_same_timestamp_is_stable_and_arbitrary(api: LocalCloseApi, client: Client) -> None:
     made = api.store.load_many("Note", 40, NOON)
     ids = all_ids(client, "/activity/", 9)
