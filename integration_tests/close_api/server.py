@@ -1,6 +1,5 @@
 """The server, which runs in threads."""
 
-import re
 import socket
 import struct
 import sys
@@ -51,9 +50,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _respond(self) -> None:
         raw = self.rfile.read(int(self.headers.get("content-length", 0)))
-        given, _, query = self.path.partition("?")
-        # Close accepts several slashes for one: connectors have sent them for years.
-        path = re.sub("/{2,}", "/", given)
+        path, _, query = self.path.partition("?")
         if not path.startswith(f"{PREFIX}/"):
             self._send(plain(404, "Not found.").response)
             return

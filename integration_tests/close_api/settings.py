@@ -77,7 +77,6 @@ class Settings:
     event_cursor_keeps_bounds: bool = True
     event_data_for_non_admin: Literal["missing", "null"] = "missing"
     merge_moves_date_updated: bool = True
-    lead_merge_activity_on: Literal["destination", "source"] = "destination"
 
     # Rate limits
     rate_limit: RateLimit | None = None

@@ -106,11 +106,10 @@ class Store(Catalogue):
             after = self._replace(self.objects[destination_id], fields, "updated", now, meta)
             self._delete(self.objects[source_id], now, meta)
             self._log(self.objects[destination_id], "merged", None, after, now, meta)
-            on_destination = self.settings.lead_merge_activity_on == "destination"
             fields = {
                 "date_created": iso(now),
                 "date_updated": iso(now),
-                "lead_id": destination_id if on_destination else source_id,
+                "lead_id": destination_id,
                 "source_lead_id": source_id,
                 "destination_lead_id": destination_id,
                 "source_display_name": source["display_name"],

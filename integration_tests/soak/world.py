@@ -85,7 +85,6 @@ def settings(rng: Random, clock: SharedClock) -> Settings:
     made.event_cursor_keeps_bounds = rng.random() < 0.5
     made.admin = rng.random() < 0.7
     made.event_data_for_non_admin = rng.choice(("missing", "null"))
-    made.lead_merge_activity_on = rng.choice(("destination", "source"))
     made.merge_moves_date_updated = rng.choice((True, False))
     made.rate_limit_header = rng.random() < 0.5
     made.rate_limit_reply_header = rng.random() < 0.5

@@ -89,14 +89,6 @@ def test_the_order_of_rows_with_the_same_timestamp_is_stable_and_arbitrary(api: 
     assert ids not in (sorted(made), sorted(made, reverse=True), made, made[::-1])
 
 
-@pytest.mark.parametrize("path", ["/api/v1//user/", "//api/v1/user/", "/api//v1/user//", "/api/v1///user////"])
-def test_several_slashes_count_as_one(api: LocalCloseApi, client: Client, path: str) -> None:
-    root = api.url.removesuffix("/api/v1")
-    response = client.session.get(f"{root}{path}?_limit=1", timeout=60)
-    assert response.json()["data"] == client.json("/user/", _limit=1)["data"]
-    assert api.requests[0].path == "/user/"
-
-
 def test_lead_lists_show_changes_after_the_search_lag(api: LocalCloseApi, client: Client, clock: Clock) -> None:
     api.settings.search_lag = 30
     lead = api.store.add("lead")["id"]
