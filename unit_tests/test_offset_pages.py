@@ -25,9 +25,10 @@ def row(name: str) -> Row:
     return {"id": name, "date_created": f"2025-06-05T00:00:{ord(name) - ord('a'):02}+00:00"}
 
 
-def page(names: str) -> Row:
+def page(names: str, **columns: str) -> Row:
     """Return a response with one activity for each letter; a ``+`` at the end says that more follow."""
-    return {"json": {"data": [row(name) for name in names.rstrip("+")], "has_more": names.endswith("+")}}
+    rows = [{**row(name), **columns} for name in names.rstrip("+")]
+    return {"json": {"data": rows, "has_more": names.endswith("+")}}
 
 
 @cache
@@ -148,6 +149,27 @@ def test_the_moment_of_the_last_row_may_go_on_on_the_next_page(api: Mocker) -> N
     assert skips(api) == [0, 2, 0, 1]
 
 
+READINGS_OF_ONE_MOMENT: dict[str, tuple[list[tuple[int, str]], str]] = {
+    "e changes places with a, and b is deleted: as many positions as rows were seen": (
+        [(0, "abcd+"), (3, "dafg+"), (6, ""), (2, "dafg"), (0, "eacd+"), (3, "dfg")],
+        "abcdfge",
+    ),
+    "rows are only deleted": (
+        [(0, "abcd+"), (3, "defg+"), (6, "ghij+"), (9, ""), (5, ""), (0, "ghi+"), (2, "ij")],
+        "abcdefghij",
+    ),
+}
+
+
+@pytest.mark.parametrize(("pages", "ids"), READINGS_OF_ONE_MOMENT.values(), ids=READINGS_OF_ONE_MOMENT)
+def test_a_list_of_one_moment_is_read_again_if_a_page_has_a_row_of_a_page_before(
+    api: Mocker, pages: list[tuple[int, str]], ids: str
+) -> None:
+    api.get(ACTIVITIES, [page(names, date_created="2025-06-05T00:00:00+00:00") for _, names in pages])
+    assert "".join(read_activities().ids) == ids
+    assert skips(api) == [skip for skip, _ in pages]
+
+
 def test_rows_without_a_date_are_not_of_one_moment(api: Mocker) -> None:
     pages = [("abcd", True), ("be", False), ("abcd", True), ("ce", False)]
     api.get(ACTIVITIES, [{"json": {"data": [{"id": one} for one in ids], "has_more": more}} for ids, more in pages])
@@ -238,6 +260,16 @@ def test_a_window_with_many_rows_is_split_as_its_ids_are_in_memory(api: Mocker) 
     end = "2025-06-15t12:00:00"
     assert bounds(api) == [(start, end), (start, end), (cut, end), (start, cut)]
     assert skips(api) == [0, 2, 2, 2]
+
+
+def test_a_window_of_tasks_with_one_date_of_creation_is_split_and_continues_with_its_next_rows(api: Mocker) -> None:
+    created = {"date_created": "2025-06-05T00:00:00+00:00"}
+    rows = [{"id": name, **created, "date_updated": row(name)["date_created"]} for name in "abcdefgh"]
+    parts = [(rows[:4], True), (rows[3:7], True), (rows[6:], False), (rows[2:3], False)]
+    api.get(f"{API}/task/", [{"json": {"data": part, "has_more": more}} for part, more in parts])
+    reading = read("tasks", manifest=small_pages("tasks", rows_per_window=5), start_date="2025-06-01")
+    assert "".join(reading.ids) == "abcdefgh"
+    assert skips(api) == [0, 3, 3, 2]
 
 
 def test_a_window_that_was_read_to_its_end_is_not_split(api: Mocker) -> None:

@@ -87,6 +87,10 @@ class _Page(NamedTuple):
     rows: list[Row]
     next_offset: int | None  # None at the end of the list
 
+    def begins_within_a_moment(self) -> bool:
+        # The page before then has rows of that moment only.
+        return len(_rows_of_last_moment(self.rows[:2])) > 1
+
 
 @dataclass
 class OffsetPages:
@@ -135,13 +139,22 @@ class OffsetPages:
         while readings_without_new_rows < _MAX_READINGS_WITHOUT_NEW_ROWS:
             known = len(seen)
             shown_ids = set(list(seen)[:offset])
+            end = offset
+            is_row_hidden = False
             for page, new_rows in self._overlapping_pages(offset, seen, stream_slice):
-                shown_ids.update(row["id"] for row in page.rows)
+                ids = {row["id"] for row in page.rows}
                 positions = page.offset + len(page.rows)
+                # One that is shown again hides another. In the whole list, a row that was shown and
+                # is removed since would make up for it.
+                if page.begins_within_a_moment() and len(ids - shown_ids) < positions - end:
+                    is_row_hidden = True
+                shown_ids |= ids
+                end = max(end, positions)
                 if new_rows:
                     yield new_rows, page.next_offset is not None
             # A single page is complete, even if it has a row twice.
-            if page.offset == 0 or len(shown_ids) >= positions:
+            is_complete = len(shown_ids) >= positions and not is_row_hidden
+            if page.offset == 0 or is_complete:
                 return
             readings_without_new_rows = 0 if len(seen) > known else readings_without_new_rows + 1
             offset = 0
