@@ -364,9 +364,13 @@ INDEXES = {
             shown=lambda date: date.replace("10T00:09", "15T12:09"),
             always_has_cursor=True,
         ),
-        5,
+        4,
     ),
     "bounds are truncated to seconds": (Index(SECOND, bound=lambda bound: parse_moment(bound[:19])), 9),
+    "by creation in pages of two, of which the first is in order by chance": (
+        Index([lead(one, f"2025-06-{day}T00:00:00+00:00") for one, day in enumerate([11, 14, 12, 13])], page_size=2),
+        7,
+    ),
     "pages of a hundred": (Index(leads_since("2025-06-15T11:51:00Z", 300, 1), page_size=100), 10),
     "a cursor on the last page": (Index(RECENT[:100], always_has_cursor=True), 4),
 }

@@ -27,10 +27,12 @@ from source_close.streams.records_by_ids import RecordsByIds
 from source_close.streams.windows import WindowRetriever, slice_of
 
 _MAX_READINGS_WITHOUT_NEW_LEADS = 5
+_FEWEST_IN_ORDER = 10  # fewer leads are often in order by chance
 _STUCK = (
     "Close's search does not get past the moment {moment}: {rows} or more records have it as "
-    "date_updated, or each search ignores dates, ends early, repeats records or loses its cursor. "
-    "The stream stops here, so that none is skipped. Ask Close's support for help."
+    "date_updated, all of them are being edited, or each search ignores dates, ends early, repeats "
+    "records or loses its cursor. The stream stops here, so that none is skipped. If it stops here "
+    "again, ask Close's support for help."
 )
 
 
@@ -91,7 +93,8 @@ class Page:
         # Until the index shows an edit, Close sorts the lead by its date before the edit.
         latest = utc_now() - LATENESS
         settled = [second for second in self.seconds if second < latest]
-        if len(settled) * 2 <= len(self.ids) or settled != sorted(settled):
+        is_sorted = len(settled) >= _FEWEST_IN_ORDER and settled == sorted(settled)
+        if len(settled) * 2 <= len(self.ids) or not is_sorted:
             return None
         # Leads of one second may be in any order.
         end_of_first_tenth = settled[len(settled) // 10]
