@@ -1,6 +1,6 @@
 """Page through a list by offset: https://developer.close.com/api/overview/pagination.md."""
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import takewhile
@@ -87,9 +87,12 @@ class _Page(NamedTuple):
     rows: list[Row]
     next_offset: int | None  # None at the end of the list
 
-    def begins_within_a_moment(self) -> bool:
-        # The page before then has rows of that moment only.
-        return len(_rows_of_last_moment(self.rows[:2])) > 1
+    # Whether it lacks a row of the moment within which it begins, since it shows another one again.
+    # In the whole list, a row that was shown and is removed since would make up for that.
+    def hides_a_row(self, shown_ids: Collection[str], end: int) -> bool:
+        begins_within_a_moment = len(_rows_of_last_moment(self.rows[:2])) > 1
+        new_ids = {row["id"] for row in self.rows}.difference(shown_ids)
+        return begins_within_a_moment and len(new_ids) < self.offset + len(self.rows) - end
 
 
 @dataclass
@@ -142,13 +145,9 @@ class OffsetPages:
             end = offset
             is_row_hidden = False
             for page, new_rows in self._overlapping_pages(offset, seen, stream_slice):
-                ids = {row["id"] for row in page.rows}
+                is_row_hidden = is_row_hidden or page.hides_a_row(shown_ids, end)
+                shown_ids.update(row["id"] for row in page.rows)
                 positions = page.offset + len(page.rows)
-                # One that is shown again hides another. In the whole list, a row that was shown and
-                # is removed since would make up for it.
-                if page.begins_within_a_moment() and len(ids - shown_ids) < positions - end:
-                    is_row_hidden = True
-                shown_ids |= ids
                 end = max(end, positions)
                 if new_rows:
                     yield new_rows, page.next_offset is not None
