@@ -10,7 +10,7 @@ from rich.table import Table as RichTable
 
 from . import chart, connector, document, tables, tap
 from .compare import compare
-from .machine import described, machine
+from .machine import described_machine
 from .memory import LARGEST_MEGABYTES, measure_memory
 from .paths import BUILD
 from .second_read import measure_second_read
@@ -26,7 +26,7 @@ def main() -> None:
     given = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("make bench: terminated"))  # also ends what it started
     BUILD.mkdir(parents=True, exist_ok=True)
-    facts = described(machine())
+    facts = described_machine()
     _say(facts)
     benchmark = _Benchmark(given, facts)
     alone = given.incremental or given.memory or given.side_by_side

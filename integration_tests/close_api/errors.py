@@ -20,9 +20,9 @@ class Response:
 class ApiError(Exception):
     """An error response, raised where the server finds that a request is wrong."""
 
-    def __init__(self, status: int, body: object, headers: dict[str, str] | None = None) -> None:
+    def __init__(self, status: int, body: object) -> None:
         super().__init__(f"HTTP {status}")
-        self.response = json_response(body, status, headers)
+        self.response = json_response(body, status)
 
 
 def json_response(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:

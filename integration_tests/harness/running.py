@@ -19,7 +19,7 @@ from source_close.source import load_manifest
 PROJECT = Path(__file__).resolve().parents[2]
 KEY = "api_local"
 COMMAND = Path(sysconfig.get_path("scripts")) / "source-close"
-# The streams of the manifest by name. STREAMS are those with a cursor: only they have a state, windows and a lookback.
+# The streams of the manifest by name. STREAMS are those with a cursor, and so with windows and a lookback.
 DEFINED: dict[str, dict[str, Any]] = {
     stream["$parameters"]["name"]: stream
     for stream in ManifestReferenceResolver().preprocess_manifest(load_manifest())["streams"]

@@ -27,12 +27,12 @@ from source_close.streams.records_by_ids import RecordsByIds
 from source_close.streams.windows import WindowRetriever, slice_of
 
 _MAX_READINGS_WITHOUT_NEW_LEADS = 5
-_FEWEST_IN_ORDER = 10  # fewer leads are often in order by chance
+_FEWEST_IN_ORDER = 10  # fewer leads may be in order by chance
 _STUCK = (
     "Close's search does not get past the moment {moment}: {rows} or more records have it as "
-    "date_updated, all of them are being edited, or each search ignores dates, ends early, repeats "
-    "records or loses its cursor. The stream stops here, so that none is skipped. If it stops here "
-    "again, ask Close's support for help."
+    "date_updated, all leads there are being edited, or each search ignores dates, ends early, "
+    "repeats records or loses its cursor. The stream stops here, so that none is skipped. If it "
+    "stops here again, ask Close's support for help."
 )
 
 
@@ -116,7 +116,8 @@ class LeadSearchRetriever(WindowRetriever):
     1. A search whose leads are all on one page is complete.
     2. Otherwise the next search begins in the last tenth of that page. If its first lead is known,
        none was skipped between the two, although leads may be edited meanwhile.
-    3. If it is not known, or the page is not sorted, the time is split, and both parts searched.
+    3. If it is not known, or the page is not sorted or too short to tell, the time is split, and
+       both parts are searched.
     4. A second is read by cursor until a reading shows no new lead, and so is a search whose page
        is not full and has a cursor that leads to no other leads.
     5. If that ends at the most rows or shows no end, if a cursor has expired, or if no lead of a

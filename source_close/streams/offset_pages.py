@@ -87,8 +87,9 @@ class _Page(NamedTuple):
     rows: list[Row]
     next_offset: int | None  # None at the end of the list
 
-    # Whether it lacks a row of the moment within which it begins, since it shows another one again.
-    # In the whole list, a row that was shown and is removed since would make up for that.
+    # Whether a page that begins within rows of one moment shows one of them again, which hides
+    # another. The number of rows in the list may not tell, as a row that was shown and is removed
+    # since makes up for it.
     def hides_a_row(self, shown_ids: Collection[str], end: int) -> bool:
         begins_within_a_moment = len(_rows_of_last_moment(self.rows[:2])) > 1
         new_ids = {row["id"] for row in self.rows}.difference(shown_ids)
@@ -127,7 +128,8 @@ class OffsetPages:
 
         Rows that Close sorts alike may change places between two requests, and new ones may be
         inserted. So a list of several pages is read again if the last reading has shown fewer
-        different rows than the list has positions.
+        different rows than the list has positions, or if a page inside rows of one moment shows one
+        of them again.
 
         Args:
             seen: the rows that were read already, in the list's order; reading continues there.

@@ -71,7 +71,7 @@ def states_to_use(
             ),
         )
         for stream in chain.from_iterable(map(_stream_states, states))
-        if stream.stream_state and stream.stream_descriptor.name in names
+        if stream.stream_descriptor.name in names
     ]
 
 

@@ -68,7 +68,7 @@ class WindowCursor:
 
     def close_partition(self, partition: Partition) -> None:
         """Observe the newest record of a window that is complete, and close it."""
-        with self._lock:  # the CDK's cursor of several lists has none for it
+        with self._lock:  # the CDK's cursor of several lists observes without one
             newest = self._newest.pop(_end_of(partition.to_slice()), None)
             if newest is not None:
                 self._cursor.observe(newest)
