@@ -187,7 +187,7 @@ def test_the_newest_record_of_windows_with_one_end_counts_also_if_two_workers_ob
         def data(self) -> Row:
             if threading.current_thread() is first:
                 first_compares.set()
-                second_is_done.wait(0.2)
+                second_is_done.wait(0.05)
             return {"date_updated": "2025-06-02T00:00:00+00:00"}
 
     def observe(date: str) -> None:
@@ -199,7 +199,7 @@ def test_the_newest_record_of_windows_with_one_end_counts_also_if_two_workers_ob
     first_compares.wait(10)
     second = threading.Thread(target=observe, args=("2025-06-04T00:00:00+00:00",))
     second.start()
-    second.join(0.1)
+    second.join(0.05)
     second_is_done.set()
     first.join(10)
     second.join(10)
@@ -213,7 +213,7 @@ def test_windows_that_are_complete_at_once_are_observed_one_after_the_other() ->
     class SlowCursor(Cursor):
         def observe(self, record: Record) -> None:
             self.notes.append("begins")
-            threading.Event().wait(0.1)
+            threading.Event().wait(0.05)
             self.notes.append("ends")
 
         def close_partition(self, partition: Any) -> None:

@@ -228,11 +228,12 @@ def read_fields(
         stream: the stream that needs them.
         fields: the stream of definitions.
         kinds: the kinds of objects that have the fields.
-        for_columns: whether only a missing permission or list is a warning, and any other error
-            ends the stream: a catalog would lack the columns. A lead has its values without names.
+        for_columns: whether they are for the columns of a catalog, or for names in leads. A warning
+            says which can't be read. Columns that can't be read for another reason than a missing
+            permission or list end the stream, as the catalog would lack them.
 
     Raises:
-        CloseApiError: if the key is refused, or at another error if they are ``for_columns``.
+        CloseApiError: if the key is refused, or for columns as above.
     """
     definitions = list[Row]()
     problems = dict[str, str]()  # by kind
@@ -246,11 +247,8 @@ def read_fields(
                 raise CloseApiError(stream, text, error.failure_type, status) from None
             problems[kind] = text
     if problems:
-        LOGGER.warning(
-            _NO_COLUMNS if for_columns else _NO_NAMES,
-            ", ".join(problems),
-            list(problems.values())[-1],
-        )
+        warning = _NO_COLUMNS if for_columns else _NO_NAMES
+        LOGGER.warning(warning, ", ".join(problems), list(problems.values())[-1])
     return definitions
 
 

@@ -92,8 +92,11 @@ class _Page(NamedTuple):
     # since makes up for it.
     def hides_a_row(self, shown_ids: Collection[str], end: int) -> bool:
         begins_within_a_moment = len(_rows_of_last_moment(self.rows[:2])) > 1
+        if not begins_within_a_moment:
+            return False
         new_ids = {row["id"] for row in self.rows}.difference(shown_ids)
-        return begins_within_a_moment and len(new_ids) < self.offset + len(self.rows) - end
+        new_positions = self.offset + len(self.rows) - end
+        return len(new_ids) < new_positions
 
 
 @dataclass
@@ -267,6 +270,7 @@ class WholeListRetriever(Retriever):
         moments = dict[str, datetime | None]()
         try:
             for page, _ in self.pages.read(moments, stream_slice):
+                # A row without a date counts as one of the start.
                 rows = [row for row in page if (moments[row["id"]] or start) >= start]
                 yield from self.record_selector.filter_and_transform(
                     rows, {}, records_schema, stream_slice

@@ -188,7 +188,9 @@ class LogPositions:
         capture_changes: bool,
     ) -> None:
         self._sync = sync
-        self._following = {_EVENT_LOG, *(followers if capture_changes else ())}
+        self._following = {_EVENT_LOG}
+        if capture_changes:
+            self._following.update(followers)
         self._states = ConnectorStateManager(states)
         end = parse_moment(sync["end"])
         self._starts = {name: self._start_of(name, end) for name in (_EVENT_LOG, *followers)}
