@@ -6,8 +6,9 @@ import threading
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import pytest
@@ -34,8 +35,8 @@ NOW = "2025-06-15T12:00:00.000000+00:00"
 # The CDK parses its schema of manifests, 250 kB of YAML, for every source that it builds. The name of the function
 # begins with an underscore before airbyte-cdk 7.39.
 module = vars(concurrent_declarative_source)
-[schema] = (name for name in module if name.endswith("get_declarative_component_schema"))
-module[schema] = cache(module[schema])
+[load_schema] = [name for name in module if name.endswith("get_declarative_component_schema")]
+module[load_schema] = cache(module[load_schema])
 
 
 @cache
@@ -85,6 +86,14 @@ def warnings(log: Log) -> list[str]:
     return [one.getMessage() for one in log.records if one.levelname == "WARNING"]
 
 
+class Failure(NamedTuple):
+    """An error that a stream emitted, and the type that it has for Airbyte."""
+
+    stream: str
+    kind: str
+    message: str
+
+
 @dataclass
 class Reading:
     """The messages that a sync emitted, and the error that it raised."""
@@ -114,24 +123,25 @@ class Reading:
         return {one.stream_descriptor.name: one.status.value for one in found if one}
 
     @property
-    def failures(self) -> list[tuple[str, str, str]]:
-        """The stream, failure type and message of each error."""
-        errors = [message.trace.error for message in self.messages if message.trace and message.trace.error]
-        return [
-            (
-                one.stream_descriptor.name if one.stream_descriptor else "",
-                one.failure_type.value if one.failure_type else "",
-                one.message,
-            )
-            for one in errors
-        ]
+    def failures(self) -> list[Failure]:
+        found = []
+        for message in self.messages:
+            error = message.trace.error if message.trace else None
+            if error is None:
+                continue
+            stream = error.stream_descriptor.name if error.stream_descriptor else ""
+            kind = error.failure_type.value if error.failure_type else ""
+            found.append(Failure(stream, kind, error.message))
+        return found
 
 
 def leads(api: Mocker, *responses: Row, by_ids: Collection[Row] | None = None) -> None:
     """Register the responses to searches, and the leads that a read by ids finds: by default those of the searches."""
     api.post(f"{API}/data/search/", list(responses))
-    searched = [row for response in responses for row in response.get("json", {}).get("data", [])]
-    found = {row["id"]: row for row in (searched if by_ids is None else by_ids)}
+    if by_ids is None:
+        pages = [response.get("json", {}).get("data", []) for response in responses]
+        by_ids = list(chain.from_iterable(pages))
+    found = {row["id"]: row for row in by_ids}
 
     def read_by_ids(request: Any, _: Any) -> Row:
         wanted = request.json()["_params"]["id__in"].split(",")
@@ -177,8 +187,8 @@ def manifest_of(*streams: str) -> Row:
     """Return the manifest with only these streams and with empty schemas."""
     manifest = _resolved_manifest()
     wanted = [one for one in manifest["streams"] if one["$parameters"]["name"] in streams]
-    schemas = {name: {"type": "object", "properties": {}} for name in STREAMS}
-    schemas = {**schemas, "custom_field_types": {"other": {}}}
+    schemas: Row = {name: {"type": "object", "properties": {}} for name in STREAMS}
+    schemas["custom_field_types"] = {"other": {}}
     return {**manifest, "streams": wanted, "schemas": schemas}
 
 
@@ -247,8 +257,9 @@ def requested(api: Mocker, path: str = "") -> list[str]:
     """Return the requests so far that start with ``path``, without ``API`` and with sorted query parameters."""
     found = []
     for request in api.request_history:
-        where, _, query = unquote(request.url).removeprefix(API).partition("?")
-        found.append(where + ("?" if query else "") + "&".join(sorted(query.split("&"))))
+        where, mark, query = unquote(request.url).removeprefix(API).partition("?")
+        parameters = "&".join(sorted(query.split("&")))
+        found.append(f"{where}{mark}{parameters}")
     return [url for url in found if url.startswith(path)]
 
 

@@ -151,9 +151,9 @@ def test_a_long_wait_is_logged_every_30_seconds(authenticator: PacedAuthenticato
 def test_a_redirect_to_another_host_or_to_http_is_not_followed(api: Mocker, target: str) -> None:
     api.get(ANY, json={"data": [USER]})
     api.get(f"{API}/user/", status_code=302, headers={"Location": target})
-    [(_, kind, message)] = read("users").failures
-    assert kind == "config_error"
-    assert "failed: the response (302) is a redirect to " in message
+    [failure] = read("users").failures
+    assert failure.kind == "config_error"
+    assert "failed: the response (302) is a redirect to " in failure.message
     assert api.call_count == 1
 
 
@@ -169,9 +169,10 @@ def test_a_redirect_that_loses_the_filters_of_a_list_is_not_followed(api: Mocker
     """A list of tasks without ``_type=all`` would lack most types."""
     api.get("https://api.close.com/api/v2/user/", json={"data": [USER]})
     api.get(f"{API}/user/", status_code=308, headers={"Location": target})
-    [(_, kind, message)] = read("users").failures
-    assert (kind, api.call_count) == ("config_error", 1)
-    assert "failed: the response (308) is a redirect to " in message
+    [failure] = read("users").failures
+    assert failure.kind == "config_error"
+    assert api.call_count == 1
+    assert "failed: the response (308) is a redirect to " in failure.message
 
 
 def test_a_redirect_of_a_list_without_filters_is_not_followed(api: Mocker) -> None:
@@ -179,9 +180,9 @@ def test_a_redirect_of_a_list_without_filters_is_not_followed(api: Mocker) -> No
     target = "https://api.close.com/login"
     api.get(target, text="<html>Log in</html>")
     api.get(f"{API}/custom_field/shared/", status_code=302, headers={"Location": "/login"})
-    [(_, kind, message)] = read("custom_fields").failures
-    assert kind == "config_error"
-    assert f"failed: the response (302) is a redirect to {target}." in message
+    [failure] = read("custom_fields").failures
+    assert failure.kind == "config_error"
+    assert f"failed: the response (302) is a redirect to {target}." in failure.message
 
 
 def test_the_redirect_of_a_post_is_not_followed(api: Mocker) -> None:
@@ -189,6 +190,7 @@ def test_the_redirect_of_a_post_is_not_followed(api: Mocker) -> None:
     moved = "https://api.close.com/api/v2/data/search/"
     api.post(f"{API}/data/search/", status_code=301, headers={"Location": moved})
     api.get(moved, json={"data": [], "cursor": None})
-    [(_, kind, message)] = read("leads", start_date="2025-06-01").failures
-    assert (kind, api.call_count) == ("config_error", 1)
-    assert f"failed: the response (301) is a redirect to {moved}." in message
+    [failure] = read("leads", start_date="2025-06-01").failures
+    assert failure.kind == "config_error"
+    assert api.call_count == 1
+    assert f"failed: the response (301) is a redirect to {moved}." in failure.message

@@ -222,9 +222,9 @@ def test_a_page_without_a_record_does_not_prove_its_deletion_if_more_follow(api:
     api.post(f"{API}/activity/", json={"data": [{"id": one, "date_created": CREATED} for one in ids], "has_more": True})
     reading = changes("activities")
     assert reading.records == []
-    [(stream, _, message)] = reading.failures
-    assert stream == "activities"
-    assert "POST /api/v1/activity/ with a single id returned a page without that record" in message
+    [failure] = reading.failures
+    assert failure.stream == "activities"
+    assert "POST /api/v1/activity/ with a single id returned a page without that record" in failure.message
 
 
 @pytest.mark.parametrize(

@@ -210,9 +210,10 @@ def test_leads_fail_if_the_key_is_refused_when_their_names_are_requested(api: Mo
     api.get(f"{API}/custom_field/lead/", status_code=401)
     reading = read("leads", start_date="2025-06-01")
     assert reading.statuses == {"leads": "INCOMPLETE"}
-    [(stream, kind, message)] = reading.failures
-    assert (stream, kind) == ("leads", "config_error")
-    assert message.startswith("Stream leads: GET /api/v1/custom_field/lead/ answered 401")
+    [failure] = reading.failures
+    assert failure.stream == "leads"
+    assert failure.kind == "config_error"
+    assert failure.message.startswith("Stream leads: GET /api/v1/custom_field/lead/ answered 401")
 
 
 def test_leads_list_their_custom_values_with_the_names_of_the_fields(api: Mocker) -> None:

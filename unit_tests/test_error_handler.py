@@ -12,7 +12,7 @@ from requests_mock import ANY, Mocker
 from source_close.api.repeated_pages import RepeatedPages
 from source_close.api.sync import ANY_REQUEST, Sync
 from source_close.dates import parse_moment
-from unit_tests.syncs import API, KEY, KINDS, Clock, Row, read, requested
+from unit_tests.syncs import API, KEY, KINDS, Clock, Failure, Row, read, requested
 
 USERS = f"{API}/user/"
 REQUEST = "GET /api/v1/user/"
@@ -38,11 +38,11 @@ TABLE = [
 ]
 
 
-def failure() -> tuple[str, str]:
-    """Read users, and return the failure type and the message of the failure."""
-    [(stream, kind, message)] = read("users", retry_seconds=RETRY_SECONDS).failures
-    assert stream == "users"
-    return kind, message
+def failure_of_users() -> Failure:
+    """Read users, and return the failure of that stream."""
+    [failure] = read("users", retry_seconds=RETRY_SECONDS).failures
+    assert failure.stream == "users"
+    return failure
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,11 @@ def test_each_status_has_its_failure_type_message_and_number_of_attempts(
     api: Mocker, status: int, kind: str, meaning: str
 ) -> None:
     api.get(USERS, status_code=status, json={"error": "Own words"})
-    found_kind, message = failure()
-    assert found_kind == kind
-    assert message.startswith(f'Stream users: {REQUEST} answered {status}: «{{"error": "Own words"}}». {meaning}')
+    failure = failure_of_users()
+    assert failure.kind == kind
+    assert failure.message.startswith(
+        f'Stream users: {REQUEST} answered {status}: «{{"error": "Own words"}}». {meaning}'
+    )
     assert api.call_count == (ATTEMPTS if kind == "transient_error" else 1)
 
 
@@ -69,9 +71,10 @@ def test_an_outage_is_waited_for_once_and_not_by_each_endpoint_in_turn(api: Mock
 
 def test_an_endpoint_is_retried_although_another_has_waited_for_its_rate_limit(api: Mocker) -> None:
     api.get(f"{API}/custom_field/lead/", status_code=429, headers={"retry-after": str(RETRY_SECONDS - 1)})
-    api.get(f"{API}/custom_field/contact/", [*[{"status_code": 503}] * 5, {"json": {"data": []}}])  # 42 seconds
-    [(_, _, message)] = read("custom_fields", retry_seconds=RETRY_SECONDS, num_workers=1).failures
-    assert "GET /api/v1/custom_field/lead/ answered 429" in message
+    trouble = [{"status_code": 503}] * 5  # 42 seconds
+    api.get(f"{API}/custom_field/contact/", [*trouble, {"json": {"data": []}}])
+    [failure] = read("custom_fields", retry_seconds=RETRY_SECONDS, num_workers=1).failures
+    assert "GET /api/v1/custom_field/lead/ answered 429" in failure.message
     assert len(requested(api, "/custom_field/contact/")) == 6
 
 
@@ -96,10 +99,10 @@ def test_the_waits_between_attempts_grow_until_the_retry_time_is_over(api: Mocke
         return ""
 
     api.get(USERS, text=trouble)
-    kind, message = failure()
+    failure = failure_of_users()
     assert [round(later - earlier, 3) for earlier, later in itertools.pairwise(sent)] == WAITS
-    assert kind == "transient_error"
-    assert message == (
+    assert failure.kind == "transient_error"
+    assert failure.message == (
         f"Stream users: {REQUEST} answered 503 without a text. Close has a problem. Check status.close.com for "
         "outages. The next sync continues from the last saved state."
     )
@@ -129,7 +132,9 @@ def test_the_waits_between_attempts_grow_until_the_retry_time_is_over(api: Mocke
 def test_a_request_with_a_failed_or_incomplete_response_is_retried(api: Mocker, response: Row) -> None:
     api.get(USERS, [response, response, {"json": PAGE}])
     reading = read("users")
-    assert (reading.ids, reading.statuses, api.call_count) == (["user_1"], {"users": "COMPLETE"}, 3)
+    assert reading.ids == ["user_1"]
+    assert reading.statuses == {"users": "COMPLETE"}
+    assert api.call_count == 3
 
 
 @pytest.mark.parametrize(
@@ -161,10 +166,10 @@ def test_a_request_with_a_failed_or_incomplete_response_is_retried(api: Mocker, 
 )
 def test_an_endpoint_that_stays_down_fails_the_stream(api: Mocker, response: Row, happened: str, meaning: str) -> None:
     api.get(USERS, **response)
-    kind, message = failure()
-    assert kind == "transient_error"
-    assert message.startswith(f"Stream users: {REQUEST} {happened}")
-    assert meaning in message
+    failure = failure_of_users()
+    assert failure.kind == "transient_error"
+    assert failure.message.startswith(f"Stream users: {REQUEST} {happened}")
+    assert meaning in failure.message
     assert api.call_count == ATTEMPTS
 
 
@@ -175,9 +180,12 @@ def test_a_read_by_ids_that_created_a_record_is_not_made_again(api: Mocker) -> N
     reading = read("leads", start_date="2025-06-01")
     assert requested(api, "/lead/") == ["/lead/"]
     assert reading.statuses == {"leads": "INCOMPLETE"}
-    [(_, kind, message)] = reading.failures
-    assert kind == "config_error"
-    assert "POST /api/v1/lead/ failed: the response is a single record instead of a list. Something between" in message
+    [failure] = reading.failures
+    assert failure.kind == "config_error"
+    assert (
+        "POST /api/v1/lead/ failed: the response is a single record instead of a list. Something between"
+        in failure.message
+    )
 
 
 def test_an_endpoint_that_is_down_is_given_up_while_others_succeed(api: Mocker) -> None:
@@ -189,10 +197,8 @@ def test_an_endpoint_that_is_down_is_given_up_while_others_succeed(api: Mocker) 
         return ""
 
     api.get(f"{API}/task/", text=trouble)
-    messages = {message for _, _, message in read("tasks", start_date="2025-01-01", sync=sync).failures}
-    assert [message.partition(".")[0] for message in messages] == [
-        "Stream tasks: GET /api/v1/task/ answered 503 without a text"
-    ]
+    [message] = {failure.message for failure in read("tasks", start_date="2025-01-01", sync=sync).failures}
+    assert message.startswith("Stream tasks: GET /api/v1/task/ answered 503 without a text.")
     assert api.call_count == ATTEMPTS
 
 
@@ -207,12 +213,13 @@ def test_the_retry_time_restarts_after_each_success(api: Mocker, clock: Clock) -
 def test_a_list_that_repeats_itself_is_noticed_while_another_worker_reads_lists_to_their_ends(api: Mocker) -> None:
     api.get(f"{API}/event/")
     pages = RepeatedPages()
-    again = requests.get(f"{API}/event/?_cursor=two&_limit=50", timeout=1)
-    end = requests.get(f"{API}/event/?_cursor=three&_limit=50", timeout=1)
+    repeated = requests.get(f"{API}/event/?_cursor=two&_limit=50", timeout=1)
+    last = requests.get(f"{API}/event/?_cursor=three&_limit=50", timeout=1)
+    last_page = {"data": [{"id": "ev_2"}], "cursor_next": None}
     found = []
     for _ in range(4):
-        found.append(pages.is_endless(again, {"data": [{"id": "ev_1"}], "cursor_next": "two"}))
-        other = threading.Thread(target=pages.is_endless, args=(end, {"data": [{"id": "ev_2"}], "cursor_next": None}))
+        found.append(pages.is_endless(repeated, {"data": [{"id": "ev_1"}], "cursor_next": "two"}))
+        other = threading.Thread(target=pages.is_endless, args=(last, last_page))
         other.start()
         other.join()
     assert found == [False, False, False, True]
@@ -232,9 +239,10 @@ def test_a_list_that_repeats_a_page_three_times_fails_the_stream(
     api: Mocker, ids: list[str], stream: str, path: str, more: Row, pages: int
 ) -> None:
     stamps = {"date_created": "2025-06-15T11:00:00+00:00", "date_updated": "2025-06-15T11:00:00+00:00"}
-    api.register_uri(ANY, f"{API}{path}", json={"data": [{"id": one, **stamps} for one in ids], **more})
-    [(_, _, message)] = read(stream, start_date="2025-06-15").failures
-    assert f"{path}: the list repeats the same page of {len(ids)} records and says that more follow." in message
+    rows = [{"id": one, **stamps} for one in ids]
+    api.register_uri(ANY, f"{API}{path}", json={"data": rows, **more})
+    [failure] = read(stream, start_date="2025-06-15").failures
+    assert f"{path}: the list repeats the same page of {len(ids)} records and says that more follow." in failure.message
     assert len(requested(api, path)) == pages
 
 
@@ -283,22 +291,25 @@ def test_the_wait_is_that_of_the_rate_limit_else_of_retry_after_else_of_the_body
 def test_a_wait_that_is_too_long_fails_at_once(api: Mocker, clock: Clock, status: int, wait: str) -> None:
     api.get(USERS, status_code=status, headers={"Retry-After": wait}, json={"error": "Wait"})
     text = f'Stream users: {REQUEST} answered {status}: «{{"error": "Wait"}}». It asks to wait {wait} s.'
-    assert failure()[1].startswith(text)
-    assert (api.call_count, clock.now) == (1, 1000)
+    assert failure_of_users().message.startswith(text)
+    assert api.call_count == 1
+    assert clock.now == 1000
 
 
 def test_an_unusable_success_that_asks_for_a_long_wait_fails_at_once(api: Mocker, clock: Clock) -> None:
     api.get(USERS, text="<html>Maintenance", headers={"Retry-After": "3600"})
-    assert "It asks to wait 3600 s." in failure()[1]
-    assert (api.call_count, clock.now) == (1, 1000)
+    assert "It asks to wait 3600 s." in failure_of_users().message
+    assert api.call_count == 1
+    assert clock.now == 1000
 
 
 def test_repeated_429s_are_retried_until_the_retry_time_is_over(api: Mocker, clock: Clock) -> None:
     api.get(USERS, status_code=429, headers={"Retry-After": "25"}, json={"error": "Too many requests"})
-    kind, message = failure()
-    assert (kind, api.call_count) == ("transient_error", 4)
+    failure = failure_of_users()
+    assert failure.kind == "transient_error"
+    assert api.call_count == 4
     assert 60 < clock.now - 1000 <= 90
-    assert message.startswith(
+    assert failure.message.startswith(
         f'Stream users: {REQUEST} answered 429: «{{"error": "Too many requests"}}». Close refuses more requests for'
     )
 
@@ -317,19 +328,19 @@ def test_repeated_429s_are_retried_until_the_retry_time_is_over(api: Mocker, clo
 def test_the_message_quotes_every_form_of_body(api: Mocker, body: str, text: str) -> None:
     api.get(USERS, status_code=400, content=body.encode())
     quote = f": «{text}»" if text else " without a text"
-    assert failure()[1].startswith(f"Stream users: {REQUEST} answered 400{quote}. Close rejected")
+    assert failure_of_users().message.startswith(f"Stream users: {REQUEST} answered 400{quote}. Close rejected")
 
 
 def test_an_error_is_quoted_whatever_its_encoding_is_called(api: Mocker) -> None:
     api.get(USERS, status_code=403, content=b"Forbidden", headers={"content-type": "text/html; charset=undefined"})
-    assert failure()[1].startswith(f"Stream users: {REQUEST} answered 403: «Forbidden». ")
+    assert failure_of_users().message.startswith(f"Stream users: {REQUEST} answered 403: «Forbidden». ")
 
 
 def test_a_quote_that_is_cut_in_the_middle_of_the_key_shows_no_part_of_it(api: Mocker) -> None:
     update_secrets([KEY])
     try:
         api.get(USERS, status_code=403, json={"error": "Odd" * 94 + KEY})
-        message = failure()[1]
+        message = failure_of_users().message
     finally:
         update_secrets([])
     assert "Odd****" in message
@@ -339,10 +350,11 @@ def test_a_quote_that_is_cut_in_the_middle_of_the_key_shows_no_part_of_it(api: M
 def test_a_clock_that_is_ahead_of_closes_fails_the_stream_and_names_the_moment(api: Mocker) -> None:
     """The sync starts at 12:00:00 by the local clock."""
     api.get(USERS, json=PAGE, headers={"Date": "Sun, 15 Jun 2025 11:54:59 GMT"})
-    kind, message = failure()
-    assert (kind, api.call_count) == ("config_error", 1)
+    failure = failure_of_users()
+    assert failure.kind == "config_error"
+    assert api.call_count == 1
     text = "Stream users: this machine's clock is 301 seconds ahead of Close's, which shows Sun, 15 Jun 2025 11:54:59"
-    assert message.startswith(text)
+    assert failure.message.startswith(text)
 
 
 def test_a_clock_that_was_set_back_after_the_start_fails_the_stream(api: Mocker) -> None:
@@ -350,16 +362,17 @@ def test_a_clock_that_was_set_back_after_the_start_fails_the_stream(api: Mocker)
     api.get(USERS, json=PAGE, headers={"Date": "Sun, 15 Jun 2025 11:54:59 GMT"})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("source_close.api.authenticator.utc_now", lambda: parse_moment("2025-06-15T11:55:00Z"))
-        kind, message = failure()
-    assert (kind, api.call_count) == ("config_error", 1)
-    assert "clock is 301 seconds ahead" in message
+        failure = failure_of_users()
+    assert failure.kind == "config_error"
+    assert api.call_count == 1
+    assert "clock is 301 seconds ahead" in failure.message
 
 
 def test_the_clock_is_compared_at_the_time_of_the_request_that_got_the_response(api: Mocker, clock: Clock) -> None:
     """The second request is sent two seconds after 12:00:00."""
     api.get(USERS, [{"status_code": 500}, {"json": PAGE, "headers": {"Date": "Sun, 15 Jun 2025 11:55:01 GMT"}}])
-    [(_, _, message)] = read("users", clock=clock).failures
-    assert "clock is 301 seconds ahead" in message
+    [failure] = read("users", clock=clock).failures
+    assert "clock is 301 seconds ahead" in failure.message
 
 
 @pytest.mark.parametrize(

@@ -187,8 +187,8 @@ def test_a_list_whose_first_page_always_has_new_rows_and_whose_second_never_over
         return {"data": [{"id": f"acti_{api.call_count}_{name}", **moment} for name in "abc"], "has_more": True}
 
     api.get(ANY, json=always_new)
-    [(_, _, message)] = read_activities().failures
-    assert "the list changed each time that it was read" in message
+    [failure] = read_activities().failures
+    assert "the list changed each time that it was read" in failure.message
 
 
 def test_a_list_that_always_has_more_positions_than_rows_fails_the_stream(api: Mocker) -> None:
@@ -197,8 +197,8 @@ def test_a_list_that_always_has_more_positions_than_rows_fails_the_stream(api: M
     api.get(f"{API}/user/", [{"json": first}, {"json": second}] * 6)
     reading = read("users")
     assert reading.ids == ["a", "b"]
-    [(_, _, message)] = reading.failures
-    assert "the list changed each time that it was read, so records could be missing" in message
+    [failure] = reading.failures
+    assert "the list changed each time that it was read, so records could be missing" in failure.message
     assert skips(api) == [0, 1] * 6
 
 
@@ -220,10 +220,10 @@ def test_a_second_whose_later_pages_can_not_be_read_fails_the_stream_and_is_name
     first = [{**row(name), "date_created": "2025-06-05T00:00:00+00:00"} for name in "abc"]
     api.get(ANY, **later)
     api.get(re.compile(r"_skip=0\b"), json={"data": first, "has_more": True})
-    [(stream, _, message)] = read_activities().failures
-    assert stream == "activities"
-    assert "The records at 2025-06-05T00:00:00.000000+00:00 can't be read completely: " in message
-    assert reason in message
+    [failure] = read_activities().failures
+    assert failure.stream == "activities"
+    assert "The records at 2025-06-05T00:00:00.000000+00:00 can't be read completely: " in failure.message
+    assert reason in failure.message
     assert api.call_count < 1_000
 
 
@@ -357,10 +357,11 @@ def test_a_row_without_a_date_is_of_the_newer_half() -> None:
 )
 def test_other_400s_are_not_taken_for_a_refused_offset(api: Mocker, text: str) -> None:
     api.get(ACTIVITIES, [page("abcd+"), {"status_code": 400, "text": text}])
-    [(stream, kind, message)] = read_activities().failures
-    assert (stream, kind) == ("activities", "system_error")
-    assert "answered 400: " in message
-    assert "Close rejected the request as invalid." in message
+    [failure] = read_activities().failures
+    assert failure.stream == "activities"
+    assert failure.kind == "system_error"
+    assert "answered 400: " in failure.message
+    assert "Close rejected the request as invalid." in failure.message
 
 
 @pytest.mark.parametrize(("kind", "second"), [("OffsetIncrement", 4), ("PageIncrement", 1)])
@@ -461,11 +462,11 @@ def test_a_refusal_that_no_other_page_avoids_is_an_error_that_quotes_close(
     api: Mocker, first: Row, refusal: str, request_of_it: str, count: int
 ) -> None:
     api.get(f"{API}/user/", [first, {"status_code": 400, "json": {"error": refusal}}])
-    [(stream, _, message)] = read("users").failures
-    assert stream == "users"
+    [failure] = read("users").failures
+    assert failure.stream == "users"
     quote = f'«{{"error": "{refusal}"}}»'
     text = f"GET /api/v1/user/ with {request_of_it} answered 400: {quote}. Please report this message."
-    assert message == f"Stream users: {text}"
+    assert failure.message == f"Stream users: {text}"
     assert len(requested(api, "/user/")) == count
 
 

@@ -132,12 +132,13 @@ def test_a_stream_whose_partitions_all_fail_reports_one_error(
     for kind in KINDS:
         api.get(f"{API}/custom_field/{kind}/", status_code=status, json={"error": kind})
     reading = read_with_positions("custom_fields", "users")
-    [(stream, kind, message)] = reading.failures
-    assert (stream, kind) == ("custom_fields", failure_type)
+    [failure] = reading.failures
+    assert failure.stream == "custom_fields"
+    assert failure.kind == failure_type
     logged = [text for text in caplog.messages if text.startswith("Stream custom_fields: GET ")]
     # Not every plan has custom objects, so the refusal of their list is a warning.
     assert len(logged) == len(set(logged)) == len(KINDS) - (1 if status == 503 else 2)
-    assert f'GET /api/v1/custom_field/lead/ answered {status}: «{{"error": "lead"}}».' in message
+    assert f'GET /api/v1/custom_field/lead/ answered {status}: «{{"error": "lead"}}».' in failure.message
     assert reading.statuses == {"custom_fields": "INCOMPLETE", "users": "COMPLETE"}
     errors = [one.trace.error for one in reading.messages if one.trace and one.trace.error]
     assert [error.stack_trace is None for error in errors] == [status != 404]
@@ -158,9 +159,9 @@ def test_a_404_of_a_proxy_does_not_mean_that_an_account_has_no_custom_objects(ap
     api.get(f"{API}/custom_field/custom_object_type/", status_code=404, text="<html>Not found</html>")
     reading = read_with_positions("custom_fields")
     assert reading.statuses == {"custom_fields": "INCOMPLETE"}
-    [(_, kind, message)] = reading.failures
-    assert kind == "system_error"
-    assert "a proxy responded instead of Close" in message
+    [failure] = reading.failures
+    assert failure.kind == "system_error"
+    assert "a proxy responded instead of Close" in failure.message
 
 
 def test_discover_returns_the_columns_of_custom_fields_and_read_does_not_request_them(api: Mocker) -> None:
