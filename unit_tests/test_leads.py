@@ -40,15 +40,27 @@ def bodies(api: Mocker, path: str = "/data/search/") -> list[Any]:
     return [orjson.loads(request.body) for request in api.request_history if request.path.endswith(path)]
 
 
+def reads_by_ids(api: Mocker) -> list[Any]:
+    return [body["_params"] for body in bodies(api, "/v1/lead/")]
+
+
+def range_of(body: Any) -> tuple[str, str]:
+    """Return the range of ``date_updated`` in a search."""
+    condition = body["query"]["queries"][1]["condition"]
+    return condition["on_or_after"]["value"], condition["before"]["value"]
+
+
 def ranges(api: Mocker) -> list[tuple[str, str]]:
-    """Return the range of ``date_updated`` in each search, without the parts of seconds."""
-    found = [body["query"]["queries"][1]["condition"] for body in bodies(api)]
-    return [(one["on_or_after"]["value"][:19], one["before"]["value"][:19]) for one in found]
+    """Return the range of each search, without the parts of seconds."""
+    found = [range_of(body) for body in bodies(api)]
+    return [(start[:19], end[:19]) for start, end in found]
 
 
 def starts(api: Mocker) -> list[tuple[str, str | None]]:
     """Return the time of day at which each search begins, and its cursor."""
-    return [(start[11:], body.get("cursor")) for (start, _), body in zip(ranges(api), bodies(api), strict=True)]
+    times = [start[11:] for start, _ in ranges(api)]
+    cursors = [body.get("cursor") for body in bodies(api)]
+    return list(zip(times, cursors, strict=True))
 
 
 def ids(rows: list[Row]) -> list[str]:
@@ -61,12 +73,14 @@ def read_leads(api: Mocker, *responses: Row) -> list[str]:
     return read("leads", start_date="2025-06-02").ids
 
 
+def leads_since(start: str, count: int, seconds: float, first: int = 0) -> list[Row]:
+    """Return leads that were edited one after the other, with so many seconds between them."""
+    moments = [parse_moment(start) + timedelta(seconds=number * seconds) for number in range(count)]
+    return [lead(number, moment.isoformat(timespec="microseconds")) for number, moment in enumerate(moments, first)]
+
+
 def leads_by_minute(count: int) -> list[Row]:
-    return [lead(number, f"2025-06-02T{number // 60:02}:{number % 60:02}:00+00:00") for number in range(count)]
-
-
-def leads_of_one_moment(count: int) -> list[Row]:
-    return [lead(number, "2025-06-02T05:00:00+00:00") for number in range(count)]
+    return leads_since("2025-06-02T00:00:00Z", count, 60)
 
 
 moment_of = cache(parse_moment)  # an index compares the dates of all its rows at each request
@@ -93,15 +107,11 @@ class Index:
         self.bound = bound
         self.always_has_cursor = always_has_cursor
         self.page_size = page_size
-        self.changes: list[Any] = []
 
     def __call__(self, request: Any, _: Any) -> Row:
         """Return a page of the rows in the range of the request; cursors count positions."""
-        condition = request.json()["query"]["queries"][1]["condition"]
-        start, end = (self.bound(condition[name]["value"]) for name in ("on_or_after", "before"))
+        start, end = map(self.bound, range_of(request.json()))
         found = [row for row in self.rows if start <= moment_of(row["date_updated"]) < end]
-        if self.changes:
-            self.changes.pop(0)(self.rows)
         return self.page(found, request)
 
     def page(self, found: list[Row], request: Any) -> Row:
@@ -109,21 +119,16 @@ class Index:
         first = int(request.json().get("cursor") or 0)
         end = first + self.page_size
         rows = [{**row, "date_updated": self.shown(row["date_updated"])} for row in found[first:end]]
-        has_cursor = end < len(found) or (self.always_has_cursor and rows)
+        is_followed = end < len(found)
+        has_cursor = is_followed or (self.always_has_cursor and rows)
         return {"data": rows, "cursor": str(end) if has_cursor else None}
 
 
-def leads_since(start: str, count: int, seconds: float, first: int = 0) -> list[Row]:
-    """Return leads that were edited one after the other, with so many seconds between them."""
-    moments = [parse_moment(start) + timedelta(seconds=number * seconds) for number in range(count)]
-    return [lead(number, moment.isoformat(timespec="microseconds")) for number, moment in enumerate(moments, first)]
-
-
-def read_index(api: Mocker, index: Index) -> list[str]:
-    """Return the ids of the leads since 2025-06-02 that are read from the index."""
-    leads(api, page(*index.rows))
-    api.post(f"{API}/data/search/", json=index)
-    return read("leads", start_date="2025-06-02").ids
+def read_index(api: Mocker, search: Callable[[Any, Any], Row], rows: list[Row]) -> Reading:
+    """Read the leads since 2025-06-02. ``search`` responds to each search, and a read by ids finds these rows."""
+    leads(api, by_ids=rows)
+    api.post(f"{API}/data/search/", json=search)
+    return read("leads", start_date="2025-06-02")
 
 
 EXPIRED: Row = {"status_code": 400, "json": {"errors": [], "field-errors": {"cursor": "Expired cursor"}}}
@@ -170,7 +175,7 @@ def test_a_lead_is_emitted_as_it_is_read_by_its_id_and_not_if_it_was_deleted_aft
     # The edit belongs to the next sync.
     assert reading.states()[-1]["date_updated"] == "2025-06-01T00:10:00.000000+00:00"
     # What a response lacks is requested once more.
-    assert [body["_params"]["id__in"] for body in bodies(api, "/v1/lead/")] == ["lead_1,lead_2", "lead_2"]
+    assert [params["id__in"] for params in reads_by_ids(api)] == ["lead_1,lead_2", "lead_2"]
 
 
 def test_a_lead_that_a_read_by_ids_lacks_is_requested_singly(api: Mocker) -> None:
@@ -179,9 +184,8 @@ def test_a_lead_that_a_read_by_ids_lacks_is_requested_singly(api: Mocker) -> Non
     leads(api, page(*rows), by_ids=[])
     api.get(f"{API}/lead/lead_1/", json={**rows[1], "url": None})
     assert read("leads", start_date="2025-06-02").records == [{**rows[1], "custom_fields": []}]
-    assert [url.partition("?")[0] for url in requested(api, "/lead/lead_")] == [
-        f"/lead/lead_{number}/" for number in range(3)
-    ]
+    single = [url.partition("?")[0] for url in requested(api, "/lead/lead_")]
+    assert single == ["/lead/lead_0/", "/lead/lead_1/", "/lead/lead_2/"]
 
 
 @pytest.mark.parametrize("refusal", [400, 413, 414, 422])
@@ -192,20 +196,25 @@ def test_half_as_many_ids_are_requested_after_close_has_refused_200(api: Mocker,
 
     def refuse(request: Any, context: Any) -> Row:
         wanted = request.json()["_params"]["id__in"].split(",")
-        context.status_code = refusal if len(wanted) > 100 else 200
-        return {"data": [found[one] for one in wanted]} if len(wanted) <= 100 else {"error": "Too many ids"}
+        if len(wanted) > 100:
+            context.status_code = refusal
+            return {"error": "Too many ids"}
+        return {"data": [found[one] for one in wanted]}
 
     api.post(f"{API}/lead/", json=refuse)
     assert read("leads", start_date="2025-06-02").ids == ids(rows)
-    limits = [body["_params"]["_limit"] for body in bodies(api, "/v1/lead/")]
-    assert limits == [200, 100, 100]
-    api.post(f"{API}/lead/", status_code=refusal, json={"error": "No ids"})
-    [(_, kind, message)] = read("leads", start_date="2025-06-02").failures
-    assert kind == "system_error"
-    text = (
-        f'POST /api/v1/lead/ with a single id answered {refusal}: «{{"error": "No ids"}}». Please report this message.'
-    )
-    assert text in message
+    assert [params["_limit"] for params in reads_by_ids(api)] == [200, 100, 100]
+
+
+@pytest.mark.parametrize("refusal", [400, 413, 414, 422])
+def test_a_refusal_of_a_single_id_fails_the_stream(api: Mocker, refusal: int) -> None:
+    rows = leads_by_minute(200)
+    leads(api, page(*rows, cursor="a"), page(*rows[180:]))
+    api.post(f"{API}/lead/", status_code=refusal, json={"error": "No"})
+    [failure] = read("leads", start_date="2025-06-02").failures
+    assert failure.kind == "system_error"
+    text = f'POST /api/v1/lead/ with a single id answered {refusal}: «{{"error": "No"}}». Please report this message.'
+    assert text in failure.message
 
 
 def test_half_the_limit_is_requested_after_close_has_refused_200_also_for_a_single_lead(api: Mocker) -> None:
@@ -213,7 +222,7 @@ def test_half_the_limit_is_requested_after_close_has_refused_200_also_for_a_sing
     leads(api, page(*rows))
     api.post(f"{API}/lead/", [{"status_code": 400, "json": {"error": "_limit"}}, {"json": {"data": rows}}])
     assert read("leads", start_date="2025-06-02").ids == ["lead_0"]
-    assert [body["_params"]["_limit"] for body in bodies(api, "/v1/lead/")] == [200, 100]
+    assert [params["_limit"] for params in reads_by_ids(api)] == [200, 100]
 
 
 def test_rows_of_other_leads_such_as_those_into_which_some_were_merged_do_not_take_the_place_of_leads(
@@ -221,43 +230,45 @@ def test_rows_of_other_leads_such_as_those_into_which_some_were_merged_do_not_ta
 ) -> None:
     rows = leads_by_minute(8)
     leads(api, page(*rows))
-    found = {row["id"]: row for row in rows}
+    # The last lead exists, and each other one was merged into another.
+    found = {row["id"]: {"id": f"into_{row['id']}"} for row in rows}
+    found["lead_7"] = rows[7]
 
     def answer(request: Any, context: Any) -> Row:
-        """Return a destination for each lead but the last one, on a page of two."""
         wanted = request.json()["_params"]["id__in"].split(",")
-        page_of_two = [found[one] if one == "lead_7" else {"id": f"into_{one}"} for one in wanted][:2]
+        page_of_two = [found[one] for one in wanted[:2]]
         return {"data": page_of_two, "has_more": len(wanted) > 2}
 
     api.post(f"{API}/lead/", json=answer)
     api.get(re.compile(f"{API}/lead/lead_"), status_code=404, json={"error": "Not found"})
     assert read("leads", start_date="2025-06-02").ids == ["lead_7"]
-    asked = [len(body["_params"]["id__in"].split(",")) for body in bodies(api, "/v1/lead/")]
+    asked = [len(params["id__in"].split(",")) for params in reads_by_ids(api)]
     assert asked == [8, 4, 2, 2, 2, 2, 1]
 
 
 def test_a_list_of_other_leads_fails_the_stream(api: Mocker) -> None:
     """As if Close ignored the ids, in an order that changes."""
     leads(api, page(*leads_by_minute(2)))
-    strangers = ({"json": {"data": [{"id": f"other_{number}"}], "has_more": True}} for number in range(9))
-    api.post(f"{API}/lead/", list(strangers))
-    [(_, _, message)] = read("leads", start_date="2025-06-02").failures
-    assert "POST /api/v1/lead/ with a single id returned a page without that record" in message
+    others = [{"json": {"data": [{"id": f"other_{number}"}], "has_more": True}} for number in range(9)]
+    api.post(f"{API}/lead/", others)
+    [failure] = read("leads", start_date="2025-06-02").failures
+    assert "POST /api/v1/lead/ with a single id returned a page without that record" in failure.message
 
 
 def test_leads_of_one_second_may_be_in_another_order_than_their_dates(api: Mocker) -> None:
     """A search that sorts by whole seconds and filters exactly would not show those before the last row again."""
-    first = [lead(number, f"2025-06-10T00:00:0{number // 100}.{500 + number % 100}000+00:00") for number in range(200)]
+    first_second = leads_since("2025-06-10T00:00:00.500Z", 100, 0.001)
+    next_second = leads_since("2025-06-10T00:00:01.500Z", 100, 0.001, first=100)
     late = lead(200, "2025-06-10T00:00:01.100000+00:00")
-    leads(api, page(*first, cursor="next"), page(*first[100:], late))
-    assert read("leads", start_date="2025-06-02").ids == [*ids(first), "lead_200"]
-    condition = bodies(api)[1]["query"]["queries"][1]["condition"]
-    assert condition["on_or_after"]["value"] == "2025-06-10T00:00:01.000000+00:00"
+    leads(api, page(*first_second, *next_second, cursor="next"), page(*next_second, late))
+    assert read("leads", start_date="2025-06-02").ids == ids([*first_second, *next_second, late])
+    start, _ = range_of(bodies(api)[1])
+    assert start == "2025-06-10T00:00:01.000000+00:00"
 
 
 def test_an_edit_that_the_search_does_not_show_moves_no_state(api: Mocker) -> None:
     """The search index may be late by more than the lookback, and show other leads only later."""
-    searched = [lead(number, f"2025-06-1{number}T00:00:00+00:00") for number in (1, 2)]
+    searched = [lead(1, "2025-06-11T00:00:00+00:00"), lead(2, "2025-06-12T00:00:00+00:00")]
     edited = {**searched[1], "date_updated": "2025-06-15T11:59:00+00:00"}
     leads(api, page(*searched), by_ids=[searched[0], edited])
     reading = read("leads", start_date="2025-06-02")
@@ -293,48 +304,49 @@ def test_before_a_search_that_begins_with_an_unknown_lead_the_time_before_it_is_
     rows = leads_by_minute(300)
     unknown = lead(300, rows[180]["date_updated"])
     later = page(unknown, *rows[180:])
-    assert sorted(read_leads(api, page(*rows[:200], cursor="a"), later, page(*rows[:180]), later)) == sorted(
-        ids([*rows, unknown])
-    )
-    assert starts(api) == [(f"{hour:02}:00:00", None) for hour in (0, 3, 0, 3)]
-    assert [end for _, end in ranges(api)][2] == "2025-06-02T03:00:00"
+    found = read_leads(api, page(*rows[:200], cursor="a"), later, page(*rows[:180]), later)
+    assert sorted(found) == sorted(ids([*rows, unknown]))
+    assert starts(api) == [("00:00:00", None), ("03:00:00", None), ("00:00:00", None), ("03:00:00", None)]
+    assert ranges(api)[2] == ("2025-06-02T00:00:00", "2025-06-02T03:00:00")
 
 
 def test_a_lead_that_the_index_moves_to_its_place_meanwhile_hides_none(api: Mocker) -> None:
     """It comes first in a search from its date, which does not prove that all leads before were read."""
     rows = leads_by_minute(300)
     moved = {**rows[190], "date_updated": "2025-06-15T11:55:00+00:00"}
-    responses = [page(*rows[:190], moved, *rows[191:200], cursor="a"), page(*rows[179:190], *rows[191:], moved)]
-    assert sorted(read_leads(api, *responses)) == sorted(ids(rows))
+    before_the_move = page(*rows[:190], moved, *rows[191:200], cursor="a")
+    after_the_move = page(*rows[179:190], *rows[191:], moved)
+    assert sorted(read_leads(api, before_the_move, after_the_move)) == sorted(ids(rows))
     assert starts(api) == [("00:00:00", None), ("02:59:00", None)]
 
 
 @pytest.mark.parametrize("moved", [1, 299], ids=["one lead", "all leads"])
 def test_the_time_of_leads_that_are_not_sorted_is_split(api: Mocker, moved: int) -> None:
     """A search that begins at one of them would skip those that have earlier dates and are on later pages."""
-    rows = leads_by_minute(300)
-    rows = rows[: -moved - 1 : -1] + rows[:-moved]
-    assert sorted(read_index(api, Index(rows))) == sorted(ids(rows))
+    oldest_first = leads_by_minute(300)
+    newest_first = reversed(oldest_first[-moved:])
+    rows = [*newest_first, *oldest_first[:-moved]]
+    assert sorted(read_index(api, Index(rows), rows).ids) == sorted(ids(rows))
     assert len(bodies(api)) <= 5
 
 
 @pytest.mark.parametrize("count", [600, 12_000], ids=["some", "more than a chain of cursors has"])
 def test_any_number_of_leads_that_are_not_sorted_is_read(api: Mocker, count: int) -> None:
-    rows = [
-        lead(number, f"2025-06-{2 + number % 12:02}T{number % 24:02}:{number // 1000:02}:00Z")
-        for number in range(count)
-    ]
-    assert sorted(read_index(api, Index(rows))) == sorted(ids(rows))
+    rows = []
+    for number in range(count):
+        day = 2 + number % 12
+        hour = number % 24
+        minute = number // 1000
+        rows.append(lead(number, f"2025-06-{day:02}T{hour:02}:{minute:02}:00Z"))
+    assert sorted(read_index(api, Index(rows), rows).ids) == sorted(ids(rows))
     assert len(bodies(api)) <= count / 40
 
 
 def test_the_time_of_the_leads_of_the_last_ten_minutes_is_split(api: Mocker) -> None:
     """The search index may not have the edits of these, and sort the leads by an older date."""
-    old = leads_by_minute(100)
-    recent = [lead(number, f"2025-06-15T11:{50 + number // 60}:{number % 60:02}+00:00") for number in range(100, 400)]
-    assert read_index(api, Index(old + recent)) == ids(old + recent)
-    starts_and_ends = [(start[11:], end[11:]) for start, end in ranges(api)]
-    assert starts_and_ends == [
+    rows = leads_by_minute(100) + leads_since("2025-06-15T11:51:40Z", 300, 1, first=100)
+    assert read_index(api, Index(rows), rows).ids == ids(rows)
+    assert [(start[11:], end[11:]) for start, end in ranges(api)] == [
         ("00:00:00", "12:00:00"),
         ("00:00:00", "11:53:19"),
         ("11:53:19", "12:00:00"),
@@ -345,7 +357,14 @@ def test_the_time_of_the_leads_of_the_last_ten_minutes_is_split(api: Mocker) -> 
 
 SECOND = leads_since("2025-06-10T00:00:00Z", 300, 0.003)
 RECENT = leads_since("2025-06-15T11:51:00Z", 300, 0.001, first=2)
-OLDER = [lead(one, f"2025-06-0{day}T00:00:00+00:00") for one, day in ((0, 8), (1, 9), (302, 7))]
+OLDER = [lead(0, "2025-06-08T00:00:00+00:00"), lead(1, "2025-06-09T00:00:00+00:00")]
+OLDEST = lead(302, "2025-06-07T00:00:00+00:00")
+FOUR = [
+    lead(0, "2025-06-11T00:00:00+00:00"),
+    lead(1, "2025-06-14T00:00:00+00:00"),
+    lead(2, "2025-06-12T00:00:00+00:00"),
+    lead(3, "2025-06-13T00:00:00+00:00"),
+]
 # Each index, and how many searches read it.
 INDEXES = {
     "newest first, and a second fills more than a page": (
@@ -356,7 +375,7 @@ INDEXES = {
         Index([*leads_since("2025-06-14T00:00:00Z", 199, 1), *leads_since("2025-06-05T00:00:00Z", 801, 60, first=199)]),
         19,
     ),
-    "by creation, and few leads are older than ten minutes": (Index([*OLDER[:2], *RECENT, OLDER[2]]), 9),
+    "by creation, and few leads are older than ten minutes": (Index([*OLDER, *RECENT, OLDEST]), 9),
     "dates without fractions": (Index(SECOND, shown=lambda date: f"{date[:19]}+00:00"), 9),
     "the date of an edit after the start of the sync, and a cursor on the last page": (
         Index(
@@ -367,10 +386,7 @@ INDEXES = {
         4,
     ),
     "bounds are truncated to seconds": (Index(SECOND, bound=lambda bound: parse_moment(bound[:19])), 9),
-    "by creation in pages of two, of which the first is in order by chance": (
-        Index([lead(one, f"2025-06-{day}T00:00:00+00:00") for one, day in enumerate([11, 14, 12, 13])], page_size=2),
-        7,
-    ),
+    "by creation in pages of two, of which the first is in order by chance": (Index(FOUR, page_size=2), 7),
     "pages of a hundred": (Index(leads_since("2025-06-15T11:51:00Z", 300, 1), page_size=100), 10),
     "a cursor on the last page": (Index(RECENT[:100], always_has_cursor=True), 4),
 }
@@ -380,28 +396,31 @@ INDEXES = {
 def test_an_index_that_does_what_close_does_not_document_hides_no_lead(
     api: Mocker, index: Index, searches: int
 ) -> None:
-    assert sorted(read_index(api, index)) == sorted(ids(index.rows))
+    assert sorted(read_index(api, index, index.rows).ids) == sorted(ids(index.rows))
     assert len(bodies(api)) == searches
 
 
 def test_leads_that_appear_during_short_pages_make_no_search_endless(api: Mocker) -> None:
-    index = Index(leads_since("2025-06-15T11:51:00Z", 150, 1), page_size=100)
+    rows = leads_since("2025-06-15T11:51:00Z", 150, 1)
     later = leads_since("2025-06-15T11:55:00Z", 200, 1, first=150)
-    index.changes = [lambda rows, row=row: rows.append(row) for row in later]
-    leads(api, page(*index.rows, *later))
-    api.post(f"{API}/data/search/", json=index)
-    read("leads", start_date="2025-06-02")
+    index = Index(list(rows), page_size=100)
+    appearing = iter(later)
+
+    def search(request: Any, context: Any) -> Row:
+        response = index(request, context)
+        index.rows.append(next(appearing))
+        return response
+
+    read_index(api, search, rows + later)
     assert len(bodies(api)) < 20
 
 
-@pytest.mark.parametrize("day", [1, 2, 12, 20], ids=["before", "from the start on", "later", "after"])
-def test_a_search_that_ignores_the_range_fails_the_stream_as_no_split_makes_it_shorter(api: Mocker, day: int) -> None:
-    rows = [lead(number, f"2025-06-{day:02}T{number // 60:02}:{number % 60:02}:00+00:00") for number in range(300)]
+@pytest.mark.parametrize("day", ["2025-06-01", "2025-06-02", "2025-06-12", "2025-06-20"])
+def test_a_search_that_ignores_the_range_fails_the_stream_as_no_split_makes_it_shorter(api: Mocker, day: str) -> None:
+    rows = leads_since(f"{day}T00:00:00Z", 300, 60)
     index = Index(rows)
-    leads(api, page(*rows))
-    api.post(f"{API}/data/search/", json=lambda request, _: index.page(rows, request))
-    [(_, _, message)] = read("leads", start_date="2025-06-02").failures
-    assert "Close's search does not get past the moment 2025-06-" in message
+    [failure] = read_index(api, lambda request, _: index.page(rows, request), rows).failures
+    assert "Close's search does not get past the moment 2025-06-" in failure.message
     assert len(bodies(api)) < 100
 
 
@@ -409,16 +428,21 @@ def test_a_search_whose_first_page_is_always_empty_is_halved_at_whole_seconds_an
     api: Mocker,
 ) -> None:
     """As if Close left deleted leads out of its pages. A part from one second to the next would never be read."""
-    index = Index(leads_since("2025-06-10T00:00:00Z", 3, 0.5))
-    empty = {"data": [], "cursor": "0"}
-    leads(api, page(*index.rows))
-    api.post(f"{API}/data/search/", json=lambda request, _: index(request, _) if "cursor" in request.json() else empty)
-    assert read("leads", start_date="2025-06-02").ids == ids(index.rows)
+    rows = leads_since("2025-06-10T00:00:00Z", 3, 0.5)
+    index = Index(rows)
+
+    def search(request: Any, context: Any) -> Row:
+        if "cursor" in request.json():
+            return index(request, context)
+        return {"data": [], "cursor": "0"}
+
+    assert read_index(api, search, rows).ids == ids(rows)
 
 
-LONG = leads_of_one_moment(500)
+LONG = [lead(number, "2025-06-02T05:00:00+00:00") for number in range(500)]
 MOMENT = LONG[:250]
-FIRST, REST = page(*MOMENT[:200], cursor="a"), page(*MOMENT[200:])
+FIRST = page(*MOMENT[:200], cursor="a")
+REST = page(*MOMENT[200:])
 WITHOUT_ONE = MOMENT[:4] + MOMENT[5:]
 EDITED = [page(*WITHOUT_ONE[:200], cursor="a"), page(*WITHOUT_ONE[200:])]
 TROUBLE: Row = {"status_code": 503, "json": {"error": "The store of cursors is down"}}
@@ -462,8 +486,7 @@ def read_moment(api: Mocker, *responses: Row, later: Row | None = None, manifest
     of_the_second = chain(responses, repeat(responses[-1]))
 
     def search(request: Any, context: Any) -> Any:
-        condition = request.json()["query"]["queries"][1]["condition"]
-        start, end = condition["on_or_after"]["value"], condition["before"]["value"]
+        start, end = range_of(request.json())
         if end <= second:
             response = page()
         elif start >= next_second:
@@ -484,19 +507,25 @@ def test_a_search_of_leads_of_one_second_is_made_again_until_it_is_not_known_to_
     api: Mocker, responses: list[Row], cursors: list[str | None]
 ) -> None:
     reading = read_moment(api, FIRST, *responses)
-    returned = {row["id"] for response in [FIRST, *responses] for row in response["json"].get("data", [])}
+    pages = [response["json"].get("data", []) for response in (FIRST, *responses)]
+    returned = {row["id"] for row in chain.from_iterable(pages)}
     assert sorted(reading.ids) == sorted(returned)
     assert reading.statuses == {"leads": "COMPLETE"}
-    before, second, after = ("00:00:00", None), ("05:00:00", None), ("05:00:01", None)
-    # The whole window, the time before and from the second on, the second, and at last the time after it.
-    assert starts(api) == [before, before, second, second, *(("05:00:00", cursor) for cursor in cursors), after]
+    assert starts(api) == [
+        ("00:00:00", None),  # the whole window
+        ("00:00:00", None),  # the time before the second
+        ("05:00:00", None),  # the time from the second on
+        ("05:00:00", None),  # the second
+        *[("05:00:00", cursor) for cursor in cursors],
+        ("05:00:01", None),  # the time after the second
+    ]
 
 
 def test_a_search_that_always_repeats_leads_and_so_may_lack_others_fails_the_stream(api: Mocker) -> None:
     reading = read_moment(api, *[FIRST, FIRST, page(*MOMENT[190:240])] * 100)
     assert len(reading.ids) == 240
-    [(_, _, message)] = reading.failures
-    assert "Close's search does not get past the moment 2025-06-02T05:00:00" in message
+    [failure] = reading.failures
+    assert "Close's search does not get past the moment 2025-06-02T05:00:00" in failure.message
 
 
 @pytest.mark.parametrize("rows_per_chain", [240, 241])
@@ -512,15 +541,18 @@ def test_a_chain_with_as_many_rows_as_close_returns_is_not_complete_also_if_it_h
     manifest = {**manifest, "streams": [{**stream, "retriever": retriever}]}
     readings = [FIRST, last_page]
     # Of each half of the second the first page is requested, and then five readings by cursor.
-    reading = read_moment(api, *[FIRST, *readings * 6], *[FIRST, *readings * 5] * 10, manifest=manifest)
+    of_the_second = [FIRST, *readings * 6]
+    of_a_half = [FIRST, *readings * 5]
+    reading = read_moment(api, *of_the_second, *of_a_half * 10, manifest=manifest)
     assert reading.statuses == {"leads": "INCOMPLETE" if rows_per_chain == 240 else "COMPLETE"}
     assert len(reading.ids) == 239
 
 
 def test_the_time_after_a_moment_is_searched_when_the_moment_is_complete(api: Mocker) -> None:
-    later = [lead(number, f"2025-06-02T06:{number - 250:02}:00+00:00") for number in range(250, 300)]
+    later = leads_since("2025-06-02T06:00:00Z", 50, 60, first=250)
     incomplete = [FIRST, page(*MOMENT[190:240])]
-    reading = read_moment(api, FIRST, *incomplete * 5, *[FIRST, REST] * 2, later=page(*later))
+    complete = [FIRST, REST]
+    reading = read_moment(api, FIRST, *incomplete * 5, *complete * 2, later=page(*later))
     assert reading.statuses == {"leads": "COMPLETE"}
     assert sorted(reading.ids) == sorted(ids(MOMENT + later))
     assert reading.ids[250:] == ids(later)
@@ -528,24 +560,32 @@ def test_the_time_after_a_moment_is_searched_when_the_moment_is_complete(api: Mo
 
 
 def test_a_lead_that_is_edited_again_meanwhile_counts_as_no_repetition(api: Mocker) -> None:
-    rows = [lead(number, f"2025-06-15T11:5{number // 60}:{number % 60:02}+00:00") for number in range(250)]
-    again = {**rows[3], "date_updated": "2025-06-15T11:59:59+00:00"}
-    index = Index(list(rows))
-    index.changes = [lambda found: found.append(again) or found.pop(3)]
-    assert read_index(api, index) == ids(rows)
+    rows = leads_since("2025-06-15T11:50:00Z", 250, 1)
+    edited = {**rows[3], "date_updated": "2025-06-15T11:59:59+00:00"}
+    first = Index(rows)
+    later = Index([*rows[:3], *rows[4:], edited])
+    indexes = chain([first], repeat(later))
+
+    def search(request: Any, context: Any) -> Row:
+        index = next(indexes)
+        return index(request, context)
+
+    assert read_index(api, search, rows).ids == ids(rows)
     assert len(bodies(api)) == 3
 
 
 def test_a_cursor_that_always_expires_fails_the_stream_when_its_time_can_not_be_split_any_more(api: Mocker) -> None:
-    [(stream, _, message)] = read_moment(api, FIRST, *[*[FIRST, EXPIRED] * 5, FIRST] * 10).failures
-    assert stream == "leads"
-    assert "does not get past the moment 2025-06-02T05:00:00.000000+00:00" in message
+    readings = [FIRST, EXPIRED]
+    [failure] = read_moment(api, FIRST, *[*readings * 5, FIRST] * 10).failures
+    assert failure.stream == "leads"
+    assert "does not get past the moment 2025-06-02T05:00:00.000000+00:00" in failure.message
     assert len(bodies(api)) == 3 + 10 * 11
 
 
 def test_records_are_emitted_as_close_sends_them_except_for_nulls_and_custom_fields(api: Mocker, caplog: Log) -> None:
     """Values by name beside values by id stay as they are."""
-    row = {**lead(1, "2025-06-14T00:00:00+00:00"), "contacts": [{"custom": {"b": 2}, "custom.cf_3": 1, "title": None}]}
+    contact = {"custom": {"b": 2}, "custom.cf_3": 1, "title": None}
+    row = {**lead(1, "2025-06-14T00:00:00+00:00"), "contacts": [contact]}
     leads(api, page({**row, "url": None}))
     assert read("leads", start_date="2025-06-01").records == [{**row, "custom_fields": []}]
     assert warnings(caplog) == []
@@ -572,7 +612,9 @@ def test_a_full_refresh_ends_although_leads_are_edited_all_the_time(api: Mocker)
 
     def search(*request: Any) -> Row:
         for _ in range(50):
-            index.rows.append({**index.rows.pop(0), "date_updated": next(edits)["date_updated"]})
+            oldest = index.rows.pop(0)
+            edit = next(edits)
+            index.rows.append({**oldest, "date_updated": edit["date_updated"]})
         return index(*request)
 
     leads(api, page(*rows))
