@@ -21,14 +21,20 @@ CAP = "The skip you set is larger than the maximum skip for this resource"
 
 
 def row(name: str) -> Row:
-    """Return an activity; ``a`` is of the first second of 2025-06-05, ``b`` of the next one."""
-    return {"id": name, "date_created": f"2025-06-05T00:00:{ord(name) - ord('a'):02}+00:00"}
+    """Return an activity; ``a`` is of the first second of 2025-06-05, ``b1`` and ``b2`` are of the next one."""
+    second = "abcdefghijklmnopqrstuvwxyz".index(name[0])
+    return {"id": name, "date_created": f"2025-06-05T00:00:{second:02}+00:00"}
+
+
+def page_of(rows: list[Row], *, is_followed: bool = False) -> Row:
+    """Return a response with these rows, which says whether more follow."""
+    return {"json": {"data": rows, "has_more": is_followed}}
 
 
 def page(names: str, **columns: str) -> Row:
     """Return a response with one activity for each letter; a ``+`` at the end says that more follow."""
     rows = [{**row(name), **columns} for name in names.rstrip("+")]
-    return {"json": {"data": rows, "has_more": names.endswith("+")}}
+    return page_of(rows, is_followed=names.endswith("+"))
 
 
 @cache
@@ -57,122 +63,92 @@ def bounds(api: Mocker) -> list[tuple[str, str]]:
     return [(query["date_created__gte"][0][:19], query["date_created__lt"][0][:19]) for query in requests]
 
 
-# Each request, by its offset and the rows of its response; and the rows that are emitted.
-READINGS: dict[str, tuple[list[tuple[int, str]], str]] = {
+# The offset of each request and the rows of its response; and the rows that are emitted.
+READINGS = {
     # Each request begins with the last row but one of the previous page.
-    "empty": ([(0, "")], ""),
-    "one row": ([(0, "a")], "a"),
-    "one full page": ([(0, "abcd")], "abcd"),
-    "one row more": ([(0, "abcd+"), (2, "cde")], "abcde"),
-    "two full pages": ([(0, "abcd+"), (2, "cdef")], "abcdef"),
-    "three pages": ([(0, "abcd+"), (2, "cdef+"), (4, "efg")], "abcdefg"),
+    "empty": ("0:", ""),
+    "one row": ("0:a", "a"),
+    "one full page": ("0:abcd", "abcd"),
+    "one row more": ("0:abcd+ 2:cde", "abcde"),
+    "two full pages": ("0:abcd+ 2:cdef", "abcdef"),
+    "three pages": ("0:abcd+ 2:cdef+ 4:efg", "abcdefg"),
     # If it does not, the list has changed. The page at 2 of bcdefghi begins with d: the reader steps back to the row b.
-    "a row of an earlier page is deleted": (
-        [(0, "abcd+"), (2, "defg+"), (0, "bcde+"), (2, "defg+"), (4, "fghi")],
-        "abcdefghi",
-    ),
-    "another one is deleted after the step back": (
-        [(0, "abcd+"), (2, "defg+"), (0, "bcde+"), (2, "efgh")],
-        "abcdefgh",
-    ),
+    "a row of an earlier page is deleted": ("0:abcd+ 2:defg+ 0:bcde+ 2:defg+ 4:fghi", "abcdefghi"),
+    "another one is deleted after the step back": ("0:abcd+ 2:defg+ 0:bcde+ 2:efgh", "abcdefgh"),
     # Edited rows move in a list sorted by modification, and so do rescheduled meetings: a known row comes first.
-    "three rows move to the end": (
-        [(0, "abcd+"), (2, "cdef+"), (4, "efgh+"), (6, "jabc"), (2, "fghi+"), (4, "hija+"), (6, "jabc")],
-        "abcdefghij",
-    ),
-    "a row is inserted at the start": (
-        [(0, "abcd+"), (2, "bcde+"), (0, "nabc+"), (2, "bcde+"), (4, "defg+"), (6, "fgh")],
-        "abcdnefgh",
-    ),
-    "all rows before the last ones are deleted": (
-        [(0, "abcd+"), (2, "cdef+"), (4, "efgh+"), (6, ""), (2, ""), (0, "jkl")],
-        "abcdefghjkl",
-    ),
+    "three rows move to the end": ("0:abcd+ 2:cdef+ 4:efgh+ 6:jabc 2:fghi+ 4:hija+ 6:jabc", "abcdefghij"),
+    "a row is inserted at the start": ("0:abcd+ 2:bcde+ 0:nabc+ 2:bcde+ 4:defg+ 6:fgh", "abcdnefgh"),
+    "all rows before the last ones are deleted": ("0:abcd+ 2:cdef+ 4:efgh+ 6: 2: 0:jkl", "abcdefghjkl"),
     "a second step back is twice as large": (
-        [
-            (0, "abcd+"),
-            (2, "cdef+"),
-            (4, "efgh+"),
-            (6, "ghij+"),
-            (8, "ijkl+"),
-            (10, "klmn+"),
-            (12, ""),
-            (8, ""),
-            (0, "mn"),
-        ],
+        "0:abcd+ 2:cdef+ 4:efgh+ 6:ghij+ 8:ijkl+ 10:klmn+ 12: 8: 0:mn",
         "abcdefghijklmn",
     ),
-    "all rows are deleted": ([(0, "abcd+"), (2, "cdef+"), (4, "efgh+"), (6, ""), (2, ""), (0, "")], "abcdefgh"),
+    "all rows are deleted": ("0:abcd+ 2:cdef+ 4:efgh+ 6: 2: 0:", "abcdefgh"),
     # A list that has more positions than rows were seen is read again: rows of one moment may change places between two
     # requests, so that one is returned twice, and another one never.
-    "none is lost": ([(0, "abdc+"), (2, "dcef+"), (4, "efg")], "abdcefg"),
-    "the last page has a again in place of g": (
-        [(0, "abcd+"), (2, "cdef+"), (4, "efah"), (0, "abcd+"), (2, "cdef+"), (4, "efgh")],
-        "abcdefhg",
-    ),
+    "none is lost": ("0:abdc+ 2:dcef+ 4:efg", "abdcefg"),
+    "the last page has a again in place of g": ("0:abcd+ 2:cdef+ 4:efah 0:abcd+ 2:cdef+ 4:efgh", "abcdefhg"),
     "b is deleted, so that there are as many positions as rows were seen": (
-        [(0, "abcd+"), (2, "cdae"), (0, "acde+"), (2, "dea"), (0, "acde+"), (2, "def")],
+        "0:abcd+ 2:cdae 0:acde+ 2:dea 0:acde+ 2:def",
         "abcdef",
     ),
-    "the only page has a row twice": ([(0, "aba")], "ab"),
+    "the only page has a row twice": ("0:aba", "ab"),
 }
 
 
-@pytest.mark.parametrize(("pages", "ids"), READINGS.values(), ids=READINGS)
+@pytest.mark.parametrize(("reading", "ids"), READINGS.values(), ids=READINGS)
 def test_a_list_is_read_without_a_loss_or_a_repetition_whatever_its_rows_do_between_two_pages(
-    api: Mocker, pages: list[tuple[int, str]], ids: str
+    api: Mocker, reading: str, ids: str
 ) -> None:
+    pages = [request.split(":") for request in reading.split()]
     api.get(ACTIVITIES, [page(names) for _, names in pages])
     assert "".join(read_activities().ids) == ids
-    assert skips(api) == [skip for skip, _ in pages]
+    assert skips(api) == [int(offset) for offset, _ in pages]
 
 
 def test_a_page_that_ends_with_rows_of_one_moment_is_followed_by_one_that_begins_before_these(api: Mocker) -> None:
     """Such rows may change places between two requests: a page that began with the last one could lack another."""
-    b1, b2 = ({**row("b"), "id": name} for name in ("b1", "b2"))
-    c1, c2, c3 = ({**row("c"), "id": name} for name in ("c1", "c2", "c3"))
-    first = {"data": [row("a"), b1, b2, c1, c2], "has_more": True}
-    second = {"data": [b1, c3, c1, c2, row("d")], "has_more": False}
-    api.get(ACTIVITIES, [{"json": first}, {"json": second}])
+    first = [row(name) for name in ("a", "b1", "b2", "c1", "c2")]
+    second = [row(name) for name in ("b1", "c3", "c1", "c2", "d")]
+    api.get(ACTIVITIES, [page_of(first, is_followed=True), page_of(second)])
     assert read_activities().ids == ["a", "b1", "b2", "c1", "c2", "c3", "d"]
     assert skips(api) == [0, 2]
 
 
 def test_the_moment_of_the_last_row_may_go_on_on_the_next_page(api: Mocker) -> None:
     """Then a deletion and a change of places could hide a row from a page that began with the last row: here d2."""
-    d1, d2 = ({**row("d"), "id": name} for name in ("d1", "d2"))
-    first = {"data": [row("a"), row("b"), row("c"), d1], "has_more": True}
-    without_a = [row("b"), row("c"), d2, d1, row("e")]
-    later = [(without_a[2:], False), (without_a[:4], True), (without_a[1:], False)]
-    api.get(ACTIVITIES, [{"json": first}, *({"json": {"data": rows, "has_more": more}} for rows, more in later)])
+    first = [row(name) for name in ("a", "b", "c", "d1")]
+    without_a = [row(name) for name in ("b", "c", "d2", "d1", "e")]
+    later = [page_of(without_a[2:]), page_of(without_a[:4], is_followed=True), page_of(without_a[1:])]
+    api.get(ACTIVITIES, [page_of(first, is_followed=True), *later])
     assert read_activities().ids == ["a", "b", "c", "d1", "d2", "e"]
     assert skips(api) == [0, 2, 0, 1]
 
 
-READINGS_OF_ONE_MOMENT: dict[str, tuple[list[tuple[int, str]], str]] = {
+READINGS_OF_ONE_MOMENT = {
     "e changes places with a, and b is deleted: as many positions as rows were seen": (
-        [(0, "abcd+"), (3, "dafg+"), (6, ""), (2, "dafg"), (0, "eacd+"), (3, "dfg")],
+        "0:abcd+ 3:dafg+ 6: 2:dafg 0:eacd+ 3:dfg",
         "abcdfge",
     ),
-    "rows are only deleted": (
-        [(0, "abcd+"), (3, "defg+"), (6, "ghij+"), (9, ""), (5, ""), (0, "ghi+"), (2, "ij")],
-        "abcdefghij",
-    ),
+    "rows are only deleted": ("0:abcd+ 3:defg+ 6:ghij+ 9: 5: 0:ghi+ 2:ij", "abcdefghij"),
 }
 
 
-@pytest.mark.parametrize(("pages", "ids"), READINGS_OF_ONE_MOMENT.values(), ids=READINGS_OF_ONE_MOMENT)
+@pytest.mark.parametrize(("reading", "ids"), READINGS_OF_ONE_MOMENT.values(), ids=READINGS_OF_ONE_MOMENT)
 def test_a_list_of_one_moment_is_read_again_if_a_page_has_a_row_of_a_page_before(
-    api: Mocker, pages: list[tuple[int, str]], ids: str
+    api: Mocker, reading: str, ids: str
 ) -> None:
+    pages = [request.split(":") for request in reading.split()]
     api.get(ACTIVITIES, [page(names, date_created="2025-06-05T00:00:00+00:00") for _, names in pages])
     assert "".join(read_activities().ids) == ids
-    assert skips(api) == [skip for skip, _ in pages]
+    assert skips(api) == [int(offset) for offset, _ in pages]
 
 
 def test_rows_without_a_date_are_not_of_one_moment(api: Mocker) -> None:
-    pages = [("abcd", True), ("be", False), ("abcd", True), ("ce", False)]
-    api.get(ACTIVITIES, [{"json": {"data": [{"id": one} for one in ids], "has_more": more}} for ids, more in pages])
+    first = page_of([{"id": name} for name in "abcd"], is_followed=True)
+    second = page_of([{"id": name} for name in "be"])
+    after_b = page_of([{"id": name} for name in "ce"])
+    api.get(ACTIVITIES, [first, second, first, after_b])
     assert "".join(read_activities().ids) == "abcde"
     assert skips(api) == [0, 2, 0, 2]
 
@@ -184,7 +160,8 @@ def test_a_list_whose_first_page_always_has_new_rows_and_whose_second_never_over
 
     def always_new(*_: Any) -> Row:
         assert api.call_count < 2_000, "it is read without end"
-        return {"data": [{"id": f"acti_{api.call_count}_{name}", **moment} for name in "abc"], "has_more": True}
+        rows = [{"id": f"acti_{api.call_count}_{name}", **moment} for name in "abc"]
+        return {"data": rows, "has_more": True}
 
     api.get(ANY, json=always_new)
     [failure] = read_activities().failures
@@ -193,8 +170,7 @@ def test_a_list_whose_first_page_always_has_new_rows_and_whose_second_never_over
 
 def test_a_list_that_always_has_more_positions_than_rows_fails_the_stream(api: Mocker) -> None:
     """Two servers may sort rows in different orders, and answer in turns."""
-    first, second = {"data": [row("a"), row("b")], "has_more": True}, {"data": [row("b"), row("a")], "has_more": False}
-    api.get(f"{API}/user/", [{"json": first}, {"json": second}] * 6)
+    api.get(f"{API}/user/", [page("ab+"), page("ba")] * 6)
     reading = read("users")
     assert reading.ids == ["a", "b"]
     [failure] = reading.failures
@@ -217,9 +193,8 @@ def test_a_list_that_always_has_more_positions_than_rows_fails_the_stream(api: M
 def test_a_second_whose_later_pages_can_not_be_read_fails_the_stream_and_is_named(
     api: Mocker, later: Row, reason: str
 ) -> None:
-    first = [{**row(name), "date_created": "2025-06-05T00:00:00+00:00"} for name in "abc"]
     api.get(ANY, **later)
-    api.get(re.compile(r"_skip=0\b"), json={"data": first, "has_more": True})
+    api.get(re.compile(r"_skip=0\b"), **page("abc+", date_created="2025-06-05T00:00:00+00:00"))
     [failure] = read_activities().failures
     assert failure.stream == "activities"
     assert "The records at 2025-06-05T00:00:00.000000+00:00 can't be read completely: " in failure.message
@@ -265,8 +240,9 @@ def test_a_window_with_many_rows_is_split_as_its_ids_are_in_memory(api: Mocker) 
 def test_a_window_of_tasks_with_one_date_of_creation_is_split_and_continues_with_its_next_rows(api: Mocker) -> None:
     created = {"date_created": "2025-06-05T00:00:00+00:00"}
     rows = [{"id": name, **created, "date_updated": row(name)["date_created"]} for name in "abcdefgh"]
-    parts = [(rows[:4], True), (rows[3:7], True), (rows[6:], False), (rows[2:3], False)]
-    api.get(f"{API}/task/", [{"json": {"data": part, "has_more": more}} for part, more in parts])
+    whole = [page_of(rows[:4], is_followed=True), page_of(rows[3:7], is_followed=True)]
+    halves = [page_of(rows[6:]), page_of(rows[2:3])]
+    api.get(f"{API}/task/", [*whole, *halves])
     reading = read("tasks", manifest=small_pages("tasks", rows_per_window=5), start_date="2025-06-01")
     assert "".join(reading.ids) == "abcdefgh"
     assert skips(api) == [0, 3, 3, 2]
@@ -281,16 +257,20 @@ def test_a_window_that_was_read_to_its_end_is_not_split(api: Mocker) -> None:
 def test_a_task_that_is_edited_into_the_newer_half_of_a_window_is_read_in_a_full_refresh(api: Mocker) -> None:
     """All tasks are edited after the start of the sync, and one again while a half of them is read."""
     manifest = small_pages("tasks", rows_per_window=5)
-    seconds = dict(zip("abcdefgh", [3, 4, 5, 6, 7, 8, 1, 2], strict=True))  # g and h are not read before the split
+    # g and h are not read before the split.
+    seconds = {"a": 3, "b": 4, "c": 5, "d": 6, "e": 7, "f": 8, "g": 1, "h": 2}
 
     def tasks(request: Any, _: Any) -> Row:
-        first, start, end = (request.qs[name][0] for name in ("_skip", "date_updated__gte", "date_updated__lt"))
-        dates = {name: f"2025-06-15T12:00:{second:02}.000000+00:00" for name, second in seconds.items()}
+        [start] = request.qs["date_updated__gte"]
+        [end] = request.qs["date_updated__lt"]
+        [offset] = request.qs["_skip"]
+        dates = {name: f"2025-06-15T12:00:0{second}.000000+00:00" for name, second in seconds.items()}
         found = [name for name, date in dates.items() if start <= date.lower() < end]
-        if 0 < len(found) < len(seconds):
+        is_half = 0 < len(found) < len(seconds)
+        if is_half:
             seconds["g"] = 9
         rows = [{"id": name, "date_created": name, "date_updated": dates[name]} for name in found]
-        rest = rows[int(first) :]
+        rest = rows[int(offset) :]
         return {"data": rest[:PAGE_SIZE], "has_more": len(rest) > PAGE_SIZE}
 
     api.get(f"{API}/task/", json=tasks)
@@ -381,31 +361,29 @@ THOUSAND = [{"id": f"id_{number}"} for number in range(1_000)]
 
 
 class List:
-    """A list of Close that refuses pages of more than ``largest`` rows, and may change while it is read."""
+    """A list of Close that refuses pages of more than ``largest`` rows."""
 
     def __init__(self, count: int, refusal: Row, largest: int = 100) -> None:
         self.rows = [{"id": f"id_{number}", "date_updated": "2025-06-01T00:00:00+00:00"} for number in range(count)]
-        self.changes: list[Any] = []
+        self.largest = largest
         self._refusal = refusal
-        self._largest = largest
 
     def __call__(self, request: Any, context: Any) -> Row:
         if "_limit" not in request.qs:  # a list without pages
             return {"data": self.rows}
-        limit, offset = int(request.qs["_limit"][0]), int(request.qs["_skip"][0])
-        if limit > self._largest:
+        limit = int(request.qs["_limit"][0])
+        start = int(request.qs["_skip"][0])
+        end = start + limit
+        if limit > self.largest:
             context.status_code = 400
             return self._refusal
-        body = {"data": self.rows[offset : offset + limit], "has_more": offset + limit < len(self.rows)}
-        if self.changes:
-            self.changes.pop(0)(self.rows)
-        return body
+        return {"data": self.rows[start:end], "has_more": end < len(self.rows)}
 
 
 def sizes(api: Mocker, path: str) -> list[tuple[int, int]]:
     """Return the limit and the offset of each request."""
     found = [request.qs for request in api.request_history if request.path.startswith(f"/api/v1{path}")]
-    return [(int(one["_limit"][0]), int(one["_skip"][0])) for one in found]
+    return [(int(query["_limit"][0]), int(query["_skip"][0])) for query in found]
 
 
 @pytest.mark.parametrize("refusal", [NEW_WORDING, OLD_WORDING, WITHOUT_A_NAME], ids=["new", "old", "without a name"])
@@ -422,8 +400,14 @@ def test_smaller_pages_are_read_where_close_refuses_large_ones(
 
 def test_after_a_refusal_a_step_back_is_as_large_as_the_smaller_page(api: Mocker) -> None:
     users = List(350, NEW_WORDING)
-    users.changes = [lambda _: None, lambda _: None, lambda rows: rows.pop(0)]
-    api.get(f"{API}/user/", json=users)
+
+    def delete_a_row_after_a_page(request: Any, context: Any) -> Row:
+        response = users(request, context)
+        if request.qs["_skip"] == ["196"]:
+            del users.rows[0]
+        return response
+
+    api.get(f"{API}/user/", json=delete_a_row_after_a_page)
     reading = read("users")
     assert sizes(api, "/user/") == [
         (1000, 0), (100, 0), (100, 98), (100, 196), (100, 294), (100, 194), (100, 292)
@@ -446,34 +430,40 @@ def test_a_check_and_a_discover_find_the_smaller_page_size(api: Mocker) -> None:
         api.get(f"{API}/{path}/", json={"data": [], "has_more": False})
     api.post(f"{API}/data/search/", json={"data": [], "cursor": None})
     status = SourceClose().check(LOGGER, {"api_key": KEY})
-    assert (status.status.value, status.message) == ("SUCCEEDED", None)
+    assert status.status.value == "SUCCEEDED"
+    assert status.message is None
     assert SourceClose().discover(LOGGER, {"api_key": KEY}).streams
 
 
 @pytest.mark.parametrize(
-    ("first", "refusal", "request_of_it", "count"),
+    ("first", "refusal", "refused"),
     [
-        ({"status_code": 400, "json": NEW_WORDING}, "_limit must be 50 at most", "_skip 0 and _limit 100", 2),
-        ({"json": {"data": THOUSAND, "has_more": True}}, f"{CAP} (max_skip = 900).", "_skip 998 and _limit 1000", 2),
+        ({"status_code": 400, "json": NEW_WORDING}, "_limit must be 50 at most", "_skip 0 and _limit 100"),
+        (page_of(THOUSAND, is_followed=True), f"{CAP} (max_skip = 900).", "_skip 998 and _limit 1000"),
     ],
     ids=["a smaller page", "an offset"],
 )
 def test_a_refusal_that_no_other_page_avoids_is_an_error_that_quotes_close(
-    api: Mocker, first: Row, refusal: str, request_of_it: str, count: int
+    api: Mocker, first: Row, refusal: str, refused: str
 ) -> None:
     api.get(f"{API}/user/", [first, {"status_code": 400, "json": {"error": refusal}}])
     [failure] = read("users").failures
     assert failure.stream == "users"
     quote = f'«{{"error": "{refusal}"}}»'
-    text = f"GET /api/v1/user/ with {request_of_it} answered 400: {quote}. Please report this message."
+    text = f"GET /api/v1/user/ with {refused} answered 400: {quote}. Please report this message."
     assert failure.message == f"Stream users: {text}"
-    assert len(requested(api, "/user/")) == count
+    assert len(requested(api, "/user/")) == 2
 
 
 def test_a_page_size_that_is_refused_later_is_reduced_where_the_list_was(api: Mocker) -> None:
     users = List(2_500, NEW_WORDING, largest=1_000)
-    users.changes = [lambda _: setattr(users, "_largest", 100)]
-    api.get(f"{API}/user/", json=users)
+
+    def accept_one_large_page(request: Any, context: Any) -> Row:
+        response = users(request, context)
+        users.largest = 100
+        return response
+
+    api.get(f"{API}/user/", json=accept_one_large_page)
     assert read("users").ids == [f"id_{number}" for number in range(2_500)]
     assert sizes(api, "/user/")[:4] == [(1000, 0), (1000, 998), (100, 998), (100, 1096)]
 
@@ -485,17 +475,28 @@ def test_a_test_read_of_airbytes_tools_reads_smaller_pages_as_well(api: Mocker) 
 
 
 @pytest.mark.parametrize("more", [{}, {"has_more": None}, {"has_more": ""}])
-@pytest.mark.parametrize(("count", "is_read"), [(99, True), (100, False), (999, True), (1_000, False), (1_001, True)])
-def test_only_a_page_whose_length_is_a_page_size_must_say_whether_more_rows_follow(
-    api: Mocker, count: int, is_read: bool, more: Row
+@pytest.mark.parametrize("count", [99, 999, 1_001])
+def test_a_page_whose_length_is_no_page_size_need_not_say_whether_more_rows_follow(
+    api: Mocker, count: int, more: Row
 ) -> None:
-    """A list that is not paged may have more rows than were asked for. Close may cut a page of 1,000 rows to 100."""
+    """A list that is not paged may have more rows than were asked for."""
     rows = [{"id": f"user_{number}"} for number in range(count)]
     api.get(f"{API}/user/", json={"data": rows, "total_results": count, **more})
     reading = read("users")
-    assert (len(reading.ids) == count) == is_read
-    failures = [message for _, _, message in reading.failures]
-    assert failures == [] if is_read else "does not say whether more records follow" in failures[0]
+    assert reading.failures == []
+    assert len(reading.ids) == count
+
+
+@pytest.mark.parametrize("more", [{}, {"has_more": None}, {"has_more": ""}])
+@pytest.mark.parametrize("count", [100, 1_000])
+def test_a_page_whose_length_is_a_page_size_must_say_whether_more_rows_follow(
+    api: Mocker, count: int, more: Row
+) -> None:
+    """Close may cut a page of 1,000 rows to 100."""
+    api.get(f"{API}/user/", json={"data": THOUSAND[:count], "total_results": count, **more})
+    reading = read("users")
+    assert reading.ids == []
+    assert "does not say whether more records follow" in reading.failures[0].message
 
 
 @pytest.mark.parametrize("count", [100, 1_000])
@@ -506,8 +507,11 @@ def test_a_list_that_has_no_pages_may_have_any_number_of_rows(api: Mocker, kind:
 
 
 @pytest.mark.parametrize("kind", ["shared", "custom_object_type"])
-@pytest.mark.parametrize(("more", "is_read"), [({}, True), ({"has_more": False}, True), ({"has_more": True}, False)])
-def test_a_list_that_refuses_pages_is_read_whole(api: Mocker, kind: str, more: Row, *, is_read: bool) -> None:
+@pytest.mark.parametrize(
+    ("more", "status", "count"),
+    [({}, "COMPLETE", 1), ({"has_more": False}, "COMPLETE", 1), ({"has_more": True}, "INCOMPLETE", 3)],
+)
+def test_a_list_that_refuses_pages_is_read_whole(api: Mocker, kind: str, more: Row, status: str, count: int) -> None:
     """Close documents no parameters for two of the lists of custom fields."""
 
     def unpaged_fields(request: Any, context: Any) -> Row:
@@ -519,10 +523,10 @@ def test_a_list_that_refuses_pages_is_read_whole(api: Mocker, kind: str, more: R
     api.get(f"{API}/custom_field/{kind}/", json=unpaged_fields)
     reading = read("custom_fields")
     assert len(reading.ids) == 150
-    assert reading.statuses == {"custom_fields": "COMPLETE" if is_read else "INCOMPLETE"}
+    assert reading.statuses == {"custom_fields": status}
     requests = requested(api, f"/custom_field/{kind}/")
     assert requests[0] == f"/custom_field/{kind}/"
-    assert len(requests) == (1 if is_read else 3)
+    assert len(requests) == count
 
 
 def test_a_list_that_should_have_no_pages_but_says_that_more_follows_is_paged(api: Mocker) -> None:
