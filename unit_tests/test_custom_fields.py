@@ -11,7 +11,8 @@ from requests_mock import Mocker
 from source_close.source import load_manifest
 from unit_tests.syncs import API, KEY, KINDS, Clock, Log, Row, leads, read, requested, warnings
 
-OLD, NEW = "2019-05-06T07:08:09+00:00", "2025-06-01T00:00:00+00:00"
+OLD = "2019-05-06T07:08:09+00:00"
+NEW = "2025-06-01T00:00:00+00:00"
 LEAD = {"id": "lead_1", "date_created": OLD, "date_updated": NEW}
 
 
@@ -40,6 +41,11 @@ def properties(stream: str) -> Row:
     return columns
 
 
+def custom(columns: Row) -> list[str]:
+    """Return the names of the columns that are of custom fields."""
+    return sorted(name for name in columns if name.startswith("custom."))
+
+
 def column(api: Mocker, **definition: Any) -> Row:
     lists(api, activity=[{"id": "cf_1", **definition}])
     found: Row = properties("activities")["custom.cf_1"]
@@ -49,11 +55,12 @@ def column(api: Mocker, **definition: Any) -> Row:
 def test_a_first_sync_emits_the_fields_of_all_six_lists_regardless_of_the_start_date(api: Mocker) -> None:
     lists(api, **{kind: [field(f"cf_{kind}_1"), field(f"cf_{kind}_2", NEW)] for kind in KINDS})
     reading = read("custom_fields", start_date="2025-06-10")
-    assert [(row["id"], row["object_type"]) for row in reading.records] == [
-        (f"cf_{kind}_{number}", kind) for kind in KINDS for number in (1, 2)
-    ]
-    paging = {"shared": "", "custom_object_type": ""}
-    assert requested(api) == [f"/custom_field/{kind}/{paging.get(kind, '?_limit=1000&_skip=0')}" for kind in KINDS]
+    expected = []
+    for kind in KINDS:
+        expected += [(f"cf_{kind}_1", kind), (f"cf_{kind}_2", kind)]
+    assert [(row["id"], row["object_type"]) for row in reading.records] == expected
+    paged = [f"/custom_field/{kind}/?_limit=1000&_skip=0" for kind in ("lead", "contact", "opportunity", "activity")]
+    assert requested(api) == [*paged, "/custom_field/shared/", "/custom_field/custom_object_type/"]
 
 
 def test_all_partitions_share_one_state_from_which_the_next_sync_continues(api: Mocker) -> None:
@@ -119,17 +126,13 @@ def test_columns_are_where_the_values_are(api: Mocker) -> None:
         custom_object_type=[field("cf_x")],
         shared=[field("cf_1", associations=everywhere), field("cf_2", associations=None), field("cf_3")],
     )
-    leads, activities = properties("leads"), properties("activities")
-
-    def custom(columns: Row) -> set[str]:
-        return {name for name in columns if name.startswith("custom.")}
-
+    of_leads = properties("leads")
     # cf_s has no column: for shared fields only the list of shared fields counts, and cf_s is not in it.
-    assert custom(leads) == {"custom.cf_l"}
-    assert custom(leads["contacts"]["items"]["properties"]) == {"custom.cf_c", "custom.cf_1"}
-    assert custom(leads["opportunities"]["items"]["properties"]) == {"custom.cf_o"}
-    assert custom(activities) == {"custom.cf_a", "custom.cf_1"}
-    assert {"id", "date_updated", "contacts"} <= set(leads)
+    assert custom(of_leads) == ["custom.cf_l"]
+    assert custom(of_leads["contacts"]["items"]["properties"]) == ["custom.cf_1", "custom.cf_c"]
+    assert custom(of_leads["opportunities"]["items"]["properties"]) == ["custom.cf_o"]
+    assert custom(properties("activities")) == ["custom.cf_1", "custom.cf_a"]
+    assert {"id", "date_updated", "contacts"} <= set(of_leads)
 
 
 @pytest.mark.parametrize("status", [403, 404])
@@ -142,29 +145,27 @@ def test_discover_logs_one_warning_when_close_does_not_return_a_list(api: Mocker
     assert f'GET /api/v1/custom_field/shared/ answered {status}: «{{"error": "No"}}».' in warning
 
 
+def columns_beside(api: Mocker, odd: Row) -> list[str]:
+    """Return the columns of activities if ``cf_a`` has an odd part and ``cf_b`` has none."""
+    shared = {"associations": [{"object_type": "activity"}]}
+    lists(api, shared=[{**field("cf_a"), **shared, **odd}, {**field("cf_b"), **shared}])
+    return custom(properties("activities"))
+
+
 @pytest.mark.parametrize(
-    ("odd", "is_readable"),
-    [
-        ({"choices": 7}, False),
-        ({"converting_to_type": ["text"]}, False),
-        ({"associations": ["lead"]}, False),
-        ({"associations": 7}, False),
-        ({"type": {"a": 1}}, True),
-        ({"type": None}, True),
-        ({"name": ["x"]}, True),
-        ({"description": 7}, True),
-    ],
+    "odd",
+    [{"choices": 7}, {"converting_to_type": ["text"]}, {"associations": ["lead"]}, {"associations": 7}],
     ids=str,
 )
-def test_a_malformed_definition_loses_at_most_its_own_column(
-    api: Mocker, caplog: Log, odd: Row, *, is_readable: bool
-) -> None:
-    everywhere = {"associations": [{"object_type": "activity"}]}
-    lists(api, shared=[{**field("cf_a"), **everywhere, **odd}, {**field("cf_b"), **everywhere}])
-    found = [name for name in properties("activities") if name.startswith("custom.")]
-    assert found == (["custom.cf_a", "custom.cf_b"] if is_readable else ["custom.cf_b"])
-    lost = "Custom field cf_a gets no column: its form is unknown. Its values are read."
-    assert warnings(caplog) == ([] if is_readable else [lost])
+def test_a_definition_that_can_not_be_read_loses_only_its_own_column(api: Mocker, caplog: Log, odd: Row) -> None:
+    assert columns_beside(api, odd) == ["custom.cf_b"]
+    assert warnings(caplog) == ["Custom field cf_a gets no column: its form is unknown. Its values are read."]
+
+
+@pytest.mark.parametrize("odd", [{"type": {"a": 1}}, {"type": None}, {"name": ["x"]}, {"description": 7}], ids=str)
+def test_a_definition_with_an_odd_type_or_text_has_its_column(api: Mocker, caplog: Log, odd: Row) -> None:
+    assert columns_beside(api, odd) == ["custom.cf_a", "custom.cf_b"]
+    assert warnings(caplog) == []
 
 
 @pytest.mark.parametrize(
@@ -194,15 +195,17 @@ def test_the_stream_is_retried_after_the_names_of_lead_fields_were_given_up(api:
     started = clock.now
 
     def respond(_: Any, context: Any) -> Row:
-        context.status_code = 503 if clock.now - started < 60 else 200
+        if clock.now - started < 60:
+            context.status_code = 503
         return {"data": [field("cf_1")]}
 
     api.get(f"{API}/custom_field/lead/", json=respond)
     leads(api, page({**LEAD, "custom.cf_1": "Web"}))
     reading = read("leads", "custom_fields", start_date="2025-06-01", clock=clock)
     assert reading.statuses == {"leads": "COMPLETE", "custom_fields": "COMPLETE"}
-    assert [row["custom_fields"][0]["name"] for row in reading.records if row["id"] == "lead_1"] == [None]
-    assert "cf_1" in [row["id"] for row in reading.records]
+    [lead] = [row for row in reading.records if row["id"] == "lead_1"]
+    assert lead["custom_fields"] == [{"id": "cf_1", "name": None, "value": "Web"}]
+    assert reading.ids_of("custom_fields") == ["cf_1"]
 
 
 def test_leads_fail_if_the_key_is_refused_when_their_names_are_requested(api: Mocker) -> None:
@@ -230,21 +233,20 @@ def test_leads_list_their_custom_values_with_the_names_of_the_fields(api: Mocker
             {"id": "lcf_old.1", "name": None, "value": "x"},
         ],
     }
-    assert sorted(requested(api, "/custom")) == [
-        "/custom_field/lead/?_limit=1000&_skip=0",
-        "/custom_field/shared/",
-    ]
+    assert sorted(requested(api, "/custom")) == ["/custom_field/lead/?_limit=1000&_skip=0", "/custom_field/shared/"]
 
 
-def test_names_are_requested_once_and_only_if_leads_have_custom_values(api: Mocker) -> None:
-    lists(api, lead=[field("cf_1")])
-    without = {**LEAD, "custom": {}, "customs.cf_1": 1}
-    leads(api, page(without))
+def test_names_are_not_requested_if_no_lead_has_custom_values(api: Mocker) -> None:
+    leads(api, page({**LEAD, "custom": {}, "customs.cf_1": 1}))
     assert read("leads", start_date="2025-06-01").records == [{**LEAD, "customs.cf_1": 1, "custom_fields": []}]
     assert requested(api, "/custom") == []
-    rows = [{**LEAD, "id": f"lead_{number}", "custom.cf_1": "Web"} for number in range(5)]
-    leads(api, page(*rows))
-    assert all(row["custom_fields"][0]["name"] == "CF_1" for row in read("leads", start_date="2025-06-01").records)
+
+
+def test_names_are_requested_once_for_all_leads(api: Mocker) -> None:
+    lists(api, lead=[field("cf_1")])
+    leads(api, page(*[{**LEAD, "id": f"lead_{number}", "custom.cf_1": "Web"} for number in range(5)]))
+    records = read("leads", start_date="2025-06-01").records
+    assert [record["custom_fields"][0]["name"] for record in records] == ["CF_1"] * 5
     assert len(requested(api, "/custom")) == 2
 
 
@@ -255,7 +257,9 @@ def test_names_that_cannot_be_read_log_one_warning_and_do_not_fail_the_stream(ap
     leads(api, page(row, {**row, "id": "lead_2"}))
     reading = read("leads", start_date="2025-06-01")
     assert reading.statuses == {"leads": "COMPLETE"}
-    assert [[one["name"] for one in row["custom_fields"]] for row in reading.records] == [["CF_1", None]] * 2
+    assert reading.ids == ["lead_1", "lead_2"]
+    for record in reading.records:
+        assert [value["name"] for value in record["custom_fields"]] == ["CF_1", None]
     [warning] = warnings(caplog)
     assert "(shared)" in warning
     assert 'answered 402: «{"error": "Upgrade"}»' in warning
@@ -269,9 +273,8 @@ def test_a_lead_without_a_date_of_creation_has_the_list_too(api: Mocker) -> None
 
 
 def test_a_value_with_a_name_belongs_to_the_field_of_its_own_kind(api: Mocker) -> None:
-    of_contacts = field(
-        "cf_2", name="Source", associations=[{"object_type": "contact", "editable_with_roles": ["lead qualifier"]}]
-    )
+    association = {"object_type": "contact", "editable_with_roles": ["lead qualifier"]}
+    of_contacts = field("cf_2", name="Source", associations=[association])
     odd = field("cf_4", name="Source", associations="lead")
     roles = {"contact": [field("cf_3", name="Role")], "opportunity": [field("cf_5", name="Role")]}
     lists(api, lead=[field("cf_1", name="Source")], shared=[of_contacts, odd], **roles)
@@ -308,7 +311,7 @@ def test_values_by_name_are_not_used_beside_those_by_id(api: Mocker, caplog: Log
     leads(api, page({**LEAD, "custom.cf_1": "Web", "custom": {"Old": 1}}))
     [record] = read("leads", start_date="2025-06-01").records
     assert record["custom_fields"] == [{"id": "cf_1", "name": None, "value": "Web"}]
-    assert not [line for line in warnings(caplog) if "are not in columns" in line]
+    assert [line for line in warnings(caplog) if "are not in columns" in line] == []
 
 
 @pytest.mark.parametrize("key", ["cf_1", "lcf_old"])
