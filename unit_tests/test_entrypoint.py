@@ -34,16 +34,20 @@ def summary(line: Row) -> Any:
     """Return the id of a record, the count of a state, and otherwise the type."""
     if line["type"] == "RECORD":
         return line["record"]["data"]["id"]
-    return line["state"]["sourceStats"]["recordCount"] if line["type"] == "STATE" else line["type"]
+    if line["type"] == "STATE":
+        return line["state"]["sourceStats"]["recordCount"]
+    return line["type"]
 
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Write:
     """Return a function that runs a read of these messages, and returns the lines of the output."""
     files = {"config": {"api_key": KEY}, "catalog": models.ConfiguredAirbyteCatalogSerializer.dump(catalog("leads"))}
+    options = []
     for name, content in files.items():
-        (tmp_path / name).write_text(json.dumps(content))
-    options = [part for name in files for part in (f"--{name}", str(tmp_path / name))]
+        path = tmp_path / name
+        path.write_text(json.dumps(content))
+        options += [f"--{name}", str(path)]
     monkeypatch.setattr("source_close.process.os._exit", sys.exit)
 
     def written(messages: Iterator[AirbyteMessage]) -> list[Row]:

@@ -17,8 +17,21 @@ from source_close.__main__ import main
 from unit_tests.syncs import KEY, Log, Row, catalog, warnings
 
 CATALOG = models.ConfiguredAirbyteCatalogSerializer.dump(catalog("users"))
+BASIC_AUTHENTICATION = base64.b64encode(f"{KEY}:".encode()).decode().rstrip("=")
 
 pytestmark = pytest.mark.usefixtures("api")  # no address is registered, so every request fails
+
+
+def exit_code(args: list[str]) -> int:
+    """Run the command in this process, and return the code with which it would exit."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("source_close.process.os._exit", sys.exit)  # which does not wait for workers
+        patch.setattr("source_close.process._set_up_output", lambda: None)  # it is that of pytest
+        try:
+            main(args)
+        except SystemExit as exiting:
+            return int(exiting.code or 0)
+    return 0
 
 
 class Command:
@@ -32,27 +45,26 @@ class Command:
 
     def run(self, *args: str, has_bug: bool = False, **files: Any) -> int:
         """Run the command with these files, texts or JSON, and return its exit code."""
-        paths = {name: self.folder / f"{name}.json" for name in files}
-        for name, content in files.items():
-            if content is not None:
-                paths[name].write_text(content if isinstance(content, str) else json.dumps(content))
-        options = [part for name, path in paths.items() for part in (f"--{name}", str(path))]
+        options = self._options(files)
         update_secrets([])  # of earlier commands in this process, which would be hidden
-        code = 0
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("source_close.process.os._exit", sys.exit)  # which does not wait for workers
-            patch.setattr("source_close.process._set_up_output", lambda: None)  # it is that of pytest
-            try:
-                main([*args, *options])
-            except SystemExit as exiting:
-                code = int(exiting.code or 0)
+        code = exit_code([*args, *options])
         output = self._capsys.readouterr()
         self.messages = [json.loads(line) for line in output.out.splitlines()]
         self.printed = output.out + output.err
         assert ("Traceback" in self.printed) is has_bug
-        for secret in (KEY, KEY.removeprefix("api_"), base64.b64encode(f"{KEY}:".encode()).decode().rstrip("=")):
+        for secret in (KEY, KEY.removeprefix("api_"), BASIC_AUTHENTICATION):
             assert secret not in self.printed
         return code
+
+    def _options(self, files: Row) -> list[str]:
+        """Write the files that have a content, and return the options that name all files."""
+        options = []
+        for name, content in files.items():
+            path = self.folder / f"{name}.json"
+            options += [f"--{name}", str(path)]
+            if content is not None:
+                path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return options
 
     @property
     def error(self) -> Row:
