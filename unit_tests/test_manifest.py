@@ -14,20 +14,7 @@ from jsonschema import Draft7Validator
 from requests_mock import ANY, Mocker
 
 from source_close.source import LOG_FOLLOWERS, load_manifest
-from unit_tests.syncs import (
-    API,
-    DEFINED,
-    KEY,
-    KINDS,
-    ROOT,
-    STREAMS,
-    catalog,
-    cursor_of,
-    leads,
-    run,
-    stock_source,
-    transform,
-)
+from unit_tests.syncs import API, DEFINED, KINDS, ROOT, STREAMS, catalog, cursor_of, leads, run, stock_source, transform
 
 CODE = sorted((ROOT / "source_close").rglob("*.py"))
 MANIFEST = load_manifest()
@@ -52,18 +39,18 @@ def test_the_manifest_runs_with_the_source_class_of_the_cdk(api: Mocker) -> None
     lead = {"id": "lead_1", **stamps, "custom.cf_lead": "x"}
     leads(api, {"json": {"data": [lead], "cursor": None}})
     manifest = yaml.safe_load((ROOT / "manifest.yaml").read_text())
-    config = {"api_key": KEY, "start_date": "2025-06-15"}
+    config = {"api_key": "api_1.2", "start_date": "2025-06-15"}
     with time_machine.travel("2025-06-15T12:00:00Z", tick=False):
         plain = ConcurrentDeclarativeSource(catalog(*STREAMS), config, [], source_config=manifest)
         reading = run(plain, *STREAMS)
     assert reading.error == ""
     assert reading.statuses == dict.fromkeys(STREAMS, "COMPLETE")
-    several = {"custom_fields": sorted(f"cf_{kind}" for kind in KINDS), "leads": ["lead_1"]}
-    expected = {stream: several.get(stream, ["x_1"]) for stream in STREAMS}
+    expected = {stream: ["x_1"] for stream in STREAMS}
+    expected["custom_fields"] = sorted(f"cf_{kind}" for kind in KINDS)
+    expected["leads"] = ["lead_1"]
     assert {stream: sorted(reading.ids_of(stream)) for stream in STREAMS} == expected
-    assert [row["custom_fields"] for row in reading.records if row["id"] == "lead_1"] == [
-        [{"id": "cf_lead", "name": "lead", "value": "x"}]
-    ]
+    [read_lead] = [row for row in reading.records if row["id"] == "lead_1"]
+    assert read_lead["custom_fields"] == [{"id": "cf_lead", "name": "lead", "value": "x"}]
     assert set(reading.states("leads")[-1]) == {"date_updated"}
 
 
@@ -94,7 +81,8 @@ def test_every_list_has_a_paginator_and_every_requester_has_the_error_table() ->
     assert len(paginators) >= 10
     for paginator in paginators:
         assert paginator["type"] == "DefaultPaginator"
-        assert paginator["page_size_option"]["type"] == paginator["page_token_option"]["type"] == "RequestOption"
+        assert paginator["page_size_option"]["type"] == "RequestOption"
+        assert paginator["page_token_option"]["type"] == "RequestOption"
     table = MANIFEST["definitions"]["shared"]["error_handler"]["response_filters"]
     for requester in [part for part in every_part if part.get("type") == "HttpRequester"]:
         rows = requester["error_handler"]["response_filters"]
@@ -105,20 +93,19 @@ def test_every_list_has_a_paginator_and_every_requester_has_the_error_table() ->
 def texts_of(file: Path) -> set[Any]:
     """Return the constants and the names of keyword arguments in a module, without its docstrings."""
     tree = ast.parse(file.read_text())
-    docstrings = {
-        ast.get_docstring(node, clean=False)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-    }
+    documented = [node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)]
+    docstrings = {ast.get_docstring(node, clean=False) for node in documented}
     constants = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
-    return (constants - docstrings) | {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword)}
+    arguments = {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword)}
+    return (constants - docstrings) | arguments
 
 
 def test_the_code_contains_no_api_parameters_and_no_page_sizes() -> None:
     everything = list(parts(stock_source().resolved_manifest))
     options = [part for part in everything if part.get("type") == "RequestOption"]
     names = {option.get("field_name") for option in options} - {"cursor", None}
-    names |= {name for part in everything for key in ("_params", "request_parameters") for name in part.get(key, ())}
+    for part in everything:
+        names.update(part.get("_params", ()), part.get("request_parameters", ()))
     assert {"_limit", "_skip", "_cursor", "date_created__gte", "date_updated__lt", "id__in"} <= names
     sizes = {part["page_size"] for part in parts(MANIFEST) if "page_size" in part}
     assert sizes == {50, 100, 200, 1000}
@@ -167,6 +154,7 @@ def test_the_spec_has_the_expected_fields_defaults_and_limits() -> None:
     assert properties["start_date"]["pattern_descriptor"]
     for name, field in properties.items():
         assert len(field["description"]) <= 200, name
-    window, workers = properties["attribution_window_hours"], properties["num_workers"]
-    assert (window["type"], window["minimum"], window["maximum"], window["default"]) == ("integer", 0, 720, 24)
-    assert (workers["type"], workers["minimum"], workers["maximum"], workers["default"]) == ("integer", 1, 40, 20)
+    window = properties["attribution_window_hours"]
+    assert window == {**window, "type": "integer", "minimum": 0, "maximum": 720, "default": 24}
+    workers = properties["num_workers"]
+    assert workers == {**workers, "type": "integer", "minimum": 1, "maximum": 40, "default": 20}
