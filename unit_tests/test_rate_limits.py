@@ -42,9 +42,7 @@ def reserve_all(limiter: RateLimiter, group: str = GROUP) -> int:
     "header",
     ["limit=20, remaining=3, reset=0.5", "limit=20,remaining=3,reset=0.5", "limit=20,  remaining=3,  reset=0.500"],
 )
-def test_requests_beyond_the_header_wait_for_the_end_of_the_window(
-    limiter: RateLimiter, clock: Clock, header: str
-) -> None:
+def test_requests_beyond_the_header_wait_for_the_next_window(limiter: RateLimiter, clock: Clock, header: str) -> None:
     send_one(limiter, response(ratelimit=header))
     assert reserve_all(limiter) == 3
     assert limiter.reserve(GROUP) == pytest.approx(0.5)
@@ -100,9 +98,7 @@ def test_the_wait_doubles_up_to_60_seconds_after_429s_without_a_wait(limiter: Ra
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
-def test_the_pace_after_a_429_is_below_the_last_successful_rate_and_grows_again(
-    limiter: RateLimiter, clock: Clock
-) -> None:
+def test_the_pace_after_a_429_is_below_the_last_successful_rate_and_grows(limiter: RateLimiter, clock: Clock) -> None:
     for _ in range(20):  # 20 requests in a second
         send_one(limiter, response())
         clock.sleep(0.05)
@@ -112,14 +108,15 @@ def test_the_pace_after_a_429_is_below_the_last_successful_rate_and_grows_again(
 
     def pace() -> int:
         """Send requests for five seconds, and return their number."""
-        until, count = clock.now + 5, 0
-        while clock.now < until:
+        count = 0
+        end = clock.now + 5
+        while clock.now < end:
             wait_out(limiter, clock)
             limiter.record_response(GROUP, response())
             count += 1
         return count
 
-    first, second, third = pace(), pace(), pace()
+    first, second, third = [pace() for _ in range(3)]
     assert 80 <= first <= 95
     assert first < second < third <= 120
 

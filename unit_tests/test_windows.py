@@ -178,7 +178,8 @@ def test_the_newest_record_of_windows_with_one_end_counts_also_if_two_workers_ob
     """The lists of custom fields have one cursor, and are read side by side."""
     stock_cursor = Cursor()
     cursor = cursor_around(stock_cursor)
-    first_compares, second_is_done = threading.Event(), threading.Event()
+    first_compares = threading.Event()
+    second_is_done = threading.Event()
 
     class Oldest(Record):
         """Lets the first worker, when it compares its record with this one, wait for the second."""
