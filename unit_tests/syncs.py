@@ -31,6 +31,8 @@ ROOT = Path(__file__).resolve().parent.parent
 API = "https://api.close.com/api/v1"
 KEY = "api_0Secret0Key0.2Never3Printed"
 NOW = "2025-06-15T12:00:00.000000+00:00"
+Row = dict[str, Any]
+Log = pytest.LogCaptureFixture
 
 # The CDK parses its schema of manifests, 250 kB of YAML, for every source that it builds. The name of the function
 # begins with an underscore before airbyte-cdk 7.39.
@@ -47,15 +49,11 @@ def stock_source() -> ConcurrentDeclarativeSource:
 
 
 # The streams of the manifest by name.
-DEFINED: dict[str, dict[str, Any]] = {one["name"]: one for one in stock_source().resolved_manifest["streams"]}
+DEFINED: dict[str, Row] = {one["name"]: one for one in stock_source().resolved_manifest["streams"]}
 STREAMS = list(DEFINED)
-PROPERTIES: dict[str, dict[str, Any]] = stock_source().resolved_manifest["spec"]["connection_specification"][
-    "properties"
-]
+PROPERTIES: dict[str, Row] = load_manifest()["spec"]["connection_specification"]["properties"]
 KINDS = ["lead", "contact", "opportunity", "activity", "shared", "custom_object_type"]
 LOGGER = logging.getLogger("airbyte")
-Row = dict[str, Any]
-Log = pytest.LogCaptureFixture
 
 
 def cursor_of(stream: str) -> str | None:

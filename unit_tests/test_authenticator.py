@@ -31,13 +31,8 @@ def sync(clock: Clock) -> Sync:
 def authenticator(sync: Sync) -> PacedAuthenticator:
     """Return the authenticator of a stream whose requests wait at most five minutes."""
     config = {"api_key": KEY, "sync": sync}
-    return PacedAuthenticator(
-        username="{{ config['api_key'] }}",
-        password="",
-        config=config,
-        parameters={},
-        name="users",
-    )
+    username = "{{ config['api_key'] }}"
+    return PacedAuthenticator(username=username, password="", config=config, parameters={}, name="users")
 
 
 def request(path: str = "user") -> requests.PreparedRequest:
@@ -75,9 +70,7 @@ def test_a_request_that_is_sent_again_has_each_hook_once(authenticator: PacedAut
     assert authenticator(authenticator(request("task"))).hooks == once
 
 
-def test_requests_over_the_rate_limit_wait_for_its_next_window(
-    authenticator: PacedAuthenticator, sync: Sync, clock: Clock
-) -> None:
+def test_a_request_over_the_limit_waits_its_turn(authenticator: PacedAuthenticator, sync: Sync, clock: Clock) -> None:
     for _ in range(2):
         assert authenticator(request()).headers["Authorization"].startswith("Basic ")
     assert clock.now == 1000
@@ -123,9 +116,7 @@ def test_a_wait_for_responses_that_never_come_ends(authenticator: PacedAuthentic
     """An error that is none of a request leaves no response. An endpoint that is down is given up before."""
     while sync.limiter.reserve("GET /api/v1/task/") == 0:
         pass
-    with pytest.raises(
-        CloseApiError, match=r"^Stream users: GET /api/v1/task/ has waited 600 s for its rate limit, or"
-    ):
+    with pytest.raises(CloseApiError, match=r"^Stream users: GET /api/v1/task/ has waited 600 s for its rate limit"):
         authenticator(request("task"))
     assert 1600 <= clock.now < 1601
 
@@ -140,13 +131,7 @@ def test_a_long_wait_is_logged_every_30_seconds(authenticator: PacedAuthenticato
 
 @pytest.mark.parametrize(
     "target",
-    [
-        "http://api.close.com/api/v1/user/",
-        "https://evil.example/api/v1/user/",
-        "//evil.example/",
-        "ftp://x/",
-        "http://[x",
-    ],
+    ["http://api.close.com/api/v1/user/", "https://evil.example/user/", "//evil.example/", "ftp://x/", "http://[x"],
 )
 def test_a_redirect_to_another_host_or_to_http_is_not_followed(api: Mocker, target: str) -> None:
     api.get(ANY, json={"data": [USER]})

@@ -45,6 +45,7 @@ class Close:
         self.rows = {one: {"id": one, "date_created": CREATED, "date_updated": CREATED, "now": 1} for one in alive}
         self.indexed = {one: {"id": one, "date_created": CREATED} for one in indexed}
         self.requested_by_id: list[Row] = []
+        self.requested_ids: list[str] = []
         self.strangers: list[Row] = []
         api.get(f"{API}/event/", json={"data": list(events), "cursor_next": None})
         api.get(f"{API}/activity/", json={"data": [], "has_more": False})
@@ -59,6 +60,7 @@ class Close:
         assert request.headers["x-http-method-override"] == "GET"
         params = orjson.loads(request.body)["_params"]
         self.requested_by_id.append(params)
+        self.requested_ids.append(params["id__in"])
         if params["id__in"].count(",") >= self.most_ids:
             context.status_code = 400
             return {"error": "Too many ids"}
@@ -68,10 +70,6 @@ class Close:
         if self.says_more:
             page["has_more"] = len(rows) > self.most
         return page
-
-    @property
-    def requested_ids(self) -> list[str]:
-        return [params["id__in"] for params in self.requested_by_id]
 
 
 def changes(*streams: str, position: str = POSITION, **config: Any) -> Reading:
@@ -153,9 +151,7 @@ def test_changed_leads_are_requested_with_the_columns_of_the_search(api: Mocker)
         ("leads", ["lead"], ["lead_merge", "lead.x", "contact"]),
     ],
 )
-def test_a_stream_follows_only_events_of_its_own_object_types(
-    api: Mocker, stream: str, ours: list[str], others: list[str]
-) -> None:
+def test_a_stream_follows_only_its_own_events(api: Mocker, stream: str, ours: list[str], others: list[str]) -> None:
     events = [event(f"id_{kind}", kind=kind) for kind in (*ours, *others)]
     close = Close(api, *events, alive=[one["object_id"] for one in events])
     changes(stream)
@@ -216,9 +212,8 @@ def test_a_record_that_a_window_has_emitted_without_a_date_is_emitted_again(api:
 
 def test_a_deletion_requires_an_event_and_a_missing_record(api: Mocker) -> None:
     """acti_1 was deleted but exists again, acti_2 was deleted, and acti_3 was updated but is not returned."""
-    close = Close(
-        api, event("acti_1", "deleted"), event("acti_2", "deleted"), event("acti_3"), event("acti_2"), alive=["acti_1"]
-    )
+    events = [event("acti_1", "deleted"), event("acti_2", "deleted"), event("acti_3"), event("acti_2")]
+    close = Close(api, *events, alive=["acti_1"])
     assert changes("activities").records == [close.rows["acti_1"], deletion("acti_2")]
 
 
@@ -341,9 +336,7 @@ def test_an_id_from_the_log_can_not_lead_to_another_address(api: Mocker) -> None
     assert single.startswith(f"{API}/lead/..%2F..%2Fme%2F%3Fx%3D/?_fields=id")
 
 
-@pytest.mark.parametrize(
-    ("status", "kind"), [(403, "config_error"), (404, "system_error"), (410, "system_error")], ids=str
-)
+@pytest.mark.parametrize(("status", "kind"), [(403, "config_error"), (404, "system_error"), (410, "system_error")])
 def test_only_a_404_of_close_itself_proves_a_deletion(api: Mocker, status: int, kind: str) -> None:
     """That of a proxy is a page."""
     Close(api, event("lead_1", "deleted", "lead"), indexed=["lead_1"])
@@ -450,9 +443,7 @@ def test_a_forbidden_log_logs_one_warning_and_the_streams_complete(api: Mocker, 
 
 
 @pytest.mark.parametrize(("status", "kind", "most"), [(400, "system_error", 1), (503, "transient_error", 20)])
-def test_an_error_of_the_log_fails_each_stream_with_a_message_that_names_it(
-    api: Mocker, clock: Clock, status: int, kind: str, most: int
-) -> None:
+def test_an_error_of_the_log_fails_each_stream(api: Mocker, clock: Clock, status: int, kind: str, most: int) -> None:
     Close(api)
     api.get(f"{API}/event/", status_code=status, json={"error": "No"})
     api.get(f"{API}/activity/", json={"data": [{"id": "acti_1", "date_created": CREATED}], "has_more": False})

@@ -87,7 +87,7 @@ SEVERAL_TO_NUMBER: Row = {"type": "text", "converting_to_type": "number", "accep
 
 
 @pytest.mark.parametrize(
-    ("definition", "schema", "described"),
+    ("definition", "schema", "text"),
     [
         ({"type": "number"}, NUMBER, "(number)."),
         (SIZES, LIST, "(choices, several values). Choices: S, , L, XL, 3."),
@@ -101,11 +101,9 @@ SEVERAL_TO_NUMBER: Row = {"type": "text", "converting_to_type": "number", "accep
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_column_has_the_type_and_the_description_of_its_custom_field(
-    api: Mocker, definition: Row, schema: Row, described: str
-) -> None:
+def test_a_column_is_typed_and_described_as_its_field(api: Mocker, definition: Row, schema: Row, text: str) -> None:
     found = column(api, name="Budget", **definition)
-    assert found == {**schema, "title": "Budget", "description": f"Custom field «Budget» {described}"}
+    assert found == {**schema, "title": "Budget", "description": f"Custom field «Budget» {text}"}
     Draft7Validator.check_schema(found)
 
 
@@ -288,22 +286,17 @@ def test_a_value_with_a_name_belongs_to_the_field_of_its_own_kind(api: Mocker) -
     assert record["opportunities"] == [{"id": "oppo_1", "custom.cf_5": "Renewal"}]
 
 
-def test_names_of_no_field_or_of_several_are_reported_once_for_each_kind_and_listed_for_leads_only(
-    api: Mocker, caplog: Log
-) -> None:
-    lists(api, lead=[field("cf_1", name="Twin"), field("cf_2", name="Twin")])
+def test_unknown_and_ambiguous_names_are_reported_once_per_kind_and_listed_for_leads(api: Mocker, caplog: Log) -> None:
+    lists(api, lead=[field("cf_1", name="Two"), field("cf_2", name="Two")])
     contact = {"id": "cont_1", "custom": {"Old": 2}}
-    lead = {**LEAD, "custom": {"Old": 1, "Twin": 3}, "contacts": [contact]}
+    lead = {**LEAD, "custom": {"Old": 1, "Two": 3}, "contacts": [contact]}
     leads(api, page(lead, {**lead, "id": "lead_2"}))
     [record, _] = read("leads", start_date="2025-06-01").records
-    assert record["custom_fields"] == [
-        {"id": None, "name": "Old", "value": 1},
-        {"id": None, "name": "Twin", "value": 3},
-    ]
+    assert record["custom_fields"] == [{"id": None, "name": "Old", "value": 1}, {"id": None, "name": "Two", "value": 3}]
     assert record["contacts"] == [contact]
     of_leads, of_contacts = warnings(caplog)
     assert of_leads.startswith("Custom values of the kind lead are not in columns")
-    assert "of no custom field, or of several: Old, Twin." in of_leads
+    assert "of no custom field, or of several: Old, Two." in of_leads
     assert of_contacts.startswith("Custom values of the kind contact are not in columns")
 
 

@@ -89,9 +89,7 @@ def anchors(text: str) -> set[str]:
 
 def anchored() -> dict[str, str]:
     """Return the text for each field of the form."""
-    return dict(
-        re.findall(r'^<FieldAnchor field="(.+?)">\n(.*?)^</FieldAnchor>$', CLOSE_PAGE, flags=re.MULTILINE | re.DOTALL)
-    )
+    return dict(re.findall(r'(?ms)^<FieldAnchor field="(.+?)">\n(.*?)^</FieldAnchor>$', CLOSE_PAGE))
 
 
 def in_words(lookback: str) -> str:

@@ -225,9 +225,7 @@ def test_half_the_limit_is_requested_after_close_has_refused_200_also_for_a_sing
     assert [params["_limit"] for params in reads_by_ids(api)] == [200, 100]
 
 
-def test_rows_of_other_leads_such_as_those_into_which_some_were_merged_do_not_take_the_place_of_leads(
-    api: Mocker,
-) -> None:
+def test_leads_into_which_others_were_merged_do_not_take_the_place_of_leads(api: Mocker) -> None:
     rows = leads_by_minute(8)
     leads(api, page(*rows))
     # The last lead exists, and each other one was merged into another.
@@ -277,9 +275,7 @@ def test_an_edit_that_the_search_does_not_show_moves_no_state(api: Mocker) -> No
 
 
 @pytest.mark.parametrize("first", [[], [lead(2, "2025-06-15T12:30:00+00:00")]], ids=["none", "newer than in the index"])
-def test_a_first_sync_reads_windows_of_thirty_days_and_no_lead_moves_the_state_past_an_unread_one(
-    api: Mocker, first: list[Row]
-) -> None:
+def test_windows_have_thirty_days_and_no_lead_moves_the_state_past_an_unread_one(api: Mocker, first: list[Row]) -> None:
     leads(api, page(*first), page(lead(1, "2025-06-10T00:00:00+00:00")))
     reading = read("leads", start_date="2025-05-01")
     assert reading.ids == [*ids(first), "lead_1"]
@@ -359,12 +355,8 @@ SECOND = leads_since("2025-06-10T00:00:00Z", 300, 0.003)
 RECENT = leads_since("2025-06-15T11:51:00Z", 300, 0.001, first=2)
 OLDER = [lead(0, "2025-06-08T00:00:00+00:00"), lead(1, "2025-06-09T00:00:00+00:00")]
 OLDEST = lead(302, "2025-06-07T00:00:00+00:00")
-FOUR = [
-    lead(0, "2025-06-11T00:00:00+00:00"),
-    lead(1, "2025-06-14T00:00:00+00:00"),
-    lead(2, "2025-06-12T00:00:00+00:00"),
-    lead(3, "2025-06-13T00:00:00+00:00"),
-]
+DAYS = ["2025-06-11", "2025-06-14", "2025-06-12", "2025-06-13"]
+FOUR = [lead(number, f"{day}T00:00:00+00:00") for number, day in enumerate(DAYS)]
 # Each index, and how many searches read it.
 INDEXES = {
     "newest first, and a second fills more than a page": (
@@ -392,12 +384,10 @@ INDEXES = {
 }
 
 
-@pytest.mark.parametrize(("index", "searches"), INDEXES.values(), ids=INDEXES)
-def test_an_index_that_does_what_close_does_not_document_hides_no_lead(
-    api: Mocker, index: Index, searches: int
-) -> None:
+@pytest.mark.parametrize(("index", "count"), INDEXES.values(), ids=INDEXES)
+def test_an_index_that_does_what_close_does_not_document_hides_no_lead(api: Mocker, index: Index, count: int) -> None:
     assert sorted(read_index(api, index, index.rows).ids) == sorted(ids(index.rows))
-    assert len(bodies(api)) == searches
+    assert len(bodies(api)) == count
 
 
 def test_leads_that_appear_during_short_pages_make_no_search_endless(api: Mocker) -> None:
@@ -424,9 +414,7 @@ def test_a_search_that_ignores_the_range_fails_the_stream_as_no_split_makes_it_s
     assert len(bodies(api)) < 100
 
 
-def test_a_search_whose_first_page_is_always_empty_is_halved_at_whole_seconds_and_then_read_by_cursor(
-    api: Mocker,
-) -> None:
+def test_a_search_whose_first_page_is_empty_is_halved_at_whole_seconds_and_then_read_by_cursor(api: Mocker) -> None:
     """As if Close left deleted leads out of its pages. A part from one second to the next would never be read."""
     rows = leads_since("2025-06-10T00:00:00Z", 3, 0.5)
     index = Index(rows)

@@ -79,27 +79,19 @@ READINGS = {
     "three rows move to the end": ("0:abcd+ 2:cdef+ 4:efgh+ 6:jabc 2:fghi+ 4:hija+ 6:jabc", "abcdefghij"),
     "a row is inserted at the start": ("0:abcd+ 2:bcde+ 0:nabc+ 2:bcde+ 4:defg+ 6:fgh", "abcdnefgh"),
     "all rows before the last ones are deleted": ("0:abcd+ 2:cdef+ 4:efgh+ 6: 2: 0:jkl", "abcdefghjkl"),
-    "a second step back is twice as large": (
-        "0:abcd+ 2:cdef+ 4:efgh+ 6:ghij+ 8:ijkl+ 10:klmn+ 12: 8: 0:mn",
-        "abcdefghijklmn",
-    ),
+    "a second step back is larger": ("0:abcd+ 2:cdef+ 4:efgh+ 6:ghij+ 8:ijkl+ 10:klmn+ 12: 8: 0:mn", "abcdefghijklmn"),
     "all rows are deleted": ("0:abcd+ 2:cdef+ 4:efgh+ 6: 2: 0:", "abcdefgh"),
     # A list that has more positions than rows were seen is read again: rows of one moment may change places between two
     # requests, so that one is returned twice, and another one never.
     "none is lost": ("0:abdc+ 2:dcef+ 4:efg", "abdcefg"),
     "the last page has a again in place of g": ("0:abcd+ 2:cdef+ 4:efah 0:abcd+ 2:cdef+ 4:efgh", "abcdefhg"),
-    "b is deleted, so that there are as many positions as rows were seen": (
-        "0:abcd+ 2:cdae 0:acde+ 2:dea 0:acde+ 2:def",
-        "abcdef",
-    ),
+    "b is deleted: as many positions as rows were seen": ("0:abcd+ 2:cdae 0:acde+ 2:dea 0:acde+ 2:def", "abcdef"),
     "the only page has a row twice": ("0:aba", "ab"),
 }
 
 
 @pytest.mark.parametrize(("reading", "ids"), READINGS.values(), ids=READINGS)
-def test_a_list_is_read_without_a_loss_or_a_repetition_whatever_its_rows_do_between_two_pages(
-    api: Mocker, reading: str, ids: str
-) -> None:
+def test_no_row_is_lost_or_repeated_whatever_rows_do_between_two_pages(api: Mocker, reading: str, ids: str) -> None:
     pages = [request.split(":") for request in reading.split()]
     api.get(ACTIVITIES, [page(names) for _, names in pages])
     assert "".join(read_activities().ids) == ids
@@ -126,18 +118,14 @@ def test_the_moment_of_the_last_row_may_go_on_on_the_next_page(api: Mocker) -> N
 
 
 READINGS_OF_ONE_MOMENT = {
-    "e changes places with a, and b is deleted: as many positions as rows were seen": (
-        "0:abcd+ 3:dafg+ 6: 2:dafg 0:eacd+ 3:dfg",
-        "abcdfge",
-    ),
+    # There are as many positions as rows were seen.
+    "e changes places with a, and b is deleted": ("0:abcd+ 3:dafg+ 6: 2:dafg 0:eacd+ 3:dfg", "abcdfge"),
     "rows are only deleted": ("0:abcd+ 3:defg+ 6:ghij+ 9: 5: 0:ghi+ 2:ij", "abcdefghij"),
 }
 
 
 @pytest.mark.parametrize(("reading", "ids"), READINGS_OF_ONE_MOMENT.values(), ids=READINGS_OF_ONE_MOMENT)
-def test_a_list_of_one_moment_is_read_again_if_a_page_has_a_row_of_a_page_before(
-    api: Mocker, reading: str, ids: str
-) -> None:
+def test_a_list_of_one_moment_is_read_again_if_a_page_has_an_earlier_row(api: Mocker, reading: str, ids: str) -> None:
     pages = [request.split(":") for request in reading.split()]
     api.get(ACTIVITIES, [page(names, date_created="2025-06-05T00:00:00+00:00") for _, names in pages])
     assert "".join(read_activities().ids) == ids
@@ -153,9 +141,7 @@ def test_rows_without_a_date_are_not_of_one_moment(api: Mocker) -> None:
     assert skips(api) == [0, 2, 0, 2]
 
 
-def test_a_list_whose_first_page_always_has_new_rows_and_whose_second_never_overlaps_fails_the_stream(
-    api: Mocker,
-) -> None:
+def test_a_list_whose_first_page_is_always_new_and_whose_second_never_overlaps_fails_the_stream(api: Mocker) -> None:
     moment = {"date_created": "2025-06-05T00:00:00+00:00"}
 
     def always_new(*_: Any) -> Row:
@@ -190,9 +176,7 @@ def test_a_list_that_always_has_more_positions_than_rows_fails_the_stream(api: M
     ],
     ids=["no rows", "other rows", "a refused offset"],
 )
-def test_a_second_whose_later_pages_can_not_be_read_fails_the_stream_and_is_named(
-    api: Mocker, later: Row, reason: str
-) -> None:
+def test_a_second_whose_end_can_not_be_read_fails_the_stream_and_is_named(api: Mocker, later: Row, reason: str) -> None:
     api.get(ANY, **later)
     api.get(re.compile(r"_skip=0\b"), **page("abc+", date_created="2025-06-05T00:00:00+00:00"))
     [failure] = read_activities().failures
@@ -388,9 +372,7 @@ def sizes(api: Mocker, path: str) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("refusal", [NEW_WORDING, OLD_WORDING, WITHOUT_A_NAME], ids=["new", "old", "without a name"])
 @pytest.mark.parametrize(("stream", "path"), [("users", "/user/"), ("tasks", "/task/")])
-def test_smaller_pages_are_read_where_close_refuses_large_ones(
-    api: Mocker, stream: str, path: str, refusal: Row
-) -> None:
+def test_smaller_pages_are_read_if_close_refuses_large_ones(api: Mocker, stream: str, path: str, refusal: Row) -> None:
     api.get(f"{API}{path}", json=List(250, refusal))
     reading = read(stream, start_date="2025-05-20")
     assert reading.failures == []
@@ -443,9 +425,7 @@ def test_a_check_and_a_discover_find_the_smaller_page_size(api: Mocker) -> None:
     ],
     ids=["a smaller page", "an offset"],
 )
-def test_a_refusal_that_no_other_page_avoids_is_an_error_that_quotes_close(
-    api: Mocker, first: Row, refusal: str, refused: str
-) -> None:
+def test_a_refusal_that_no_other_page_avoids_is_quoted(api: Mocker, first: Row, refusal: str, refused: str) -> None:
     api.get(f"{API}/user/", [first, {"status_code": 400, "json": {"error": refusal}}])
     [failure] = read("users").failures
     assert failure.stream == "users"
@@ -476,9 +456,7 @@ def test_a_test_read_of_airbytes_tools_reads_smaller_pages_as_well(api: Mocker) 
 
 @pytest.mark.parametrize("more", [{}, {"has_more": None}, {"has_more": ""}])
 @pytest.mark.parametrize("count", [99, 999, 1_001])
-def test_a_page_whose_length_is_no_page_size_need_not_say_whether_more_rows_follow(
-    api: Mocker, count: int, more: Row
-) -> None:
+def test_a_page_of_another_length_need_not_say_whether_more_rows_follow(api: Mocker, count: int, more: Row) -> None:
     """A list that is not paged may have more rows than were asked for."""
     rows = [{"id": f"user_{number}"} for number in range(count)]
     api.get(f"{API}/user/", json={"data": rows, "total_results": count, **more})
@@ -489,9 +467,7 @@ def test_a_page_whose_length_is_no_page_size_need_not_say_whether_more_rows_foll
 
 @pytest.mark.parametrize("more", [{}, {"has_more": None}, {"has_more": ""}])
 @pytest.mark.parametrize("count", [100, 1_000])
-def test_a_page_whose_length_is_a_page_size_must_say_whether_more_rows_follow(
-    api: Mocker, count: int, more: Row
-) -> None:
+def test_a_page_as_long_as_a_page_size_must_say_whether_more_rows_follow(api: Mocker, count: int, more: Row) -> None:
     """Close may cut a page of 1,000 rows to 100."""
     api.get(f"{API}/user/", json={"data": THOUSAND[:count], "total_results": count, **more})
     reading = read("users")

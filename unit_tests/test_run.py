@@ -104,9 +104,7 @@ def test_no_thread_collects_garbage_by_itself(command: Command) -> None:
         ("state", f'[{{"type": "{"X" * 1_000}"}}]', "XXX. The file must contain"),
     ],
 )
-def test_an_unusable_file_fails_with_a_one_sentence_message(
-    command: Command, what: str, content: str | None, reason: str
-) -> None:
+def test_an_unusable_file_fails_in_one_sentence(command: Command, what: str, content: str | None, reason: str) -> None:
     files = {"config": {"api_key": KEY}, "catalog": CATALOG, "state": []}
     assert command.run("read", **{**files, what: content}) == 1
     assert command.error["failure_type"] == "config_error"
@@ -193,9 +191,7 @@ def test_check_with_an_invalid_config_returns_failed(command: Command, config: R
 
 
 @pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
-def test_a_missing_file_of_certificates_is_an_error_of_one_sentence(
-    command: Command, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_a_missing_file_of_certificates_is_named(command: Command, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "/missing/ca.pem")
     assert command.run("discover", config={"api_key": KEY}) == 1
     sentence = f"The file of certificates /missing/ca.pem, which {name} names, does not exist."

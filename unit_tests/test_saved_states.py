@@ -35,14 +35,12 @@ def events_since(start: str) -> str:
     return f"/event/?_limit=50&date_updated__gte={start}&date_updated__lt={NOW}"
 
 
-def positions(
-    state: Row | None, stream: str = "tasks", *, others: Row | None = None, **config: Any
-) -> list[str | None]:
+def positions(state: Row | None, stream: str = "tasks", *, others: Row | None = None, **more: Any) -> list[str | None]:
     """Sync a stream from its saved state, and return the positions in its states, each once."""
     states = dict(others or {})
     if state:
         states[stream] = state
-    found = read_with_positions(stream, state=states, start_date="2025-06-01", **config).states(stream)
+    found = read_with_positions(stream, state=states, start_date="2025-06-01", **more).states(stream)
     return list(dict.fromkeys(one.get("event_log_position") for one in found))
 
 
@@ -69,7 +67,7 @@ DATE_RANGES = [
     {"start": "2024-05-10T00:00:00Z", "end": "2024-06-01T00:00:00Z", "most_recent_cursor_value": "2024-05-30"},
     {"start": "2024-01-01T00:00:00Z", "end": "2024-05-01T00:00:00Z", "most_recent_cursor_value": WRITTEN},
 ]
-PER_PARTITION = [
+PARTITIONS = [
     {"partition": {"object_type": "lead"}, "cursor": {"date_updated": "2024-08-01T00:00:00Z"}},
     {"partition": {"object_type": "contact"}, "cursor": {"date_updated": WRITTEN}},
 ]
@@ -87,10 +85,7 @@ FORMS: dict[str, tuple[Row, str | None]] = {
     "from 0.1.0": ({"date_updated": WRITTEN, "closed_windows": [["2024-06-01", "2024-07-01"]]}, SECOND),
     "date-range": ({"state_type": "date-range", "legacy": {}, "slices": DATE_RANGES}, SECOND),
     "date-range without a newest value": ({"slices": [{"start": "2024-01-01T00:00:00Z", "end": WRITTEN}]}, SECOND),
-    "per partition": (
-        {"use_global_cursor": False, "states": PER_PARTITION, "state": {"date_updated": "2024-09-01"}},
-        SECOND,
-    ),
+    "partitions": ({"use_global_cursor": False, "states": PARTITIONS, "state": {"date_updated": "2024-09-01"}}, SECOND),
     "global cursor": ({"use_global_cursor": True, "state": {"date_updated": WRITTEN}, "lookback_window": 7}, SECOND),
     "of a stream without records": ({"use_global_cursor": True, "lookback_window": 0}, None),
     "before the first record": ({"event_log_position": WRITTEN}, None),
@@ -221,9 +216,7 @@ def test_activities_without_a_position_follow_the_log_from_their_cursor() -> Non
 
 @pytest.mark.parametrize("capture_changes", [True, False])
 @pytest.mark.parametrize("stream", ["activities", "event_log", "leads", "tasks"])
-def test_a_first_sync_saves_its_start_as_the_position_before_any_record(
-    api: Mocker, stream: str, *, capture_changes: bool
-) -> None:
+def test_a_first_sync_saves_its_start_before_any_record(api: Mocker, stream: str, *, capture_changes: bool) -> None:
     rows = [{"id": "one", "date_created": CURSOR, "date_updated": CURSOR}]
     api.get(ANY, json={"data": rows})
     api.post(ANY, json={"data": rows, "cursor": None})
@@ -277,17 +270,15 @@ def test_the_log_is_read_from_the_position_or_the_cursor_which_moves_when_the_st
 
 
 @pytest.mark.parametrize(
-    ("position", "saved_positions"),
+    ("position", "kept"),
     [
         (POSITION, [POSITION]),
         ("2025-06-01T00:00:00.000000+00:00", ["2025-06-01T00:00:00.000000+00:00", "2025-06-14T12:00:00.000000+00:00"]),
     ],
 )
-def test_a_log_that_stands_still_is_followed_from_there_again_but_for_a_day_at_most(
-    position: str, saved_positions: list[str]
-) -> None:
+def test_a_log_that_stands_still_is_followed_from_there_for_a_day_at_most(position: str, kept: list[str]) -> None:
     """What Close logs meanwhile may show up hours later. After a day it counts as a log without events."""
-    assert positions({"date_updated": CURSOR, "event_log_position": position}) == saved_positions
+    assert positions({"date_updated": CURSOR, "event_log_position": position}) == kept
 
 
 def test_the_position_moves_even_if_the_last_state_comes_before_the_stream_is_complete() -> None:
@@ -314,9 +305,7 @@ def test_a_stream_that_was_read_before_gets_no_state_before_its_first_record(api
 @pytest.mark.parametrize(
     ("path", "code", "status"), [("task", 403, "INCOMPLETE"), ("event", 403, "COMPLETE"), ("event", 400, "INCOMPLETE")]
 )
-def test_a_stream_that_fails_or_can_not_read_the_log_keeps_its_position(
-    api: Mocker, path: str, code: int, status: str
-) -> None:
+def test_a_stream_that_fails_or_has_no_log_keeps_its_position(api: Mocker, path: str, code: int, status: str) -> None:
     position = "2025-06-01T00:00:00.000000+00:00"  # so old that a sync of the whole stream would move it
     api.get(f"{API}/{path}/", status_code=code)
     reading = read_with_positions("tasks", state={"tasks": SAVED | {"event_log_position": position}})
