@@ -152,7 +152,8 @@ def catalog(*streams: str, whole: Collection[str] = ()) -> ConfiguredAirbyteCata
     """Return a catalog that reads ``streams`` incrementally, except a full refresh for those in ``whole``."""
     builder = CatalogBuilder()
     for name in streams:
-        builder.with_stream(name, SyncMode.full_refresh if name in whole else SyncMode.incremental)
+        mode = SyncMode.full_refresh if name in whole else SyncMode.incremental
+        builder.with_stream(name, mode)
     return builder.build()
 
 

@@ -70,7 +70,7 @@ def test_a_request_that_is_sent_again_has_each_hook_once(authenticator: PacedAut
     assert authenticator(authenticator(request("task"))).hooks == once
 
 
-def test_a_request_over_the_limit_waits_its_turn(authenticator: PacedAuthenticator, sync: Sync, clock: Clock) -> None:
+def test_requests_over_the_limit_wait_for_a_window(authenticator: PacedAuthenticator, sync: Sync, clock: Clock) -> None:
     for _ in range(2):
         assert authenticator(request()).headers["Authorization"].startswith("Basic ")
     assert clock.now == 1000

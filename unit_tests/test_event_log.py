@@ -15,7 +15,8 @@ ANSWERED = 'Stream event_log: GET /api/v1/event/ answered 400: «{"field-errors"
 
 
 def event(number: int, at: datetime, **more: Any) -> Row:
-    stamp = at.replace(tzinfo=None).isoformat(timespec="milliseconds" if at.microsecond else "auto")
+    timespec = "milliseconds" if at.microsecond else "seconds"
+    stamp = at.replace(tzinfo=None).isoformat(timespec=timespec)
     return {"id": f"ev_{number:03}", "date_created": stamp, "date_updated": stamp, "action": "updated", **more}
 
 

@@ -62,8 +62,10 @@ class Command:
         for name, content in files.items():
             path = self.folder / f"{name}.json"
             options += [f"--{name}", str(path)]
-            if content is not None:
-                path.write_text(content if isinstance(content, str) else json.dumps(content))
+            if isinstance(content, str):
+                path.write_text(content)
+            elif content is not None:
+                path.write_text(json.dumps(content))
         return options
 
     @property
