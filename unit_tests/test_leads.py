@@ -215,6 +215,7 @@ def test_a_refusal_of_a_single_id_fails_the_stream(api: Mocker, refusal: int) ->
     assert failure.kind == "system_error"
     text = f'POST /api/v1/lead/ with a single id answered {refusal}: «{{"error": "No"}}». Please report this message.'
     assert text in failure.message
+    assert [params["_limit"] for params in reads_by_ids(api)] == [200, 100, 50, 25, 12, 6, 3, 1]
 
 
 def test_half_the_limit_is_requested_after_close_has_refused_200_also_for_a_single_lead(api: Mocker) -> None:

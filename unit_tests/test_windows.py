@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -49,6 +49,24 @@ class Retriever(WindowRetriever):
         yield [{"id": f"{name} b"}], end
 
 
+class Refresh(Retriever):
+    """A full refresh that notes its windows, in which it finds one list of ids after the other."""
+
+    def __init__(self, name: str, cursor_field: str, found: list[list[str]]) -> None:
+        config = {"sync": Sync(end=NOW, full_refreshes=[name])}
+        super().__init__(name, cursor_field, config, cast("Any", Selector()))
+        self.windows: list[tuple[datetime, datetime]] = []
+        self._found = iter(found)
+
+    def read_window(self, start: datetime, end: datetime) -> Iterator[tuple[list[Row], datetime]]:
+        self.windows.append((start, end))
+        yield [{"id": one} for one in next(self._found)], end
+
+
+def ids_of(retriever: Retriever, window: StreamSlice) -> list[str]:
+    return [record["id"] for record in retriever.read_records({}, window)]
+
+
 @pytest.fixture
 def retriever() -> Retriever:
     sync = Sync(end=NOW)
@@ -56,8 +74,10 @@ def retriever() -> Retriever:
     return Retriever("tasks", "date_updated", {"sync": sync}, cast("Any", Selector()), cast("Any", Changes()))
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_changes_wait_for_the_windows_that_are_still_open(retriever: Retriever, *, fails: bool) -> None:
+@pytest.mark.parametrize(
+    ("fails", "rows"), [(False, ["05 a", "05 b", "06 a", "06 b"]), (True, ["05 a", "06 a", "06 b"])]
+)
+def test_changes_wait_for_the_windows_that_are_still_open(retriever: Retriever, fails: bool, rows: list[str]) -> None:
     """Else a deletion could be emitted before its record. A window that fails does not stop those that wait."""
     retriever.fails = fails
     emitted: list[str] = []
@@ -78,53 +98,37 @@ def test_changes_wait_for_the_windows_that_are_still_open(retriever: Retriever, 
         emitted += [record["id"] for record in first]
     thread.join(10)
     assert not thread.is_alive()
-    rows = ["05 a", "06 a", "06 b"] if fails else ["05 a", "05 b", "06 a", "06 b"]
     assert sorted(emitted[: len(rows)]) == rows
     assert emitted[len(rows) :] == [f"deletion of {row}" for row in rows]
 
 
 def test_a_full_refresh_reads_the_last_ten_minutes_again_and_emits_each_record_once() -> None:
     """An edit may move a record to a later window, or be shown late, after the last window was read."""
-    asked: list[tuple[datetime, datetime]] = []
-    found = iter([["a"], ["a", "b"], ["a", "b", "shown late"]])
-
-    class Refresh(Retriever):
-        def read_window(self, start: datetime, end: datetime) -> Iterator[tuple[list[Row], datetime]]:
-            asked.append((start, end))
-            yield [{"id": one} for one in next(found)], end
-
-    config = {"sync": Sync(end=NOW, full_refreshes=["tasks"])}
-    refresh = Refresh("tasks", "date_updated", config, cast("Any", Selector()))
+    refresh = Refresh("tasks", "date_updated", [["a"], ["a", "b"], ["a", "b", "shown late"]])
     with time_machine.travel(NOW, tick=False):
-        emitted = [[record["id"] for record in refresh.read_records({}, window)] for window in (FIRST, LAST)]
-    assert emitted == [["a"], ["b", "shown late"]]
-    end = parse_moment(NOW)
-    assert asked[1:] == [(parse_moment(MIDDLE), end), (end - timedelta(minutes=10), end + timedelta(days=1))]
+        assert ids_of(refresh, FIRST) == ["a"]
+        assert ids_of(refresh, LAST) == ["b", "shown late"]
+    assert refresh.windows[1:] == [
+        (parse_moment(MIDDLE), parse_moment(NOW)),
+        (parse_moment("2025-06-15T11:50:00Z"), parse_moment("2025-06-16T12:00:00Z")),
+    ]
 
 
 def test_a_full_refresh_of_records_that_edits_do_not_move_reads_each_window_once() -> None:
-    asked: list[tuple[datetime, datetime]] = []
-
-    class Refresh(Retriever):
-        def read_window(self, start: datetime, end: datetime) -> Iterator[tuple[list[Row], datetime]]:
-            asked.append((start, end))
-            yield [{"id": "a"}], end
-
-    config = {"sync": Sync(end=NOW, full_refreshes=["activities"])}
-    refresh = Refresh("activities", "date_created", config, cast("Any", Selector()))
-    assert [record["id"] for record in refresh.read_records({}, LAST)] == ["a"]
-    assert asked == [(parse_moment(MIDDLE), parse_moment(NOW))]
+    refresh = Refresh("activities", "date_created", [["a"], ["a"]])
+    assert ids_of(refresh, LAST) == ["a"]
+    assert refresh.windows == [(parse_moment(MIDDLE), parse_moment(NOW))]
 
 
-def test_a_row_that_is_edited_into_a_later_window_is_emitted_twice(retriever: Retriever) -> None:
+def test_an_edit_into_a_later_window_emits_a_row_twice(retriever: Retriever, monkeypatch: pytest.MonkeyPatch) -> None:
     """A destination that deduplicates keeps the newer one."""
-    retriever.read_window = lambda start, end: iter([([{"id": "a"}], end)])  # type: ignore[method-assign] # each window has it
-    emitted = [[record["id"] for record in retriever.read_records({}, window)] for window in (FIRST, LAST)]
-    assert emitted == [["a"], ["a", "deletion of a"]]
+    monkeypatch.setattr(retriever, "read_window", lambda start, end: [([{"id": "a"}], end)])
+    assert ids_of(retriever, FIRST) == ["a"]
+    assert ids_of(retriever, LAST) == ["a", "deletion of a"]
 
 
 def test_only_the_last_window_is_followed_by_changes(retriever: Retriever) -> None:
-    assert [record["id"] for record in retriever.read_records({}, FIRST)] == ["05 a", "05 b"]
+    assert ids_of(retriever, FIRST) == ["05 a", "05 b"]
 
 
 class Cursor:
