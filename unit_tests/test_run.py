@@ -121,9 +121,8 @@ def test_an_unusable_file_fails_in_one_sentence(command: Command, what: str, con
 @pytest.mark.parametrize("content", ["{api_key:secret}", '"secret"', "api_key: secret", KEY, f"api_key={KEY}"])
 def test_a_config_or_a_key_in_place_of_a_path_is_not_shown(command: Command, content: str) -> None:
     assert command.run("check", "--config", content) == 0
-    assert command.status["message"].startswith(
-        "--config needs the path of an existing file, not its content or a key. The file must contain "
-    )
+    text = "--config needs the path of an existing file, not its content or a key. The file must contain "
+    assert command.status["message"].startswith(text)
     assert content not in command.status["message"]
 
 
