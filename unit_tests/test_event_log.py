@@ -72,7 +72,9 @@ def test_a_window_is_read_again_only_once(api: Mocker, caplog: Log) -> None:
     rows = events(60, timedelta(minutes=1))
     first = page(rows[:50], "two")
     api.get(URL, [first, EXPIRED, first, EXPIRED, first, page(rows[50:])])
-    [failure] = read("event_log", state={"event_log": {"date_updated": "2025-06-15T09:00:00"}}).failures
+    reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T09:00:00"}})
+    assert reading.statuses == {"event_log": "INCOMPLETE"}
+    [failure] = reading.failures
     assert failure.message.startswith(f"{ANSWERED}Close rejected the request")
     assert caplog.messages.count(f"{ANSWERED}The window is read again, but only once.") == 1
 

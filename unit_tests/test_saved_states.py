@@ -51,9 +51,8 @@ def states_and_records(reading: Reading) -> list[str]:
 
 def log_an_event(api: Mocker, object_type: str, object_id: str) -> None:
     """Log a change of an object at ``LOGGED``: its event may be ten seconds younger."""
-    event = {"id": "ev_1", "date_updated": "2025-06-15T11:59:40", "action": "updated"}
-    about = {"object_type": object_type, "object_id": object_id}
-    api.get(f"{API}/event/", json={"data": [{**event, **about}]})
+    about = {"object_type": object_type, "object_id": object_id, "action": "updated"}
+    api.get(f"{API}/event/", json={"data": [{"id": "ev_1", "date_updated": "2025-06-15T11:59:40", **about}]})
 
 
 def migrate(state: Any, sync: Sync | None = None) -> Row:
