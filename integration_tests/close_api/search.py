@@ -1,14 +1,17 @@
 """`POST /data/search/` of leads."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import orjson
 
 from .call import DEFAULT_LIMIT, Call, list_response, trimmed
 from .errors import ApiError, Response, field_errors, plain
-from .records import OPEN, Json, Key, Query, Record, Window
+from .records import OPEN, Json, Key, Order, Query, Record, Window
+from .settings import Settings
 from .times import SECOND, parse
 
 _MOST_FIELDS = 100
@@ -42,35 +45,52 @@ def search(call: Call) -> Response:
     chain = _chain(call, body.get("cursor"))
     query = Query(order, updated=_window(body.get("query")))
     unit = SECOND if settings.search_sort_precision == "second" else 1
-
-    def key(record: Record) -> Key:
-        first, *rest = record.key(order)
-        return (first - first % unit, *rest)
-
+    key = partial(_sort_key, order=order, unit=unit)
     rows = call.store.leads.visible.select(query)
     if unit > 1:
         rows = sorted(rows, key=key)
-    start = given = 0
+    start = 0
+    given = 0
     if chain is not None:
+        rows, start = _position(chain, rows, key, settings)
         given = chain.given
-        if given >= settings.search_max_rows:
-            raise field_errors({"cursor": "Too many results. Please refine your search query."})
-        match settings.search_cursor:
-            case "snapshot":
-                rows, start = chain.rows, given
-            case "offset":
-                start = given
-            case "after":
-                start = sum(key(record) <= key(chain.last) for record in rows)
     page = rows[start : start + min(limit, settings.search_max_rows - given)]
     given += len(page)
     cursor = None
-    goes_on = given < settings.search_max_rows or settings.search_past_max_rows == "reject"
-    if page and start + len(page) < len(rows) and goes_on:
+    if page and start + len(page) < len(rows) and _may_go_on(given, settings):
         cursor = f"cursor-{len(call.store.search_chains) + 1}"
         call.store.search_chains[cursor] = Chain(call.now, rows, given, page[-1])
-    found: list[Json] = [{"__object_type": "lead"} | trimmed(record.data(), ("id", *names)) for record in page]
-    return list_response([orjson.dumps(row) for row in found], {"cursor": cursor})
+    return list_response([_item(record, names) for record in page], {"cursor": cursor})
+
+
+def _sort_key(record: Record, order: Order, unit: int) -> Key:
+    """Return what a lead is sorted by; its first stamp is cut to whole units."""
+    first, *rest = record.key(order)
+    return (first - first % unit, *rest)
+
+
+def _position(
+    chain: Chain, rows: list[Record], key: Callable[[Record], Key], settings: Settings
+) -> tuple[list[Record], int]:
+    """Return the rows of the chain, and the index of the next one; `rows` is the result of a search at this moment."""
+    if chain.given >= settings.search_max_rows:
+        raise field_errors({"cursor": "Too many results. Please refine your search query."})
+    match settings.search_cursor:
+        case "snapshot":
+            return chain.rows, chain.given
+        case "offset":
+            return rows, chain.given
+        case "after":
+            return rows, sum(key(record) <= key(chain.last) for record in rows)
+
+
+def _may_go_on(given: int, settings: Settings) -> bool:
+    """Return whether a page may have a cursor after `given` rows of its chain."""
+    return given < settings.search_max_rows or settings.search_past_max_rows == "reject"
+
+
+def _item(record: Record, names: list[str]) -> bytes:
+    return orjson.dumps({"__object_type": "lead"} | trimmed(record.data(), ("id", *names)))
 
 
 def _chain(call: Call, cursor: object) -> Chain | None:
