@@ -20,9 +20,9 @@ class Catalogue:
         self.settings = settings
         self.lock = RLock()
         self.objects: dict[str, Record] = {}
-        self.collections: dict[str, Collection] = {
-            name: Collection() for kind in KINDS.values() for name in kind.collections
-        }
+        self.collections: dict[str, Collection] = {}
+        for kind in KINDS.values():
+            self.collections |= {name: Collection() for name in kind.collections}
         self.leads = DelayedCollection()
         # The ids of the children of each lead, as the keys of a dictionary.
         self._children: dict[str, dict[str, None]] = {}

@@ -37,7 +37,8 @@ class Factory:
 
     def make(self, kind: str, period: Period, fields: Json) -> Json:
         """Return a new object of a kind of `kinds.py`, created in `period`; `fields` replace generated values."""
-        maker, world = self.maker, self.world
+        maker = self.maker
+        world = self.world
         created = parse(fields["date_created"]) if "date_created" in fields else maker.stamp(period.start, period.end)
         if "date_updated" in fields:
             updated = parse(fields["date_updated"])

@@ -1,5 +1,7 @@
 """Activities of every type: the columns on which something depends; the others are optional."""
 
+from collections.abc import Callable
+
 from .make_custom_fields import custom_values
 from .maker import Maker
 from .optional_columns import optional
@@ -82,50 +84,43 @@ def activity(maker: Maker, world: World, kind: str, created: int, updated: int, 
         "activity_at": iso(created),
     }
     base |= {name: given[name] for name in ("lead_id", "contact_id", "starts_at") if name in given}
-    own = _own_columns(maker, world, base)
+    own = _OWN_COLUMNS[kind](maker, world, base) if kind in _OWN_COLUMNS else {}
     return base | optional(maker, "activities", _OPTIONAL.get(kind, "")) | own
 
 
-def _own_columns(maker: Maker, world: World, base: Json) -> Json:  # noqa: C901, PLR0911 - a case for each type
-    match base["_type"]:
-        case "Note":
-            return {"note": maker.phrase()}
-        case "Call":
-            return {"duration": maker.number(0, 1_800), "note": maker.phrase()}
-        case "Email":
-            incoming = maker.chance(0.5)
-            return {
-                "direction": "incoming" if incoming else "outgoing",
-                "status": "inbox" if incoming else maker.pick(("sent", "sent", "draft", "scheduled", "error")),
-                "thread_id": maker.id("acti"),
-            }
-        case "EmailThread":
-            names = ("lead_id", "date_created", "date_updated")
-            email = {"_type": "Email", "id": maker.id("acti"), **{name: base[name] for name in names}}
-            return {"emails": [email], "latest_emails": [email]}
-        case "SMS":
-            inbound = maker.chance(0.5)
-            return {
-                "direction": "inbound" if inbound else "outbound",
-                "status": "inbox" if inbound else maker.pick(("sent", "draft", "scheduled", "error")),
-            }
-        case "Meeting":
-            return _meeting_columns(maker, base)
-        case "CustomActivity":
-            type_id = maker.pick(world.activity_type_ids)
-            fields = [one for one in world.fields_for("activity") if _is_of_type(one, type_id)]
-            return {"custom_activity_type_id": type_id, **custom_values(maker, world, fields)}
-        case "LeadStatusChange":
-            return _status_columns(maker, world.lead_statuses)
-        case "OpportunityStatusChange":
-            return {**_status_columns(maker, world.opportunity_statuses), "opportunity_id": maker.id("oppo")}
-        case "LeadMerge":
-            return {"source_lead_id": maker.id("lead"), "destination_lead_id": base["lead_id"]}
-        case _:
-            return {}
+def _email(maker: Maker, world: World, base: Json) -> Json:
+    columns = _sent_or_received(maker, "incoming", "outgoing", ("sent", "sent", "draft", "scheduled", "error"))
+    return {**columns, "thread_id": maker.id("acti")}
 
 
-def _meeting_columns(maker: Maker, base: Json) -> Json:
+def _sms(maker: Maker, world: World, base: Json) -> Json:
+    return _sent_or_received(maker, "inbound", "outbound", ("sent", "draft", "scheduled", "error"))
+
+
+def _sent_or_received(maker: Maker, received: str, sent: str, statuses: tuple[str, ...]) -> Json:
+    """Return the direction and the status of a message; half of all messages are received."""
+    if maker.chance(0.5):
+        return {"direction": received, "status": "inbox"}
+    return {"direction": sent, "status": maker.pick(statuses)}
+
+
+def _email_thread(maker: Maker, world: World, base: Json) -> Json:
+    names = ("lead_id", "date_created", "date_updated")
+    email = {"_type": "Email", "id": maker.id("acti"), **{name: base[name] for name in names}}
+    return {"emails": [email], "latest_emails": [email]}
+
+
+def _custom_activity(maker: Maker, world: World, base: Json) -> Json:
+    type_id = maker.pick(world.activity_type_ids)
+    fields = [one for one in world.fields_for("activity") if _is_of_type(one, type_id)]
+    return {"custom_activity_type_id": type_id, **custom_values(maker, world, fields)}
+
+
+def _opportunity_status_change(maker: Maker, world: World, base: Json) -> Json:
+    return {**_status_columns(maker, world.opportunity_statuses), "opportunity_id": maker.id("oppo")}
+
+
+def _meeting(maker: Maker, world: World, base: Json) -> Json:
     start = parse(base.get("starts_at") or base["date_created"])
     duration = maker.pick((900, 1_800, 3_600))
     return {
@@ -145,3 +140,21 @@ def _is_of_type(field: Json, type_id: str) -> bool:
 
 def _status_columns(maker: Maker, statuses: list[Status]) -> Json:
     return maker.pick(statuses).columns("old") | maker.pick(statuses).columns("new")
+
+
+# The columns of each type on which something depends, from the columns of all activities.
+_OWN_COLUMNS: dict[str, Callable[[Maker, World, Json], Json]] = {
+    "Note": lambda maker, world, base: {"note": maker.phrase()},
+    "Call": lambda maker, world, base: {"duration": maker.number(0, 1_800), "note": maker.phrase()},
+    "Email": _email,
+    "EmailThread": _email_thread,
+    "SMS": _sms,
+    "Meeting": _meeting,
+    "CustomActivity": _custom_activity,
+    "LeadStatusChange": lambda maker, world, base: _status_columns(maker, world.lead_statuses),
+    "OpportunityStatusChange": _opportunity_status_change,
+    "LeadMerge": lambda maker, world, base: {
+        "source_lead_id": maker.id("lead"),
+        "destination_lead_id": base["lead_id"],
+    },
+}

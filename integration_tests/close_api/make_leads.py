@@ -1,5 +1,7 @@
 """Leads, contacts and opportunities."""
 
+from itertools import chain
+
 from .make_custom_fields import custom_values
 from .maker import COMPANIES, Maker
 from .optional_columns import CONTACTS, OPPORTUNITIES, optional
@@ -49,8 +51,7 @@ def lead(maker: Maker, world: World, created: int, updated: int) -> Json:
 
 def contact(maker: Maker, world: World, lead_id: str | None, created: int, updated: int) -> Json:
     """Return a contact of a lead."""
-    first, last = maker.person()
-    name = f"{first} {last}"
+    name = maker.full_name()
     authors = world.authors(maker)
     return {
         "id": maker.id("cont"),
@@ -105,19 +106,25 @@ def opportunity(maker: Maker, world: World, lead_id: str | None, created: int, u
 
 def optional_fields(lead_data: Json) -> Json:
     """Return the fields of a lead that the API shows only on request."""
-    emails = [email for one in lead_data["contacts"] for email in one["emails"]]
-    phones = [phone for one in lead_data["contacts"] for phone in one["phones"]]
-    calls = [call for one in lead_data["contacts"] for call in one["recent_calls"]]
-    addresses = lead_data["addresses"]
-    cities = [address["city"] for address in addresses]
+    contacts = lead_data["contacts"]
+    address = _first(lead_data["addresses"])
     return {
-        "primary_email": emails[0] if emails else None,
-        "primary_phone": phones[0] if phones else None,
+        "primary_email": _first(_joined(contacts, "emails")),
+        "primary_phone": _first(_joined(contacts, "phones")),
         "source": "Website" if lead_data["url"] else None,
-        "localtime": lead_data["date_created"] if cities else None,
-        "recent_calls": calls,
+        "localtime": lead_data["date_created"] if address else None,
+        "recent_calls": _joined(contacts, "recent_calls"),
         "summaries": [{"text": lead_data["description"]}] if lead_data["description"] else [],
-        "contacts_summary": ", ".join(one["display_name"] for one in lead_data["contacts"]),
-        "primary_address_full": ", ".join((addresses[0]["address_1"], cities[0])) if addresses else None,
-        "primary_address_summary": cities[0] if cities else None,
+        "contacts_summary": ", ".join(one["display_name"] for one in contacts),
+        "primary_address_full": f"{address['address_1']}, {address['city']}" if address else None,
+        "primary_address_summary": address["city"] if address else None,
     }
+
+
+def _joined(contacts: list[Json], name: str) -> list[Json]:
+    """Return the entries of a list that every contact has, of all contacts."""
+    return list(chain.from_iterable(contact[name] for contact in contacts))
+
+
+def _first(entries: list[Json]) -> Json | None:
+    return entries[0] if entries else None

@@ -80,9 +80,9 @@ class Maker:
         """Return a short text."""
         return self.pick(PHRASES)
 
-    def person(self) -> tuple[str, str]:
-        """Return a first name and a last name."""
-        return self.pick(FIRST_NAMES), self.pick(LAST_NAMES)
+    def full_name(self) -> str:
+        """Return a first name and a last name with a space in between."""
+        return f"{self.pick(FIRST_NAMES)} {self.pick(LAST_NAMES)}"
 
     def phone(self) -> str:
         """Return a phone number of the range that is reserved for fiction."""

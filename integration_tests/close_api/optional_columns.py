@@ -22,11 +22,11 @@ OPPORTUNITIES = "leads.opportunities[]"
 def _types() -> dict[str, str]:
     """Return the type of each column by its path, such as `leads.contacts[].name`."""
     columns: dict[str, Json] = yaml.safe_load(_LIST.read_text())
-    return {
-        f"{stream}.{path}": types if isinstance(types, str) else types[0]
-        for stream, paths in columns.items()
-        for path, types in paths.items()
-    }
+    found: dict[str, str] = {}
+    for stream, paths in columns.items():
+        for path, types in paths.items():
+            found[f"{stream}.{path}"] = types if isinstance(types, str) else types[0]
+    return found
 
 
 @cache
@@ -51,7 +51,8 @@ def optional(maker: Maker, place: str, names: str, share: float = 0.3) -> Json:
 def _value(maker: Maker, path: str) -> Any:
     match _types()[path]:
         case "array":
-            return [_value(maker, f"{path}[]") if f"{path}[]" in _types() else maker.phrase()]
+            entry = f"{path}[]"
+            return [_value(maker, entry) if entry in _types() else maker.phrase()]
         case "object":
             inner = {name: _value(maker, f"{path}.{name}") for name in _names_in(path)}
             return inner or {maker.id("key"): maker.phrase()}

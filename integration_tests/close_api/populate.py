@@ -7,9 +7,11 @@ from itertools import cycle, islice
 from .eventlog import Change, event_json
 from .factory import Period
 from .kinds import ACTIVITY_PATHS, CUSTOM_FIELD_OBJECTS, KINDS, event_type
+from .maker import Maker
 from .records import Json, Record
 from .store import Store
 from .times import DAY, MILLISECOND, iso, iso_naive, to_micros
+from .world import World
 
 _BATCH = 3_000
 _FUTURE_MEETING_SHARE = 0.2
@@ -46,9 +48,8 @@ def populate(store: Store, volumes: Volumes, start: datetime, end: datetime) -> 
         _load_leads(store, volumes.leads, period)
         store.load("task", [make("task", period, {}) for _ in range(volumes.tasks)])
         _load_activities(store, volumes.activities, period)
-        store.events.load_events(
-            _events(store, volumes.events, Period(max(period.start, period.end - _RETENTION), period.end))
-        )
+        kept = Period(max(period.start, period.end - _RETENTION), period.end)
+        store.events.load_events(_events(store, volumes.events, kept))
 
 
 def _load_activities(store: Store, count: int, period: Period) -> None:
@@ -73,56 +74,65 @@ def _future_meeting(store: Store, period: Period) -> Json:
 
 
 def _load_leads(store: Store, count: int, period: Period) -> None:
-    maker, make = store.factory.maker, store.factory.make
+    maker = store.factory.maker
+    make = store.factory.make
     leads = [make("lead", period, {}) for _ in range(count)]
-    children: dict[str, list[Json]] = {"contact": [], "opportunity": []}
+    contacts: list[Json] = []
+    opportunities: list[Json] = []
     for lead in leads:
-        contacts = [make("contact", period, {"lead_id": lead["id"]}) for _ in range(maker.number(*_CONTACTS_PER_LEAD))]
-        children["contact"] += contacts
+        number = maker.number(*_CONTACTS_PER_LEAD)
+        own = [make("contact", period, {"lead_id": lead["id"]}) for _ in range(number)]
+        contacts += own
         if maker.chance(0.5):
-            contact = contacts[0] if contacts else None
             fields = {"lead_id": lead["id"]}
-            if contact:
-                fields |= {"contact_id": contact["id"], "contact_name": contact["display_name"]}
-            children["opportunity"].append(make("opportunity", period, fields))
-    for kind, objects in children.items():
-        store.load(kind, objects)
+            if own:
+                fields |= {"contact_id": own[0]["id"], "contact_name": own[0]["display_name"]}
+            opportunities.append(make("opportunity", period, fields))
+    store.load("contact", contacts)
+    store.load("opportunity", opportunities)
     store.load("lead", leads)
 
 
 def _events(store: Store, count: int, period: Period) -> list[Json]:
     """Return events about existing and deleted objects in the order of their stamps."""
-    maker, world = store.factory.maker, store.factory.world
+    maker = store.factory.maker
     sources = [record for record in store.objects.values() if event_type(record.kind, record.type)]
     if not sources:
         return []
     stamps = sorted(maker.stamp(period.start, period.end) for _ in range(count))
     events = []
     for stamp in stamps:
-        by_app = maker.chance(0.2)
-        origin = {
-            "user_id": maker.maybe(maker.pick(world.people).id, 0.9),
-            "organization_id": world.organization_id,
-            "api_key_id": None if by_app else maker.maybe(maker.id("api")),
-            "oauth_client_id": maker.id("oa2client") if by_app else None,
-            "oauth_scope": "all.full_access offline_access" if by_app else None,
-            "request_id": maker.maybe(maker.id("req"), 0.9),
-        }
-        change = _change(store, maker.pick(sources))
+        origin = _origin(maker, store.factory.world)
+        change = _change(maker, maker.pick(sources))
         events.append(event_json(change, event_id=maker.id("ev"), stamp=iso_naive(stamp), origin=origin))
     return events
 
 
-def _change(store: Store, source: Record) -> Change:
-    maker = store.factory.maker
+def _origin(maker: Maker, world: World) -> Json:
+    """Return who made a change; an app made a fifth of all changes."""
+    by_app = maker.chance(0.2)
+    return {
+        "user_id": maker.maybe(maker.pick(world.people).id, 0.9),
+        "organization_id": world.organization_id,
+        "api_key_id": None if by_app else maker.maybe(maker.id("api")),
+        "oauth_client_id": maker.id("oa2client") if by_app else None,
+        "oauth_scope": "all.full_access offline_access" if by_app else None,
+        "request_id": maker.maybe(maker.id("req"), 0.9),
+    }
+
+
+def _change(maker: Maker, source: Record) -> Change:
     action = maker.pick(_EVENT_ACTIONS)
     data = source.data()
-    object_id = source.id
     if action == "deleted":
         # The object still exists, so the event reports the deletion of a copy with another id.
-        object_id = data["id"] = maker.id(KINDS[source.kind].prefix)
-    before = None if action == "created" else data | {"date_updated": data["date_created"]}
-    lead_id = object_id if source.kind == "lead" else source.lead_id
-    kind = event_type(source.kind, source.type) or ""
-    meta = {"bulk_action_id": maker.id("bulkact")} if maker.chance(0.1) else {}
-    return Change(kind, object_id, action, lead_id, before, None if action == "deleted" else data, meta)
+        data["id"] = maker.id(KINDS[source.kind].prefix)
+    return Change(
+        object_type=event_type(source.kind, source.type) or "",
+        object_id=data["id"],
+        action=action,
+        lead_id=data["id"] if source.kind == "lead" else source.lead_id,
+        before=None if action == "created" else data | {"date_updated": data["date_created"]},
+        after=None if action == "deleted" else data,
+        meta={"bulk_action_id": maker.id("bulkact")} if maker.chance(0.1) else {},
+    )

@@ -45,12 +45,15 @@ class RateLimiter:
         key = (group_of(path, method), limit)
         start, used = self._windows.get(key, (now, 0))
         if now - start >= limit.window:
-            start, used = now, 0
+            start = now
+            used = 0
         fits = used < limit.limit
-        used += fits
+        if fits:
+            used += 1
         self._windows[key] = (start, used)
         standing = Standing(limit, limit.limit - used, start + limit.window - now)
-        return standing, None if fits else too_many_requests(self._settings, standing)
+        refusal = None if fits else too_many_requests(self._settings, standing)
+        return standing, refusal
 
 
 def too_many_requests(settings: Settings, standing: Standing) -> Response:

@@ -95,7 +95,8 @@ class Store(Catalogue):
         """Merge one lead into another; return the LeadMerge activity."""
         with self.lock:
             now = self.now()
-            source, destination = self.get(source_id), self.get(destination_id)
+            source = self.get(source_id)
+            destination = self.get(destination_id)
             meta = {"merge_source_lead_id": source_id, "merge_destination_lead_id": destination_id}
             moved = {"lead_id": destination_id}
             if self.settings.merge_moves_date_updated:
@@ -179,16 +180,18 @@ class Store(Catalogue):
             self._touch_lead(record.lead_id, now)
 
     def _delete_emails(self, thread: Record, now: int) -> None:
-        for email in list(self.collections["activity/email"].records.values()):
-            if email.data()["thread_id"] == thread.id and self.settings.email_thread_deletion_logs_emails:
+        emails = self.collections["activity/email"].records.values()
+        for email in [one for one in emails if one.data()["thread_id"] == thread.id]:
+            if self.settings.email_thread_deletion_logs_emails:
                 self._delete(email, now, {})
-            elif email.data()["thread_id"] == thread.id:
+            else:
                 self._drop(email, now)
 
     def _change_status(self, lead: Record, status_id: str) -> Json:
         """Add the activity of a lead's new status; return the fields of the lead that depend on the status."""
         world = self.factory.world
-        old, new = world.status(lead.data()["status_id"]), world.status(status_id)
+        old = world.status(lead.data()["status_id"])
+        new = world.status(status_id)
         self.add("LeadStatusChange", lead_id=lead.id, **old.columns("old"), **new.columns("new"))
         return {"status_label": new.label}
 

@@ -67,7 +67,8 @@ class World:
 
     def authors(self, maker: Maker) -> Json:
         """Return who created and who last edited an object."""
-        author, editor = maker.maybe(maker.pick(self.people), 0.9), maker.maybe(maker.pick(self.people), 0.7)
+        author = maker.maybe(maker.pick(self.people), 0.9)
+        editor = maker.maybe(maker.pick(self.people), 0.7)
         return {
             "created_by": author.id if author else None,
             "created_by_name": author.name if author else None,

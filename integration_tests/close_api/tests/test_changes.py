@@ -104,6 +104,6 @@ def test_rescheduling_a_meeting_moves_its_dates(api: LocalCloseApi, client: Clie
 
 def test_the_same_seed_generates_the_same_data() -> None:
     volumes = Volumes(activities=30, leads=5, tasks=9, events=10, users=3, custom_fields=10)
-    first, second = LocalCloseApi(volumes, end=NOON), LocalCloseApi(volumes, end=NOON)
-    raws = [{record.id: record.raw for record in api.store.objects.values()} for api in (first, second)]
-    assert raws[0] == raws[1]
+    stores = [LocalCloseApi(volumes, end=NOON).store for _ in range(2)]
+    first, second = ({record.id: record.raw for record in store.objects.values()} for store in stores)
+    assert first == second
