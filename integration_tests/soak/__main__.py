@@ -18,10 +18,13 @@ from integration_tests.soak.runs import run
 
 def soak(seeds: list[int], processes: int) -> list[str]:
     """Run all seeds; return the failure reports. Print the progress on standard error."""
-    began, failures = time.monotonic(), []
+    began = time.monotonic()
+    failures = []
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        for number, future in enumerate(as_completed([pool.submit(run, seed) for seed in seeds]), 1):
-            if (failure := future.result()) is not None:
+        futures = [pool.submit(run, seed) for seed in seeds]
+        for number, future in enumerate(as_completed(futures), 1):
+            failure = future.result()
+            if failure is not None:
                 failures.append(failure)
                 sys.stderr.write(f"{failure}\n")
             if number % 10 == 0 or number == len(seeds):

@@ -19,7 +19,8 @@ class Destination:
         since_state: dict[str, set[str]] = {name: set() for name in STREAMS}
         for message in messages:
             if message["type"] == "RECORD":
-                stream, row = message["record"]["stream"], message["record"]["data"]
+                stream = message["record"]["stream"]
+                row = message["record"]["data"]
                 before = self.rows[stream].get(row["id"])
                 if before is None or stream == "activities" or row["date_updated"] >= before["date_updated"]:
                     self.rows[stream][row["id"]] = row

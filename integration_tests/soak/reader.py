@@ -15,7 +15,8 @@ def follow(path: Path, skew: float) -> None:
     """Set the clocks of the source `skew` seconds ahead of the clock that the server shares in a file."""
     monotonic = time.monotonic
     time.monotonic = lambda: monotonic() * FASTER
-    clock, ahead = SharedClock(path), timedelta(seconds=skew)
+    clock = SharedClock(path)
+    ahead = timedelta(seconds=skew)
     for name, module in list(sys.modules.items()):
         if name.startswith("source_close") and hasattr(module, "utc_now"):
             setattr(module, "utc_now", lambda: clock.now() + ahead)  # noqa: B010 - mypy does not know this attribute

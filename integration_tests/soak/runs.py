@@ -13,9 +13,9 @@ from typing import Any
 
 import orjson
 
-from integration_tests.close_api import LocalCloseApi, Volumes
+from integration_tests.close_api import LocalCloseApi, Settings, Volumes
 from integration_tests.close_api.records import Record
-from integration_tests.close_api.times import to_micros
+from integration_tests.close_api.times import HOUR, to_micros
 from integration_tests.harness.forked import ForkedConnector
 from integration_tests.harness.running import STREAMS, Result
 from integration_tests.harness.truth import records
@@ -28,7 +28,8 @@ from integration_tests.soak.world import Changes, faults, settings, without_even
 _MOST_KILLS = 3
 # About the number of lines that a first read prints.
 _LINES = 400
-_EARLY_SHARE, _EARLY_SECONDS = 0.3, 1.0
+_EARLY_SHARE = 0.3
+_EARLY_SECONDS = 1.0
 # Longer than every lag of the API and every difference between the clocks.
 _UNTIL_ALL_IS_VISIBLE = 900.0
 # The custom values of leads by the names of their fields, which the connector emits by id only.
@@ -70,12 +71,32 @@ class Run:
         )
         now = self.clock.now()
         switches = settings(rng, self.clock)
-        self.is_admin = switches.admin
         if not self.capture:
             switches.merge_moves_date_updated = True  # otherwise only the log shows which tasks a merge moved
+        self.configure(rng, now, switches)
+        self.note(capture=self.capture, streams=self.streams, volumes=volumes, settings=switches)
+        self.note(**self.config, skew=self.skew, sizes=self.sizes)
+        self.destination = Destination()
+        with LocalCloseApi(
+            volumes, settings=switches, seed=self.seed, start=now - timedelta(days=40), end=now
+        ) as self.api:
+            self.api.faults.add(*faults(rng))
+            share = rng.choice((0.1, 0.5, 1.0))
+            changes = Changes(self.api.store, self.clock, Random(self.seed + 1), self.capture, share)
+            self.api.store.on_request(changes.before_request)
+            self.sync_some_times(rng)
+            changes.enabled = False
+            self.clock.advance(_UNTIL_ALL_IS_VISIBLE)
+            self.before_last = dict(self.destination.states)
+            self.sync(rng, self.streams)
+            self.note(changes=len(changes.done), requests=len(self.api.requests))
+            self.verify()
+
+    def configure(self, rng: Random, now: datetime, switches: Settings) -> None:
+        """Choose the config, the clock's error, and page sizes, of which the API may refuse the large ones."""
         self.start = now - timedelta(days=rng.choice((10, 25, 60)))
         self.attribution = timedelta(hours=rng.choice((0, 24, 24)))
-        skew = rng.choice((0.0, 0.0, 0.0, -240.0, -20.0, 20.0, 240.0))
+        self.skew = rng.choice((0.0, 0.0, 0.0, -240.0, -20.0, 20.0, 240.0))
         pages = rng.choice((4, 9, 25, 100))
         self.sizes = {
             "page_size": {100: pages, 50: rng.choice((5, 50)), 200: rng.choice((4, 20, 200))},
@@ -84,7 +105,6 @@ class Run:
             "rows_per_chain": {10_000: switches.search_max_rows},
             "rows_per_window": {20_000: 3 * pages},
         }
-        self.follow = partial(follow, self.folder / "clock", skew)
         self.config = {
             "start_date": self.start.isoformat(),
             "num_workers": rng.choice((1, 3, 8)),
@@ -94,27 +114,16 @@ class Run:
         for resource in ("lead", "task", "user"):
             if rng.random() < _SMALL_PAGE_SHARE:
                 switches.max_limit[resource] = pages
-        self.note(capture=self.capture, streams=self.streams, volumes=volumes, settings=switches)
-        self.note(**self.config, skew=skew, sizes=self.sizes)
-        self.destination = Destination()
-        with LocalCloseApi(
-            volumes, settings=switches, seed=self.seed, start=now - timedelta(days=40), end=now
-        ) as self.api:
-            self.api.faults.add(*faults(rng))
-            share = rng.choice((0.1, 0.5, 1.0))
-            changes = Changes(self.api.store, self.clock, Random(self.seed + 1), self.capture, share)
-            self.api.store.on_request(changes.before_request)
-            for number in range(rng.choice((1, 2, 3, 6))):
-                # Some syncs read a part of the streams, whose positions in the log then differ.
-                streams = rng.sample(self.streams, 2) if number % 2 and rng.random() < _PARTIAL_SHARE else self.streams
-                self.sync(rng, streams)
-                self.clock.advance(rng.choice((0.0, 1.0, 60.0, 3_600.0, 90_000.0, 400_000.0)))
-            changes.enabled = False
-            self.clock.advance(_UNTIL_ALL_IS_VISIBLE)
-            self.before_last = dict(self.destination.states)
-            self.sync(rng, self.streams)
-            self.note(changes=len(changes.done), requests=len(self.api.requests))
-            self.verify()
+
+    def sync_some_times(self, rng: Random) -> None:
+        """Sync up to six times, with up to five days in between."""
+        for number in range(rng.choice((1, 2, 3, 6))):
+            streams = self.streams
+            # Some syncs read a part of the streams, whose positions in the log then differ.
+            if number % 2 and rng.random() < _PARTIAL_SHARE:
+                streams = rng.sample(self.streams, 2)
+            self.sync(rng, streams)
+            self.clock.advance(rng.choice((0.0, 1.0, 60.0, 3_600.0, 90_000.0, 400_000.0)))
 
     def note(self, **facts: Any) -> None:
         """Keep facts for the failure report."""
@@ -143,7 +152,7 @@ class Run:
             self.folder,
             faster=FASTER,
             sizes=self.sizes,
-            adapt=self.follow,
+            adapt=partial(follow, self.folder / "clock", self.skew),
             kill_after=kill_after,
             interrupt_after=interrupt_after,
         )
@@ -161,40 +170,43 @@ class Run:
         store = self.api.store
         with store.lock:
             store.advance()
-            problems = [problem for name in self.streams for problem in self.problems(name, list(self.records(name)))]
+            problems: list[str] = []
+            for stream in self.streams:
+                problems += self.problems(stream)
             if self.capture:
-                problems += list(self.missed_deletions())
+                problems += self.missed_deletions()
         if problems:
             raise LostError("\n".join(problems[:20]))
 
-    def records(self, stream: str) -> Iterator[Record]:
-        """Yield the server's records that belong to the stream and to the range that is read."""
-        store = self.api.store
-        first = to_micros(self.start)
+    def records(self, stream: str) -> list[Record]:
+        """Return the server's records that belong to the stream and to the range that is read."""
         found = records(self.api, stream)
-        match stream:
-            case "activities":
-                first = to_micros(self.start - self.attribution)
-                yield from (one for one in found if first <= one.created < to_micros(self.began - timedelta(minutes=5)))
-            case "event_log":
-                oldest = max(first, store.events.oldest_kept(store.now()) + 3_600_000_000)
-                yield from (one for one in found if one.updated >= oldest)
-            case "leads" | "tasks":
-                yield from (one for one in found if one.updated >= first)
-            case _:
-                yield from found
+        first = to_micros(self.start)
+        if stream == "activities":
+            first = to_micros(self.start - self.attribution)
+            last = to_micros(self.began - timedelta(minutes=5))
+            return [one for one in found if first <= one.created < last]
+        if stream == "event_log":
+            store = self.api.store
+            first = max(first, store.events.oldest_kept(store.now()) + HOUR)
+        if stream in {"event_log", "leads", "tasks"}:
+            return [one for one in found if one.updated >= first]
+        return found
 
-    def problems(self, stream: str, records: list[Record]) -> Iterator[str]:
+    def problems(self, stream: str) -> Iterator[str]:
         """Yield a line for each record that is missing or outdated in the destination."""
         rows = self.destination.rows[stream]
-        for record in records:
+        for record in self.records(stream):
             row = rows.get(record.id)
             if row is None:
                 yield f"{stream}: {record.id} is missing: {_stamps(record)}"
             elif row.get(DELETED_AT):
                 yield f"{stream}: {record.id} exists, but was emitted as deleted"
-            elif self.must_be_current(stream, record) and (other := self.differing_fields(record.data(), row)):
-                yield f"{stream}: {record.id} has old values of {other}: {_stamps(record)}, emitted {_row_stamps(row)}"
+            elif self.must_be_current(stream, record):
+                old = self.differing_fields(record.data(), row)
+                if old:
+                    emitted = _row_stamps(row)
+                    yield f"{stream}: {record.id} has old values of {old}: {_stamps(record)}, emitted {emitted}"
 
     def must_be_current(self, stream: str, record: Record) -> bool:
         """Return whether the last row of the record must have the current values."""
@@ -213,7 +225,7 @@ class Run:
         found = []
         for name in data.keys() - _BY_NAME:
             value = row.get(name)
-            if name in _JSON_TEXT and value is None and not self.is_admin:
+            if name in _JSON_TEXT and value is None and not self.api.settings.admin:
                 continue
             if name in _JSON_TEXT and isinstance(value, str):
                 value = orjson.loads(value)

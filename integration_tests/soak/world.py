@@ -7,8 +7,8 @@ from typing import Any
 from zlib import crc32
 
 from integration_tests.close_api import Fault, Settings, Store
-from integration_tests.close_api.settings import ListOrder
-from integration_tests.close_api.times import to_datetime, to_micros
+from integration_tests.close_api.settings import EventLag, ListOrder
+from integration_tests.close_api.times import MILLISECOND, iso, to_micros
 from integration_tests.soak.clock import SharedClock
 
 FAULTY_SHARE = 0.1
@@ -23,6 +23,7 @@ _ODD: tuple[dict[str, Any], ...] = (
     {"data": None, "previous_data": "text", "meta": 7},
 )
 _ACTIONS = ("odd", "add", "add", "lead", "task", "task done", "activity", "other", "delete", "merge", "moved")
+_EDITED_FIELD = {"task": "text", "activity": "note", "other": "first_name"}
 _LATE_SHARE = 0.3
 
 
@@ -57,41 +58,49 @@ def without_events(of: Settings) -> set[str]:
 def settings(rng: Random, clock: SharedClock) -> Settings:
     """Return random settings of the API, all of which the connector must cope with."""
     orders: tuple[ListOrder, ...] = ("newest", "oldest", "id", "inserted")
-    made = Settings(now=clock.now)
-    made.activity_order = rng.choice(orders)
-    made.task_order = rng.choice((*orders, "date_updated"))
-    made.task_order_by = rng.choice(("honour", "ignore"))
-    made.user_order = rng.choice(orders)
-    # Merges give some forty tasks one date, which offsets must reach.
-    made.max_skip |= {"activity": rng.choice((30, 60, 250_000)), "task": rng.choice((60, 90, None))}
-    made.rows_by_id = rng.choice((None, 3, 20))
-    made.error_wording = rng.choice(("old", "new"))
-    made.list_ties = rng.choice(("stable", "random"))
-    made.filter_precision = rng.choice(("millisecond", "second"))
-    made.custom_field_lists_have_shared = rng.random() < 0.5
-    made.meeting_date_created_is_start = rng.random() < 0.7
-    made.search_lag = rng.choice((0.0, 5.0, 60.0, 300.0))
-    made.search_cursor = rng.choice(("snapshot", "after", "offset"))
-    made.lead_custom_values = rng.choice(("both", "by_id", "by_name", "by_id_in_custom"))
-    made.search_cursor_life = rng.choice((5.0, 30.0))
-    made.search_sort_precision = rng.choice(("millisecond", "second"))
-    made.search_max_rows = rng.choice((60, 200, 10_000))
-    made.search_past_max_rows = rng.choice(("null", "reject"))
-    lag = rng.choice((0.0, 5.0, 60.0, 200.0))
-    made.event_lag = (lambda event: crc32(event["id"].encode()) % 100 / 100 * lag) if rng.random() < 0.5 else lag
-    made.event_types_are_complete = rng.random() < 0.3
-    made.event_consolidation = rng.choice((0.0, 60.0))
-    made.event_date_filter_with_cursor = rng.choice(("honour", "ignore", "reject"))
-    made.event_cursor_keeps_bounds = rng.random() < 0.5
-    made.admin = rng.random() < 0.7
-    made.event_data_for_non_admin = rng.choice(("missing", "null"))
-    made.merge_moves_date_updated = rng.choice((True, False))
-    made.rate_limit_header = rng.random() < 0.5
-    made.rate_limit_reply_header = rng.random() < 0.5
-    made.rate_limit_reply_retry_after = rng.random() < 0.5
-    made.rate_limit_reply_body = rng.choice(("old", "plain", "empty"))
-    made.pages_of_unpaged_lists = rng.choice(("ignore", "reject"))
-    return made
+    return Settings(
+        now=clock.now,
+        activity_order=rng.choice(orders),
+        task_order=rng.choice((*orders, "date_updated")),
+        task_order_by=rng.choice(("honour", "ignore")),
+        user_order=rng.choice(orders),
+        # Merges give some forty tasks one date, which offsets must reach.
+        max_skip=Settings().max_skip | {"activity": rng.choice((30, 60, 250_000)), "task": rng.choice((60, 90, None))},
+        rows_by_id=rng.choice((None, 3, 20)),
+        error_wording=rng.choice(("old", "new")),
+        list_ties=rng.choice(("stable", "random")),
+        filter_precision=rng.choice(("millisecond", "second")),
+        custom_field_lists_have_shared=rng.random() < 0.5,
+        meeting_date_created_is_start=rng.random() < 0.7,
+        search_lag=rng.choice((0.0, 5.0, 60.0, 300.0)),
+        search_cursor=rng.choice(("snapshot", "after", "offset")),
+        lead_custom_values=rng.choice(("both", "by_id", "by_name", "by_id_in_custom")),
+        search_cursor_life=rng.choice((5.0, 30.0)),
+        search_sort_precision=rng.choice(("millisecond", "second")),
+        search_max_rows=rng.choice((60, 200, 10_000)),
+        search_past_max_rows=rng.choice(("null", "reject")),
+        event_lag=_event_lag(rng),
+        event_types_are_complete=rng.random() < 0.3,
+        event_consolidation=rng.choice((0.0, 60.0)),
+        event_date_filter_with_cursor=rng.choice(("honour", "ignore", "reject")),
+        event_cursor_keeps_bounds=rng.random() < 0.5,
+        admin=rng.random() < 0.7,
+        event_data_for_non_admin=rng.choice(("missing", "null")),
+        merge_moves_date_updated=rng.choice((True, False)),
+        rate_limit_header=rng.random() < 0.5,
+        rate_limit_reply_header=rng.random() < 0.5,
+        rate_limit_reply_retry_after=rng.random() < 0.5,
+        rate_limit_reply_body=rng.choice(("old", "plain", "empty")),
+        pages_of_unpaged_lists=rng.choice(("ignore", "reject")),
+    )
+
+
+def _event_lag(rng: Random) -> EventLag:
+    """Return one lag for all events, or a different lag for each event."""
+    longest = rng.choice((0.0, 5.0, 60.0, 200.0))
+    if rng.random() < 0.5:
+        return lambda event: crc32(event["id"].encode()) % 100 / 100 * longest
+    return longest
 
 
 @dataclass
@@ -113,16 +122,12 @@ class Changes:
             with self.store.lock:
                 self.change()
 
-    def change(self) -> None:  # noqa: C901 - a case for each kind of change
-        """Make one change."""
-        rng, store = self.rng, self.store
+    def change(self) -> None:
+        """Make one change, unless there are no records for it."""
+        rng = self.rng
+        store = self.store
         leads = sorted(store.leads.visible.records.keys() & store.objects.keys())
-        tasks = list(store.collections["task"].records)
-        unlogged = without_events(store.settings)
-        activities = [one.id for one in store.collections["activity"].records.values() if one.kind not in unlogged]
-        # Contacts and opportunities are part of their lead.
-        kinds = ("user", "custom_field", "contact", "opportunity")
-        others = [one.id for one in store.objects.values() if one.kind.startswith(kinds)]
+        ids = {"task": list(store.collections["task"].records), "activity": self.activities(), "other": self.others()}
         action = rng.choice(_ACTIONS)
         match action:
             case "add":
@@ -131,17 +136,13 @@ class Changes:
                 status = rng.choice(store.factory.world.lead_statuses).id
                 edits = ({"description": f"Edit {rng.random()}"}, {"status_id": status})
                 store.edit(rng.choice(leads), **rng.choice(edits))
-            case "task" if tasks:
-                store.edit(rng.choice(tasks), text=f"Edit {rng.random()}")
-            case "task done" if tasks:
-                task = rng.choice(tasks)
-                store.reopen_task(task) if store.get(task)["is_complete"] else store.complete_task(task)
-            case "activity" if activities:
-                store.edit(rng.choice(activities), note=f"Edit {rng.random()}")
-            case "other" if others:
-                store.edit(rng.choice(others), first_name=f"Edit {rng.random()}")
-            case "delete" if leads and tasks and activities:
-                store.delete(rng.choice((rng.choice(leads), rng.choice(tasks), rng.choice(activities))))
+            case "task" | "activity" | "other" if ids[action]:
+                store.edit(rng.choice(ids[action]), **{_EDITED_FIELD[action]: f"Edit {rng.random()}"})
+            case "task done" if ids["task"]:
+                self.complete_or_reopen(rng.choice(ids["task"]))
+            case "delete" if leads and ids["task"] and ids["activity"]:
+                one_of_each = (rng.choice(leads), rng.choice(ids["task"]), rng.choice(ids["activity"]))
+                store.delete(rng.choice(one_of_each))
             case "merge" if len(leads) > 1:
                 store.merge(*rng.sample(leads, 2))
             case "moved" if self.late_changes:
@@ -152,15 +153,35 @@ class Changes:
                 return
         self.done.append(action)
 
+    def activities(self) -> list[str]:
+        """Return the ids of the activities whose changes the event log reports."""
+        unlogged = without_events(self.store.settings)
+        activities = self.store.collections["activity"].records.values()
+        return [one.id for one in activities if one.kind not in unlogged]
+
+    def others(self) -> list[str]:
+        """Return the ids of users, custom fields, and the contacts and opportunities, which are part of their lead."""
+        kinds = ("user", "custom_field", "contact", "opportunity")
+        return [one.id for one in self.store.objects.values() if one.kind.startswith(kinds)]
+
+    def complete_or_reopen(self, task: str) -> None:
+        """Complete a task, or reopen it if it is complete."""
+        if self.store.get(task)["is_complete"]:
+            self.store.reopen_task(task)
+        else:
+            self.store.complete_task(task)
+
     def add(self) -> None:
         """Add an object; some activities get a date in the past."""
         kind = self.rng.choice(("lead", "task", "Note", "Email", "Call", "Meeting", "user", "custom_field.lead"))
         late = self.late_changes and kind in {"Note", "Email"} and self.rng.random() < _LATE_SHARE
         at = to_micros(self.clock.now() - timedelta(days=self.rng.uniform(2, 20)))
-        self.store.add(kind, **({"date_created": to_datetime(at - at % 1_000).isoformat()} if late else {}))
+        fields = {"date_created": iso(at - at % MILLISECOND)} if late else {}
+        self.store.add(kind, **fields)
 
     def move_meeting(self) -> None:
         """Reschedule a meeting, which also changes its `date_created`."""
-        if meetings := list(self.store.collections["activity/meeting"].records):
+        meetings = list(self.store.collections["activity/meeting"].records)
+        if meetings:
             starts_at = self.clock.now() + timedelta(days=self.rng.uniform(-9, 9))
             self.store.reschedule_meeting(self.rng.choice(meetings), starts_at)
