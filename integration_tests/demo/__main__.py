@@ -54,10 +54,7 @@ class Demo:
         if checked.content["status"] != "SUCCEEDED":
             raise DemoError(checked.content["message"])
         self._say(checked.content.get("message") or "every stream can be read")
-        with self._step("discover", "list the streams and their columns"):
-            streams = run(["discover", "--config", self._config_path], OUTPUT / "discover.jsonl").content["streams"]
-        _write("catalog.json", {"streams": [_configured(stream) for stream in streams]})
-        self._say(f"{len(streams)} streams, {sum(len(one['json_schema']['properties']) for one in streams)} columns")
+        streams = self._discover()
         first = self._read("first read", 1, [])
         _write("state.json", list(first.states.values()))
         if self._api:
@@ -66,7 +63,16 @@ class Demo:
         _write("state-after-2.json", list(second.states.values()))
         deleted = ", ".join(f"{count} {stream}" for stream, count in second.deletions.items() if count)
         self._say(f"records with _ab_cdc_deleted_at: {deleted or 'none'}")
-        self._console.print(table_of([stream["name"] for stream in streams], first, second))
+        self._console.print(table_of(streams, first, second))
+
+    def _discover(self) -> list[str]:
+        """Write the catalog of the reads; return the names of its streams."""
+        with self._step("discover", "list the streams and their columns"):
+            streams = run(["discover", "--config", self._config_path], OUTPUT / "discover.jsonl").content["streams"]
+        _write("catalog.json", {"streams": [_configured(stream) for stream in streams]})
+        columns = sum(len(stream["json_schema"]["properties"]) for stream in streams)
+        self._say(f"{len(streams)} streams, {columns} columns")
+        return [stream["name"] for stream in streams]
 
     def _change(self, api: LocalCloseApi) -> None:
         self._heading("change", "simulate what people do in Close between the reads")
@@ -87,10 +93,8 @@ class Demo:
                     self._say(f"{stream:<14}{output.records[stream]:>8,}")
                 elif output.records[stream] % _RECORDS_PER_UPDATE:
                     return
-                running = ", ".join(name for name in output.began if name not in output.ended)
-                progress.update(
-                    shown, description=f"{output.records.total():,} records; reading {running or 'is finished'}"
-                )
+                running = ", ".join(name for name in output.began if name not in output.ended) or "is finished"
+                progress.update(shown, description=f"{output.records.total():,} records; reading {running}")
 
             output = run(words, OUTPUT / f"read-{number}.jsonl", watch)
         for warning in output.warnings:

@@ -5,7 +5,8 @@ from integration_tests.close_api import Store
 
 def change_something(store: Store, times: int) -> dict[str, int]:
     """Make each change `times` times; return how many records were added, edited, completed, deleted and merged."""
-    maker, world = store.factory.maker, store.factory.world
+    maker = store.factory.maker
+    world = store.factory.world
     with store.lock:
         for _ in range(times):
             store.add(maker.pick(("lead", "task", "Note", "Email", "Meeting")))

@@ -59,7 +59,8 @@ class CommandOutput:
                     self.ended[stream] = trace["emitted_at"] / 1000
                 return str(stream)
             case {"trace": {"error": error}}:
-                (self.stream_errors if error.get("stream_descriptor") else self.errors).append(error["message"])
+                errors = self.stream_errors if error.get("stream_descriptor") else self.errors
+                errors.append(error["message"])
             case {"state": {"stream": {"stream_descriptor": {"name": stream}}} as state}:
                 self.states[stream] = state
             case {"log": {"level": "WARN", "message": text}}:
@@ -74,7 +75,8 @@ def run(words: list[str], messages: Path, watch: Watcher | None = None) -> Comma
 
     Raises DemoError, with the connector's own message, when the command fails.
     """
-    output, began = CommandOutput(), time.monotonic()
+    output = CommandOutput()
+    began = time.monotonic()
     with (
         messages.open("wb") as file,
         tempfile.TemporaryFile() as stderr,

@@ -26,7 +26,8 @@ _RETRIES = Retry(
     raise_on_status=False,
 )
 _LONGEST_QUOTE = 160
-_OK, _UNAUTHORIZED = 200, 401
+_OK = 200
+_UNAUTHORIZED = 401
 ROWS_A_CHAIN = 10_000
 
 

@@ -1,16 +1,17 @@
 """Questions about the event log."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from integration_tests.harness.moments import MILLISECOND, now, text
 from integration_tests.probe.account import Account, Answer, Row
-from integration_tests.probe.question import Finding, Question, ids, moment_of, precision, unseen
+from integration_tests.probe.question import Finding, Question, ids, moment_of, moments_of, precision, unseen
 
 _STAMP = "date_updated"
 _FEW = 5
+_OVERLAP = "the second page repeats rows of the first page"
 
 
 def questions(account: Account) -> Iterator[Question]:
@@ -29,7 +30,7 @@ def _plain(account: Account) -> Finding:
     rows = _rows(account)
     if len(rows) < 2:
         return unseen("fewer than two events")
-    stamps = [moment for row in rows if (moment := moment_of(row, _STAMP)) is not None]
+    stamps = moments_of(rows, _STAMP)
     if stamps == sorted(stamps, reverse=True):
         return Finding("yes, newest first")
     return Finding("events are not in order", "only within a few minutes: events further out of order may be missed")
@@ -49,28 +50,53 @@ def _precision(account: Account) -> Finding:
 
 
 def _cursor(account: Account, *, repeated: bool) -> Finding:
+    """Read two pages of events that are newer than others; `repeated` sends the bounds again with the cursor."""
     rows = _rows(account)
     if len(rows) < 3 * _FEW:
         return unseen(f"fewer than {3 * _FEW} events")
-    start, end = moment_of(rows[_FEW + 1], _STAMP), moment_of(rows[0], _STAMP)
     oldest = moment_of(rows[2 * _FEW], _STAMP)
-    if start is None or end is None or oldest is None or not oldest < start < end:
+    start = moment_of(rows[_FEW + 1], _STAMP)
+    end = moment_of(rows[0], _STAMP)
+    if oldest is None or start is None or end is None or not oldest < start < end:
         return unseen("the latest events have the same date_updated")
     bounds: dict[str, Any] = {"date_updated__gte": text(start), "date_updated__lt": text(end + MILLISECOND)}
     first = account.get("event/", _limit=_FEW, **bounds)
-    if not first.body.get("cursor_next"):
+    cursor = first.body.get("cursor_next")
+    if not cursor:
         return unseen("no cursor after the first page")
-    more: dict[str, Any] = bounds if repeated else {}
-    second = account.get("event/", _limit=_FEW, _cursor=first.body["cursor_next"], **more)
-    unused = "yes: it sends no date filter with a cursor" if repeated else ""
+    second = account.get("event/", _limit=_FEW, _cursor=cursor, **(bounds if repeated else {}))
+    if repeated:
+        return Finding(_filter_with_cursor(first, second, start), "yes: it sends no date filter with a cursor")
+    return _cursor_alone(first, second, start)
+
+
+def _filter_with_cursor(first: Answer, second: Answer, start: datetime) -> str:
+    """Return what a date filter does together with a cursor."""
     if second.is_refusal:
-        return Finding(second.quote, unused or "no: it could read only one page")
-    stays = all((moment_of(row, _STAMP) or start) >= start for row in second.rows)
-    if set(ids(first.rows)) & set(ids(second.rows)):
-        return Finding("the second page repeats rows of the first page", unused or "no: the read would not end")
-    saw = "honoured" if repeated else "yes"
-    other = "ignored: older events are returned" if repeated else "no: older events are returned"
-    return Finding(saw if stays else other, unused or ("yes" if stays else "yes: it stops at its own lower bound"))
+        return second.quote
+    if _overlap(first, second):
+        return _OVERLAP
+    return "honoured" if _is_within(second, start) else "ignored: older events are returned"
+
+
+def _cursor_alone(first: Answer, second: Answer, start: datetime) -> Finding:
+    """Return whether a cursor keeps the bounds of its first page."""
+    if second.is_refusal:
+        return Finding(second.quote, "no: it could read only one page")
+    if _overlap(first, second):
+        return Finding(_OVERLAP, "no: the read would not end")
+    if _is_within(second, start):
+        return Finding("yes")
+    return Finding("no: older events are returned", "yes: it stops at its own lower bound")
+
+
+def _overlap(first: Answer, second: Answer) -> bool:
+    return not set(ids(first.rows)).isdisjoint(ids(second.rows))
+
+
+def _is_within(page: Answer, start: datetime) -> bool:
+    """Return whether no event of a page is older than `start`."""
+    return all(moment >= start for moment in moments_of(page.rows, _STAMP))
 
 
 def _bad_cursor(account: Account) -> Finding:
@@ -84,8 +110,9 @@ def _retention(account: Account) -> Finding:
     answer = account.get("event/", _limit=1, date_updated__lt=before)
     if answer.is_refusal:
         return Finding(answer.quote, "yes: it never requests more than 30 days")
-    more = "yes: there are older events" if answer.rows else "no"
-    return Finding(more, "yes: it reads 30 days" if not answer.rows else "yes: it does not read the older events")
+    if answer.rows:
+        return Finding("yes: there are older events", "yes: it does not read the older events")
+    return Finding("no", "yes: it reads 30 days")
 
 
 def _data(account: Account) -> Finding:

@@ -46,9 +46,12 @@ def questions(account: Account) -> Iterator[Question]:
 
 
 def _skip_cap(account: Account, path: str) -> Finding:
-    copes = "yes: it reads smaller windows after this response"
-    if not path.startswith(("activity/", "task/")):
-        copes = "yes: it reads leads by search" if path == "lead/" else "yes, up to so many rows: a longer list fails"
+    if path in {"activity/", "task/"}:
+        copes = "yes: it reads smaller windows after this response"
+    elif path == "lead/":
+        copes = "yes: it reads leads by search"
+    else:
+        copes = "yes, up to so many rows: a longer list fails"
     answer = account.get(path, _skip=_FAR, _limit=1, **_more(path))
     if not answer.is_refusal:
         return Finding(f"_skip={_FAR:,} is accepted")
@@ -133,7 +136,7 @@ def _columns(account: Account) -> Finding:
         return Finding(answer.quote, "no: leads could not be read")
     if not answer.rows:
         return unseen("no leads")
-    absent = sorted(set(wanted) - {name for row in answer.rows for name in row} - {"custom"})
+    absent = sorted(set(wanted).difference({"custom"}, *answer.rows))
     saw = f"{len(wanted)} requested; in no row: {', '.join(absent) or 'none'}"
     return Finding(saw, "only in part, if leads have values in these columns" if absent else "yes")
 
@@ -169,7 +172,8 @@ def _meetings(account: Account) -> Finding:
 
 
 def _all_types(account: Account) -> Finding:
-    every, default = _total(account, _ALL_TASKS), _total(account, {})
+    every = _total(account, _ALL_TASKS)
+    default = _total(account, {})
     if not every:
         return unseen("no tasks, or no totals")
     copes = "yes" if every >= default else "no: _type=all returns fewer tasks"

@@ -44,10 +44,16 @@ def moment_of(row: Row, name: str) -> datetime | None:
         return None
 
 
+def moments_of(rows: Iterable[Row], name: str) -> list[datetime]:
+    """Return the values of a date field of the rows that have one, in their order."""
+    moments = [moment_of(row, name) for row in rows]
+    return [moment for moment in moments if moment is not None]
+
+
 def order_of(rows: Sequence[Row]) -> str:
     """Return the date by which the rows are sorted, as far as the rows show it."""
     for name in ("date_created", "date_updated"):
-        stamps = [moment for row in rows if (moment := moment_of(row, name)) is not None]
+        stamps = moments_of(rows, name)
         if len(set(stamps)) > 1:
             if stamps == sorted(stamps, reverse=True):
                 return f"newest {name} first"
@@ -58,12 +64,12 @@ def order_of(rows: Sequence[Row]) -> str:
 
 def precision(rows: Sequence[Row], name: str, between: Callable[[str, str], Answer], if_coarse: str) -> Finding:
     """Return the precision of the filter `between` by a date field; `if_coarse` says why whole seconds would do."""
-    moments = [moment_of(row, name) for row in rows]
-    # A moment that is not within a millisecond of a whole second.
-    moment = next((one for one in moments if one is not None and 1_000 < one.microsecond < 998_000), None)
-    if moment is None:
+    # Moments that are not within a millisecond of a whole second.
+    suitable = [moment for moment in moments_of(rows, name) if 1_000 < moment.microsecond < 998_000]
+    if not suitable:
         return unseen(f"no record whose {name} has a fraction of a second")
-    wanted = {row["id"] for row, one in zip(rows, moments, strict=True) if one == moment}
+    moment = suitable[0]
+    wanted = {row["id"] for row in rows if moment_of(row, name) == moment}
     bounds = [text(one) for one in (moment - SECOND, moment, moment + MILLISECOND, moment + SECOND)]
     before, at, after = (set(ids(between(start, end).rows)) for start, end in pairwise(bounds))
     if wanted <= at and not wanted & (before | after):

@@ -5,7 +5,7 @@ from typing import Any
 
 from integration_tests.harness.moments import DAY, now, text
 from integration_tests.probe.account import Account, Answer, Row
-from integration_tests.probe.question import Finding, Question, ids, moment_of, order_of, precision, unseen
+from integration_tests.probe.question import Finding, Question, ids, moment_of, moments_of, order_of, precision, unseen
 
 _PAGE = 200
 _FIELD = {"type": "regular_field", "object_type": "lead", "field_name": "date_updated"}
@@ -26,11 +26,10 @@ def _page(account: Account) -> Finding:
     rows = _leads(account)
     if len(rows) < 2:
         return unseen("fewer than two leads")
-    stamps = [moment_of(row, "date_updated") for row in rows]
-    in_order = all(one is not None for one in stamps) and stamps == sorted(one for one in stamps if one is not None)
-    order = "oldest date_updated first" if in_order else order_of(rows)
-    copes = "yes" if in_order else "yes: it goes on by cursor"
-    return Finding(f"{len(rows)} rows, {order}", copes)
+    stamps = moments_of(rows, "date_updated")
+    if len(stamps) == len(rows) and stamps == sorted(stamps):
+        return Finding(f"{len(rows)} rows, oldest date_updated first")
+    return Finding(f"{len(rows)} rows, {order_of(rows)}", "yes: it goes on by cursor")
 
 
 def _bounds(account: Account) -> Finding:
@@ -62,24 +61,25 @@ def _bad_cursor(account: Account) -> Finding:
 
 
 def _past_the_end(account: Account) -> Finding:
-    cursor: str | None = None
-    given, limit = 0, min(_PAGE, account.rows_per_chain)
+    copes = "yes: each page is a search of its own"
+    body: dict[str, Any] = {**_SORTED, "_fields": {"lead": ["id"]}}
+    limit = min(_PAGE, account.rows_per_chain)
+    given = 0
     while given < account.rows_per_chain:
-        body = {**_SORTED, "_fields": {"lead": ["id"]}, "_limit": limit, **({"cursor": cursor} if cursor else {})}
-        answer = account.search(**body)
+        answer = account.search(**body, _limit=limit)
         if answer.is_refusal:
-            return Finding(f"after {given:,} rows: {answer.quote}", "yes: each page is a search of its own")
+            return Finding(f"after {given:,} rows: {answer.quote}", copes)
         given += len(answer.rows)
-        cursor = answer.body.get("cursor")
-        if not cursor:
+        body["cursor"] = answer.body.get("cursor")
+        if not body["cursor"]:
             break
     if given < account.rows_per_chain:
         return unseen(f"the account has only {given:,} leads")
-    if not cursor:
-        return Finding(f"no cursor after {given:,} rows", "yes: each page is a search of its own")
-    answer = account.search(**_SORTED, _fields={"lead": ["id"]}, _limit=1, cursor=cursor)
+    if not body["cursor"]:
+        return Finding(f"no cursor after {given:,} rows", copes)
+    answer = account.search(**body, _limit=1)
     what = answer.quote if answer.is_refusal else f"{len(answer.rows)} more rows"
-    return Finding(f"a cursor; with it: {what}", "yes: each page is a search of its own")
+    return Finding(f"a cursor; with it: {what}", copes)
 
 
 def _leads(account: Account) -> list[Row]:
