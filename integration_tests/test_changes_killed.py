@@ -28,7 +28,8 @@ def pick(warehouse: Warehouse, collection: str) -> str:
 
 def change(warehouse: Warehouse) -> None:
     """Make changes of every kind that the log reports."""
-    store, clock = warehouse.api.store, warehouse.clock
+    store = warehouse.api.store
+    clock = warehouse.clock
     leads = sorted(store.factory.world.lead_ids)
     store.merge(leads[0], leads[1])
     store.delete(leads[2])
@@ -44,7 +45,8 @@ def change(warehouse: Warehouse) -> None:
 
 def unlogged(warehouse: Warehouse) -> set[str]:
     """Return the ids of records that the log does not report: activities of the types `Created` and `ImportUpdate`."""
-    known = {**warehouse.tables["activities"], **{one.id: one.data() for one in warehouse.api.store.objects.values()}}
+    present = {one.id: one.data() for one in warehouse.api.store.objects.values()}
+    known = warehouse.tables["activities"] | present
     return {record_id for record_id, row in known.items() if row.get("_type") in {"Created", "ImportUpdate"}}
 
 
@@ -54,20 +56,22 @@ def test_an_incremental_sync_killed_at_any_point_loses_no_change(warehouse: Ware
     warehouse.clock.advance(hours=1)
     change(warehouse)
     warehouse.clock.advance(hours=1)
-    tables, states = deepcopy(warehouse.tables), dict(warehouse.states)
+    tables = deepcopy(warehouse.tables)
+    states = dict(warehouse.states)
     lines = len(warehouse.sync().messages)
     wanted = {stream: dict(warehouse.tables[stream]) for stream in FOLLOWING}
     warehouse.assert_is_current(ignored=unlogged(warehouse))
     advanced = 0
     # The positions in the log change in the last lines.
     for kill_after in (*range(12, lines - 8, lines // 2), *range(lines - 8, lines, 3)):
-        warehouse.tables, warehouse.states = deepcopy(tables), dict(states)
+        warehouse.tables = deepcopy(tables)
+        warehouse.states = dict(states)
         positions = {stream: warehouse.position(stream) for stream in FOLLOWING}
         warehouse.sync(kill_after=kill_after)
-        advanced += any(warehouse.position(stream) != positions[stream] for stream in FOLLOWING)
         for stream in FOLLOWING:
             # If the position has advanced, every change in the log has been printed.
             if warehouse.position(stream) != positions[stream]:
+                advanced += 1
                 assert warehouse.tables[stream] == wanted[stream]
         warehouse.sync()
         assert {stream: warehouse.tables[stream] for stream in FOLLOWING} == wanted

@@ -17,12 +17,8 @@ from integration_tests.harness.running import COMMAND, KEY, PROJECT, STREAMS, pa
 BASH = shutil.which("bash") or "bash"
 SCRIPT = PROJECT / "examples" / "catalog_and_state.py"
 SHELL_BLOCKS = re.findall(r"^```sh\n(.*?)^```$", (PROJECT / "README.md").read_text(), flags=re.MULTILINE | re.DOTALL)
-COMMANDS = [
-    line
-    for block in SHELL_BLOCKS
-    for line in block.splitlines()
-    if "catalog_and_state.py" in line or line.startswith("source-close read")
-]
+LINES = "".join(SHELL_BLOCKS).splitlines()
+COMMANDS = [line for line in LINES if "catalog_and_state.py" in line or line.startswith("source-close read")]
 
 
 def run_script(*messages: object, end: str = "") -> subprocess.CompletedProcess[str]:

@@ -41,8 +41,10 @@ class Simulation:
             monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=self.now))
         self.form = form
         self.settings = Settings(rate_limit=limit, **SETTINGS[form])
-        self.server, self.limiter = Server(self.settings), RateLimiter()
-        self.responses = self.refused = 0
+        self.server = Server(self.settings)
+        self.limiter = RateLimiter()
+        self.responses = 0
+        self.refused = 0
         self.number = itertools.count()
         self.events: list[tuple[float, int, str, requests.Response | None]] = []
 
@@ -67,7 +69,8 @@ class Simulation:
 
     def run(self, workers: int, successes: int) -> float:
         """Send requests until `successes` of them have got a 200; return the seconds that it took."""
-        began, wanted = self.clock, 0
+        began = self.clock
+        wanted = 0
         for _ in range(workers):
             self.schedule(0, "request")
         while self.responses - self.refused < successes:

@@ -16,7 +16,8 @@ PAGE = 100
 
 def test_an_hour_with_more_rows_than_the_skip_cap_is_read_completely(make_api: MakeApi, fork: Fork) -> None:
     """An hour has 1,800 activities, of which offsets reach 300, and 400 tasks, of which they reach 100."""
-    page, windows = 20, 2
+    page = 20
+    windows = 2
     api = make_api(Volumes(users=1))
     api.settings.max_skip |= {"activity": 300, "task": 100}
     hour = now() - 40 * DAY
@@ -64,13 +65,13 @@ def test_each_row_of_a_list_with_bursts_is_read_once(
     api.settings.error_wording = wording
     began = (now() - DAY).replace(microsecond=0)
     api.settings.max_limit["task"] = page_size
-    for kind, resource in (("Note", "activity"), ("task", "task")):
+    for kind, resource, stamp in (("Note", "activity", "created"), ("task", "task", "updated")):
         rows: list[str] = []
         for count, spread in ((50, 9 * DAY), (60, 20 * SECOND), (40, 30 * SECOND)):
             rows += api.store.load_many(kind, count, began - 10 * DAY, began - 10 * DAY + spread, lead_id=None)
         rows += api.store.load_many(kind, 35, began - 5 * DAY, lead_id=None)
-        found = [api.store.objects[one] for one in rows]
-        seconds = Counter((one.created if kind == "Note" else one.updated) // 1_000_000 for one in found)
+        stamps = [getattr(api.store.objects[one], stamp) for one in rows]
+        seconds = Counter(micros // 1_000_000 for micros in stamps)
         api.settings.max_skip[resource] = seconds.most_common(1)[0][1] + 2 * page_size
     forbid_after(api, 20_000)
     sizes = {

@@ -74,13 +74,13 @@ class TestDatabase(DatabaseTests):
 
 def queries() -> dict[str, str]:
     """Return every SQL query in docs/, keyed by the paragraph before it."""
-    pages = [page.read_text() for page in sorted((PROJECT / "docs").glob("*.md"))]
-    blocks = [re.split(r"^```sql\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL) for page in pages]
-    return {
-        before.strip().split("\n\n")[-1].replace("\n", " "): sql
-        for parts in blocks
-        for before, sql in zip(parts[::2], parts[1::2], strict=False)
-    }
+    found = {}
+    for page in sorted((PROJECT / "docs").glob("*.md")):
+        parts = re.split(r"^```sql\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        for before, sql in zip(parts[::2], parts[1::2], strict=False):
+            paragraph = before.strip().split("\n\n")[-1]
+            found[paragraph.replace("\n", " ")] = sql
+    return found
 
 
 def query(start: str) -> str:
@@ -122,7 +122,7 @@ def test_the_tables_have_the_columns_that_the_documentation_names(synced: Synced
     database, _, _ = synced
     rows = database.query(query("The name and meaning of each column."))
     names = {"lead": "leads", "activity": "activities", "custom_activity_type": "activities"}
-    wanted = {(table, row["key"]) for row in rows if (table := names.get(row["belongs_to"]))}
+    wanted = {(names[row["belongs_to"]], row["key"]) for row in rows if row["belongs_to"] in names}
     columns = database.query("SELECT table_name, column_name FROM information_schema.columns")
     assert {table for table, _ in wanted} == {"leads", "activities"}
     assert wanted <= {(row["table_name"], row["column_name"]) for row in columns}

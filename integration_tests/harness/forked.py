@@ -115,7 +115,10 @@ def _with_sizes(node: Any, sizes: Sizes) -> Any:
         return [_with_sizes(one, sizes) for one in node]
     if not isinstance(node, dict):
         return node
-    return {
-        name: sizes[name].get(value, value) if name in sizes and isinstance(value, int) else _with_sizes(value, sizes)
-        for name, value in node.items()
-    }
+    replaced: dict[str, Any] = {}
+    for name, value in node.items():
+        if name in sizes and isinstance(value, int):
+            replaced[name] = sizes[name].get(value, value)
+        else:
+            replaced[name] = _with_sizes(value, sizes)
+    return replaced

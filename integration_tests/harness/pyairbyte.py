@@ -111,7 +111,8 @@ def assert_tables_match(database: Database, api: LocalCloseApi, ignored: Iterabl
 
 def add_records_near_query_bounds(api: LocalCloseApi) -> None:
     """Add records a few hours off the bounds in the queries of docs/, which cross the bounds in a wrong time zone."""
-    store, present = api.store, now()
+    store = api.store
+    present = now()
     for hours in (-3, 3):
         store.load_many("Call", 1, present - 30 * DAY + hours * HOUR)
         [lead] = store.load_many("lead", 1, present - 70 * DAY)
@@ -137,7 +138,6 @@ class Changes:
     deleted_task: str
     completed_task: str
     new: dict[str, str]
-    new_field: str
 
 
 def change(api: LocalCloseApi) -> Changes:
@@ -168,8 +168,10 @@ def change(api: LocalCloseApi) -> Changes:
     store.delete(deleted)
     store.delete(to_delete)
     store.complete_task(to_complete)
-    new = {"leads": store.add("lead"), "users": store.add("user"), "tasks": store.add("task")}
-    new["activities"] = store.add("Note", lead_id=destination)
+    new = {"custom_fields": fields[0]}
+    for stream, kind in (("leads", "lead"), ("users", "user"), ("tasks", "task")):
+        new[stream] = store.add(kind)["id"]
+    new["activities"] = store.add("Note", lead_id=destination)["id"]
     return Changes(
         deleted_lead=deleted,
         its_activities=logged,
@@ -179,8 +181,7 @@ def change(api: LocalCloseApi) -> Changes:
         edited_note=oldest_note,
         deleted_task=to_delete,
         completed_task=to_complete,
-        new={"custom_fields": fields[0], **{stream: record["id"] for stream, record in new.items()}},
-        new_field=fields[0],
+        new=new,
     )
 
 
@@ -236,7 +237,7 @@ class DatabaseTests:
         self, synced: Synced, table: str, record: str, column: str, value: object
     ) -> None:
         database, _, changes = synced
-        column = column.format(new_field=changes.new_field)
+        column = column.format(new_field=changes.new["custom_fields"])
         rows = database.query(f"SELECT {column} FROM {table} WHERE id = '{getattr(changes, record)}'")  # noqa: S608 - ours
         assert value_of(rows) == value
 

@@ -146,15 +146,14 @@ def parse_messages(output: str) -> list[Message]:
 
 def catalog_of(streams: Sequence[str]) -> dict[str, Any]:
     """Return a configured catalog that reads the streams incrementally."""
+    return {"streams": [_configured(name) for name in streams]}
+
+
+def _configured(name: str) -> dict[str, Any]:
     return {
-        "streams": [
-            {
-                "stream": {"name": name, "json_schema": {}, "supported_sync_modes": ["full_refresh", "incremental"]},
-                "sync_mode": "incremental",
-                "destination_sync_mode": "append_dedup",
-                "cursor_field": ["date_created" if name == "activities" else "date_updated"],
-                "primary_key": [["id"]],
-            }
-            for name in streams
-        ]
+        "stream": {"name": name, "json_schema": {}, "supported_sync_modes": ["full_refresh", "incremental"]},
+        "sync_mode": "incremental",
+        "destination_sync_mode": "append_dedup",
+        "cursor_field": ["date_created" if name == "activities" else "date_updated"],
+        "primary_key": [["id"]],
     }

@@ -1,6 +1,7 @@
 """Validates records against the schema of their stream, by the rules of Airbyte's acceptance tests."""
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 from airbyte_cdk.utils.datetime_helpers import ab_datetime_parse
@@ -21,4 +22,5 @@ def schema_errors(schema: dict[str, Any], records: Iterable[dict[str, Any]]) -> 
     """Return the errors, each with the path in a record: `$.name: 1 is not of type 'string'`."""
     Draft7Validator.check_schema(schema)
     validator = _Validator(schema, format_checker=_FORMATS)
-    return [f"{error.json_path}: {error.message}" for record in records for error in validator.iter_errors(record)]
+    errors = chain.from_iterable(validator.iter_errors(record) for record in records)
+    return [f"{error.json_path}: {error.message}" for error in errors]

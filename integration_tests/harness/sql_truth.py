@@ -38,8 +38,8 @@ def stamp(value: str | None) -> str | None:
     return None if value is None else moment(value).replace(tzinfo=None).isoformat(timespec="milliseconds")
 
 
-def cents(value: int | None) -> float | None:
-    return None if value is None else value / 100
+def divided(value: float | None, divisor: int) -> float | None:
+    return None if value is None else value / divisor
 
 
 def total(values: Iterable[float | None]) -> float | None:
@@ -68,8 +68,9 @@ def activities(api: LocalCloseApi) -> list[Row]:
     return [one for one in rows_of(api, "activities") if moment(one["date_created"]) < end]
 
 
-def users(api: LocalCloseApi) -> dict[str, Row]:
-    return {one["id"]: one for one in rows_of(api, "users")}
+def emails(api: LocalCloseApi) -> dict[str | None, str | None]:
+    """Return the email of each user by id; no user, no email."""
+    return {None: None} | {one["id"]: one["email"] for one in rows_of(api, "users")}
 
 
 def fields(api: LocalCloseApi) -> dict[str, Row]:
@@ -125,11 +126,11 @@ def opportunities_view(api: LocalCloseApi) -> list[Row]:
             "pipeline": one["pipeline_name"],
             "status": one["status_label"],
             "status_type": one["status_type"],
-            "value": cents(one["value"]),
+            "value": divided(one["value"], 100),
             "currency": one["value_currency"],
             "period": one["value_period"],
             "confidence": one["confidence"],
-            "expected_value": cents(one["expected_value"]),
+            "expected_value": divided(one["expected_value"], 100),
             "date_won": one["date_won"],
             "date_lost": stamp(one["date_lost"]),
             "date_created": stamp(one["date_created"]),
@@ -158,19 +159,15 @@ def custom_values_view(api: LocalCloseApi) -> list[Row]:
     objects += [("opportunity", lead["id"], one) for lead, one in nested(api, "opportunities")]
     objects += [("activity", one["lead_id"], one) for one in activities(api)]
     known = fields(api)
-    return [
-        {
-            "object_type": object_type,
-            "object_id": one["id"],
-            "lead_id": lead_id,
-            "field_id": field_id,
-            "field": known[field_id]["name"],
-            "type": known[field_id]["type"],
-            "value": _text(value, known[field_id], object_type),
-        }
-        for object_type, lead_id, one in objects
-        for field_id, value in values_of(one).items()
-    ]
+    rows = []
+    for object_type, lead_id, one in objects:
+        for field_id, value in values_of(one).items():
+            field = known[field_id]
+            row = {"object_type": object_type, "object_id": one["id"], "lead_id": lead_id}
+            row |= {"field_id": field_id, "field": field["name"], "type": field["type"]}
+            row["value"] = _text(value, field, object_type)
+            rows.append(row)
+    return rows
 
 
 def _text(value: Any, field: Row, object_type: str) -> str:
@@ -183,12 +180,12 @@ def _text(value: Any, field: Row, object_type: str) -> str:
 
 
 def activities_by_day_view(api: LocalCloseApi) -> list[Row]:
-    people = users(api)
+    email_of = emails(api)
     rows = [one | {"day": str(moment(one["activity_at"] or one["date_created"]).date())} for one in activities(api)]
     return [
         key
         | {
-            "email": people[key["user_id"]]["email"] if key["user_id"] else None,
+            "email": email_of[key["user_id"]],
             "calls": _count(done, "Call"),
             "call_minutes": sum(one["duration"] for one in done if one["_type"] == "Call") / 60,
             "emails_sent": _count(done, "Email", status={"sent"}),
@@ -228,18 +225,13 @@ def _won(api: LocalCloseApi) -> list[Row]:
 
 
 def _recent(api: LocalCloseApi) -> list[Row]:
-    people, end = users(api), now()
-    rows = [
-        one | {"who": people[one["user_id"]]["email"] if one["user_id"] else None}
-        for one in activities(api)
-        if one["_type"] in {"Call", "Email", "Meeting"} and end - 30 * DAY <= moment(one["activity_at"]) < end
-    ]
+    email_of = emails(api)
+    end = now()
+    start = end - 30 * DAY
+    wanted = [one for one in activities(api) if one["_type"] in {"Call", "Email", "Meeting"}]
+    rows = [one | {"who": email_of[one["user_id"]]} for one in wanted if start <= moment(one["activity_at"]) < end]
     return [
-        key
-        | {
-            "number": len(done),
-            "hours": None if (sums := total(one.get("duration") for one in done)) is None else sums / 3600,
-        }
+        key | {"number": len(done), "hours": divided(total(one.get("duration") for one in done), 3600)}
         for key, done in grouped(rows, "who", "_type")
     ]
 
@@ -272,13 +264,14 @@ def _overdue(api: LocalCloseApi) -> list[Row]:
 
 
 def _deleted(api: LocalCloseApi) -> list[Row]:
-    people, week = users(api), now() - timedelta(days=7)
+    email_of = emails(api)
+    week = now() - timedelta(days=7)
     return [
         {
             "object_type": one["object_type"],
             "object_id": one["object_id"],
             "date_updated": stamp(one["date_updated"]),
-            "email": people[one["user_id"]]["email"] if one["user_id"] else None,
+            "email": email_of[one["user_id"]],
             "name": (one["previous_data"] or {}).get("display_name"),
         }
         for one in rows_of(api, "event_log")
@@ -308,17 +301,21 @@ def _columns(api: LocalCloseApi) -> list[Row]:
 
 def named_leads(api: LocalCloseApi) -> list[Row]:
     """Return the leads with their custom values, keyed by the column names of the view."""
-    names = {
-        field_id: field["name"]
-        for field_id, field in fields(api).items()
-        if "lead" in {field["object_type"], *(place["object_type"] for place in field.get("associations", ()))}
-    }
+    names = {field_id: field["name"] for field_id, field in fields(api).items() if _is_of_leads(field)}
     taken = Counter(name.lower() for name in names.values()) + Counter({"name": 1})  # `name` is a column of leads
-    labels = {field_id: f"{name} {field_id}" if taken[name.lower()] > 1 else name for field_id, name in names.items()}
+    repeated = {field_id: f"{name} {field_id}" for field_id, name in names.items() if taken[name.lower()] > 1}
+    labels = names | repeated
     return [
         {"id": lead["id"]} | {labels[field_id]: value for field_id, value in values_of(lead).items()}
         for lead in rows_of(api, "leads")
     ]
+
+
+def _is_of_leads(field: Row) -> bool:
+    """Return whether a field is one of leads, alone or among others."""
+    return field["object_type"] == "lead" or any(
+        link["object_type"] == "lead" for link in field.get("associations", ())
+    )
 
 
 QUERIES: dict[str, Truth] = {

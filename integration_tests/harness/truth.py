@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from itertools import chain
 from math import inf
 from typing import Any
 
@@ -53,7 +54,7 @@ def records(api: LocalCloseApi, stream: str) -> list[Record]:
         "tasks": [store.collections["task"]],
         "users": [store.collections["user"]],
     }
-    return [record for collection in shown[stream] for record in collection.records.values()]
+    return list(chain.from_iterable(collection.records.values() for collection in shown[stream]))
 
 
 def _stamp(record: Record, stream: str) -> int:

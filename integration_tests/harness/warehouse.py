@@ -56,7 +56,8 @@ class Warehouse:
         run = connector.sync if kill_after is None else connector.read
         result = run(self.streams, list(self.states.values()))
         for record in result.of("RECORD"):
-            table, row = self.tables.setdefault(record["stream"], {}), record["data"]
+            table = self.tables.setdefault(record["stream"], {})
+            row = record["data"]
             if row.get(DELETED_AT) is None:
                 table[row["id"]] = row
             else:
