@@ -1,5 +1,7 @@
 """Late edits, deletions and merges, which the connector learns from Close's event log."""
 
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +37,9 @@ def warehouse(make_api: MakeApi, tmp_path: Path) -> Warehouse:
     return Warehouse(api, clock, tmp_path)
 
 
-def children_of(warehouse: Warehouse, lead: str) -> list[str]:
+def children_of(warehouse: Warehouse, lead: str) -> set[str]:
     """Return the ids of the activities and tasks of a lead."""
-    return [child for child in warehouse.api.store.children_of(lead) if child.startswith(("acti", "task", "noti"))]
+    return {child for child in warehouse.api.store.children_of(lead) if child.startswith(("acti", "task", "noti"))}
 
 
 def tombstones(result: Result, stream: str) -> dict[str, dict[str, Any]]:
@@ -47,6 +49,38 @@ def tombstones(result: Result, stream: str) -> dict[str, dict[str, Any]]:
 def present(result: Result, stream: str) -> dict[str, dict[str, Any]]:
     rows = {row["id"]: row for row in result.records(stream) if not row.get(DELETED_AT)}
     return {record_id: row for record_id, row in rows.items() if record_id not in ANCHORS.values()}
+
+
+class OldRecords:
+    """Records of the warehouse's account that a later sync reads again only if the event log has changes of them."""
+
+    def __init__(self, warehouse: Warehouse, unlogged: tuple[str, ...]) -> None:
+        """Add two activities of each type, a thread with two emails, and a task without a lead."""
+        self.store = warehouse.api.store
+        leads = self.store.leads.visible.records.keys() - {ANCHORS["lead"]}
+        self.keeper, self.destination, self.source, self.doomed = sorted(leads)
+        since = warehouse.clock() - 55 * DAY
+        load = partial(self.store.load_many, start=since, end=since + 10 * DAY, lead_id=self.keeper)
+        self.pairs = [load(kind, 2) for kind in sorted(TYPES.difference(unlogged))]
+        for kind in unlogged:
+            load(kind, 2)
+        self.emails = load("Email", 2, thread_id="acti_thread")
+        emails = [self.store.get(email) for email in self.emails]
+        load("EmailThread", 1, id="acti_thread", emails=emails, latest_emails=[])
+        [self.lonely] = load("task", 1, lead_id=None)
+        self.moved = children_of(warehouse, self.source)
+        self.orphans = children_of(warehouse, self.doomed)
+
+    def change(self, back_dated: datetime) -> set[str]:
+        """Edit, delete and merge; return the ids of the new activities: a back-dated note, and that of the merge."""
+        for edited, deleted in self.pairs:
+            self.store.edit(edited)
+            self.store.delete(deleted)
+        note = self.store.add("Note", lead_id=self.keeper, date_created=text(back_dated))
+        merge = self.store.merge(self.source, self.destination)
+        for one in (self.doomed, self.lonely, "acti_thread"):
+            self.store.delete(one)
+        return {note["id"], merge["id"]}
 
 
 @pytest.mark.parametrize("unlogged", [("Created", "ImportUpdate"), ()], ids=["documented events", "all events"])
@@ -60,62 +94,52 @@ def test_late_changes_of_every_type_are_emitted_once_and_equal_the_server(
     """
     warehouse.api.settings.event_types_are_complete = not unlogged
     warehouse.api.settings.email_thread_deletion_logs_emails = bool(unlogged)
-    store, clock = warehouse.api.store, warehouse.clock
-    keeper, destination, source, doomed = sorted(store.leads.visible.records.keys() - {ANCHORS["lead"]})
-    since, until = clock() - 55 * DAY, clock() - 45 * DAY
-    old = {kind: store.load_many(kind, 2, since, until, lead_id=keeper) for kind in sorted(TYPES.difference(unlogged))}
-    for kind in unlogged:
-        store.load_many(kind, 2, since, until, lead_id=keeper)
-    emails = store.load_many("Email", 2, since, until, lead_id=keeper, thread_id="acti_thread")
-    thread = {"id": "acti_thread", "emails": [store.get(email) for email in emails], "latest_emails": []}
-    store.load_many("EmailThread", 1, since, until, lead_id=keeper, **thread)
-    [lonely] = store.load_many("task", 1, clock() - 40 * DAY, clock() - 39 * DAY, lead_id=None)
-    moved, orphans = children_of(warehouse, source), children_of(warehouse, doomed)
-    created = {record.id: record.data()["date_created"] for record in store.objects.values()}
+    old = OldRecords(warehouse, unlogged)
+    created = {record.id: moment(record.data()["date_created"]) for record in warehouse.api.store.objects.values()}
     warehouse.sync()
     assert requests_of(warehouse.api, "/event/") == [], "a first sync reads no events"
 
-    clock.advance(hours=1)
-    began = clock()
-    for edited, deleted in old.values():
-        store.edit(edited)
-        store.delete(deleted)
-    back_dated = store.add("Note", lead_id=keeper, date_created=text(began - 50 * DAY))["id"]
-    merge = store.merge(source, destination)["id"]
-    for one in (doomed, lonely, "acti_thread"):
-        store.delete(one)
-    clock.advance(hours=1)
+    warehouse.clock.advance(hours=1)
+    began = warehouse.clock()
+    new = old.change(back_dated=began - 50 * DAY)
+    warehouse.clock.advance(hours=1)
     result = warehouse.sync()
 
     rows = {stream: present(result, stream) for stream in FOLLOWING}
     dead = {stream: tombstones(result, stream) for stream in FOLLOWING}
-    of_activities = {one for one in moved if one.startswith("acti")} | {edited for edited, _ in old.values()}
-    assert set(rows["activities"]) == {*of_activities, back_dated, merge}
-    assert set(rows["tasks"]) == set(moved) - of_activities
-    assert set(rows["leads"]) == {keeper, destination}
-    gone = {*orphans, *emails, lonely, *(deleted for _, deleted in old.values())}
-    assert {*dead["activities"], *dead["tasks"]} == gone
-    assert set(dead["leads"]) == {source, doomed}
-    assert {row["lead_id"] for one, row in (rows["activities"] | rows["tasks"]).items() if one in moved} == {
-        destination
-    }
+    edited = {edited for edited, _ in old.pairs}
+    moved_tasks = {one for one in old.moved if not one.startswith("acti")}
+    assert rows["activities"].keys() == edited | new | (old.moved - moved_tasks)
+    assert rows["tasks"].keys() == moved_tasks
+    assert rows["leads"].keys() == {old.keeper, old.destination}
+    moved = [row for one, row in (rows["activities"] | rows["tasks"]).items() if one in old.moved]
+    assert {row["lead_id"] for row in moved} == {old.destination}
+    deleted = {deleted for _, deleted in old.pairs}
+    assert dead["activities"].keys() | dead["tasks"].keys() == deleted | old.orphans | {*old.emails, old.lonely}
+    assert dead["leads"].keys() == {old.source, old.doomed}
     warehouse.assert_is_current()
-    assert sum(len(result.repeated(stream)) for stream in FOLLOWING) == 0
+    assert [result.repeated(stream) for stream in FOLLOWING] == [[], [], []]
     # A page of events, the windows of three streams, and the records by id.
     [events] = requests_of(warehouse.api, "/event/")
     assert len(warehouse.api.requests) <= 12
+    assert_schemas_match(warehouse, result)
+    sync_start = moment(events["date_updated__lt"])
+    for stream in FOLLOWING:
+        for record_id, row in dead[stream].items():
+            assert row.keys() == {"id", CURSOR_FIELD[stream], DELETED_AT}
+            assert began <= moment(row[DELETED_AT]) < warehouse.clock()
+            # The cursor value is new enough that a destination that deduplicates keeps this row.
+            newest = max(sync_start, created[record_id]) if stream == "activities" else sync_start
+            assert moment(row[CURSOR_FIELD[stream]]) == newest
 
-    schemas = {one["name"]: one["json_schema"] for one in warehouse.connector().discover().of("CATALOG")[0]["streams"]}
+
+def assert_schemas_match(warehouse: Warehouse, result: Result) -> None:
+    """Assert that the streams that follow the log match their schema, and alone have the column of deletions."""
+    [catalog] = warehouse.connector().discover().of("CATALOG")
+    schemas = {stream["name"]: stream["json_schema"] for stream in catalog["streams"]}
     assert {name for name, schema in schemas.items() if DELETED_AT in schema["properties"]} == set(FOLLOWING)
     for stream in FOLLOWING:
         assert not schema_errors(schemas[stream], result.records(stream))
-        sync_start = events["date_updated__lt"]
-        for record_id, row in dead[stream].items():
-            assert row.keys() == {"id", CURSOR_FIELD[stream], DELETED_AT}
-            assert began <= moment(row[DELETED_AT]) < clock()
-            # The cursor value is new enough that a destination that deduplicates keeps this row.
-            dates = [sync_start, created[record_id]] if stream == "activities" else [sync_start]
-            assert moment(row[CURSOR_FIELD[stream]]) == max(map(moment, dates))
 
 
 @pytest.mark.parametrize(("kept", "kills"), [("tasks", []), ("event_log", [10])])
