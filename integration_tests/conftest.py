@@ -1,6 +1,7 @@
 """Fixtures that the integration tests share: a local Close API, and the connector configured for it."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,12 @@ from integration_tests.harness.running import KEY
 @pytest.fixture
 def make_api() -> Iterator[MakeApi]:
     """Return a function that starts a local API: `make_api(Volumes(activities=100), …)`; stop them after the test."""
-    started: list[LocalCloseApi] = []
+    with ExitStack() as started:
 
-    def make(volumes: Volumes | None = None, **options: Any) -> LocalCloseApi:
-        api = LocalCloseApi(volumes, **options)
-        api.start()
-        started.append(api)
-        return api
+        def make(volumes: Volumes | None = None, **options: Any) -> LocalCloseApi:
+            return started.enter_context(LocalCloseApi(volumes, **options))
 
-    yield make
-    for api in started:
-        api.stop()
+        yield make
 
 
 @pytest.fixture

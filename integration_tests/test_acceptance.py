@@ -28,16 +28,13 @@ class TestStandard(SourceTestSuiteBase):
 def incremental_scenarios() -> list[ParameterSet]:
     """Return the entries under `incremental`: a config, and the file with its future state."""
     tests = yaml.safe_load((PROJECT / "acceptance-test-config.yml").read_text())["acceptance_tests"]
-    scenarios = [
-        (ConnectorTestScenario(config_path=entry["config_path"]), PROJECT / entry["future_state"]["future_state_path"])
-        for entry in tests["incremental"]["tests"]
-    ]
-    return [
-        pytest.param(
-            scenario, path, id=str(scenario.config_path), marks=[pytest.mark.requires_creds] * scenario.requires_creds
-        )
-        for scenario, path in scenarios
-    ]
+    scenarios = []
+    for entry in tests["incremental"]["tests"]:
+        scenario = ConnectorTestScenario(config_path=entry["config_path"])
+        path = PROJECT / entry["future_state"]["future_state_path"]
+        marks = [pytest.mark.requires_creds] if scenario.requires_creds else []
+        scenarios.append(pytest.param(scenario, path, id=entry["config_path"], marks=marks))
+    return scenarios
 
 
 def connector_of(scenario: ConnectorTestScenario, folder: Path) -> ForkedConnector:

@@ -11,9 +11,12 @@ from integration_tests.close_api import Fault, LocalCloseApi, RateLimit, Setting
 from integration_tests.harness.moments import DAY, now
 from integration_tests.probe.__main__ import ask_all, main, probe
 from integration_tests.probe.account import Account
+from integration_tests.probe.question import Finding
 
 VOLUMES = Volumes(activities=300, leads=120, tasks=90, events=150, users=4, custom_fields=6)
 ROWS_A_CHAIN = 100
+# The finding of each question by its text.
+Findings = dict[str, Finding]
 LENIENT = {"search_max_rows": ROWS_A_CHAIN, "rate_limit": RateLimit(500, 1.0), "max_skip": {"activity": 250_000}}
 STRICT: dict[str, Any] = {
     "search_max_rows": ROWS_A_CHAIN,
@@ -36,13 +39,13 @@ STRICT: dict[str, Any] = {
 }
 
 
-def findings(**settings: Any) -> dict[str, tuple[str, str]]:
-    """Run the probe on an API with these settings; return what it saw, and whether the connector copes, by question."""
+def findings(**settings: Any) -> Findings:
+    """Run the probe on an API with these settings."""
     with LocalCloseApi(VOLUMES, settings=Settings(**settings), start=now() - 200 * DAY) as api:
         meeting = next(iter(api.store.collections["activity/meeting"].records))
         api.store.reschedule_meeting(meeting, now() + DAY)
         account = Account({"api_key": "api_local", "base_url": api.url}, rows_per_chain=ROWS_A_CHAIN)
-        found = {question.text: (finding.saw, finding.copes) for question, finding in ask_all(account)}
+        found = {question.text: finding for question, finding in ask_all(account)}
         assert {entry.method for entry in api.requests if entry.path != "/data/search/"} <= {"GET", "POST"}
         posts = [entry for entry in api.requests if entry.method == "POST" and entry.path != "/data/search/"]
         assert all(entry.headers["x-http-method-override"] == "GET" for entry in posts)
@@ -50,12 +53,12 @@ def findings(**settings: Any) -> dict[str, tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def lenient() -> dict[str, tuple[str, str]]:
+def lenient() -> Findings:
     return findings(**LENIENT)
 
 
 @pytest.fixture(scope="module")
-def strict() -> dict[str, tuple[str, str]]:
+def strict() -> Findings:
     return findings(**STRICT)
 
 
@@ -98,21 +101,17 @@ def strict() -> dict[str, tuple[str, str]]:
     ],
 )
 def test_the_findings_match_the_settings_of_the_api(
-    lenient: dict[str, tuple[str, str]],
-    strict: dict[str, tuple[str, str]],
-    question: str,
-    when_lenient: str,
-    when_strict: str,
+    lenient: Findings, strict: Findings, question: str, when_lenient: str, when_strict: str
 ) -> None:
     for found, expected in ((lenient, when_lenient), (strict, when_strict)):
-        [(saw, copes)] = [finding for text, finding in found.items() if text.startswith(question)]
-        assert re.search(expected, saw), saw
-        assert copes.startswith(("yes", "only")), copes
+        [finding] = [finding for text, finding in found.items() if text.startswith(question)]
+        assert re.search(expected, finding.saw), finding
+        assert finding.copes.startswith(("yes", "only")), finding
 
 
-def test_every_question_has_a_finding_that_the_connector_copes_with(lenient: dict[str, tuple[str, str]]) -> None:
+def test_every_question_has_a_finding_that_the_connector_copes_with(lenient: Findings) -> None:
     assert len(lenient) > 35
-    assert [text for text, (_, copes) in lenient.items() if not copes.startswith("yes")] == []
+    assert [text for text, finding in lenient.items() if not finding.copes.startswith("yes")] == []
 
 
 def test_the_probe_says_no_if_the_connector_would_fail() -> None:

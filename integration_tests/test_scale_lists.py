@@ -46,13 +46,7 @@ def test_an_hour_with_more_rows_than_the_skip_cap_is_read_completely(make_api: M
     ],
 )
 def test_each_row_of_a_list_with_bursts_is_read_once(
-    make_api: MakeApi,
-    fork: Fork,
-    order: ListOrder,
-    precision: Any,
-    wording: Any,
-    page_size: int,
-    rows_per_window: int,
+    make_api: MakeApi, fork: Fork, order: ListOrder, precision: Any, wording: Any, page_size: int, rows_per_window: int
 ) -> None:
     """Many rows share a second or a moment, and offsets reach hardly more than the fullest second has.
 

@@ -1,7 +1,6 @@
 """Every stream is read from the start, again after changes, and a third time without changes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import yaml
 from integration_tests.close_api import LocalCloseApi, Volumes
 from integration_tests.harness.forked import ForkedConnector
 from integration_tests.harness.moments import DAY, HOUR, MILLISECOND, moment, now, text
-from integration_tests.harness.running import KEY, PROJECT, STREAMS, Result
+from integration_tests.harness.running import KEY, PROJECT, STREAMS
 from integration_tests.harness.schemas import schema_errors
 from integration_tests.harness.truth import CURSOR_FIELD, LOOKBACK, clock_at, ids
 from integration_tests.harness.truth import saved_cursor as cursor_of
@@ -23,7 +22,6 @@ COLUMNS: dict[str, list[str]] = yaml.safe_load((PROJECT / "unit_tests" / "column
 TRANSCRIPTS = ("recording_transcript", "voicemail_transcript")
 
 
-@dataclass
 class Reads:
     """The results of the three reads, and the data of the server at the time of each.
 
@@ -31,58 +29,33 @@ class Reads:
     again, by stream; `late` and `deleted` are the other changes.
     """
 
-    schemas: dict[str, dict[str, Any]]
-    present: dict[str, set[str]]
-    first: Result
-    changed: dict[str, set[str]]
-    late: set[str]
-    deleted: set[str]
-    second: Result
-    second_requests: int
-    expected_second: dict[str, set[str]]
-    sources: dict[str, dict[str, Any]]
-    third: Result
-    third_requests: int
+    def __init__(self, api: LocalCloseApi, folder: Path, began: datetime) -> None:
+        start = began - 200 * DAY
+        connector = ForkedConnector({"api_key": KEY, "base_url": api.url, "start_date": text(start)}, folder)
+        [catalog] = connector.discover().of("CATALOG")
+        self.schemas = {stream["name"]: stream["json_schema"] for stream in catalog["streams"]}
+        lower = {"activities": start - DAY, "event_log": began - 30 * DAY, "leads": start, "tasks": start}
+        self.present = {stream: ids(api, stream, lower.get(stream), began) for stream in STREAMS}
+        self.sources = {record.id: record.data() for record in api.store.objects.values()}
+        self.first = connector.sync()
+        self.changed, self.late, self.deleted = _change(api, began)
+        self.sources |= {record.id: record.data() for record in api.store.objects.values()}
+        since = {stream: cursor_of(self.first, stream) - LOOKBACK[stream] for stream in STREAMS}
+        self.expected_second = {stream: ids(api, stream, since[stream], now() + MILLISECOND) for stream in STREAMS}
+        api.clear_requests()
+        self.second = connector.sync(state=self.first.states)
+        self.second_requests = len(api.requests)
+        api.clear_requests()
+        self.third = connector.sync(state=self.second.states)
+        self.third_requests = len(api.requests)
 
 
 @pytest.fixture(scope="module")
 def reads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reads]:
     began = now()
-    start = began - 200 * DAY
     with LocalCloseApi(VOLUMES, end=began - HOUR) as api:
         _add_records_for_the_changes(api, began)
-        folder: Path = tmp_path_factory.mktemp("reads")
-        connector = ForkedConnector({"api_key": KEY, "base_url": api.url, "start_date": text(start)}, folder)
-        schemas = {one["name"]: one["json_schema"] for one in connector.discover().of("CATALOG")[0]["streams"]}
-        lower = {"activities": start - DAY, "event_log": began - 30 * DAY, "leads": start, "tasks": start}
-        present = {stream: ids(api, stream, lower.get(stream), began) for stream in STREAMS}
-        sources = {record.id: record.data() for record in api.store.objects.values()}
-        first = connector.sync()
-        changed, late, deleted = _change(api, began)
-        sources |= {record.id: record.data() for record in api.store.objects.values()}
-        expected = {
-            stream: ids(api, stream, cursor_of(first, stream) - LOOKBACK[stream], now() + MILLISECOND)
-            for stream in STREAMS
-        }
-        api.clear_requests()
-        second = connector.sync(state=first.states)
-        second_requests = len(api.requests)
-        api.clear_requests()
-        third = connector.sync(state=second.states)
-        yield Reads(
-            schemas=schemas,
-            present=present,
-            first=first,
-            changed=changed,
-            late=late,
-            deleted=deleted,
-            second=second,
-            second_requests=second_requests,
-            expected_second=expected,
-            sources=sources,
-            third=third,
-            third_requests=len(api.requests),
-        )
+        yield Reads(api, tmp_path_factory.mktemp("reads"), began)
 
 
 def _add_records_for_the_changes(api: LocalCloseApi, began: datetime) -> None:
