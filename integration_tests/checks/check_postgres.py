@@ -8,14 +8,7 @@ import pytest
 from integration_tests.close_api import LocalCloseApi
 from integration_tests.harness.moments import DAY, now
 from integration_tests.harness.postgres_server import DATABASE, HOST, PASSWORD, USER, postgres
-from integration_tests.harness.pyairbyte import (
-    TIME_ZONE,
-    VOLUMES,
-    Database,
-    DatabaseTests,
-    Synced,
-    sync_twice,
-)
+from integration_tests.harness.pyairbyte import TIME_ZONE, VOLUMES, Database, DatabaseTests, Synced, sync_twice
 from integration_tests.harness.sql_truth import activities, canonical, rows_of
 
 TWICE = "SELECT * FROM leads"

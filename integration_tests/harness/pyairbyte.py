@@ -9,7 +9,6 @@ import re
 import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,8 @@ VOLUMES = Volumes(activities=420, leads=60, tasks=90, events=200, users=8, custo
 TIME_ZONE = "America/Los_Angeles"
 # Event types of activities that the log does not report: `Created` has none, `ImportUpdate` that of its import.
 UNLOGGED = (None, "import")
+# The type of the new custom fields.
+TEXT = {"type": "text", "accepts_multiple_values": False}
 # Appended to a script that defines `run(sql)`, which returns the column names and the rows.
 QUERY = """
 import datetime, decimal, json, sys
@@ -125,64 +126,42 @@ def add_records_near_query_bounds(api: LocalCloseApi) -> None:
         store.load_many("task", 1, present - 5 * DAY, date=str((present + days * DAY).date()), is_complete=False)
 
 
-@dataclass
 class Changes:
-    """The ids of the records that were changed between the two syncs."""
+    """Changes of every kind between the two syncs, and the ids of the records that they change."""
 
-    deleted_lead: str
-    its_activities: set[str]
-    its_unlogged_activities: set[str]
-    merged_lead: str
-    edited_lead: str
-    edited_note: str
-    deleted_task: str
-    completed_task: str
-    new: dict[str, str]
-
-
-def change(api: LocalCloseApi) -> Changes:
-    """Make changes of every kind."""
-    store = api.store
-    created = {one.lead_id for one in store.collections["activity/created"].records.values() if one.lead_id}
-    imported = {one.lead_id for one in store.collections["activity/import_update"].records.values()}
-    # The `Created` activity of this lead stays in the table.
-    deleted = min(created)
-    # The log would not report the new lead of its unlogged activities.
-    merged, edited, destination = sorted(ids(api, "leads") - created - imported)[:3]
-    children = store.children_of(deleted)
-    activities = {child: store.objects[child] for child in children if child.startswith("acti_")}
-    logged = {child for child, record in activities.items() if event_type(record.kind, record.type) not in UNLOGGED}
-    to_delete, to_complete = sorted(task for task in ids(api, "tasks") if task not in children)[:2]
-    notes = [record for record in store.collections["activity/note"].records.values() if record.id not in children]
-    oldest_note = min(notes, key=lambda record: record.created).id
-    fields = [
-        store.add("custom_field.lead", name=name, type="text", accepts_multiple_values=False)["id"]
+    def __init__(self, api: LocalCloseApi) -> None:
+        store = api.store
+        created = {one.lead_id for one in store.collections["activity/created"].records.values() if one.lead_id}
+        imported = {one.lead_id for one in store.collections["activity/import_update"].records.values()}
+        # The `Created` activity of this lead stays in the table.
+        self.deleted_lead = min(created)
+        # The log would not report the new lead of its unlogged activities.
+        leads = sorted(ids(api, "leads") - created - imported)
+        self.merged_lead, self.edited_lead, destination = leads[:3]
+        children = store.children_of(self.deleted_lead)
+        activities = [store.objects[child] for child in children if child.startswith("acti_")]
+        logged = [record for record in activities if event_type(record.kind, record.type) not in UNLOGGED]
+        self.its_activities = {record.id for record in logged}
+        self.its_unlogged_activities = {record.id for record in activities} - self.its_activities
+        self.deleted_task, self.completed_task = sorted(ids(api, "tasks").difference(children))[:2]
+        notes = store.collections["activity/note"].records.values()
+        kept_notes = [record for record in notes if record.id not in children]
+        self.edited_note = min(kept_notes, key=lambda record: record.created).id
         # Two names differ only in case, and one is also the name of a column.
-        for name in ("Budget", "Region", "region", "Name")
-    ]
-    store.edit(oldest_note, note="Edited late")
-    # Texts that look like numbers: 0012, 0013 and so on.
-    values = {f"custom.{field}": f"00{number}" for number, field in enumerate(fields, 12)}
-    store.edit(edited, display_name="Renamed Ltd", **values)
-    store.merge(merged, destination)
-    store.delete(deleted)
-    store.delete(to_delete)
-    store.complete_task(to_complete)
-    new = {"custom_fields": fields[0]}
-    for stream, kind in (("leads", "lead"), ("users", "user"), ("tasks", "task")):
-        new[stream] = store.add(kind)["id"]
-    new["activities"] = store.add("Note", lead_id=destination)["id"]
-    return Changes(
-        deleted_lead=deleted,
-        its_activities=logged,
-        its_unlogged_activities=activities.keys() - logged,
-        merged_lead=merged,
-        edited_lead=edited,
-        edited_note=oldest_note,
-        deleted_task=to_delete,
-        completed_task=to_complete,
-        new=new,
-    )
+        named = [store.add("custom_field.lead", name=name, **TEXT) for name in ("Budget", "Region", "region", "Name")]
+        # Texts that look like numbers: 0012, 0013 and so on.
+        values = {f"custom.{field['id']}": f"00{number}" for number, field in enumerate(named, 12)}
+        store.edit(self.edited_note, note="Edited late")
+        store.edit(self.edited_lead, display_name="Renamed Ltd", **values)
+        store.merge(self.merged_lead, destination)
+        store.delete(self.deleted_lead)
+        store.delete(self.deleted_task)
+        store.complete_task(self.completed_task)
+        self.new_field: str = named[0]["id"]
+        self.new: dict[str, str] = {"custom_fields": self.new_field}
+        for stream, kind in (("leads", "lead"), ("users", "user"), ("tasks", "task")):
+            self.new[stream] = store.add(kind)["id"]
+        self.new["activities"] = store.add("Note", lead_id=destination)["id"]
 
 
 Synced = tuple[Database, LocalCloseApi, Changes]
@@ -199,7 +178,7 @@ def sync_twice(database: Database, api: LocalCloseApi, twice: str) -> Changes:
     for stream in STREAMS:
         assert re.search(rf"^{stream} +{len(database.ids(stream))}$", printed, re.MULTILINE), printed
     database.make_views()
-    changes = change(api)
+    changes = Changes(api)
     database.query(f"INSERT INTO leads {twice} WHERE id = '{changes.edited_lead}'")
     database.sync()
     return changes
@@ -237,7 +216,7 @@ class DatabaseTests:
         self, synced: Synced, table: str, record: str, column: str, value: object
     ) -> None:
         database, _, changes = synced
-        column = column.format(new_field=changes.new["custom_fields"])
+        column = column.format(new_field=changes.new_field)
         rows = database.query(f"SELECT {column} FROM {table} WHERE id = '{getattr(changes, record)}'")  # noqa: S608 - ours
         assert value_of(rows) == value
 

@@ -142,15 +142,11 @@ def opportunities_view(api: LocalCloseApi) -> list[Row]:
 
 def open_pipeline_view(api: LocalCloseApi) -> list[Row]:
     still_open = [one for one in opportunities_view(api) if one["status_type"] == "active"]
-    return [
-        key
-        | {
-            "deals": len(deals),
-            "value": total(one["value"] for one in deals),
-            "expected_value": total(one["expected_value"] for one in deals),
-        }
-        for key, deals in grouped(still_open, "user_id", "owner", "pipeline", "status", "currency", "period")
-    ]
+    rows = []
+    for key, deals in grouped(still_open, "user_id", "owner", "pipeline", "status", "currency", "period"):
+        sums = {name: total(one[name] for one in deals) for name in ("value", "expected_value")}
+        rows.append({**key, "deals": len(deals), **sums})
+    return rows
 
 
 def custom_values_view(api: LocalCloseApi) -> list[Row]:
