@@ -27,7 +27,6 @@ def test_a_refused_connection_fails_the_stream_with_its_cause(make_api: MakeApi,
 
 @contextmanager
 def running(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[http.server.ThreadingHTTPServer]:
-    """Run a server on a free port."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -93,7 +92,6 @@ class _ProxyWithPassword(http.server.BaseHTTPRequestHandler):
     """Refuses every tunnel and asks for a password."""
 
     def do_CONNECT(self) -> None:
-        """Send a 407."""
         self.send_error(407, "Proxy Authentication Required")
 
     def log_message(self, *args: Any) -> None:

@@ -14,7 +14,6 @@ from integration_tests.harness.running import PROJECT
 
 
 def run(*words: str | Path, cwd: Path) -> str:
-    """Run a command; return its output."""
     result = subprocess.run([str(word) for word in words], cwd=cwd, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout

@@ -62,7 +62,7 @@ class Catalogue:
             if lead_id in self.objects
         ]
         self.objects.update((record.id, record) for record in rendered)
-        self.leads.load(rendered)
+        self.leads.visible.load(rendered)
 
     def _with_children(self, lead: Json) -> Json:
         rows: dict[str, list[Json]] = {"contacts": [], "opportunities": [], "tasks": []}
@@ -91,7 +91,7 @@ class Catalogue:
     def _put(self, record: Record, now: int) -> None:
         self._enter(record)
         for name in KINDS[record.kind].collections:
-            self.collections[name].put(record)
+            self.collections[name].load([record])
         if record.kind == "lead":
             self.leads.change(record.id, record, self._search_due(now), now)
 

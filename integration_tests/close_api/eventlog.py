@@ -69,7 +69,7 @@ class EventLog(DelayedCollection):
 
     def load_events(self, events: Iterable[Json]) -> None:
         """Add many events that are visible immediately; events with equal stamps keep the given order."""
-        self.load([self._record(event) for event in events])
+        self.visible.load([self._record(event) for event in events])
 
     def odd(self, stamp: str, fields: Json) -> Json:
         """Return an event about a note that does not exist, with some fields replaced."""

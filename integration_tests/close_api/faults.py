@@ -54,7 +54,6 @@ class FaultPlan:
         self._random = Random(seed)
 
     def add(self, *rules: Fault) -> None:
-        """Add rules after the existing rules."""
         self.rules += rules
 
     def next(self, path: str, query: dict[str, str]) -> Fault:

@@ -50,7 +50,6 @@ def lead(maker: Maker, world: World, created: int, updated: int) -> Json:
 
 
 def contact(maker: Maker, world: World, lead_id: str | None, created: int, updated: int) -> Json:
-    """Return a contact of a lead."""
     name = maker.full_name()
     authors = world.authors(maker)
     return {

@@ -48,7 +48,6 @@ class Maker:
         return self.random.random() < share
 
     def pick(self, choices: Sequence[T]) -> T:
-        """Return one of the choices."""
         return choices[int(self.random.random() * len(choices))]
 
     def maybe(self, value: T, share: float = 0.5) -> T | None:
@@ -77,7 +76,6 @@ class Maker:
         return min(micros + added - added % MILLISECOND, end - MILLISECOND)
 
     def phrase(self) -> str:
-        """Return a short text."""
         return self.pick(PHRASES)
 
     def full_name(self) -> str:

@@ -17,7 +17,6 @@ class Standing:
     reset: float
 
     def header(self) -> str:
-        """Return the value of the `ratelimit` header."""
         return f"limit={self.limit.limit}, remaining={self.remaining}, reset={self.reset:.6f}"
 
 

@@ -61,7 +61,6 @@ class Window(NamedTuple):
     end: int | None = None
 
     def __contains__(self, micros: object) -> bool:
-        """Return whether a stamp is in the window."""
         return (
             isinstance(micros, int)
             and (self.start is None or micros >= self.start)
@@ -90,7 +89,6 @@ class Query:
     types: frozenset[str] | None = None
 
     def matches(self, record: Record) -> bool:
-        """Return whether the selection contains a record."""
         return (
             record.created in self.created
             and record.updated in self.updated
@@ -112,12 +110,7 @@ class Collection:
         self.records.update((record.id, record) for record in records)
         self._forget()
 
-    def put(self, record: Record) -> None:
-        """Insert a record or replace the record with the same id."""
-        self.load([record])
-
     def remove(self, record_id: str) -> None:
-        """Remove a record if it exists."""
         self.records.pop(record_id, None)
         self._forget()
 
@@ -167,10 +160,6 @@ class DelayedCollection:
         self._count = 0
         self._applied: dict[str, int] = {}
 
-    def load(self, records: Iterable[Record]) -> None:
-        """Add many records that are visible immediately."""
-        self.visible.load(records)
-
     def change(self, record_id: str, record: Record | None, due: int, now: int) -> None:
         """Insert, replace or (if `record` is None) remove a record; the change is visible from `due` on."""
         self._count += 1
@@ -188,4 +177,4 @@ class DelayedCollection:
             if record is None:
                 self.visible.remove(record_id)
             else:
-                self.visible.put(record)
+                self.visible.load([record])

@@ -15,11 +15,7 @@ _ONE_TYPE = "|".join(ACTIVITY_PATHS.values())
 _ROUTES: tuple[tuple[str, str, Callable[..., Response]], ...] = (
     ("GET", r"/activity/", activities),
     ("GET", rf"/activity/(?P<path>{_ONE_TYPE})/", activities),
-    (
-        "GET",
-        rf"/activity/(?:(?:{_ONE_TYPE})/)?(?P<object_id>acti_\w+)/",
-        partial(single, frozenset(ACTIVITY_PATHS)),
-    ),
+    ("GET", rf"/activity/(?:(?:{_ONE_TYPE})/)?(?P<object_id>acti_\w+)/", partial(single, frozenset(ACTIVITY_PATHS))),
     ("GET", r"/lead/", leads),
     ("GET", r"/lead/(?P<object_id>\w+)/", partial(single, frozenset({"lead"}))),
     ("GET", r"/task/", tasks),

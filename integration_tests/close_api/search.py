@@ -57,7 +57,8 @@ def search(call: Call) -> Response:
     page = rows[start : start + min(limit, settings.search_max_rows - given)]
     given += len(page)
     cursor = None
-    if page and start + len(page) < len(rows) and _may_go_on(given, settings):
+    has_more = bool(page) and start + len(page) < len(rows)
+    if has_more and (given < settings.search_max_rows or settings.search_past_max_rows == "reject"):
         cursor = f"cursor-{len(call.store.search_chains) + 1}"
         call.store.search_chains[cursor] = Chain(call.now, rows, given, page[-1])
     return list_response([_item(record, names) for record in page], {"cursor": cursor})
@@ -82,11 +83,6 @@ def _position(
             return rows, chain.given
         case "after":
             return rows, sum(key(record) <= key(chain.last) for record in rows)
-
-
-def _may_go_on(given: int, settings: Settings) -> bool:
-    """Return whether a page may have a cursor after `given` rows of its chain."""
-    return given < settings.search_max_rows or settings.search_past_max_rows == "reject"
 
 
 def _item(record: Record, names: list[str]) -> bytes:

@@ -6,7 +6,6 @@ import sys
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from types import TracebackType
 from typing import Any
 
 from typing_extensions import Self
@@ -114,11 +113,9 @@ class LocalCloseApi:
         return f"http://{_HOST}:{self._server.server_port}{PREFIX}"
 
     def clear_requests(self) -> None:
-        """Remove the requests so far."""
         self.requests.clear()
 
     def start(self) -> None:
-        """Serve until `stop` is called."""
         self._server = _Server(0, self._gate)
         Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
@@ -132,7 +129,5 @@ class LocalCloseApi:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()

@@ -11,7 +11,6 @@ EventLag = float | Callable[[dict[str, Any]], float]
 
 
 def utc_now() -> datetime:
-    """Return the current time in UTC."""
     return datetime.now(timezone.utc)
 
 

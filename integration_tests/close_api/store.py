@@ -36,7 +36,6 @@ class Store(Catalogue):
         self._hooks.append(hook)
 
     def request_started(self, number: int) -> None:
-        """Run the hooks of `on_request`."""
         for hook in self._hooks:
             hook(number)
 

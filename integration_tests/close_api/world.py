@@ -82,7 +82,6 @@ class World:
         return self.custom_fields.get(object_type, []) + shared
 
     def status(self, status_id: str) -> Status:
-        """Return the status of leads with an id."""
         return next(one for one in self.lead_statuses if one.id == status_id)
 
 

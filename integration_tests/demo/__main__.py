@@ -165,7 +165,6 @@ def _play(console: Console, config: Path | None) -> None:
 
 
 def main() -> int:
-    """Run the demo; return the exit code."""
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
     parser.add_argument("--config", type=Path, help="config of a real account, which is read twice and not changed")
     config = parser.parse_args().config

@@ -45,7 +45,6 @@ class ForkedConnector(Connector):
     interrupt_after: float | None = None
 
     def run(self, *arguments: str) -> Result:
-        """Run the command with these arguments."""
         context = _context()
         reader, writer = context.Pipe(duplex=False)
         process = context.Process(target=_run, args=(arguments, writer, self), daemon=True)

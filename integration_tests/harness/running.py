@@ -37,7 +37,6 @@ class Result:
 
     @cached_property
     def messages(self) -> list[Message]:
-        """Return the messages in the output."""
         return parse_messages(self.output)
 
     def of(self, kind: str) -> list[Any]:
@@ -74,7 +73,6 @@ class Result:
 
     @property
     def errors(self) -> list[dict[str, Any]]:
-        """Return the error traces, in order."""
         return [trace["error"] for trace in self.of("TRACE") if trace["type"] == "ERROR"]
 
     def status(self, stream: str) -> str | None:
@@ -97,15 +95,12 @@ class Connector:
     command: Path = COMMAND
 
     def check(self) -> Result:
-        """Run `check`."""
         return self.run("check", "--config", self.write("config", self.config))
 
     def discover(self) -> Result:
-        """Run `discover`."""
         return self.run("discover", "--config", self.write("config", self.config))
 
     def read(self, streams: Sequence[str] = STREAMS, state: list[dict[str, Any]] | None = None) -> Result:
-        """Run `read` for some streams."""
         return self.run(*self.read_arguments(streams, state))
 
     def sync(self, streams: Sequence[str] = STREAMS, state: list[dict[str, Any]] | None = None) -> Result:
@@ -116,7 +111,6 @@ class Connector:
         return result
 
     def run(self, *arguments: str) -> Result:
-        """Run the command with these arguments."""
         process = subprocess.run(
             [str(self.command), *arguments],
             stdout=subprocess.PIPE,

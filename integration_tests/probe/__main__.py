@@ -34,7 +34,6 @@ def _ask(question: Question, account: Account) -> Finding:
 
 
 def table_of(findings: list[tuple[Question, Finding]]) -> Table:
-    """Return a table with a row for each question."""
     table = Table("question", "seen", "connector copes", show_lines=True)
     for question, finding in findings:
         style = _STYLES[finding.copes.replace(",", " ").replace(":", " ").split()[0]]

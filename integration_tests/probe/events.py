@@ -15,7 +15,6 @@ _OVERLAP = "the second page repeats rows of the first page"
 
 
 def questions(account: Account) -> Iterator[Question]:
-    """Yield all questions about the event log."""
     yield Question("/event/: may date_updated be the only filter, and are events newest first?", _plain)
     yield Question("/event/: how many rows can a page have?", _page_size)
     yield Question("/event/: does the filter by date_updated have millisecond precision?", _precision)

@@ -22,7 +22,6 @@ _LONG_AGO = "1990-01-01T00:00:00+00:00"
 
 
 def questions(account: Account) -> Iterator[Question]:
-    """Yield all questions about the lists."""
     for path in _LISTS:
         yield Question(f"/{path}: how far does _skip go, and how is more rejected?", partial(_skip_cap, path=path))
     for path in _READ_IN_PAGES:

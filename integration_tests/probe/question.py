@@ -80,5 +80,4 @@ def precision(rows: Sequence[Row], name: str, between: Callable[[str, str], Answ
 
 
 def ids(rows: Iterable[Row]) -> list[str]:
-    """Return the ids of the rows, in their order."""
     return [row["id"] for row in rows]

@@ -14,7 +14,6 @@ _STAMPS = {"lead": ["id", "date_created", "date_updated"]}
 
 
 def questions(account: Account) -> Iterator[Question]:
-    """Yield all questions about searches."""
     yield Question("search: does a page have 200 rows, oldest date_updated first?", _page)
     yield Question("search: does a range of date_updated have millisecond precision?", _bounds)
     yield Question("search: does a search from the last lead of a page begin with that lead?", _next_page)

@@ -34,7 +34,6 @@ def soak(seeds: list[int], processes: int) -> list[str]:
 
 
 def main() -> None:
-    """Run the soak from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=300)
     parser.add_argument("--first", type=int, default=1, help="the first seed; the next runs count up from it")

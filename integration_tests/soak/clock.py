@@ -19,11 +19,9 @@ class SharedClock:
             self._memory = mmap.mmap(file.fileno(), _SIZE)
 
     def now(self) -> datetime:
-        """Return the current time in UTC."""
         return datetime.now(timezone.utc) + timedelta(seconds=self._offset())
 
     def advance(self, seconds: float) -> None:
-        """Move the clock forward."""
         struct.pack_into("d", self._memory, 0, self._offset() + seconds)
 
     def _offset(self) -> float:
