@@ -14,9 +14,8 @@ from integration_tests.harness.warehouse import FOLLOWING, Clock, Warehouse
 @pytest.fixture
 def warehouse(make_api: MakeApi, tmp_path: Path) -> Warehouse:
     clock = Clock()
-    api = make_api(
-        Volumes(activities=90, leads=20, tasks=40, users=1), start=clock() - 70 * DAY, end=clock() - 40 * DAY
-    )
+    volumes = Volumes(activities=90, leads=20, tasks=40, users=1)
+    api = make_api(volumes, start=clock() - 70 * DAY, end=clock() - 40 * DAY)
     api.settings.now = clock
     api.store.log_event()  # so that later syncs of the stream event_log have one window
     return Warehouse(api, clock, tmp_path, (*FOLLOWING, "event_log"))

@@ -77,10 +77,8 @@ def test_the_proxy_from_the_environment_is_used_and_a_netrc_is_not(
 def test_a_netrc_is_not_used_after_a_redirect(make_api: MakeApi, fork: Fork, tmp_path: Path) -> None:
     api = make_api(Volumes(users=3))
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password else\n")
-    redirect = Fault(
-        "status", "/user/", status=307, headers={"location": f"{api.url}/user/?_limit=1000&_skip=0"}, times=1
-    )
-    api.faults.add(redirect)
+    location = f"{api.url}/user/?_limit=1000&_skip=0"
+    api.faults.add(Fault("status", "/user/", status=307, headers={"location": location}, times=1))
     connector = fork(api)
     connector.environment = {"NETRC": str(tmp_path / "netrc")}
     result = connector.sync(["users"])

@@ -120,7 +120,6 @@ def trimmed(data: Json, fields: tuple[str, ...]) -> Json:
     wanted = set(fields)
     if "contacts" in data and not wanted <= data.keys():
         data = data | optional_fields(data)
-    all_custom = "custom" in wanted
-    return {
-        name: value for name, value in data.items() if name in wanted or (all_custom and name.startswith("custom."))
-    }
+    if "custom" in wanted:
+        wanted.update(name for name in data if name.startswith("custom."))
+    return {name: value for name, value in data.items() if name in wanted}

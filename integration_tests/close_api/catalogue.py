@@ -56,11 +56,8 @@ class Catalogue:
                 self._load_leads(dict.fromkeys(record.lead_id for record in records if record.lead_id))
 
     def _load_leads(self, lead_ids: Iterable[str]) -> None:
-        rendered = [
-            Record("lead", self._with_children(self.objects[lead_id].data()))
-            for lead_id in lead_ids
-            if lead_id in self.objects
-        ]
+        known = [self.objects[lead_id].data() for lead_id in lead_ids if lead_id in self.objects]
+        rendered = [Record("lead", self._with_children(lead)) for lead in known]
         self.objects.update((record.id, record) for record in rendered)
         self.leads.visible.load(rendered)
 

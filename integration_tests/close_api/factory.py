@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 
-from .kinds import TASK_TYPES
 from .make_activities import activity
 from .make_custom_fields import custom_field
 from .make_leads import contact, lead, opportunity
-from .make_tasks import task
+from .make_tasks import TASK_TYPES, task
 from .make_users import user
 from .maker import Maker
 from .records import Json

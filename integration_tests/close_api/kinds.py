@@ -45,17 +45,6 @@ UNDOCUMENTED_EVENT_TYPES = {
 
 CUSTOM_FIELD_OBJECTS = ("lead", "contact", "opportunity", "activity", "custom_object_type", "shared")
 
-TASK_TYPES = (
-    "lead",
-    "incoming_email",
-    "email_followup",
-    "missed_call",
-    "answered_detached_call",
-    "voicemail",
-    "opportunity_due",
-    "incoming_sms",
-    "outgoing_call",
-)
 _REAL_TASK_TYPES = {"lead", "outgoing_call"}
 
 KINDS: dict[str, Kind] = {

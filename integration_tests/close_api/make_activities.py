@@ -116,6 +116,10 @@ def _custom_activity(maker: Maker, world: World, base: Json) -> Json:
     return {"custom_activity_type_id": type_id, **custom_values(maker, world, fields)}
 
 
+def _lead_merge(maker: Maker, world: World, base: Json) -> Json:
+    return {"source_lead_id": maker.id("lead"), "destination_lead_id": base["lead_id"]}
+
+
 def _opportunity_status_change(maker: Maker, world: World, base: Json) -> Json:
     return {**_status_columns(maker, world.opportunity_statuses), "opportunity_id": maker.id("oppo")}
 
@@ -153,8 +157,5 @@ _OWN_COLUMNS: dict[str, Callable[[Maker, World, Json], Json]] = {
     "CustomActivity": _custom_activity,
     "LeadStatusChange": lambda maker, world, base: _status_columns(maker, world.lead_statuses),
     "OpportunityStatusChange": _opportunity_status_change,
-    "LeadMerge": lambda maker, world, base: {
-        "source_lead_id": maker.id("lead"),
-        "destination_lead_id": base["lead_id"],
-    },
+    "LeadMerge": _lead_merge,
 }

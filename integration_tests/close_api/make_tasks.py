@@ -20,13 +20,14 @@ _OPTIONAL = {
     "missed_call": _CALL,
     "answered_detached_call": _CALL,
     "voicemail": _CALL,
-    "outgoing_call": f"{_CALL} text step_id agent_config_id",
     "opportunity_due": """
         opportunity_note opportunity_value opportunity_value_currency opportunity_value_formatted
         opportunity_value_period
     """,
     "incoming_sms": "text local_phone remote_phone remote_phone_formatted attachments",
+    "outgoing_call": f"{_CALL} text step_id agent_config_id",
 }
+TASK_TYPES = tuple(_OPTIONAL)
 _OF_ALL = """
     contact_name lead_name object_id object_type deduplication_key is_primary_lead_notification resolution priority
 """

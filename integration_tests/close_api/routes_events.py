@@ -61,12 +61,9 @@ def _bounds(call: Call, cursor: Cursor | None) -> Window:
     bounds = call.window("date_updated")
     if cursor is None:
         return bounds
-    if bounds != OPEN:
-        match call.settings.event_date_filter_with_cursor:
-            case "reject":
-                raise plain(400, "date_updated can not be used together with _cursor.")
-            case "ignore":
-                bounds = OPEN
-            case "honour":
-                pass
+    filter_with_cursor = call.settings.event_date_filter_with_cursor
+    if bounds != OPEN and filter_with_cursor == "reject":
+        raise plain(400, "date_updated can not be used together with _cursor.")
+    if filter_with_cursor == "ignore":
+        bounds = OPEN
     return bounds.meet(*cursor.bounds) if call.settings.event_cursor_keeps_bounds else bounds

@@ -122,9 +122,8 @@ class Store(Catalogue):
         """Complete a task; return the TaskCompleted activity."""
         with self.lock:
             task = self.edit(task_id, "completed", is_complete=True, view="archive")
-            activity = self.add(
-                "TaskCompleted", lead_id=task["lead_id"], task_id=task_id, task_text=task.get("text") or ""
-            )
+            text = task.get("text") or ""
+            activity = self.add("TaskCompleted", lead_id=task["lead_id"], task_id=task_id, task_text=text)
             lead = self.objects.get(task["lead_id"] or "")
             if lead is not None:
                 after = lead.data()

@@ -40,7 +40,6 @@ class Answer:
 
     @property
     def is_refusal(self) -> bool:
-        """Return whether Close rejected the request."""
         return self.status != _OK
 
     @property
@@ -53,7 +52,6 @@ class Answer:
 
     @property
     def rows(self) -> list[Row]:
-        """Return the records of a list."""
         return list(self.body.get("data") or [])
 
     @property

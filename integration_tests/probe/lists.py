@@ -28,9 +28,8 @@ def questions(account: Account) -> Iterator[Question]:
         yield Question(f"/{path}: in which order are rows returned, and is it stable?", partial(_order, path=path))
     for path, name in (("activity/", "date_created"), ("task/", "date_updated")):
         yield Question(f"/{path}: is the filter by {name} honoured?", partial(_filter, path=path, name=name))
-        yield Question(
-            f"/{path}: does the filter by {name} have millisecond precision?", partial(_precision, path=path, name=name)
-        )
+        ask = partial(_precision, path=path, name=name)
+        yield Question(f"/{path}: does the filter by {name} have millisecond precision?", ask)
     for path in ("user/", "task/", "custom_field/lead/"):
         yield Question(f"/{path}: may a page have 1,000 rows?", partial(_whole_list, path=path))
     for path, limit in (("activity/", _IDS), ("task/", _IDS), ("lead/", _leads_at_once(account))):

@@ -77,9 +77,8 @@ class Run:
         self.note(capture=self.capture, streams=self.streams, volumes=volumes, settings=switches)
         self.note(**self.config, skew=self.skew, sizes=self.sizes)
         self.destination = Destination()
-        with LocalCloseApi(
-            volumes, settings=switches, seed=self.seed, start=now - timedelta(days=40), end=now
-        ) as self.api:
+        oldest = now - timedelta(days=40)
+        with LocalCloseApi(volumes, settings=switches, seed=self.seed, start=oldest, end=now) as self.api:
             self.api.faults.add(*faults(rng))
             share = rng.choice((0.1, 0.5, 1.0))
             changes = Changes(self.api.store, self.clock, Random(self.seed + 1), self.capture, share)
