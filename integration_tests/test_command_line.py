@@ -67,9 +67,8 @@ def test_the_last_state_of_each_stream_counts_and_half_a_line_is_ignored() -> No
 def test_a_stream_that_can_only_be_read_fully_is_read_fully() -> None:
     stream = {"name": "statuses", "supported_sync_modes": ["full_refresh"]}
     result = run_script({"type": "CATALOG", "catalog": {"streams": [stream]}})
-    assert json.loads(result.stdout)["streams"] == [
-        {"stream": stream, "sync_mode": "full_refresh", "destination_sync_mode": "overwrite"}
-    ]
+    expected = {"stream": stream, "sync_mode": "full_refresh", "destination_sync_mode": "overwrite"}
+    assert json.loads(result.stdout)["streams"] == [expected]
 
 
 @pytest.mark.parametrize("errors", [[], ["The key is wrong."]])

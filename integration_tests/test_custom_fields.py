@@ -19,5 +19,5 @@ def test_other_streams_do_not_wait_for_the_names_of_lead_fields(make_api: MakeAp
     emitted = [message["record"]["stream"] for message in result.messages if message["type"] == "RECORD"]
     # Leads without custom values need no names.
     with_names = [lead["id"] for lead in result.records("leads") if lead["custom_fields"]]
-    last_activity = len(emitted) - 1 - emitted[::-1].index("activities")
+    last_activity = max(number for number, stream in enumerate(emitted) if stream == "activities")
     assert emitted[last_activity + 1 :].count("leads") >= len(with_names) > 0

@@ -70,7 +70,7 @@ class Simulation:
     def run(self, workers: int, successes: int) -> float:
         """Send requests until `successes` of them have got a 200; return the seconds that it took."""
         began = self.clock
-        wanted = 0
+        sent = 0  # without the refused
         for _ in range(workers):
             self.schedule(0, "request")
         while self.responses - self.refused < successes:
@@ -80,13 +80,17 @@ class Simulation:
             elif response is not None:
                 self.limiter.record_response("GET /activity/", response)
                 self.responses += 1
-                self.refused += response.status_code != 200
-                wanted -= response.status_code != 200
+                if response.status_code != 200:
+                    self.refused += 1
+                    sent -= 1
                 self.schedule(0, "request")
-            elif wanted < successes:
+            elif sent < successes:
                 wait = self.limiter.reserve("GET /activity/")
-                wanted += wait <= 0
-                self.schedule(wait or self.latency / 2, "request" if wait > 0 else "arrive")
+                if wait > 0:
+                    self.schedule(wait, "request")
+                else:
+                    sent += 1
+                    self.schedule(self.latency / 2, "arrive")
         return self.clock - began
 
 

@@ -108,8 +108,9 @@ class Call:
 
 def list_response(items: list[bytes], rest: Json) -> Response:
     """Return `{"data": […], …}` with the JSON of the items, and with the further members `rest`."""
-    more = orjson.dumps(rest)[1:] if rest else b"}"
-    return json_response(b'{"data":[' + b",".join(items) + b"]" + (b"," if rest else b"") + more)
+    data = b'{"data":[' + b",".join(items) + b"]"
+    more = b"," + orjson.dumps(rest)[1:] if rest else b"}"
+    return json_response(data + more)
 
 
 def trimmed(data: Json, fields: tuple[str, ...]) -> Json:

@@ -47,6 +47,5 @@ def too_large(name: str, maximum: int, wording: Wording) -> ApiError:
         return field_errors({name: f"Input should be less than or equal to {maximum}"})
     word = name.removeprefix("_")
     advice = " Please refine your search query." if name == "_skip" else ""
-    return plain(
-        400, f"The {word} you set is larger than the maximum {word} for this resource (max_{word} = {maximum}).{advice}"
-    )
+    text = f"The {word} you set is larger than the maximum {word} for this resource (max_{word} = {maximum}).{advice}"
+    return plain(400, text)

@@ -47,8 +47,9 @@ def events(call: Call) -> Response:
     rows = log.visible.select(Query(_ORDER, newest_first=True, updated=window))
     if cursor is not None:
         key = cursor.key
-        # The rows before the cursor's are newer, so the first older one can be bisected.
-        rows = rows[bisect_left(range(len(rows)), True, key=lambda index: rows[index].key(_ORDER) < key) :]
+        # The newest rows are first, so the first row that is older than the cursor can be bisected.
+        first = bisect_left(rows, True, key=lambda row: row.key(_ORDER) < key)
+        rows = rows[first:]
     page = rows[:limit]
     older = None
     if page and len(rows) > limit:

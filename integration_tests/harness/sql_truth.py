@@ -39,6 +39,7 @@ def stamp(value: str | None) -> str | None:
 
 
 def divided(value: float | None, divisor: int) -> float | None:
+    """Return a quotient as in SQL: null if the value is null."""
     return None if value is None else value / divisor
 
 
@@ -308,10 +309,9 @@ def named_leads(api: LocalCloseApi) -> list[Row]:
 
 
 def _is_of_leads(field: Row) -> bool:
-    """Return whether a field is one of leads, alone or among others."""
-    return field["object_type"] == "lead" or any(
-        link["object_type"] == "lead" for link in field.get("associations", ())
-    )
+    """Return whether leads may have a custom field."""
+    links = field.get("associations", ())
+    return "lead" in {field["object_type"], *(link["object_type"] for link in links)}
 
 
 QUERIES: dict[str, Truth] = {

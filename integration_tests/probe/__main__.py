@@ -36,7 +36,7 @@ def _ask(question: Question, account: Account) -> Finding:
 def table_of(findings: list[tuple[Question, Finding]]) -> Table:
     table = Table("question", "seen", "connector copes", show_lines=True)
     for question, finding in findings:
-        style = _STYLES[finding.copes.replace(",", " ").replace(":", " ").split()[0]]
+        style = _STYLES[finding.verdict]
         table.add_row(question.text, escape(finding.saw), f"[{style}]{finding.copes}[/{style}]")
     return table
 
@@ -49,7 +49,7 @@ def probe(account: Account, console: Console) -> int:
             findings.append((question, finding))
             status.update(f"{len(findings)} questions, {account.requests} requests")
     console.print(table_of(findings))
-    failures = sum(finding.copes.startswith("no") and not finding.copes.startswith("not") for _, finding in findings)
+    failures = sum(finding.verdict == "no" for _, finding in findings)
     console.print(f"{account.requests} requests. Nothing was changed in Close or written to disk.")
     console.print(f"The connector does not cope with {failures} of {len(findings)} findings.")
     return 1 if failures else 0

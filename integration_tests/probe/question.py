@@ -1,5 +1,6 @@
 """A question of the probe and its finding."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,11 @@ class Finding:
     saw: str
     copes: str = "yes"
 
+    @property
+    def verdict(self) -> str:
+        """Return the first word of `copes`."""
+        return re.split(r"\W", self.copes)[0]
+
 
 def unseen(why: str) -> Finding:
     """Return the finding for an account without suitable data."""
@@ -30,8 +36,6 @@ def unseen(why: str) -> Finding:
 
 @dataclass(frozen=True)
 class Question:
-    """A question and the function that asks it."""
-
     text: str
     ask: Callable[[Account], Finding]
 

@@ -46,9 +46,8 @@ def _next_page(account: Account) -> Finding:
     following = account.search(_range(text(last), text(now() + DAY)), **_SORTED, _fields=_STAMPS, _limit=1).rows
     if set(ids(following)) & set(ids(rows)):
         return Finding("yes")
-    return Finding(
-        "no; the lead may have been edited in between", "yes: it searches from an earlier moment, or goes on by cursor"
-    )
+    copes = "yes: it searches from an earlier moment, or goes on by cursor"
+    return Finding("no; the lead may have been edited in between", copes)
 
 
 def _bad_cursor(account: Account) -> Finding:

@@ -45,8 +45,6 @@ class LostError(Exception):
 
 @dataclass
 class Run:
-    """One run of the soak."""
-
     seed: int
     folder: Path
     log: list[str] = field(default_factory=list)

@@ -138,7 +138,11 @@ class Changes:
             case "task" | "activity" | "other" if ids[action]:
                 store.edit(rng.choice(ids[action]), **{_EDITED_FIELD[action]: f"Edit {rng.random()}"})
             case "task done" if ids["task"]:
-                self.complete_or_reopen(rng.choice(ids["task"]))
+                task = rng.choice(ids["task"])
+                if store.get(task)["is_complete"]:
+                    store.reopen_task(task)
+                else:
+                    store.complete_task(task)
             case "delete" if leads and ids["task"] and ids["activity"]:
                 one_of_each = (rng.choice(leads), rng.choice(ids["task"]), rng.choice(ids["activity"]))
                 store.delete(rng.choice(one_of_each))
@@ -162,13 +166,6 @@ class Changes:
         """Return the ids of users, custom fields, and the contacts and opportunities, which are part of their lead."""
         kinds = ("user", "custom_field", "contact", "opportunity")
         return [one.id for one in self.store.objects.values() if one.kind.startswith(kinds)]
-
-    def complete_or_reopen(self, task: str) -> None:
-        """Complete a task, or reopen it if it is complete."""
-        if self.store.get(task)["is_complete"]:
-            self.store.reopen_task(task)
-        else:
-            self.store.complete_task(task)
 
     def add(self) -> None:
         """Add an object; some activities get a date in the past."""
