@@ -34,7 +34,7 @@ def _tune_memory_and_threads() -> None:
 
 
 def _set_signal_handlers() -> None:
-    signal.signal(signal.SIGINT, lambda *_: end_early("interrupted"))
+    signal.signal(signal.SIGINT, lambda *_: _end_early("interrupted"))
     # SIGTERM ends a process without a handler, unless it is the first one of a container. The code
     # has to be that of the signal, as PyAirbyte takes another one for a failure.
     if os.getpid() == 1:
@@ -43,7 +43,7 @@ def _set_signal_handlers() -> None:
 
 def _set_up_output() -> None:
     if sys.stdout is None:
-        end_early("standard output is closed")
+        _end_early("standard output is closed")
     # Otherwise a part of a write could be lost: if the output may not block or, with
     # PYTHONUNBUFFERED, which removes the buffer, if the process is paused meanwhile.
     os.set_blocking(sys.stdout.fileno(), True)
@@ -62,11 +62,10 @@ class _Output(io.FileIO):
         try:
             return super().write(data)
         except OSError as error:
-            end_early(str(error))
+            _end_early(str(error))
 
 
-def end_early(reason: str) -> NoReturn:
-    """Say why the process ends, and exit with 1."""
+def _end_early(reason: str) -> NoReturn:
     with suppress(OSError):  # standard error may be closed as well
         os.write(2, f"Ended early: {reason}.\n".encode())
     os._exit(1)

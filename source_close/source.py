@@ -49,10 +49,10 @@ def load_manifest() -> dict[str, Any]:
     return manifest
 
 
-def errors_of_unknown_streams(
+# A config error for each stream of a catalog that is not one of ``names``.
+def _errors_of_unknown_streams(
     catalog: models.ConfiguredAirbyteCatalog, names: Sequence[str]
 ) -> list[CloseApiError]:
-    """Return a config error for each stream of a catalog that is not one of ``names``."""
     text = _UNKNOWN_STREAM.format(streams=", ".join(names))
     return [
         CloseApiError(configured.stream.name, text, models.FailureType.config_error)
@@ -61,13 +61,11 @@ def errors_of_unknown_streams(
     ]
 
 
-def with_one_error_per_stream(
+# The messages, but of the errors of a stream only the first; each other one is logged once. An
+# error that no bug has caused loses its stack trace.
+def _with_one_error_per_stream(
     messages: Iterable[models.AirbyteMessage],
 ) -> Iterator[models.AirbyteMessage]:
-    """Yield the messages, but of the errors of a stream only the first, and log each other once.
-
-    An error that no bug has caused loses its stack trace.
-    """
     texts = defaultdict[str, set[str]](set)  # of the errors, by stream
     for message in messages:
         error = message.trace.error if message.trace else None
@@ -222,13 +220,13 @@ class SourceClose(Source):
             catalog, {**config, "sync": sync}, states, source_config=self._manifest
         )
         names = [stream["name"] for stream in source.resolved_manifest["streams"]]
-        errors = errors_of_unknown_streams(catalog, names)
+        errors = _errors_of_unknown_streams(catalog, names)
         messages = chain(
             [error.as_airbyte_message() for error in errors],
             positions.add_to(source.read(logger, config, catalog)),
         )
         yield from with_undeclared_columns_named(
-            with_one_error_per_stream(messages), source.resolved_manifest["schemas"]
+            _with_one_error_per_stream(messages), source.resolved_manifest["schemas"]
         )
         if errors:
             raise AirbyteTracedException(

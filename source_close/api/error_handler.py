@@ -25,7 +25,7 @@ from source_close.api.responses import SUCCESS_CODES, response_json
 from source_close.api.sync import ANY_REQUEST, Sync
 from source_close.dates import MAX_CLOCK_LEAD, parse_moment
 
-Outcome = requests.Response | Exception
+_Outcome = requests.Response | Exception
 
 _REPEATS_ITSELF = (
     "{endpoint}: the list repeats the same page of {rows} records and says that more follow."
@@ -76,7 +76,7 @@ class CloseErrorHandler(DefaultErrorHandler):
             CloseApiError: if a retry would not help, or ``retry_seconds`` have passed.
         """
         endpoint = self._sync.current_request.endpoint
-        outcome: Outcome = response_or_exception  # the CDK passes no None
+        outcome: _Outcome = response_or_exception  # the CDK passes no None
         if isinstance(outcome, Exception):
             self._sync.limiter.record_response(endpoint, None)
             return self._retry_or_give_up(endpoint, outcome)
@@ -154,7 +154,7 @@ class CloseErrorHandler(DefaultErrorHandler):
         return super().interpret_response(response)
 
     def _retry_or_give_up(
-        self, endpoint: str, outcome: Outcome, wait: float = 0.0
+        self, endpoint: str, outcome: _Outcome, wait: float = 0.0
     ) -> ErrorResolution:
         status = _status_of(outcome)
         resolution = self._look_up(status)
@@ -185,7 +185,7 @@ class CloseErrorHandler(DefaultErrorHandler):
 
 
 # The status by which an outcome is looked up in the table: 0 without a response.
-def _status_of(outcome: Outcome) -> int:
+def _status_of(outcome: _Outcome) -> int:
     if isinstance(outcome, requests.Response):
         # Close's own has a JSON object. A proxy's does not prove that a record is gone.
         is_by_a_proxy = outcome.status_code in {404, 410} and not outcome.content.startswith(b"{")

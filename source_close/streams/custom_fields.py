@@ -21,7 +21,7 @@ from source_close.streams.event_log import DELETED_AT
 from source_close.streams.records import parts_of
 
 PREFIX = "custom."  # of the key of a custom value in a record, followed by the id of its field
-CUSTOM = "custom"  # the key of an object with custom values by the names or ids of their fields
+_CUSTOM = "custom"  # the key of an object with custom values by the names or ids of their fields
 _ID_PREFIXES = ("cf_", "lcf_")  # of the ids of fields; the second is the older one
 _NO_COLUMNS = (
     "Custom fields that can't be read (%s) get no columns. Their values are read all the same. %s"
@@ -58,11 +58,11 @@ class CustomFieldsSchemaLoader(SchemaLoader):
         """Return the JSON schema, in a read or a check without the columns of custom fields.
 
         Raises:
-            CloseApiError: as ``read_fields`` does.
+            CloseApiError: if the definitions can't be read, unless the key may not read them.
         """
         schema = deepcopy(dict(self.schema_loader.get_json_schema()))
         if Sync.of(self.config).custom_field_columns:
-            rows = read_fields(self.name, self.fields, self.places, for_columns=True)
+            rows = _read_fields(self.name, self.fields, self.places, for_columns=True)
             for row in rows:
                 try:
                     self._add_column(schema, row)
@@ -129,7 +129,7 @@ class CustomFieldsTransformation(RecordTransformation):
         for kind, column in self.places.items():
             for part in parts_of(record, column):  # none for the lead itself
                 self._resolve(part, kind)
-        record.pop(CUSTOM, None)
+        record.pop(_CUSTOM, None)
         if DELETED_AT not in record:
             record["custom_fields"] = self._list_of(record, unresolved)
 
@@ -152,15 +152,15 @@ class CustomFieldsTransformation(RecordTransformation):
     # fields, if it has none by id beside them. Those whose name is of no field, or of several, stay
     # in it and are returned.
     def _resolve(self, part: Row, kind: str) -> dict[str, Any]:
-        if not isinstance(part.get(CUSTOM), dict) or any(key.startswith(PREFIX) for key in part):
+        if not isinstance(part.get(_CUSTOM), dict) or any(key.startswith(PREFIX) for key in part):
             return {}
-        unresolved = without_nulls(part.pop(CUSTOM))
+        unresolved = without_nulls(part.pop(_CUSTOM))
         for key in list(unresolved):
             field_id = self._field_id(key, kind)
             if field_id is not None:
                 part[PREFIX + field_id] = unresolved.pop(key)
         if unresolved:
-            part[CUSTOM] = unresolved
+            part[_CUSTOM] = unresolved
             self._report(unresolved.keys(), kind)
         return unresolved
 
@@ -187,7 +187,7 @@ class CustomFieldsTransformation(RecordTransformation):
     def _definitions_of(self, kind: str) -> dict[str, Row]:
         with self._lock:
             if kind not in self._definitions:
-                rows = read_fields(self.name, self.fields, [kind], for_columns=False)
+                rows = _read_fields(self.name, self.fields, [kind], for_columns=False)
                 self._definitions[kind] = {row["id"]: row for row in rows}
             return self._definitions[kind]
 
@@ -219,7 +219,7 @@ def partitions_by_list(stream: AbstractStream) -> dict[str, list[Partition]]:
     return lists
 
 
-def read_fields(
+def _read_fields(
     stream: str, fields: AbstractStream, kinds: Collection[str], *, for_columns: bool
 ) -> list[Row]:
     """Return the definitions of the fields of ``kinds``, such as ``lead``, and of shared fields.

@@ -157,14 +157,14 @@ class EventLog:
     def _read_partition(self, partition: Partition) -> None:
         for number, event in enumerate(partition.read(), start=1):
             with self._adding:
-                if not add_event(self._changes, event.data):
+                if not _add_event(self._changes, event.data):
                     self._unclear_events[event.data["id"]] = None
             if number % _LOG_EVERY_EVENTS == 0:
                 LOGGER.info(_PROGRESS, number, (partition.to_slice() or {}).get("start_time"))
 
 
-def add_event(changes: Changes, event: Mapping[str, Any]) -> bool:
-    """Add what an event says about its object, and return whether it says which object changed."""
+# Adds what an event says about its object, and returns whether it says which object changed.
+def _add_event(changes: Changes, event: Mapping[str, Any]) -> bool:
     moment = moment_of(event, "date_updated")
     texts = [event.get(name) for name in ("object_type", "object_id", "action")]
     if moment is None or not all(isinstance(text, str) and text for text in texts):
