@@ -152,8 +152,8 @@ class SourceClose(Source):
         unused = sorted(config.keys() - CloseConfig.model_fields.keys())
         if unused:
             LOGGER.warning(_UNUSED_FIELDS, ", ".join(unused))
-        fields = CloseConfig.of(config).model_dump(mode="json", exclude_none=True)
-        return super().configure(fields, temp_dir)
+        # The CDK's method would also write them, with the key, to a file that nothing reads.
+        return CloseConfig.of(config).model_dump(mode="json", exclude_none=True)
 
     def discover(self, logger: Logger, config: Mapping[str, Any]) -> models.AirbyteCatalog:
         """Return the streams, with columns for the account's custom fields.
