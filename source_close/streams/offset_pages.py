@@ -87,16 +87,19 @@ class _Page(NamedTuple):
     rows: list[Row]
     next_offset: int | None  # None at the end of the list
 
+    @property
+    def end(self) -> int:  # the position after its last row; of the last page, the list's length
+        return self.offset + len(self.rows)
+
     # Whether a page that begins within rows of one moment shows one of them again, which hides
     # another. The number of rows in the list may not tell, as a row that was shown and is removed
     # since makes up for it.
-    def hides_a_row(self, shown_ids: Collection[str], end: int) -> bool:
+    def hides_a_row(self, shown_ids: Collection[str], furthest_end: int) -> bool:
         begins_within_a_moment = len(_rows_of_last_moment(self.rows[:2])) > 1
         if not begins_within_a_moment:
             return False
         new_ids = {row["id"] for row in self.rows}.difference(shown_ids)
-        new_positions = self.offset + len(self.rows) - end
-        return len(new_ids) < new_positions
+        return len(new_ids) < self.end - furthest_end
 
 
 @dataclass
@@ -147,23 +150,22 @@ class OffsetPages:
         while readings_without_new_rows < _MAX_READINGS_WITHOUT_NEW_ROWS:
             known = len(seen)
             shown_ids = set(list(seen)[:offset])
-            end = offset
+            furthest_end = offset
             is_row_hidden = False
             for page, new_rows in self._overlapping_pages(offset, seen, stream_slice):
-                is_row_hidden = is_row_hidden or page.hides_a_row(shown_ids, end)
+                is_row_hidden = is_row_hidden or page.hides_a_row(shown_ids, furthest_end)
                 shown_ids.update(row["id"] for row in page.rows)
-                positions = page.offset + len(page.rows)
-                end = max(end, positions)
+                furthest_end = max(furthest_end, page.end)
                 if new_rows:
                     yield new_rows, page.next_offset is not None
             # A single page is complete, even if it has a row twice.
-            is_complete = len(shown_ids) >= positions and not is_row_hidden
+            is_complete = len(shown_ids) >= page.end and not is_row_hidden
             if page.offset == 0 or is_complete:
                 return
             readings_without_new_rows = 0 if len(seen) > known else readings_without_new_rows + 1
             offset = 0
         # All readings together may have shown as many rows as the list has positions.
-        if len(seen) < positions:
+        if len(seen) < page.end:
             raise OffsetsExhaustedError(self.name, _KEEPS_CHANGING)
 
     # Reads once from ``offset`` to the end of the list. With each page come its new rows, which are
