@@ -27,8 +27,8 @@ from source_close.streams.event_log import RETENTION, EventLog, warn_of_gap
 
 POSITION = "event_log_position"  # the key in a stream's state
 _EVENT_LOG = "event_log"  # the stream, which has a position only to notice a gap
-# A sync follows the log from the first of these that is in a state and not in the future.
-_STARTS = (POSITION, "date_updated", "date_created")
+# Where a state has the moment up to which a stream was read: the first that is not in the future.
+_MOMENT_KEYS = (POSITION, "date_updated", "date_created")
 # Keys of a state without a cursor: of a stream before its first record, and of version 0.1.0.
 _KEYS_WITHOUT_CURSOR = {
     POSITION,
@@ -193,16 +193,16 @@ class LogPositions:
             self._following.update(followers)
         self._states = ConnectorStateManager(states)
         end = parse_moment(sync["end"])
-        self._starts = {name: self._start_of(name, end) for name in (_EVENT_LOG, *followers)}
-        is_first_sync = not any(self._starts.values())
+        self._reached = {name: self._reached_by(name, end) for name in (_EVENT_LOG, *followers)}
+        is_first_sync = not any(self._reached.values())
         start_without_state = end if is_first_sync else end - _FOLLOWED_WITHOUT_STATE
         self._positions = {  # those that states get
-            name: format_moment(start or start_without_state)
-            for name, start in self._starts.items()
+            name: format_moment(reached or start_without_state)
+            for name, reached in self._reached.items()
         }
-        for name, start in self._starts.items():
-            if start and name in self._following:
-                warn_of_gap(name, start, end)
+        for name, reached in self._reached.items():
+            if reached and name in self._following:
+                warn_of_gap(name, reached, end)
         if not is_first_sync:
             sync.event_log_positions = {
                 name: self._positions[name]
@@ -210,9 +210,9 @@ class LogPositions:
             }
 
     # The moment up to which a saved state says that a stream was read, None if it does not.
-    def _start_of(self, name: str, end: datetime) -> datetime | None:
+    def _reached_by(self, name: str, end: datetime) -> datetime | None:
         state = self._states.get_stream_state(name, None)
-        moments = [moment_of(state, key) for key in _STARTS]
+        moments = [moment_of(state, key) for key in _MOMENT_KEYS]
         past_moments = [moment for moment in moments if moment and moment < end + MAX_CLOCK_LEAD]
         return max(past_moments[0], EARLIEST) if past_moments else None
 
@@ -230,7 +230,7 @@ class LogPositions:
         self, status: models.AirbyteStreamStatusTraceMessage
     ) -> Iterator[models.AirbyteMessage]:
         name = status.stream_descriptor.name
-        is_new = status.status == models.AirbyteStreamStatus.STARTED and not self._starts.get(name)
+        is_new = status.status == models.AirbyteStreamStatus.STARTED and not self._reached.get(name)
         is_complete = status.status == models.AirbyteStreamStatus.COMPLETE
         log = self._sync.share(EventLog)
         if is_complete and name in self._following and not log.is_forbidden:
