@@ -95,6 +95,7 @@ class AppendOnlyListRetriever(WindowRetriever):
                 for page, is_followed in self.pages.read(window.seen, window_slice):
                     yield page, end
                     if is_followed and window.has_more_than(self.rows_per_window):
+                        # A split is possible, since it would divide the rows that were counted.
                         windows += window.split(oldest_first=self._reads_edits)
                         break
             except OffsetsExhaustedError as error:

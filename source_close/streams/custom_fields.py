@@ -127,7 +127,7 @@ class CustomFieldsTransformation(RecordTransformation):
         """Change ``record`` in place. A deletion gets no list."""
         unresolved = self._resolve(record, "lead")
         for kind, column in self.places.items():
-            for part in parts_of(record, column):  # none for the lead itself
+            for part in parts_of(record, column):  # none for the lead, whose column is empty
                 self._resolve(part, kind)
         record.pop(_CUSTOM, None)
         if DELETED_AT not in record:

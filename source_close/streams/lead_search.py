@@ -170,11 +170,13 @@ class LeadSearchRetriever(WindowRetriever):
             return [Search(start, search.end, gap_start=search.start)]
         if not page.is_full and not self._next_page_has_other_leads(search, page):
             return []
+        # A search within one second is not split here. But if no lead of its page has a date in it,
+        # Close may ignore dates.
         next_second = whole_second(search.start) + SECOND
         if next_second >= search.end and (page.seconds or not page.ids):
             return []
         if not page.seconds:
-            raise self._stuck(search)  # no date says where to split, and Close may ignore dates
+            raise self._stuck(search)  # no date says where to split
         return search.split(max(page.second_to_split_at(), next_second))
 
     # The last page may have a cursor, too, and a page before it fewer leads than were requested.
