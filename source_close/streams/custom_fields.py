@@ -41,8 +41,8 @@ class CustomFieldsSchemaLoader(SchemaLoader):
     ``DynamicSchemaLoader``, the built-in, can't add columns inside nested lists.
 
     Attributes:
-        places: the column whose objects have the values of each kind of field, empty if the record
-            has them itself.
+        places: by object type, the column whose objects have the values; empty if the record
+            itself has them.
         types: the schema of each type of field, and of ``other``.
         fields: the stream of definitions.
     """
@@ -70,11 +70,11 @@ class CustomFieldsSchemaLoader(SchemaLoader):
                     LOGGER.warning(_UNKNOWN_FORM, row["id"])
         return schema
 
-    # Adds the column of a field where its values are; a shared field has values in several kinds.
+    # Adds the column of a field where its values are; a shared field may have several places.
     def _add_column(self, schema: dict[str, Any], row: Row) -> None:
-        for kind in self.places.keys() & _kinds_of(row):
+        for object_type in self.places.keys() & _object_types_of(row):
             properties = schema["properties"]
-            column = self.places[kind]
+            column = self.places[object_type]
             if column:
                 properties = properties[column]["items"]["properties"]
             properties[f"{PREFIX}{row['id']}"] = self._column(row)
@@ -110,8 +110,8 @@ class CustomFieldsTransformation(RecordTransformation):
 
     Attributes:
         fields: the stream of definitions.
-        places: the column whose objects have the values of each kind of field, empty if the lead
-            has them itself.
+        places: by object type, the column whose objects have the values; empty if the lead itself
+            has them.
     """
 
     name: str
@@ -126,9 +126,9 @@ class CustomFieldsTransformation(RecordTransformation):
     def transform(self, record: dict[str, Any], *_: Any, **__: Any) -> None:
         """Change ``record`` in place. A deletion gets no list."""
         unresolved = self._resolve(record, "lead")
-        for kind, column in self.places.items():
+        for object_type, column in self.places.items():
             for part in parts_of(record, column):  # none for the lead, whose column is empty
-                self._resolve(part, kind)
+                self._resolve(part, object_type)
         record.pop(_CUSTOM, None)
         if DELETED_AT not in record:
             record["custom_fields"] = self._list_of(record, unresolved)
@@ -151,83 +151,85 @@ class CustomFieldsTransformation(RecordTransformation):
     # Replaces the values that an object has under ``custom``, by the names or the ids of their
     # fields, if it has none by id beside them. Those whose name is of no field, or of several, stay
     # in it and are returned.
-    def _resolve(self, part: Row, kind: str) -> dict[str, Any]:
+    def _resolve(self, part: Row, object_type: str) -> dict[str, Any]:
         if not isinstance(part.get(_CUSTOM), dict) or any(key.startswith(PREFIX) for key in part):
             return {}
         unresolved = without_nulls(part.pop(_CUSTOM))
         for key in list(unresolved):
-            field_id = self._field_id(key, kind)
+            field_id = self._field_id(key, object_type)
             if field_id is not None:
                 part[PREFIX + field_id] = unresolved.pop(key)
         if unresolved:
             part[_CUSTOM] = unresolved
-            self._report(unresolved.keys(), kind)
+            self._report(unresolved.keys(), object_type)
         return unresolved
 
     # The id of the field that a key under ``custom`` means; None if no field has it, or several.
-    # The definitions include shared fields of other kinds, which may have the same name.
-    def _field_id(self, key: str, kind: str) -> str | None:
-        definitions = self._definitions_of(kind).values()
+    # The definitions include shared fields of other objects, which may have the same name.
+    def _field_id(self, key: str, object_type: str) -> str | None:
+        definitions = self._definitions_of(object_type).values()
         named = [
-            row["id"] for row in definitions if row.get("name") == key and _has_kind(row, kind)
+            row["id"]
+            for row in definitions
+            if row.get("name") == key and _has_object_type(row, object_type)
         ]
         if len(named) == 1:
             return str(named[0])
         return key if key.startswith(_ID_PREFIXES) else None
 
-    # Each name of a kind is reported once.
-    def _report(self, names: Collection[str], kind: str) -> None:
+    # Each name of an object type is reported once.
+    def _report(self, names: Collection[str], object_type: str) -> None:
         with self._lock:
-            new_names = set(names) - self._reported[kind]
-            self._reported[kind] |= new_names
+            new_names = set(names) - self._reported[object_type]
+            self._reported[object_type] |= new_names
         if new_names:
-            LOGGER.warning(_UNRESOLVED, kind, ", ".join(sorted(new_names)))
+            LOGGER.warning(_UNRESOLVED, object_type, ", ".join(sorted(new_names)))
 
-    # The definitions of the fields of a kind, and of all shared fields, by id.
-    def _definitions_of(self, kind: str) -> dict[str, Row]:
+    # The definitions of the fields of an object type, and of all shared fields, by id.
+    def _definitions_of(self, object_type: str) -> dict[str, Row]:
         with self._lock:
-            if kind not in self._definitions:
-                rows = _read_fields(self.name, self.fields, [kind], for_columns=False)
-                self._definitions[kind] = {row["id"]: row for row in rows}
-            return self._definitions[kind]
+            if object_type not in self._definitions:
+                rows = _read_fields(self.name, self.fields, [object_type], for_columns=False)
+                self._definitions[object_type] = {row["id"]: row for row in rows}
+            return self._definitions[object_type]
 
 
-# The kinds of objects that have values of a field; a shared field has several. It raises an
+# The types of the objects that have values of a field; a shared field has several. It raises an
 # AttributeError or a TypeError if the definition has a form that Close does not document.
-def _kinds_of(row: Row) -> set[str]:
+def _object_types_of(row: Row) -> set[str]:
     links = row.get("associations") or [] if row["object_type"] == "shared" else [row]
     return {link.get("object_type", "") for link in links}
 
 
-# Whether a kind of objects has values of a field; not if the definition has an unknown form.
-def _has_kind(row: Row, kind: str) -> bool:
+# Whether objects of a type have values of a field; not if the definition has an unknown form.
+def _has_object_type(row: Row, object_type: str) -> bool:
     try:
-        return kind in _kinds_of(row)
+        return object_type in _object_types_of(row)
     except (AttributeError, TypeError):
         return False
 
 
 def partitions_by_list(stream: AbstractStream) -> dict[str, list[Partition]]:
-    """Return the partitions of each list that a stream reads, by kind of custom field.
+    """Return the partitions of each list that a stream reads, by the object type of a custom field.
 
-    A stream of other records has one list, whose kind is empty.
+    A stream of other records has one list, whose object type is empty.
     """
     lists = defaultdict[str, list[Partition]](list)
     for partition in stream.generate_partitions():
-        kind = (partition.to_slice() or {}).get("object_type", "")
-        lists[kind].append(partition)
+        object_type = (partition.to_slice() or {}).get("object_type", "")
+        lists[object_type].append(partition)
     return lists
 
 
 def _read_fields(
-    stream: str, fields: AbstractStream, kinds: Collection[str], *, for_columns: bool
+    stream: str, fields: AbstractStream, object_types: Collection[str], *, for_columns: bool
 ) -> list[Row]:
-    """Return the definitions of the fields of ``kinds``, such as ``lead``, and of shared fields.
+    """Return the definitions of the fields of objects, such as leads, and shared fields.
 
     Args:
         stream: the stream that needs them.
         fields: the stream of definitions.
-        kinds: the kinds of objects that have the fields.
+        object_types: those of the objects that have the fields, such as ``lead``.
         for_columns: whether they are for the columns of a catalog, or for names in leads. A warning
             says which can't be read. Columns that can't be read for another reason than a missing
             permission or list end the stream, as the catalog would lack them.
@@ -236,8 +238,8 @@ def _read_fields(
         CloseApiError: if the key is refused, or for columns as above.
     """
     definitions = list[Row]()
-    problems = dict[str, str]()  # by kind
-    for kind, reading in _readings_by_kind(fields, kinds).items():
+    problems = dict[str, str]()  # by object type
+    for object_type, reading in _readings_by_object_type(fields, object_types).items():
         try:
             definitions += [dict(record.data) for record in reading.result()]
         except AirbyteTracedException as error:  # noqa: PERF203 - few lists
@@ -245,7 +247,7 @@ def _read_fields(
             text = getattr(error, "text", str(error))
             if status == requests.codes.unauthorized or (for_columns and status not in NOT_OFFERED):
                 raise CloseApiError(stream, text, error.failure_type, status) from None
-            problems[kind] = text
+            problems[object_type] = text
     if problems:
         warning = _NO_COLUMNS if for_columns else _NO_NAMES
         LOGGER.warning(warning, ", ".join(problems), list(problems.values())[-1])
@@ -253,12 +255,12 @@ def _read_fields(
 
 
 # The readings of the lists, side by side and complete.
-def _readings_by_kind(
-    fields: AbstractStream, kinds: Collection[str]
+def _readings_by_object_type(
+    fields: AbstractStream, object_types: Collection[str]
 ) -> dict[str, Future[list[Record]]]:
     with ThreadPoolExecutor() as pool:
         return {
-            kind: pool.submit(list, partition.read())
-            for kind, [partition] in partitions_by_list(fields).items()
-            if kind == "shared" or kind in kinds
+            object_type: pool.submit(list, partition.read())
+            for object_type, [partition] in partitions_by_list(fields).items()
+            if object_type == "shared" or object_type in object_types
         }
