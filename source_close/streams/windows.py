@@ -148,7 +148,7 @@ class WindowRetriever(Retriever):
     # table that is overwritten would have it twice if an edit moves it to a later window meanwhile.
     def _rows_to_emit(self, page: list[Row]) -> list[Row]:
         if not self.changes and not self._reads_edits:
-            return page
+            return page  # nothing that is read later depends on it
         with self._lock:
             new_rows = [row for row in page if row["id"] not in self._emitted]
             self._emitted |= {row["id"]: str(row.get("date_updated") or "") for row in page}
