@@ -1,6 +1,7 @@
 """The configuration: accepted forms, defaults, limits, and error messages that name the field but no value."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_close.api.sync import Sync
 from source_close.config import CloseConfigTransformation
+from source_close.source import SourceClose
 from unit_tests.syncs import KEY, NOW, PROPERTIES, Row, transform
 
 FORMS = "YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ (or another offset; without one it is UTC) or MM/DD/YYYY"
@@ -254,6 +256,13 @@ def test_a_config_from_a_file_can_not_set_the_values_of_the_manifest() -> None:
     given: Row = {"end": "2020-01-01", "retry_seconds": 9999, "custom_field_columns": False}
     sync = transform(sync=given, **given)["sync"]
     assert (sync["end"], sync.retry_seconds, sync.custom_field_columns) == (NOW, 300, True)
+
+
+def test_a_command_writes_the_key_to_no_file(tmp_path: Path) -> None:
+    fields = SourceClose().configure({"api_key": KEY, "num_workers": "5"}, str(tmp_path))
+    assert fields["api_key"] == KEY
+    assert fields["num_workers"] == 5
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_syncs_share_nothing() -> None:

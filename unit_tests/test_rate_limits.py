@@ -98,6 +98,16 @@ def test_the_wait_doubles_up_to_60_seconds_after_429s_without_a_wait(limiter: Ra
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
+def test_several_429s_in_flight_count_as_one(limiter: RateLimiter, clock: Clock) -> None:
+    assert [limiter.reserve(GROUP) for _ in range(4)] == [0, 0, 0, 0]
+    for _ in range(4):
+        limiter.record_response(GROUP, response(429))
+    assert limiter.reserve(GROUP) == pytest.approx(1)
+    clock.sleep(1)
+    send_one(limiter, response(429))
+    assert limiter.reserve(GROUP) == pytest.approx(2)
+
+
 def test_the_pace_after_a_429_is_below_the_last_successful_rate_and_grows(limiter: RateLimiter, clock: Clock) -> None:
     for _ in range(20):  # 20 requests in a second
         send_one(limiter, response())

@@ -77,15 +77,20 @@ class _Group:
         # Successes come once an interval, so this makes the pace 2 % faster each second.
         self.interval /= _GROWTH_PER_SECOND**self.interval
 
-    def slow_down(self, now: float) -> None:
-        if now < self.blocked_until:
-            return  # the first of several 429s in flight counts
-        self.refused_in_a_row += 1
-        if self.limit == inf:
-            recent = [moment for moment in self.successes if moment > now - _RATE_WINDOW_SECONDS]
-            if recent:
-                self.interval = max(now - recent[0], 1.0) / len(recent)
-            self.interval /= _SHARE_AFTER_429
+    def slow_down(self, now: float, requested_wait: float) -> None:
+        if now >= self.blocked_until:  # the first of several 429s in flight counts
+            self.refused_in_a_row += 1
+            self._learn_pace(now)
+        guessed_wait = min(2.0 ** (self.refused_in_a_row - 1), _MAX_GUESSED_WAIT_SECONDS)
+        self.blocked_until = max(self.blocked_until, now + (requested_wait or guessed_wait))
+
+    def _learn_pace(self, now: float) -> None:
+        if self.limit != inf:
+            return
+        recent = [moment for moment in self.successes if moment > now - _RATE_WINDOW_SECONDS]
+        if recent:
+            self.interval = max(now - recent[0], 1.0) / len(recent)
+        self.interval /= _SHARE_AFTER_429
 
 
 class RateLimiter:
@@ -133,10 +138,7 @@ class RateLimiter:
             if response is None:
                 return
             group.read_header(response, now)
-            if response.status_code != requests.codes.too_many_requests:
+            if response.status_code == requests.codes.too_many_requests:
+                group.slow_down(now, requested_wait)
+            else:
                 group.speed_up(now)
-                return
-            # Guessed from the 429s before this one, which is counted after it.
-            wait = requested_wait or min(2.0**group.refused_in_a_row, _MAX_GUESSED_WAIT_SECONDS)
-            group.slow_down(now)
-            group.blocked_until = max(group.blocked_until, now + wait)
