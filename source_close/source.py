@@ -20,7 +20,7 @@ from source_close.config import CloseConfig
 from source_close.dates import format_moment, utc_now
 from source_close.streams.custom_fields import PREFIX, partitions_by_list
 from source_close.streams.saved_states import LogPositions, states_to_use
-from source_close.streams.turns import StreamInTurn
+from source_close.streams.turns import SideBySideSource
 
 # The streams that follow the event log if capture_changes is on: those whose retrievers have
 # ``changes`` in the manifest.
@@ -111,22 +111,6 @@ def _read_a_recent_record(stream: AbstractStream) -> None:
     for partitions in partitions_by_list(stream).values():
         newest_first = [partition.read() for partition in partitions[:-3:-1]]
         next(chain.from_iterable(newest_first), None)
-
-
-class SideBySideSource(ConcurrentDeclarativeSource):
-    """Reads the streams side by side: they take turns in handing out their windows."""
-
-    def streams(  # type: ignore[override] # StreamInTurn has all that AbstractStream has
-        self, config: Mapping[str, Any]
-    ) -> list[StreamInTurn]:
-        """Return the manifest's streams, which take turns."""
-        sync = Sync.of(config)
-        # These read more after the newest window, and then wait for all others.
-        newest_last = {*sync.event_log_positions, *sync.full_refreshes}
-        return [
-            StreamInTurn(stream, newest_last=stream.name in newest_last)
-            for stream in super().streams(config)
-        ]
 
 
 class SourceClose(Source):

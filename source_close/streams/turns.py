@@ -4,12 +4,16 @@ Close limits the rate of each group of endpoints, and each stream has a group of
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from airbyte_cdk.sources.declarative.concurrent_declarative_source import (
+    ConcurrentDeclarativeSource,
+)
 from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
 from airbyte_cdk.sources.streams.concurrent.partitions.partition import Partition
 
+from source_close.api.sync import Sync
 from source_close.streams.windows import WindowCursor
 
 # Each stream hands out its windows evenly in this time. To read the first of them takes longer.
@@ -47,3 +51,19 @@ class StreamInTurn:
             if number:
                 time.sleep(_HAND_OUT_SECONDS / len(partitions))
             yield partition
+
+
+class SideBySideSource(ConcurrentDeclarativeSource):
+    """Reads the streams side by side: they take turns in handing out their windows."""
+
+    def streams(  # type: ignore[override] # StreamInTurn has all that AbstractStream has
+        self, config: Mapping[str, Any]
+    ) -> list[StreamInTurn]:
+        """Return the manifest's streams, which take turns."""
+        sync = Sync.of(config)
+        # These read more after the newest window, and then wait for all others.
+        newest_last = {*sync.event_log_positions, *sync.full_refreshes}
+        return [
+            StreamInTurn(stream, newest_last=stream.name in newest_last)
+            for stream in super().streams(config)
+        ]
