@@ -1,5 +1,7 @@
 """Saved states: known and damaged forms, states in the future, and the position in the event log."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,13 +10,15 @@ from airbyte_cdk.utils.stream_status_utils import as_airbyte_message
 from requests_mock import ANY, Mocker
 
 from source_close.api.sync import Sync
+from source_close.source import SourceClose
 from source_close.streams.event_log import EventLog
-from source_close.streams.saved_states import CursorStateMigration, LogPositions
-from unit_tests.syncs import API, NOW, Log, Reading, Row, read_with_positions, requested, saved, warnings
+from source_close.streams.saved_states import CursorStateMigration, LogPositions, states_to_use
+from unit_tests.syncs import API, NOW, Log, Reading, Row, catalog, read_with_positions, requested, saved, warnings
 
 CURSOR = "2025-06-15T11:00:00.000000+00:00"
 POSITION = "2025-06-15T06:00:00.000000+00:00"
 SAVED = {"date_updated": CURSOR, "event_log_position": POSITION}
+OF_TASKS = {"stream_descriptor": {"name": "tasks", "namespace": "crm"}, "stream_state": SAVED}
 LOGGED = "2025-06-15T11:59:30.000000+00:00"
 WRITTEN = "2024-05-06T07:08:09.010000+00:00"
 SECOND = "2024-05-06T07:08:09.000000+00:00"  # as Close may truncate date filters
@@ -142,6 +146,25 @@ def test_a_damaged_state_fails_its_stream_only_before_any_request_and_is_not_rep
     assert reading.ids == ["user_1"]
     assert requested(api) == ["/user/?_limit=1000&_skip=0"]
     assert reading.states(stream) == []
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"type": "GLOBAL", "global": {"shared_state": {"cdc": "lsn 7"}, "stream_states": [OF_TASKS]}},
+        {"type": "STREAM", "stream": OF_TASKS},
+        {"stream": OF_TASKS},
+        {"type": "LEGACY", "data": {"tasks": SAVED, "cdc": "lsn 7"}},
+        {"data": {"tasks": SAVED, "cdc": "lsn 7"}},
+    ],
+    ids=["global", "of a stream", "of a stream without a type", "legacy", "legacy without a type"],
+)
+def test_a_state_is_used_for_its_streams_without_a_namespace_or_shared_state(tmp_path: Path, state: Row) -> None:
+    path = tmp_path / "state.json"
+    path.write_text(json.dumps([state]))
+    states = SourceClose.read_state(str(path))
+    assert states_to_use(states, catalog("tasks")) == saved(tasks=SAVED)
+    assert states_to_use(states, catalog("leads")) == []
 
 
 def test_a_full_refresh_ignores_a_state_and_reads_the_last_minutes_again(api: Mocker) -> None:

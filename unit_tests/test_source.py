@@ -112,6 +112,11 @@ def test_streams_that_do_not_exist_are_named_and_the_others_are_read() -> None:
     assert reading.error == "Concurrent read failure"
 
 
+def test_a_stream_that_the_catalog_has_twice_is_read_once(api: Mocker) -> None:
+    assert read_with_positions("users", "users").ids == ["x_1"]
+    assert len(requested(api)) == 1
+
+
 @pytest.mark.parametrize(
     ("status", "failure_kind", "count"),
     [(403, "config_error", 4), (404, "system_error", 4), (503, "transient_error", 5)],
