@@ -4,7 +4,11 @@ from .compare import Comparison
 from .figures import RunFigures
 from .paths import CHART
 
-_WIDTH, _LEFT, _BAR, _GAP, _TOP = 720, 190, 24, 8, 56
+_WIDTH = 720
+_LEFT = 190
+_BAR = 24
+_GAP = 8
+_TOP = 56
 _ROOM_FOR_LABEL = 90
 _STYLE = """
   text { font: 13px system-ui, sans-serif; fill: #24292f; }
@@ -21,7 +25,8 @@ def draw(figures: Comparison) -> None:
     """Draw one group of bars for each latency."""
     longest = max(run.wall_seconds for run in figures.runs)
     scale = (_WIDTH - _LEFT - _ROOM_FOR_LABEL) / longest
-    parts, y = [], _TOP
+    parts = []
+    y = _TOP
     for number, run in enumerate(figures.runs):
         parts.append(_bar(run, "connector" if number % 2 else "tap", y, scale))
         y += _BAR + (3 * _GAP if number % 2 else _GAP)

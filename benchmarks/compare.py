@@ -53,8 +53,10 @@ def run(program: str, command: list[str], latency: float, server: Server, say: S
     output = BUILD / f"{program}.jsonl"
     server.change(latency=latency)
     server.take_requests()
-    cpu, began = server.cpu_seconds(), datetime.now(timezone.utc)
-    used = measure(command, output, variables=tap.variables(server) if program == tap.NAME else None)
+    cpu = server.cpu_seconds()
+    began = datetime.now(timezone.utc)
+    variables = tap.variables(server) if program == tap.NAME else None
+    used = measure(command, output, variables=variables)
     server_cpu = server.cpu_seconds() - cpu
     requests = server.take_requests()
     server.change(latency=0.0, rate_limit=None)  # for what follows

@@ -32,7 +32,8 @@ class ServerAlone:
 def measure_server(server: Server, sizes: Sizes) -> ServerAlone:
     """Fetch every page of activities, leads, tasks and events over a few persistent connections."""
     paths = list(_paths(sizes))
-    cpu, began = server.cpu_seconds(), time.perf_counter()
+    cpu = server.cpu_seconds()
+    began = time.perf_counter()
     with ThreadPoolExecutor(_CONNECTIONS) as pool:
         shares = [paths[number::_CONNECTIONS] for number in range(_CONNECTIONS)]
         size = sum(pool.map(lambda share: _fetch(server.url, share), shares))

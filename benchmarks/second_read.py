@@ -28,7 +28,8 @@ def measure_second_read(sizes: Sizes, say: Callable[[str], None]) -> SecondRead:
     say("Starting the local Close API and generating its data")
     with Server(sizes) as server:
         command = connector.prepare(server)
-        first, output = BUILD / "first.jsonl", BUILD / "second.jsonl"
+        first = BUILD / "first.jsonl"
+        output = BUILD / "second.jsonl"
         say("Reading everything once")
         measure_or_stop(command, first)
         command = connector.continued(command, first)
