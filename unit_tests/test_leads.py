@@ -376,12 +376,12 @@ INDEXES = {
             shown=lambda date: date.replace("10T00:09", "15T12:09"),
             always_has_cursor=True,
         ),
-        4,
+        6,
     ),
     "bounds are truncated to seconds": (Index(SECOND, bound=lambda bound: parse_moment(bound[:19])), 9),
     "by creation in pages of two, of which the first is in order by chance": (Index(FOUR, page_size=2), 7),
     "pages of a hundred": (Index(leads_since("2025-06-15T11:51:00Z", 300, 1), page_size=100), 10),
-    "a cursor on the last page": (Index(RECENT[:100], always_has_cursor=True), 4),
+    "a cursor on the last page": (Index(RECENT[:100], always_has_cursor=True), 6),
 }
 
 
@@ -443,6 +443,10 @@ SEARCHES: dict[str, tuple[list[Row], list[str | None]]] = {
     "Close has a problem": ([FIRST, TROUBLE, REST, FIRST, REST], [None, "a", "a", None, "a"]),
     # Cursors may count positions: the edited lead leaves the window, and all others move forward.
     "a lead is edited between two cursors": ([FIRST, EDITED[1], *EDITED, *EDITED], [None, "a"] * 3),
+    "an edit moves the only lead of the second page to the first": (
+        [FIRST, page(), page(*MOMENT[1:201]), page(*MOMENT[1:201])],
+        [None, "a", None, None],
+    ),
     # A search that returns a lead twice may skip another, and so may the next one.
     "leads change places": ([FIRST, page(*MOMENT[190:240])] * 5 + [FIRST, REST] * 2, [None, "a"] * 7),
     "a page has a lead twice": ([FIRST, page(*MOMENT[200:], MOMENT[249])] * 3, [None, "a"] * 2),
@@ -462,7 +466,7 @@ SEARCHES: dict[str, tuple[list[Row], list[str | None]]] = {
         [None, "a"] * 6,
     ),
     # A full page without a cursor may be cut short.
-    "a full page has no cursor": ([page(*MOMENT[:200])] * 2, [None]),
+    "a full page has no cursor": ([page(*MOMENT[:200])] * 2, [None, None]),
 }
 
 

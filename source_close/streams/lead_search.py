@@ -118,8 +118,8 @@ class LeadSearchRetriever(WindowRetriever):
        none was skipped between the two, although leads may be edited meanwhile.
     3. If it is not known, or the page is not sorted or too short to tell, the time is split, and
        both parts are searched.
-    4. A second is read by cursor until a reading shows no new lead, and so is a search whose page
-       is not full and has a cursor that leads to no other leads.
+    4. A second is read by cursor, at least twice, until a reading shows no new lead. So is a search
+       whose page is not full and has a cursor that leads to no other leads.
     5. If that ends at the most rows or shows no end, if a cursor has expired, or if no lead of a
        page has a date in the search, the time is halved, down to a millisecond. Then the stream
        fails.
@@ -184,14 +184,16 @@ class LeadSearchRetriever(WindowRetriever):
         next_page = self._page(search, page.token)
         return not set(page.ids).issuperset(next_page.ids)
 
-    # Reads a search again until a reading has no new lead and can't lack one: since the last new
-    # lead, the readings have shown as many different leads as this one has positions. Leads of one
-    # second may change places between two pages, so that one is returned twice and another one
-    # never, and an edited one may leave the search.
+    # Reads a search at least twice, until a reading has no new lead and can't lack one: since the
+    # last new lead, the readings have shown as many different leads as this one has positions.
+    # Leads of one second may change places between two pages, so that one is returned twice and
+    # another one never. An edited one may leave the search, which moves another lead to a page that
+    # was read already; the next reading shows it.
     def _read_by_cursor(
         self, search: Search, known_ids: set[str]
     ) -> Iterator[tuple[list[Row], datetime]]:
         readings = list[list[str]]()  # the ids of those since the last new lead
+        is_first = True
         while len(readings) < _MAX_READINGS_WITHOUT_NEW_LEADS:
             known = len(known_ids)
             row_count = 0
@@ -206,8 +208,9 @@ class LeadSearchRetriever(WindowRetriever):
                 shown = len(set().union(*readings))
                 # After the most rows, Close ends a chain of cursors, and more leads may follow.
                 is_complete = len(positions) <= shown and row_count < self.rows_per_chain
-                if len(known_ids) == known and is_complete:
+                if not is_first and len(known_ids) == known and is_complete:
                     return
+            is_first = False
             if len(known_ids) > known:
                 readings.clear()
         raise self._stuck(search)
