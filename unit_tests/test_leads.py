@@ -447,6 +447,10 @@ SEARCHES: dict[str, tuple[list[Row], list[str | None]]] = {
         [FIRST, page(), page(*MOMENT[1:201]), page(*MOMENT[1:201])],
         [None, "a", None, None],
     ),
+    "so does one after a cursor has expired": (
+        [FIRST, EXPIRED, FIRST, page(), page(*MOMENT[1:201]), page(*MOMENT[1:201])],
+        [None, "a", None, "a", None, None],
+    ),
     # A search that returns a lead twice may skip another, and so may the next one.
     "leads change places": ([FIRST, page(*MOMENT[190:240])] * 5 + [FIRST, REST] * 2, [None, "a"] * 7),
     "a page has a lead twice": ([FIRST, page(*MOMENT[200:], MOMENT[249])] * 3, [None, "a"] * 2),

@@ -193,7 +193,7 @@ class LeadSearchRetriever(WindowRetriever):
         self, search: Search, known_ids: set[str]
     ) -> Iterator[tuple[list[Row], datetime]]:
         readings = list[list[str]]()  # the ids of those since the last new lead
-        is_first = True
+        is_first = True  # whether no reading before this one has come to its end
         while len(readings) < _MAX_READINGS_WITHOUT_NEW_LEADS:
             known = len(known_ids)
             row_count = 0
@@ -210,7 +210,7 @@ class LeadSearchRetriever(WindowRetriever):
                 is_complete = len(positions) <= shown and row_count < self.rows_per_chain
                 if not is_first and len(known_ids) == known and is_complete:
                     return
-            is_first = False
+                is_first = False
             if len(known_ids) > known:
                 readings.clear()
         raise self._stuck(search)
