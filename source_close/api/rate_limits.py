@@ -63,8 +63,8 @@ class _Group:
         remaining = float(found["remaining"]) - self.in_flight
         seconds = float(found["reset"])
         tolerance = seconds / 2 + 0.2  # responses may be slow, and seconds are rounded
-        if self.reset_at == inf or now + seconds > self.reset_at + tolerance:
-            self.remaining = remaining  # the first response of a new window
+        if now + seconds > self.reset_at + tolerance:
+            self.remaining = remaining  # the first response of a window that began early
             self.reset_at = now + seconds
         else:
             self.remaining = min(self.remaining, remaining)
@@ -118,7 +118,7 @@ class RateLimiter:
                 return wait
             group.remaining -= 1
             group.in_flight += 1
-            group.next_start = max(now, group.next_start) + group.interval
+            group.next_start = now + group.interval
             return 0.0
 
     def record_response(
@@ -134,7 +134,7 @@ class RateLimiter:
         with self._lock:
             now = time.monotonic()
             group = self._groups[endpoint]
-            group.in_flight = max(group.in_flight - 1, 0)
+            group.in_flight -= 1
             if response is None:
                 return
             group.read_header(response, now)
