@@ -120,6 +120,8 @@ def test_a_wait_for_responses_that_never_come_ends(authenticator: PacedAuthentic
 
 
 def test_a_long_wait_is_logged_every_30_seconds(authenticator: PacedAuthenticator, sync: Sync, caplog: Log) -> None:
+    sync.limiter.record_response(GROUP, response(429), 0.4)
+    authenticator(request())  # a short wait is not logged
     sync.limiter.record_response(GROUP, response(429), 95.0)
     authenticator(request())
     text = "for the rate limit of GET /api/v1/user/."
@@ -132,7 +134,7 @@ def test_a_long_wait_is_logged_every_30_seconds(authenticator: PacedAuthenticato
 )
 def test_a_redirect_to_another_host_or_to_http_is_not_followed(api: Mocker, target: str) -> None:
     api.get(ANY, json={"data": [USER]})
-    api.get(f"{API}/user/", status_code=302, headers={"Location": target})
+    api.get(f"{API}/user/", status_code=302, headers={"Location": f"{target}?_limit=1000&_skip=0"})
     [failure] = read("users").failures
     assert failure.kind == "config_error"
     assert "failed: the response (302) is a redirect to " in failure.message

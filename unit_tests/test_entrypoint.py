@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airbyte_cdk import AirbyteMessage, models
+from airbyte_cdk import AirbyteMessage, AirbyteTracedException, models
 
 from source_close import run
 from source_close.source import SourceClose
@@ -71,6 +71,17 @@ def test_records_before_an_error_are_written(write: Write) -> None:
         raise ZeroDivisionError
 
     assert [summary(line) for line in write(messages())][:2] == ["lead_1", "TRACE"]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "has_traces"), [("Concurrent read failure", "config_error", []), ("A bug", "system_error", [True])]
+)
+def test_an_error_of_no_stream_is_written(write: Write, text: str, kind: str, has_traces: list[bool]) -> None:
+    def messages() -> Iterator[AirbyteMessage]:
+        yield record("lead_1")
+        raise AirbyteTracedException(text, failure_type=models.FailureType(kind))
+
+    assert ["stack_trace" in line["trace"]["error"] for line in write(messages())[1:]] == has_traces
 
 
 def test_a_record_nested_too_deeply_for_orjson_is_written(write: Write) -> None:

@@ -174,3 +174,9 @@ def test_pages_without_events_and_with_the_same_cursor_fail_the_stream(api: Mock
     reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T10:00:00"}})
     assert reading.statuses == {"event_log": "INCOMPLETE"}
     assert reading.ids == [row["id"] for row in rows[:5]]
+
+
+def test_a_full_page_without_the_key_of_the_cursor_fails_the_stream(api: Mocker) -> None:
+    api.get(URL, json={"data": events(50, timedelta(minutes=1))})
+    [failure] = read("event_log", state={"event_log": {"date_updated": "2025-06-15T10:00:00"}}).failures
+    assert "does not say whether more records follow" in failure.message

@@ -183,9 +183,16 @@ def test_a_lead_that_a_read_by_ids_lacks_is_requested_singly(api: Mocker) -> Non
     rows = leads_by_minute(3)
     leads(api, page(*rows), by_ids=[])
     api.get(f"{API}/lead/lead_1/", json={**rows[1], "url": None})
+    api.get(f"{API}/lead/lead_2/", json={"id": "lead_it_was_merged_into"})
     assert read("leads", start_date="2025-06-02").records == [{**rows[1], "custom_fields": []}]
     single = [url.partition("?")[0] for url in requested(api, "/lead/lead_")]
     assert single == ["/lead/lead_0/", "/lead/lead_1/", "/lead/lead_2/"]
+
+
+def test_reads_by_ids_that_find_no_lead_are_no_list_that_repeats_itself(api: Mocker) -> None:
+    windows = [page(lead(month, f"2025-0{month}-10T00:00:00+00:00")) for month in range(1, 7)]
+    leads(api, *windows, by_ids=[])
+    assert read("leads", start_date="2025-01-01").statuses == {"leads": "COMPLETE"}
 
 
 @pytest.mark.parametrize("refusal", [400, 413, 414, 422])

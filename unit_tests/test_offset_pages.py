@@ -80,6 +80,7 @@ READINGS = {
     "a row is inserted at the start": ("0:abcd+ 2:bcde+ 0:nabc+ 2:bcde+ 4:defg+ 6:fgh", "abcdnefgh"),
     "all rows before the last ones are deleted": ("0:abcd+ 2:cdef+ 4:efgh+ 6: 2: 0:jkl", "abcdefghjkl"),
     "a second step back is larger": ("0:abcd+ 2:cdef+ 4:efgh+ 6:ghij+ 8:ijkl+ 10:klmn+ 12: 8: 0:mn", "abcdefghijklmn"),
+    "a step back shows no new rows": ("0:abcd+ 2:cdef+ 4:efgh+ 6:ghij+ 8: 4:efgh+ 6: 0:kl", "abcdefghijkl"),
     "all rows are deleted": ("0:abcd+ 2:cdef+ 4:efgh+ 6: 2: 0:", "abcdefgh"),
     # A list that has more positions than rows were seen is read again: rows of one moment may change places between two
     # requests, so that one is returned twice, and another one never.
@@ -87,6 +88,7 @@ READINGS = {
     "the last page has a again in place of g": ("0:abcd+ 2:cdef+ 4:efah 0:abcd+ 2:cdef+ 4:efgh", "abcdefhg"),
     "b is deleted: as many positions as rows were seen": ("0:abcd+ 2:cdae 0:acde+ 2:dea 0:acde+ 2:def", "abcdef"),
     "the only page has a row twice": ("0:aba", "ab"),
+    "Close returns one row instead of four": ("0:ab+ 1:b+ 2:cde 0:abcd+ 2:cde", "abcde"),
 }
 
 

@@ -75,6 +75,18 @@ def test_reading_continues_when_responses_no_longer_have_the_header(limiter: Rat
     clock.sleep(1.0)
     for _ in range(10):
         send_one(limiter, response())
+    assert reserve_all(limiter) == 10  # as many as 12 successes allow without a limit
+
+
+def test_a_window_in_which_every_request_gets_a_429_does_not_end_the_limit(limiter: RateLimiter, clock: Clock) -> None:
+    """Another program may have used it up."""
+    refusal = with_header(0, "1.0", limit=2, status=429)
+    send_one(limiter, with_header(0, "1.0", limit=2))
+    for _ in range(2):
+        clock.sleep(1)
+        assert reserve_all(limiter) == 2
+        limiter.record_response(GROUP, refusal, 1)
+        limiter.record_response(GROUP, refusal, 1)
 
 
 def test_a_429_delays_every_request_of_its_group(limiter: RateLimiter, clock: Clock) -> None:

@@ -215,8 +215,8 @@ def test_a_date_in_any_form_is_compared_with_the_state(api: Mocker, updated: str
         (
             "event_log",
             "previous_data",
-            [{}, {"deep": {"list": [1, True]}}, 0],
-            ["{}", '{"deep":{"list":[1,true]}}', "0"],
+            [{}, {"deep": {"list": [1, True]}}, 0, "lost"],
+            ["{}", '{"deep":{"list":[1,true]}}', "0", '"lost"'],
         ),
         ("tasks", "priority", ["high", 1, 2.5, None, {"n": 1}], ["high", "1", "2.5", "absent", '{"n":1}']),
     ],
