@@ -193,7 +193,7 @@ class LeadSearchRetriever(WindowRetriever):
         self, search: Search, known_ids: set[str]
     ) -> Iterator[tuple[list[Row], datetime]]:
         readings = list[list[str]]()  # the ids of those since the last new lead
-        is_first = True  # whether no reading before this one has come to its end
+        has_read_to_end = False
         while len(readings) < _MAX_READINGS_WITHOUT_NEW_LEADS:
             known = len(known_ids)
             row_count = 0
@@ -208,9 +208,9 @@ class LeadSearchRetriever(WindowRetriever):
                 shown = len(set().union(*readings))
                 # After the most rows, Close ends a chain of cursors, and more leads may follow.
                 is_complete = len(positions) <= shown and row_count < self.rows_per_chain
-                if not is_first and len(known_ids) == known and is_complete:
+                if has_read_to_end and len(known_ids) == known and is_complete:
                     return
-                is_first = False
+                has_read_to_end = True
             if len(known_ids) > known:
                 readings.clear()
         raise self._stuck(search)
