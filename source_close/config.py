@@ -63,7 +63,7 @@ _URL = re.compile(
 
 def _read_start_date(value: Any) -> datetime | None:
     """Return the date in UTC, None if the text is blank."""
-    text = str(value).strip()  # that of a number or a list is no date
+    text = str(value).strip()  # a number or a list becomes a text that is no date
     if not text:
         return None
     try:

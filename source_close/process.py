@@ -44,8 +44,8 @@ def _set_signal_handlers() -> None:
 def _set_up_output() -> None:
     if sys.stdout is None:
         _end_early("standard output is closed")
-    # Otherwise a part of a write could be lost: if the output may not block or, with
-    # PYTHONUNBUFFERED, which removes the buffer, if the process is paused meanwhile.
+    # A write could lose a part if the output is non-blocking or, with PYTHONUNBUFFERED, which
+    # removes the buffer, if the process is paused meanwhile.
     os.set_blocking(sys.stdout.fileno(), True)
     buffer = io.BufferedWriter(_Output(sys.stdout.fileno(), "w", closefd=False))
     sys.stdout = io.TextIOWrapper(buffer, encoding="utf-8")

@@ -87,6 +87,7 @@ READINGS = {
     "none is lost": ("0:abdc+ 2:dcef+ 4:efg", "abdcefg"),
     "the last page has a again in place of g": ("0:abcd+ 2:cdef+ 4:efah 0:abcd+ 2:cdef+ 4:efgh", "abcdefhg"),
     "b is deleted: as many positions as rows were seen": ("0:abcd+ 2:cdae 0:acde+ 2:dea 0:acde+ 2:def", "abcdef"),
+    "all readings together show six rows": ("0:abcd+ 2:cdea 0:abcf+ 2:cfab" + 5 * " 0:abcd+ 2:cdea", "abcdef"),
     "the only page has a row twice": ("0:aba", "ab"),
     "Close returns one row instead of four": ("0:ab+ 1:b+ 2:cde 0:abcd+ 2:cde", "abcde"),
 }

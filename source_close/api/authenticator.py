@@ -48,8 +48,8 @@ class PacedAuthenticator(BasicHttpAuthenticator):
 
     def __post_init__(self, parameters: Mapping[str, Any]) -> None:
         super().__post_init__(parameters)
-        # The CDK hides the key in all messages, but not the header that contains it, of which a
-        # message may lack the padding.
+        # The CDK hides the key in all messages, but not the header made of it, which a message may
+        # show without its padding.
         add_to_secrets(self.token.removeprefix("Basic ").rstrip("="))
 
     def __call__(self, request: requests.PreparedRequest) -> Any:

@@ -80,7 +80,7 @@ class CloseErrorHandler(DefaultErrorHandler):
         if isinstance(outcome, Exception):
             self._sync.limiter.record_response(endpoint, None)
             return self._retry_or_give_up(endpoint, outcome)
-        # Not of a success, as the strategy parses the body again.
+        # Not asked for a success, of which the strategy would parse the body again.
         wait = 0.0 if outcome.ok else self._requested_wait(outcome)
         self._sync.limiter.record_response(endpoint, outcome, wait)
         self._check_clock(outcome.headers.get("date", ""))
@@ -144,8 +144,7 @@ class CloseErrorHandler(DefaultErrorHandler):
             LOGGER.info(_IS_READ_AGAIN, self.name, endpoint, describe(response))
         return resolution
 
-    # The row of the manifest's table for a status. One without a row counts as the first of its
-    # hundred, 418 as 400, and one above 599 as 500:
+    # The row of the manifest's table for a status; one above 599 counts as 500:
     # https://www.rfc-editor.org/rfc/rfc9110#section-15.
     def _look_up(self, status: int) -> ErrorResolution:
         is_listed = any(status in (row.http_codes or ()) for row in self.response_filters or ())

@@ -13,12 +13,12 @@ _HEADER = re.compile(
     r"limit=(?P<limit>\d+),\s*remaining=(?P<remaining>\d+),\s*reset=(?P<reset>\d+(?:\.\d+)?)"
 )
 # Without the header the pace is learned.
-_SHARE_AFTER_429 = 0.85  # of the rate of successes before it
+_SHARE_AFTER_429 = 0.85  # of the rate of accepted requests before it
 _RATE_WINDOW_SECONDS = 2.0  # in which that rate is measured
 _GROWTH_PER_SECOND = 1.02  # of the pace, while no 429 comes
-# Until the limit is known: this many requests at once, and half a request more after each success.
+# Until the limit is known: this many requests at once, and half a request more for each accepted.
 _FIRST_IN_FLIGHT = 4.0
-_GROWTH_PER_SUCCESS = 0.5
+_GROWTH_PER_ACCEPTED = 0.5
 _ASK_AGAIN_SECONDS = 0.01  # while responses in flight may have the header
 _MAX_GUESSED_WAIT_SECONDS = 60.0  # after a 429 that does not say how long
 
@@ -32,11 +32,12 @@ class _Group:
     reset_at: float = inf  # the end of this window; infinite if not known
     in_flight: int = 0  # the requests without a response so far
     max_in_flight: float = _FIRST_IN_FLIGHT  # how many these may be without a limit
-    refused_in_a_row: int = 0  # the 429s since the last success, for the guessed wait
+    refused_in_a_row: int = 0  # the 429s since another response, for the guessed wait
     blocked_until: float = 0.0  # the end of the wait after a 429
     interval: float = 0.0  # the learned pace, in seconds between two requests
     next_start: float = 0.0  # when that allows the next request
-    successes: deque[float] = field(default_factory=lambda: deque(maxlen=1000))  # their moments
+    # The moments of the responses that were no 429s.
+    accepted: deque[float] = field(default_factory=lambda: deque(maxlen=1000))
 
     def end_window_if_over(self, now: float) -> None:
         if now >= self.reset_at:
@@ -72,9 +73,9 @@ class _Group:
 
     def speed_up(self, now: float) -> None:
         self.refused_in_a_row = 0
-        self.successes.append(now)
-        self.max_in_flight += _GROWTH_PER_SUCCESS
-        # Successes come once an interval, so this makes the pace 2 % faster each second.
+        self.accepted.append(now)
+        self.max_in_flight += _GROWTH_PER_ACCEPTED
+        # One is accepted in each interval, so this makes the pace 2 % faster each second.
         self.interval /= _GROWTH_PER_SECOND**self.interval
 
     def slow_down(self, now: float, requested_wait: float) -> None:
@@ -87,7 +88,7 @@ class _Group:
     def _learn_pace(self, now: float) -> None:
         if self.limit != inf:
             return
-        recent = [moment for moment in self.successes if moment > now - _RATE_WINDOW_SECONDS]
+        recent = [moment for moment in self.accepted if moment > now - _RATE_WINDOW_SECONDS]
         if recent:
             self.interval = max(now - recent[0], 1.0) / len(recent)
         self.interval /= _SHARE_AFTER_429

@@ -36,7 +36,7 @@ def response_json(response: requests.Response) -> dict[str, Any]:
 
 
 def _parse(response: requests.Response) -> dict[str, Any]:
-    body = response.content or b""
+    body = response.content
     status = response.status_code
     # A refusal is parsed only to notice one that is cut off, which is retried.
     is_refusal = status == requests.codes.bad_request and body.startswith(b"{")
@@ -49,7 +49,7 @@ def _parse(response: requests.Response) -> dict[str, Any]:
         raise UnusableResponseError(problem) from None
     if is_refusal:
         return {}
-    # The error about a body without records names its fields or, if it is no object, its type.
+    # If the body is no object, the error about it names its type in place of its fields.
     parsed = value if isinstance(value, dict) else {type(value).__name__: value}
     return _checked(parsed, response.url)
 

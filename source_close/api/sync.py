@@ -28,7 +28,7 @@ class Sync(dict[str, str]):
         full_refreshes: the streams in full refresh. Leads and tasks then also read what is edited
             meanwhile.
         event_log_positions: the position of each stream that follows the event log in this sync, as
-            ``format_moment`` writes it. The log is read from fifteen minutes before the oldest.
+            ``format_moment`` writes it.
         limiter: the rate limits.
         current_request: ``endpoint`` of the thread's last request, such as ``GET /api/v1/task/``,
             and ``sent_at`` by this machine's clock.

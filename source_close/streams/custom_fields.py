@@ -148,9 +148,9 @@ class CustomFieldsTransformation(RecordTransformation):
             {"id": None, "name": name, "value": value} for name, value in unresolved.items()
         ]
 
-    # Replaces the values that an object has under ``custom``, by the names or the ids of their
-    # fields, if it has none by id beside them. Those whose name is of no field, or of several, stay
-    # in it and are returned.
+    # Moves the values under ``custom``, whose keys are names or ids of fields, to ``custom.<id>``,
+    # unless the object already has such keys. Those whose name is of no field, or of several, stay
+    # and are returned.
     def _resolve(self, part: Row, object_type: str) -> dict[str, Any]:
         if not isinstance(part.get(_CUSTOM), dict) or any(key.startswith(PREFIX) for key in part):
             return {}
@@ -197,7 +197,7 @@ class CustomFieldsTransformation(RecordTransformation):
 # The types of the objects that have values of a field; a shared field has several. It raises an
 # AttributeError or a TypeError if the definition has a form that Close does not document.
 def _object_types_of(row: Row) -> set[str]:
-    links = row.get("associations") or [] if row["object_type"] == "shared" else [row]
+    links = (row.get("associations") or []) if row["object_type"] == "shared" else [row]
     return {link.get("object_type", "") for link in links}
 
 

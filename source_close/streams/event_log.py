@@ -82,10 +82,10 @@ def warn_of_gap(stream: str, reached: datetime, end: datetime) -> None:
 
 @dataclass
 class EventWindowFilter(RecordFilter):
-    """Keeps the events of a window, those whose cursor is in ``[start, end)`` or missing.
+    """Keeps the events whose ``cursor_field`` is in the window, ``[start, end)``, or missing.
 
-    Those below it, to which a cursor leads, belong to another one. ``RecordFilter``, the built-in,
-    evaluates a template for each event, a seventh of the CPU time of a read.
+    The cursor of a page may lead to earlier ones, which belong to another window. ``RecordFilter``,
+    the built-in, evaluates a template for each event, a seventh of the CPU time of a read.
     """
 
     cursor_field: str = ""

@@ -111,8 +111,6 @@ class Page:
 class LeadSearchRetriever(WindowRetriever):
     """Searches for the leads of a window in ascending order, and reads those of a page by ids.
 
-    Close does not document what a search returns of a lead, so only its id and cursor are used.
-
     1. A search whose leads are all on one page is complete.
     2. Otherwise the next search begins in the last tenth of that page. If its first lead is known,
        none was skipped between the two, although leads may be edited meanwhile.
@@ -148,7 +146,7 @@ class LeadSearchRetriever(WindowRetriever):
             if search.gap_start and known_ids.isdisjoint(page.ids[:1]):
                 searches += Search(search.gap_start, search.end).split(search.start)
                 continue
-            yield self._new_leads(search, page, known_ids)
+            yield self._read_new_leads(search, page, known_ids)
             if page.token is None and not page.is_full:
                 continue
             try:
@@ -204,7 +202,7 @@ class LeadSearchRetriever(WindowRetriever):
                     row_count += page.row_count
                     # A cursor may lead to the last lead instead of the one after it.
                     positions += page.ids[1:] if page.ids[:1] == positions[-1:] else page.ids
-                    yield self._new_leads(search, page, known_ids)
+                    yield self._read_new_leads(search, page, known_ids)
                 shown = len(set().union(*readings))
                 # After the most rows, Close ends a chain of cursors, and more leads may follow.
                 is_complete = len(positions) <= shown and row_count < self.rows_per_chain
@@ -251,7 +249,7 @@ class LeadSearchRetriever(WindowRetriever):
 
     # The new leads of a page, and the moment up to which it shows leads. A lead may have been
     # edited since: that must not move the cursor past leads that the index shows later.
-    def _new_leads(
+    def _read_new_leads(
         self, search: Search, page: Page, known_ids: set[str]
     ) -> tuple[list[Row], datetime]:
         new_ids = [lead_id for lead_id in page.ids if lead_id not in known_ids]

@@ -92,8 +92,8 @@ class _Page(NamedTuple):
         return self.offset + len(self.rows)
 
     # Whether a page that begins within rows of one moment shows one of them again, which hides
-    # another. The number of rows in the list may not tell, as a row that was shown and is removed
-    # since makes up for it.
+    # another. The number of rows in the list does not tell if a row that was shown is removed
+    # since.
     def hides_a_row(self, shown_ids: Collection[str], furthest_end: int) -> bool:
         begins_within_a_moment = len(_rows_of_last_moment(self.rows[:2])) > 1
         if not begins_within_a_moment:

@@ -158,16 +158,16 @@ class LogPositions:
     """Adds each stream's position to its states, since a component can't add to the CDK's states.
 
     The next sync follows the log from this position, which is in UTC. When a stream that follows
-    the log is complete, it is the date of the newest event, or a day before the start of the sync
-    if that is later. Until then, so that an interruption hides no deletion, it is
+    the log is complete, it is ten seconds before the newest event, or a day before the start of the
+    sync if that is later. Until then, so that an interruption hides no deletion, it is
 
     - the position in the stream's saved state or, without one, the cursor there; neither counts if
       it is more than five minutes in the future;
     - otherwise, if another stream has one of these, 29 days ago: the stream may have a table but no
       state, as Airbyte clears only the state to fill new columns;
-    - otherwise the start of the sync. This is a first one, in which no stream follows the log. What
-      is deleted after its first record is in the log after that, and ``capture_changes`` can be
-      switched on later.
+    - otherwise the start of the sync. This is a first sync, in which no stream follows the log. The
+      next one finds in the log what is deleted after that start, even if ``capture_changes`` is
+      only on by then.
 
     ``event_log`` has a position, too, the start of the last complete sync: its cursor is its newest
     event, which may be old without a gap.

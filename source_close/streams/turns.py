@@ -61,7 +61,7 @@ class SideBySideSource(ConcurrentDeclarativeSource):
     ) -> list[StreamInTurn]:
         """Return the manifest's streams, which take turns."""
         sync = Sync.of(config)
-        # These read more after the newest window, and then wait for all others.
+        # These may read more when all of their windows are read, so the newest one comes last.
         newest_last = {*sync.event_log_positions, *sync.full_refreshes}
         return [
             StreamInTurn(stream, newest_last=stream.name in newest_last)
