@@ -224,6 +224,13 @@ def test_a_window_with_many_rows_is_split_as_its_ids_are_in_memory(api: Mocker) 
     assert skips(api) == [0, 2, 2, 2]
 
 
+def test_a_half_that_lacks_a_row_is_read_again_from_its_start(api: Mocker) -> None:
+    rest = [page("fge"), page("defg+"), page("fgh"), page("c")]
+    api.get(ACTIVITIES, [page("abcd+"), page("cdef+"), *rest])
+    assert "".join(read_activities(small_pages(rows_per_window=5)).ids) == "abcdefgh"
+    assert skips(api) == [0, 2, 2, 0, 2, 2]
+
+
 def test_a_window_of_tasks_with_one_date_of_creation_is_split_and_continues_with_its_next_rows(api: Mocker) -> None:
     created = {"date_created": "2025-06-05T00:00:00+00:00"}
     rows = [{"id": name, **created, "date_updated": row(name)["date_created"]} for name in "abcdefgh"]
