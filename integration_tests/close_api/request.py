@@ -1,7 +1,6 @@
 """A request to the server, which is also its entry in the log."""
 
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -14,8 +13,8 @@ class Request:
 
     `path` is the part after `/api/v1`. `query` contains the parameters of the URL and of `_params`. `json` is the JSON
     body, or None. A POST with `x-http-method-override: GET` has the `effective_method` GET. `status` is 0 until the
-    server has a response, and stays 0 if the server breaks the connection instead. `started` is monotonic time in
-    seconds. `in_flight` counts the requests in flight at the start, including this request.
+    server has a response, and stays 0 if the server breaks the connection instead. `in_flight` counts the requests in
+    flight at the start, including this request.
     """
 
     method: str
@@ -26,7 +25,6 @@ class Request:
     effective_method: str
     is_invalid: bool = False
     in_flight: int = 1
-    started: float = field(default_factory=time.monotonic)
     status: int = 0
 
     @classmethod

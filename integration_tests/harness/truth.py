@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import chain
 from math import inf
-from typing import Any
 
 from integration_tests.close_api import LocalCloseApi
 from integration_tests.close_api.records import Record
@@ -85,17 +84,6 @@ def forbid_after(api: LocalCloseApi, count: int) -> None:
 def requests_of(api: LocalCloseApi, path: str) -> list[dict[str, str]]:
     """Return the parameters of the requests whose path starts with `path`, in order."""
     return [entry.query for entry in api.requests if entry.path.startswith(path)]
-
-
-def state_of(**cursors: str) -> list[dict[str, Any]]:
-    """Return the content of a state file, from the cursor value of each stream."""
-    return [
-        {
-            "type": "STREAM",
-            "stream": {"stream_descriptor": {"name": stream}, "stream_state": {CURSOR_FIELD[stream]: cursor}},
-        }
-        for stream, cursor in cursors.items()
-    ]
 
 
 def saved_cursor(result: Result, stream: str) -> datetime:

@@ -25,10 +25,9 @@ class Clock:
     def __call__(self) -> datetime:
         return self.now
 
-    def advance(self, **duration: float) -> datetime:
+    def advance(self, **duration: float) -> None:
         """Move the clock forward; the arguments are those of `timedelta`."""
         self.now += timedelta(**duration)
-        return self.now
 
 
 @dataclass

@@ -38,9 +38,6 @@ class Client:
         events = self.json("/event/")["data"]
         return [one for one in events if (one["object_id"], one["action"]) == (object_id, "updated")]
 
-    def post(self, path: str, body: Any, **headers: str) -> requests.Response:
-        return self.session.post(self._api.url + path, json=body, headers=headers, timeout=60)
-
     def search(self, *conditions: Any, **body: Any) -> Any:
         response = self.try_search(*conditions, **body)
         assert response.status_code == 200, response.text
@@ -48,7 +45,8 @@ class Client:
 
     def try_search(self, *conditions: Any, **body: Any) -> requests.Response:
         leads = {"type": "object_type", "object_type": "lead"}
-        return self.post("/data/search/", {"query": {"type": "and", "queries": [leads, *conditions]}, **body})
+        query = {"type": "and", "queries": [leads, *conditions]}
+        return self.session.post(f"{self._api.url}/data/search/", json={"query": query, **body}, timeout=60)
 
 
 @pytest.fixture
