@@ -52,7 +52,7 @@ class Simulation:
         return self.clock
 
     def respond(self) -> requests.Response:
-        standing, refusal = self.server.admit("/activity/", "GET")
+        standing, refusal = self.server.admit("/activity/")
         response = requests.Response()
         response.status_code = refusal.status if refusal else 200
         headers = dict(refusal.headers) if refusal else {}
@@ -101,7 +101,7 @@ def test_a_limit_of_20_per_second_is_used_with_few_429s(
 ) -> None:
     for phase in (0.0, 0.37, 0.77):
         simulation = Simulation(monkeypatch, LIMIT, form)
-        simulation.server.admit("/activity/", "GET")  # another program's request begins the first window
+        simulation.server.admit("/activity/")  # another program's request begins the first window
         simulation.clock += phase
         seconds = simulation.run(workers, successes=1200)
         assert simulation.refused / simulation.responses <= 1 / 50

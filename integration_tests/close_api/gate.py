@@ -73,7 +73,7 @@ class Gate:
     def _answer(self, request: Request) -> Response:
         try:
             self._check_key(request.headers.get("authorization", ""))
-            standing, refusal = self._limiter.admit(request.path, request.effective_method)
+            standing, refusal = self._limiter.admit(request.path)
             if refusal is not None:
                 return refusal
             response = self._routed(request)

@@ -20,28 +20,20 @@ class Standing:
         return f"limit={self.limit.limit}, remaining={self.remaining}, reset={self.reset:.6f}"
 
 
-def group_of(path: str, method: str) -> str:
-    """Return the endpoint group of a path after `/api/v1`, such as `activity`, `search` or `task:write`."""
-    if path.startswith("/data/search"):
-        return "search"
-    name = path.strip("/").split("/")[0]
-    return name if method == "GET" else f"{name}:write"
-
-
 class RateLimiter:
-    """Counts the requests of each endpoint group and rejects those above a limit."""
+    """Counts the requests of each endpoint group, the first part of a path, and rejects those above a limit."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._windows: dict[tuple[str, RateLimit], tuple[float, int]] = {}
 
-    def admit(self, path: str, method: str) -> tuple[Standing | None, Response | None]:
+    def admit(self, path: str) -> tuple[Standing | None, Response | None]:
         """Count a request; return the state of its group, and a 429 if the request exceeds a limit."""
         limit = self._settings.rate_limit
         if limit is None:
             return None, None
         now = time.monotonic()
-        key = (group_of(path, method), limit)
+        key = (path.split("/")[1], limit)
         start, used = self._windows.get(key, (now, 0))
         if now - start >= limit.window:
             start = now
