@@ -87,8 +87,6 @@ class Gate:
         for prefix, status in self._store.settings.forbidden.items():
             if request.path.startswith(prefix):
                 raise plain(status, _FORBIDDEN_TEXTS.get(status, "Forbidden"))
-        if request.is_invalid:
-            raise plain(400, "The request contains invalid JSON.")
         with self._store.lock:
             return answer(Call(request, self._store, self._store.advance()))
 

@@ -23,18 +23,14 @@ class Request:
     json: Any
     headers: dict[str, str]
     effective_method: str
-    is_invalid: bool = False
     in_flight: int = 1
     status: int = 0
 
     @classmethod
     def of(cls, method: str, path: str, query: str, headers: dict[str, str], raw: bytes) -> "Request":
         """Parse a request; the names in `headers` are in lower case."""
-        request = cls(method, path, dict(parse_qsl(query, keep_blank_values=True)), None, headers, method)
-        try:
-            request.json = orjson.loads(raw) if raw else None
-        except orjson.JSONDecodeError:
-            request.is_invalid = True
+        body = orjson.loads(raw) if raw else None
+        request = cls(method, path, dict(parse_qsl(query, keep_blank_values=True)), body, headers, method)
         if method == "POST" and headers.get("x-http-method-override", "").upper() == "GET":
             request.effective_method = "GET"
             if isinstance(request.json, dict):

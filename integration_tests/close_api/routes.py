@@ -6,7 +6,7 @@ from functools import partial
 
 from .call import Call
 from .errors import Response, plain
-from .kinds import ACTIVITY_PATHS
+from .kinds import ACTIVITY_PATHS, CUSTOM_FIELD_OBJECTS
 from .routes_events import events
 from .routes_lists import activities, custom_fields, leads, me, single, tasks, users
 from .search import search
@@ -24,7 +24,7 @@ _ROUTES: tuple[tuple[str, str, Callable[..., Response]], ...] = (
     ("GET", r"/me/", me),
     ("GET", r"/event/", events),
     # Close's path had the plural until 2020, and Close still accepts it.
-    ("GET", r"/custom_fields?/(?P<object_type>\w+)/", custom_fields),
+    ("GET", rf"/custom_fields?/(?P<object_type>{'|'.join(CUSTOM_FIELD_OBJECTS)})/", custom_fields),
     ("POST", r"/data/search/", search),
 )
 

@@ -119,15 +119,12 @@ class LocalCloseApi:
         self._server = _Server(0, self._gate)
         Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
-    def stop(self) -> None:
-        """Accept no more connections; requests in flight are not waited for."""
-        assert self._server is not None
-        self._server.shutdown()
-        self._server.server_close()
-
     def __enter__(self) -> Self:
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        """Accept no more connections; requests in flight are not waited for."""
+        assert self._server is not None
+        self._server.shutdown()
+        self._server.server_close()
