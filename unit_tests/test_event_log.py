@@ -57,15 +57,19 @@ def test_requests_after_the_first_page_send_the_cursor_as_it_is_and_no_bounds(ap
     assert reading.ids == [row["id"] for row in rows]
 
 
-def test_a_window_is_read_again_if_a_cursor_has_expired(api: Mocker, caplog: Log) -> None:
+def test_each_window_is_read_again_if_a_cursor_has_expired(api: Mocker) -> None:
     """Those of a search expire after 30 seconds; Close does not document how long those of events are valid."""
-    rows = events(60, timedelta(minutes=1))
-    first = page(rows[:50], "two")
-    api.get(URL, [first, EXPIRED, first, page(rows[50:])])
-    reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T09:00:00"}})
+    yesterday = [event(100 + number, NOON - timedelta(days=1, minutes=number)) for number in range(60)]
+    today = events(60, timedelta(minutes=1))
+    responses = []
+    for rows in (yesterday, today):
+        first = page(rows[:50], "two")
+        responses += [first, EXPIRED, first, page(rows[50:])]
+    api.get(URL, responses)
+    reading = read("event_log", state={"event_log": {"date_updated": "2025-06-14T09:00:00"}})
     assert reading.statuses == {"event_log": "COMPLETE"}
-    assert set(reading.ids) == {row["id"] for row in rows}
-    assert caplog.messages.count(f"{ANSWERED}The window is read again, but only once.") == 1
+    assert set(reading.ids) == {row["id"] for row in yesterday + today}
+    assert api.call_count == 8
 
 
 def test_a_window_is_read_again_only_once(api: Mocker, caplog: Log) -> None:
@@ -87,20 +91,6 @@ def test_a_first_page_that_is_refused_because_of_a_cursor_is_requested_twice(api
     text = 'Stream event_log: GET /api/v1/event/ answered 400: «{"error": "Invalid cursor"}». Close'
     assert failure.message.startswith(text)
     assert api.call_count == 2
-
-
-def test_each_window_may_be_read_again_once(api: Mocker) -> None:
-    yesterday = [event(100 + number, NOON - timedelta(days=1, minutes=number)) for number in range(60)]
-    today = events(60, timedelta(minutes=1))
-    responses = []
-    for rows in (yesterday, today):
-        first = page(rows[:50], "two")
-        responses += [first, EXPIRED, first, page(rows[50:])]
-    api.get(URL, responses)
-    reading = read("event_log", state={"event_log": {"date_updated": "2025-06-14T09:00:00"}})
-    assert reading.statuses == {"event_log": "COMPLETE"}
-    assert set(reading.ids) == {row["id"] for row in yesterday + today}
-    assert api.call_count == 8
 
 
 def test_a_cursor_that_leads_past_the_lower_bound_is_not_followed(api: Mocker) -> None:
@@ -166,14 +156,6 @@ def test_pages_without_events_but_with_other_cursors_are_followed(api: Mocker) -
     reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T10:00:00"}})
     assert reading.statuses == {"event_log": "COMPLETE"}
     assert reading.ids == [row["id"] for row in rows]
-
-
-def test_pages_without_events_and_with_the_same_cursor_fail_the_stream(api: Mocker) -> None:
-    rows = events(10, timedelta(minutes=1))
-    api.get(URL, [page(rows[:5], "first"), *[page([], "same")] * 5, page(rows[5:])])
-    reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T10:00:00"}})
-    assert reading.statuses == {"event_log": "INCOMPLETE"}
-    assert reading.ids == [row["id"] for row in rows[:5]]
 
 
 def test_a_full_page_without_the_key_of_the_cursor_fails_the_stream(api: Mocker) -> None:
