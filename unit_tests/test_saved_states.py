@@ -250,12 +250,6 @@ def test_a_first_sync_saves_its_start_before_any_record(api: Mocker, stream: str
         assert requested(api, "/event") == []
 
 
-def test_a_sync_after_an_interrupted_first_sync_reads_all_records_and_the_log_from_the_position(api: Mocker) -> None:
-    read_with_positions("tasks", state={"tasks": {"event_log_position": POSITION}}, start_date="2025-06-15")
-    assert requested(api, "/task") == [tasks_between("2025-06-15T00:00", "2025-06-15T12:00")]
-    assert requested(api, "/event") == [events_since("2025-06-15T05:45:00.000000+00:00")]
-
-
 @pytest.mark.parametrize(
     ("state", "saved_positions", "since", "days"),
     [
