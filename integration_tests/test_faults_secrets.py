@@ -59,7 +59,3 @@ def test_the_key_is_in_no_output(name: str, make_api: MakeApi, make_connector: F
     assert_hidden(result)
     for command in ("check", "discover"):
         assert_hidden(connector.run(command, "--config", connector.write("config", connector.config), "--debug"))
-
-
-def test_a_key_in_the_base_url_is_in_no_output(make_api: MakeApi, make_connector: Fork) -> None:
-    assert_hidden(make_connector(make_api(), base_url=f"https://{KEY}@127.0.0.1:1").read(["users"]))

@@ -149,7 +149,7 @@ def test_a_config_can_come_through_a_pipe_which_can_be_read_once(api: Mocker, co
     [
         ({"start_date": KEY}, "start_date is not a valid date."),
         ({"api_key": [KEY]}, "api_key must be a valid string"),
-        ({"base_url": f"ftp://{KEY}"}, "base_url"),
+        ({"base_url": f"https://{KEY}@127.0.0.1:1"}, "base_url must be an address"),
         ({"num_workers": KEY}, "num_workers must be a valid integer"),
     ],
     ids=str,
