@@ -58,7 +58,8 @@ def search(call: Call) -> Response:
     if has_more and (given < settings.search_max_rows or settings.search_past_max_rows == "reject"):
         cursor = f"cursor-{len(call.store.search_chains) + 1}"
         call.store.search_chains[cursor] = Chain(call.now, rows, given, page[-1])
-    return list_response([_item(record, names) for record in page], {"cursor": cursor})
+    shown = [{"__object_type": "lead"} | trimmed(record.data(), ("id", *names)) for record in page]
+    return list_response([orjson.dumps(one) for one in shown], {"cursor": cursor})
 
 
 def _sort_key(record: Record, order: Order, unit: int) -> Key:
@@ -80,10 +81,6 @@ def _position(
             return rows, chain.given
         case "after":
             return rows, sum(key(record) <= key(chain.last) for record in rows)
-
-
-def _item(record: Record, names: list[str]) -> bytes:
-    return orjson.dumps({"__object_type": "lead"} | trimmed(record.data(), ("id", *names)))
 
 
 def _chain(call: Call, cursor: object) -> Chain | None:

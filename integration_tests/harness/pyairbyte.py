@@ -71,9 +71,6 @@ class Database(ABC):
         """Run the example; return what it prints."""
         return self.python(str(EXAMPLES / self.example), "config.json", *self._address())
 
-    def make_views(self) -> None:
-        self.query((EXAMPLES / self.views).read_text())
-
     def query(self, sql: str) -> list[Row]:
         """Run SQL statements; return the rows of the last one, keyed by column name."""
         rows: list[Row] = json.loads(self.python("-c", self.run + QUERY, *self._address(), sql=sql))
@@ -177,7 +174,7 @@ def sync_twice(database: Database, api: LocalCloseApi, twice: str) -> Changes:
     assert_tables_match(database, api)
     for stream in STREAMS:
         assert re.search(rf"^{stream} +{len(database.ids(stream))}$", printed, re.MULTILINE), printed
-    database.make_views()
+    database.query((EXAMPLES / database.views).read_text())
     changes = Changes(api)
     database.query(f"INSERT INTO leads {twice} WHERE id = '{changes.edited_lead}'")
     database.sync()

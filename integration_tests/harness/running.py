@@ -123,7 +123,8 @@ class Connector:
 
     def read_arguments(self, streams: Sequence[str], state: list[dict[str, Any]] | None) -> list[str]:
         arguments = ["read", "--config", self.write("config", self.config)]
-        arguments += ["--catalog", self.write("catalog", catalog_of(streams))]
+        catalog = {"streams": [_configured(name) for name in streams]}
+        arguments += ["--catalog", self.write("catalog", catalog)]
         return arguments if state is None else [*arguments, "--state", self.write("state", state)]
 
     def write(self, name: str, content: Any) -> str:
@@ -138,12 +139,8 @@ def parse_messages(output: str) -> list[Message]:
     return [orjson.loads(line) for line in lines if line.startswith("{")]
 
 
-def catalog_of(streams: Sequence[str]) -> dict[str, Any]:
-    """Return a configured catalog that reads the streams incrementally."""
-    return {"streams": [_configured(name) for name in streams]}
-
-
 def _configured(name: str) -> dict[str, Any]:
+    """Return the entry of a configured catalog that reads a stream incrementally."""
     return {
         "stream": {"name": name, "json_schema": {}, "supported_sync_modes": ["full_refresh", "incremental"]},
         "sync_mode": "incremental",
