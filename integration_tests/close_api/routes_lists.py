@@ -59,7 +59,6 @@ def leads(call: Call) -> Response:
 
 
 def users(call: Call) -> Response:
-    """Handle `GET /user/`."""
     return _listed(call, call.store.collections["user"], "user")
 
 

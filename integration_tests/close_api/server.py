@@ -108,7 +108,6 @@ class LocalCloseApi:
 
     @property
     def url(self) -> str:
-        """Return the base URL of the running server, without a slash at its end."""
         assert self._server is not None
         return f"http://{_HOST}:{self._server.server_port}{PREFIX}"
 

@@ -44,11 +44,9 @@ class Result:
         return [message[_BODY.get(kind, kind.lower())] for message in self.messages if message["type"] == kind]
 
     def records(self, stream: str) -> list[dict[str, Any]]:
-        """Return the records of a stream, in order."""
         return [record["data"] for record in self.of("RECORD") if record["stream"] == stream]
 
     def ids(self, stream: str) -> list[str]:
-        """Return the ids of a stream's records, in order."""
         return [record["id"] for record in self.records(stream)]
 
     def repeated(self, stream: str) -> list[str]:
