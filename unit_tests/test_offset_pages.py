@@ -81,6 +81,7 @@ READINGS = {
     "all rows before the last ones are deleted": ("0:abcd+ 2:cdef+ 4:efgh+ 6: 2: 0:jkl", "abcdefghjkl"),
     "a second step back is larger": ("0:abcd+ 2:cdef+ 4:efgh+ 6:ghij+ 8:ijkl+ 10:klmn+ 12: 8: 0:mn", "abcdefghijklmn"),
     "a step back shows no new rows": ("0:abcd+ 2:cdef+ 4:efgh+ 6:ghij+ 8: 4:efgh+ 6: 0:kl", "abcdefghijkl"),
+    "c moves after h": ("0:abcd+ 2:cdef+ 4:fghi+ 0:bcde+ 2:defg+ 4:cij 0:dfgh+ 2:ghci+ 4:cij", "abcdefghij"),
     "all rows are deleted": ("0:abcd+ 2:cdef+ 4:efgh+ 6: 2: 0:", "abcdefgh"),
     # A list that has more positions than rows were seen is read again: rows of one moment may change places between two
     # requests, so that one is returned twice, and another one never.
