@@ -130,7 +130,9 @@ def test_the_message_about_a_damaged_state_says_how_to_reset(saved: Row) -> None
     message = str(error.message)
     assert message.startswith("Stream leads: its saved state can't be read (")
     assert "object" not in message  # no text of Python's
-    assert "Clear the stream and sync again: the sync then reads it from the start date." in message
+    assert message.endswith(
+        "Refresh the stream; if it is event_log, retain its records, as Close keeps events for 30 days."
+    )
 
 
 @pytest.mark.parametrize("stream", ["custom_fields", "event_log", "leads", "tasks"])

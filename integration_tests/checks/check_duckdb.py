@@ -166,8 +166,10 @@ def test_the_view_of_named_leads_has_the_custom_values_under_their_names(synced:
 
 def test_the_query_for_tables_with_every_version_returns_the_newest_version_of_each_record(synced: Synced) -> None:
     database, _, changes = synced
-    older = "SELECT * REPLACE ('Before' AS display_name, date_updated - INTERVAL 1 DAY AS date_updated) FROM main.leads"
-    last = f"""SELECT * REPLACE (date_updated + INTERVAL 1 DAY AS date_updated, now()::TIMESTAMP AS _ab_cdc_deleted_at)
+    before = "'Before' AS display_name, _airbyte_extracted_at - INTERVAL 1 DAY AS _airbyte_extracted_at"
+    older = f"SELECT * REPLACE ({before}) FROM main.leads"  # noqa: S608 - names of the project
+    # The deletion of an activity has no date_updated.
+    last = f"""SELECT * REPLACE (NULL AS date_updated, now()::TIMESTAMP AS _ab_cdc_deleted_at)
         FROM main.leads WHERE id = '{changes.edited_lead}'"""  # noqa: S608 - an id of the local API
     versions = f"CREATE TEMP TABLE leads AS FROM main.leads UNION ALL {older} UNION ALL {last}"
     rows = database.query(f"{versions}; {query(NEWEST)}")

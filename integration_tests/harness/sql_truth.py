@@ -217,7 +217,7 @@ def _won(api: LocalCloseApi) -> list[Row]:
     rows = [one | {"month": f"{one['date_won'][:7]}-01"} for one in won]
     return [
         key | {"deals": len(deals), "value": total(one["value"] for one in deals)}
-        for key, deals in grouped(rows, "month", "currency")
+        for key, deals in grouped(rows, "month", "currency", "period")
     ]
 
 

@@ -43,11 +43,11 @@ _FOLLOWED_WITHOUT_STATE = RETENTION - timedelta(days=1)
 _OTHER_CURSORS = ("most_recent_cursor_value", "end")
 _DAMAGED = (
     "its saved state can't be read ({problem}). It is damaged, or another connector saved it. "
-    "Clear the stream and sync again: the sync then reads it from the start date."
+    "Refresh the stream; if it is event_log, retain its records, as Close keeps events for 30 days."
 )
 _FUTURE = (
     "Stream %s: the saved state %s is in the future. The sync continues from now. If records are "
-    "missing, clear the stream."
+    "missing, refresh the stream, but not event_log, which would lose its older events."
 )
 
 
