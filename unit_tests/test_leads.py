@@ -460,6 +460,10 @@ SEARCHES: dict[str, tuple[list[Row], list[str | None]]] = {
     ),
     # A search that returns a lead twice may skip another, and so may the next one.
     "leads change places": ([FIRST, page(*MOMENT[190:240])] * 5 + [FIRST, REST] * 2, [None, "a"] * 7),
+    "one lead takes the place of another": (
+        [FIRST, page(*MOMENT[200:249], MOMENT[0])] * 3 + [FIRST, REST] * 2,
+        [None, "a"] * 5,
+    ),
     "a page has a lead twice": ([FIRST, page(*MOMENT[200:], MOMENT[249])] * 3, [None, "a"] * 2),
     "a cursor leads to the last lead again": ([FIRST, page(*MOMENT[199:])] * 3, [None, "a"] * 2),
     # Each search lacks leads, but together they have as many as each.
