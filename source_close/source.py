@@ -74,8 +74,7 @@ def _with_one_error_per_stream(
             continue
         if error.failure_type != models.FailureType.system_error:
             error.stack_trace = None
-        stream = error.stream_descriptor.name if error.stream_descriptor else ""
-        known_texts = texts[stream]
+        known_texts = texts[str(error.stream_descriptor)]
         if not known_texts:
             yield message
         elif error.message not in known_texts:

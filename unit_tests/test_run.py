@@ -165,6 +165,8 @@ def test_an_invalid_config_exits_with_one_sentence_and_code_1(command: Command, 
 def test_fields_of_a_config_that_are_not_used_are_named(api: Mocker, command: Command, caplog: Log) -> None:
     """They may be mistyped, and then have no effect."""
     api.get(ANY, status_code=401)
+    command.run("check", config={"api_key": KEY, "start_date": "2024-01-01"})
+    assert warnings(caplog) == []
     # At the second one, the CDK would refuse the config.
     command.run("check", config={"api_key": KEY, "startDate": "2024-01-01", "__injected_components_py": "exit()"})
     unused = "__injected_components_py, startDate"

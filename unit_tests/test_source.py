@@ -140,6 +140,12 @@ def test_a_stream_whose_partitions_all_fail_reports_one_error(
     assert [error.stack_trace is None for error in errors] == [status != 404]
 
 
+def test_an_error_that_all_windows_have_is_shown_once(api: Mocker, caplog: Log) -> None:
+    api.get(f"{API}/event/", status_code=401)
+    [failure] = read_with_positions("event_log").failures
+    assert failure.message not in caplog.messages
+
+
 @pytest.mark.parametrize("status", [402, 403, 404])
 def test_an_account_without_custom_objects_reads_the_other_custom_fields(api: Mocker, caplog: Log, status: int) -> None:
     api.get(f"{API}/custom_field/custom_object_type/", status_code=status, json={"error": "No"})
