@@ -7,7 +7,7 @@ import time_machine
 from airbyte_cdk.models import Status
 from requests_mock import ANY, Mocker
 
-from source_close.source import SourceClose
+from source_close.source import SourceClose, load_manifest
 from unit_tests.syncs import API, KEY, KINDS, LOGGER, NOW, STREAMS, Log, leads, read_with_positions, requested, warnings
 
 # The lists of the six streams, in the order in which a check requests them.
@@ -91,6 +91,13 @@ def test_a_check_fails_when_every_stream_is_forbidden(api: Mocker) -> None:
     status, message = check()
     assert status == Status.FAILED
     assert [name for name in STREAMS if f"Stream {name}:" in message] == STREAMS
+
+
+def test_a_check_reads_the_streams_that_the_manifest_names(api: Mocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = {**load_manifest(), "check": {"type": "CheckStream", "stream_names": ["users"]}}
+    monkeypatch.setattr("source_close.source.load_manifest", lambda: manifest)
+    assert check() == (Status.SUCCEEDED, "")
+    assert requested(api) == ["/user/?_limit=1000&_skip=0"]
 
 
 def test_a_check_fails_within_a_minute_when_an_endpoint_is_down(api: Mocker, clock: Any) -> None:
