@@ -80,7 +80,7 @@ class CloseErrorHandler(DefaultErrorHandler):
         if isinstance(outcome, Exception):
             self._sync.limiter.record_response(endpoint, None)
             return self._retry_or_give_up(endpoint, outcome)
-        # Not asked for a success, of which the strategy would parse the body again.
+        # A success is not asked for a wait, as the strategy would parse its body again.
         wait = 0.0 if outcome.ok else self._requested_wait(outcome)
         self._sync.limiter.record_response(endpoint, outcome, wait)
         self._check_clock(outcome.headers.get("date", ""))
