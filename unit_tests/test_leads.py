@@ -307,8 +307,8 @@ def test_before_a_search_that_begins_with_an_unknown_lead_the_time_before_it_is_
     """It may skip leads, although known ones follow: the last leads before it were edited, or have older dates."""
     rows = leads_by_minute(300)
     unknown = lead(300, rows[180]["date_updated"])
-    later = page(unknown, *rows[180:])
-    found = read_leads(api, page(*rows[:200], cursor="a"), later, page(*rows[:180]), later)
+    later = [unknown, *rows[180:]]
+    found = read_leads(api, page(*rows[:200], cursor="a"), page(*later, cursor="b"), page(*rows[:180]), page(*later))
     assert sorted(found) == sorted(ids([*rows, unknown]))
     assert starts(api) == [("00:00:00", None), ("03:00:00", None), ("00:00:00", None), ("03:00:00", None)]
     assert ranges(api)[2] == ("2025-06-02T00:00:00", "2025-06-02T03:00:00")
