@@ -314,10 +314,12 @@ def test_the_position_moves_even_if_the_last_state_comes_before_the_stream_is_co
     ]
 
 
-def test_a_stream_that_was_read_before_gets_no_state_before_its_first_record(api: Mocker) -> None:
-    api.get(f"{API}/task/", json={"data": [{"id": "task_1", "date_updated": CURSOR}]})
-    reading = read_with_positions("tasks", state={"tasks": SAVED})
-    assert states_and_records(reading)[0] == "RECORD"
+@pytest.mark.parametrize(("stream", "state"), [("tasks", {"tasks": SAVED}), ("users", {})])
+def test_a_stream_that_has_its_position_or_needs_none_gets_no_state_before_its_first_record(
+    api: Mocker, stream: str, state: Row
+) -> None:
+    api.get(ANY, json={"data": [{"id": "one", "date_updated": CURSOR}]})
+    assert states_and_records(read_with_positions(stream, state=state))[0] == "RECORD"
 
 
 @pytest.mark.parametrize(

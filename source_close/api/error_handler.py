@@ -192,6 +192,5 @@ def _status_of(outcome: _Outcome) -> int:
     if isinstance(outcome, UnusableResponseError):
         return outcome.status
     # ``requests`` raises an error for the 407 of a proxy for https, with the status in its text.
-    is_proxy_error = isinstance(outcome, requests.exceptions.ProxyError)
-    is_login_missing = is_proxy_error and "failed: 407 " in str(outcome)
+    is_login_missing = "failed: 407 " in str(outcome)
     return requests.codes.proxy_authentication_required if is_login_missing else 0
