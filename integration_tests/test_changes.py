@@ -10,10 +10,9 @@ import pytest
 from integration_tests.close_api import Volumes
 from integration_tests.close_api.kinds import ACTIVITY_PATHS
 from integration_tests.harness.fixtures import MakeApi
-from integration_tests.harness.moments import DAY, HOUR, moment, text
+from integration_tests.harness.moments import DAY, HOUR, text
 from integration_tests.harness.running import Result
-from integration_tests.harness.schemas import schema_errors
-from integration_tests.harness.truth import CURSOR_FIELD, requests_of
+from integration_tests.harness.truth import requests_of
 from integration_tests.harness.warehouse import DELETED_AT, FOLLOWING, Clock, Warehouse
 
 TYPES = set(ACTIVITY_PATHS) - {"EmailThread"}
@@ -43,8 +42,8 @@ def children_of(warehouse: Warehouse, lead: str) -> set[str]:
     return {child for child in warehouse.api.store.children_of(lead) if child.startswith(("acti", "task", "noti"))}
 
 
-def tombstones(result: Result, stream: str) -> Rows:
-    return {row["id"]: row for row in result.records(stream) if row.get(DELETED_AT)}
+def deleted_ids(result: Result, stream: str) -> set[str]:
+    return {row["id"] for row in result.records(stream) if row.get(DELETED_AT)}
 
 
 def present(result: Result, stream: str) -> Rows:
@@ -100,51 +99,27 @@ def test_late_changes_of_every_type_are_emitted_once_and_equal_the_server(
     warehouse.api.settings.event_types_are_complete = not unlogged
     warehouse.api.settings.email_thread_deletion_logs_emails = bool(unlogged)
     old = OldRecords(warehouse, unlogged)
-    created = {record.id: moment(record.data()["date_created"]) for record in warehouse.api.store.objects.values()}
     warehouse.sync()
-    assert requests_of(warehouse.api, "/event/") == [], "a first sync reads no events"
 
     warehouse.clock.advance(hours=1)
-    began = warehouse.clock()
-    new = old.change(back_dated=began - 50 * DAY)
+    new = old.change(back_dated=warehouse.clock() - 50 * DAY)
     warehouse.clock.advance(hours=1)
     result = warehouse.sync()
 
     rows = {stream: present(result, stream) for stream in FOLLOWING}
-    dead = {stream: tombstones(result, stream) for stream in FOLLOWING}
+    deleted = {stream: deleted_ids(result, stream) for stream in FOLLOWING}
     assert rows["activities"].keys() == old.edited | new | old.moved_activities
     assert rows["tasks"].keys() == old.moved_tasks
     assert rows["leads"].keys() == {old.keeper, old.destination}
     moved = [*(rows["activities"][one] for one in old.moved_activities), *rows["tasks"].values()]
     assert {row["lead_id"] for row in moved} == {old.destination}
-    assert dead["activities"].keys() | dead["tasks"].keys() == old.gone
-    assert dead["leads"].keys() == {old.source, old.doomed}
+    assert deleted["activities"] | deleted["tasks"] == old.gone
+    assert deleted["leads"] == {old.source, old.doomed}
     warehouse.assert_is_current()
     assert [result.repeated(stream) for stream in FOLLOWING] == [[], [], []]
     # A page of events, the windows of three streams, and the records by id.
-    [events] = requests_of(warehouse.api, "/event/")
+    assert len(requests_of(warehouse.api, "/event/")) == 1
     assert len(warehouse.api.requests) <= 12
-    assert_schemas_match(warehouse, result)
-    for stream in FOLLOWING:
-        assert all(began <= moment(row[DELETED_AT]) < warehouse.clock() for row in dead[stream].values())
-        assert_cursors_are_new(stream, dead[stream], moment(events["date_updated__lt"]), created)
-
-
-def assert_cursors_are_new(stream: str, dead: Rows, sync_start: datetime, created: dict[str, datetime]) -> None:
-    """Assert that a destination that deduplicates keeps the rows of deletions; they have no further columns."""
-    for record_id, row in dead.items():
-        assert row.keys() == {"id", CURSOR_FIELD[stream], DELETED_AT}
-        newest = max(sync_start, created[record_id]) if stream == "activities" else sync_start
-        assert moment(row[CURSOR_FIELD[stream]]) == newest
-
-
-def assert_schemas_match(warehouse: Warehouse, result: Result) -> None:
-    """Assert that the streams that follow the log match their schema, and alone have the column of deletions."""
-    [catalog] = warehouse.connector().discover().of("CATALOG")
-    schemas = {stream["name"]: stream["json_schema"] for stream in catalog["streams"]}
-    assert {name for name, schema in schemas.items() if DELETED_AT in schema["properties"]} == set(FOLLOWING)
-    for stream in FOLLOWING:
-        assert not schema_errors(schemas[stream], result.records(stream))
 
 
 @pytest.mark.parametrize(("kept", "kills"), [("tasks", []), ("event_log", [10])])
