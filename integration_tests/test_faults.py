@@ -80,7 +80,7 @@ def test_a_request_is_retried_after_every_fault_of_the_connection(api: LocalClos
 
 
 def test_streams_that_fail_are_incomplete_and_the_others_are_complete(api: LocalCloseApi, make_connector: Fork) -> None:
-    """One stream is forbidden, one is not part of the plan (in six lists, with one message), and one is down."""
+    """One stream is forbidden, one is not part of the plan, and one is down."""
     api.settings.forbidden = {"/task/": 403, "/custom_field/": 402}
     api.faults.add(Fault("reset", "/user/"))
     result = make_connector(api, retry_seconds=1.0, capture_changes=False).read()
@@ -97,10 +97,6 @@ def test_streams_that_fail_are_incomplete_and_the_others_are_complete(api: Local
     assert {result.status(name) for name in others} == {"COMPLETE"}
     assert_all_records_read(api, result, *others)
     assert "Traceback" not in result.output
-    # Each once, though the windows of tasks fail one by one; those after the first of a stream are logged.
-    texts = [error["message"] for error in result.errors] + result.logs("ERROR")
-    assert len(texts) == len(set(texts))
-    assert sum("Stream custom_fields: GET /api/v1/custom_field/" in text for text in texts) == 5
 
 
 @pytest.mark.parametrize("lines", [60, 900])

@@ -155,7 +155,7 @@ def test_every_known_column_is_emitted_with_a_value_and_no_other_column(reads: R
     known = {path for path in COLUMNS[stream] if not path.startswith(TRANSCRIPTS)}
     assert known - found == set()
     text = f"Stream {stream}: Close returned columns that the schema does not have"
-    assert [line for line in reads.first.logs() + reads.second.logs() if line.startswith(text)] == []
+    assert [line for line in reads.first.logs + reads.second.logs if line.startswith(text)] == []
 
 
 def test_a_sync_without_changes_sends_few_requests(reads: Reads) -> None:

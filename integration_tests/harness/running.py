@@ -65,9 +65,9 @@ class Result:
         state: dict[str, Any] = found[0]["stream_state"]
         return state
 
-    def logs(self, *levels: str) -> list[str]:
-        """Return the log messages of these levels, or of all levels if none is given."""
-        return [log["message"] for log in self.of("LOG") if not levels or log["level"] in levels]
+    @property
+    def logs(self) -> list[str]:
+        return [log["message"] for log in self.of("LOG")]
 
     @property
     def errors(self) -> list[dict[str, Any]]:
