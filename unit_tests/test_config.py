@@ -12,6 +12,7 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from source_close.api.sync import Sync
 from source_close.config import CloseConfigTransformation
 from source_close.source import SourceClose
+from source_close.streams.event_log import EventLog
 from unit_tests.syncs import KEY, NOW, PROPERTIES, Row, transform
 
 FORMS = "YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ (or another offset; without one it is UTC) or MM/DD/YYYY"
@@ -266,7 +267,11 @@ def test_a_command_writes_the_key_to_no_file(tmp_path: Path) -> None:
 
 
 def test_two_syncs_share_nothing() -> None:
-    assert transform()["sync"].limiter is not transform()["sync"].limiter
+    first = transform()["sync"]
+    second = transform()["sync"]
+    for name in ("current_request", "event_log_positions", "failing_since", "given_up", "limiter", "unreadable_states"):
+        assert getattr(first, name) is not getattr(second, name), name
+    assert first.share(EventLog) is not second.share(EventLog)
 
 
 def test_a_transformed_config_is_not_changed_again() -> None:
