@@ -26,7 +26,8 @@ def exit_code(args: list[str]) -> int:
     """Run the command in this process, and return the code with which it would exit."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("source_close.process.os._exit", sys.exit)  # which does not wait for workers
-        patch.setattr("source_close.process._set_up_output", lambda: None)  # it is that of pytest
+        for name in ("_set_signal_handlers", "_set_up_output"):  # those of pytest remain
+            patch.setattr(f"source_close.process.{name}", lambda: None)
         try:
             main(args)
         except SystemExit as exiting:
