@@ -373,14 +373,6 @@ def test_the_log_is_read_once_from_fifteen_minutes_before_the_oldest_position(ap
     assert reads_by_ids == ["/activity/", "/lead/"]
 
 
-def test_the_log_is_read_for_thirty_days_at_most(api: Mocker) -> None:
-    Close(api)
-    read("leads", state=STATES, event_log_positions={"leads": "2025-01-01T00:00:00+00:00"})
-    urls = requested(api, "/event")
-    assert len(urls) == 30
-    assert "date_updated__gte=2025-05-16T12:00:00.000000+00:00" in min(urls)
-
-
 def test_the_days_of_the_log_are_read_side_by_side_and_all_of_them_count(caplog: Log) -> None:
     """A page leads to the next one, so the days of a log of 30 days would otherwise wait for each other."""
     both_are_read = Barrier(2)
