@@ -64,8 +64,8 @@ def cursor_of(stream: str) -> str | None:
 class Clock:
     """A clock that only ``sleep`` advances; it also advances the time of day if ``day`` is set."""
 
-    def __init__(self, now: float = 1000.0) -> None:
-        self.now = now
+    def __init__(self) -> None:
+        self.now = 1000.0
         self.day: time_machine.Traveller | None = None
         self._lock = threading.Lock()
 
@@ -194,7 +194,6 @@ def manifest_of(*streams: str) -> Row:
 def read(
     *streams: str,
     state: Row | None = None,
-    now: str = NOW,
     clock: Clock | None = None,
     manifest: Row | None = None,
     limits: TestLimits | None = None,
@@ -203,7 +202,7 @@ def read(
     sync: Sync | None = None,
     **config: Any,
 ) -> Reading:
-    """Sync streams at the time ``now`` with the source class of the CDK.
+    """Sync streams at ``NOW`` with the source class of the CDK.
 
     It reads windows one after the other and requests no custom fields for columns. ``retry_seconds`` and
     ``event_log_positions`` are values that the source of the connector sets; ``sync`` has all of these.
@@ -214,7 +213,7 @@ def read(
     given = {"api_key": KEY, "num_workers": 1, **config, "sync": sync}
     manifest = manifest or manifest_of(*streams)
     states = saved(**(state or {}))
-    with time_machine.travel(now, tick=False) as day:
+    with time_machine.travel(NOW, tick=False) as day:
         if clock:
             clock.day = day
         source = ConcurrentDeclarativeSource(catalog(*streams), given, states, source_config=manifest, limits=limits)

@@ -72,9 +72,9 @@ class Close:
         return page
 
 
-def changes(*streams: str, position: str = POSITION, **config: Any) -> Reading:
-    """Sync streams that continue at this saved position in the event log."""
-    positions = dict.fromkeys(streams, position)
+def changes(*streams: str, **config: Any) -> Reading:
+    """Sync streams that continue at ``POSITION`` in the event log."""
+    positions = dict.fromkeys(streams, POSITION)
     states = {stream: STATES[stream] for stream in streams}
     return read(*streams, state=states, event_log_positions=positions, **config)
 

@@ -14,10 +14,10 @@ EXPIRED = {"status_code": 400, "json": {"field-errors": {"_cursor": "Expired cur
 ANSWERED = 'Stream event_log: GET /api/v1/event/ answered 400: «{"field-errors": {"_cursor": "Expired cursor"}}». '
 
 
-def event(number: int, at: datetime, **more: Any) -> Row:
+def event(number: int, at: datetime) -> Row:
     timespec = "milliseconds" if at.microsecond else "seconds"
     stamp = at.replace(tzinfo=None).isoformat(timespec=timespec)
-    return {"id": f"ev_{number:03}", "date_created": stamp, "date_updated": stamp, "action": "updated", **more}
+    return {"id": f"ev_{number:03}", "date_created": stamp, "date_updated": stamp, "action": "updated"}
 
 
 def events(count: int, step: timedelta) -> list[Row]:

@@ -30,10 +30,10 @@ def wait_out(limiter: RateLimiter, clock: Clock) -> None:
         clock.sleep(wait)
 
 
-def reserve_all(limiter: RateLimiter, group: str = GROUP) -> int:
+def reserve_all(limiter: RateLimiter) -> int:
     """Reserve requests until one has to wait, and return their number."""
     count = 0
-    while count < 100 and limiter.reserve(group) == 0:
+    while count < 100 and limiter.reserve(GROUP) == 0:
         count += 1
     return count
 

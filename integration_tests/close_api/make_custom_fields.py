@@ -23,6 +23,7 @@ FIELD_TYPES = (
 )
 _MULTIPLE_TYPES = {"choices", "user", "contact", "custom_object", "text"}
 _OPTIONAL = "always_visible back_reference_is_visible description enrichment_enabled enrichment_options"
+_FILLED_SHARE = 0.4
 _CHOICES = ("Web", "Referral", "Événement", "Other 🤷")
 
 
@@ -70,9 +71,9 @@ def _associations(world: World, number: int) -> list[Json]:
     return links
 
 
-def custom_values(maker: Maker, world: World, fields: list[Json], share: float = 0.4) -> Json:
-    """Return `custom.<id>` keys for about `share` of the fields; a field without a value has no key."""
-    return {f"custom.{one['id']}": _value(maker, world, one) for one in fields if maker.chance(share)}
+def custom_values(maker: Maker, world: World, fields: list[Json]) -> Json:
+    """Return `custom.<id>` keys for about two fifths of the fields; a field without a value has no key."""
+    return {f"custom.{one['id']}": _value(maker, world, one) for one in fields if maker.chance(_FILLED_SHARE)}
 
 
 def _value(maker: Maker, world: World, one: Json) -> Any:

@@ -11,10 +11,11 @@ from integration_tests.harness.warehouse import Clock
 from .conftest import NOON, Client
 
 
-def all_ids(client: Client, path: str, limit: int, **params: Any) -> list[str]:
+def all_ids(client: Client, limit: int) -> list[str]:
+    """Return the ids of all activities in pages of so many rows."""
     ids: list[str] = []
     while True:
-        page = client.json(path, _limit=limit, _skip=len(ids), **params)
+        page = client.json("/activity/", _limit=limit, _skip=len(ids))
         ids += [row["id"] for row in page["data"]]
         if not page["has_more"]:
             return ids
@@ -22,9 +23,9 @@ def all_ids(client: Client, path: str, limit: int, **params: Any) -> list[str]:
 
 def test_pages_contain_every_row_once(api: LocalCloseApi, client: Client) -> None:
     made = api.store.load_many("Note", 25, NOON - timedelta(days=9), NOON)
-    ids = all_ids(client, "/activity/", 10)
+    ids = all_ids(client, 10)
     assert sorted(ids) == sorted(made)
-    assert ids == all_ids(client, "/activity/", 7)
+    assert ids == all_ids(client, 7)
     # A full last page is the last page.
     assert client.json("/activity/", _limit=25)["has_more"] is False
     assert client.json("/activity/", _limit=24)["has_more"] is True
@@ -83,8 +84,8 @@ def test_activities_can_be_filtered_by_date_created(
 
 def test_the_order_of_rows_with_the_same_timestamp_is_stable_and_arbitrary(api: LocalCloseApi, client: Client) -> None:
     made = api.store.load_many("Note", 40, NOON)
-    ids = all_ids(client, "/activity/", 9)
-    assert ids == all_ids(client, "/activity/", 100)
+    ids = all_ids(client, 9)
+    assert ids == all_ids(client, 100)
     assert sorted(ids) == sorted(made)
     assert ids not in (sorted(made), sorted(made, reverse=True), made, made[::-1])
 

@@ -15,8 +15,7 @@ def regular(field: str) -> dict[str, str]:
     return {"type": "regular_field", "object_type": "lead", "field_name": field}
 
 
-def by(field: str) -> list[dict[str, Any]]:
-    return [{"direction": "asc", "field": regular(field)}]
+OLDEST_FIRST = [{"direction": "asc", "field": regular("date_updated")}]
 
 
 def ids(response: Any) -> list[str]:
@@ -36,13 +35,13 @@ def test_each_kind_of_cursor_returns_moved_rows_in_its_own_way(
         for number, lead in enumerate(leads):
             api.store.edit(lead, date_updated=(NOON - timedelta(days=10 - number)).isoformat())
         api.settings.search_cursor = kind  # type: ignore[assignment]
-        cursor = client.search(sort=by("date_updated"), _limit=5)["cursor"]
+        cursor = client.search(sort=OLDEST_FIRST, _limit=5)["cursor"]
         api.store.edit(leads[0])
-        assert ids(client.search(sort=by("date_updated"), _limit=10, cursor=cursor)) == rest, kind
+        assert ids(client.search(sort=OLDEST_FIRST, _limit=10, cursor=cursor)) == rest, kind
 
 
-def test_a_cursor_expires_after_30_seconds(client: Client, clock: Clock, leads: list[str]) -> None:
-    assert leads
+@pytest.mark.usefixtures("leads")
+def test_a_cursor_expires_after_30_seconds(client: Client, clock: Clock) -> None:
     cursor = client.search(_limit=1)["cursor"]
     clock.advance(seconds=30)
     assert client.try_search(_limit=1, cursor=cursor).status_code == 200
