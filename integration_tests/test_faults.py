@@ -57,11 +57,11 @@ def make_connector(fork: Fork) -> Fork:
 
 def assert_all_records_read(api: LocalCloseApi, result: Result, *streams: str) -> None:
     for stream in streams:
-        assert set(result.ids(stream)) == up_to_now(api, stream), stream
+        assert set(result.ids(stream)) == ids_to_read(api, stream), stream
         assert not result.repeated(stream), stream
 
 
-def up_to_now(api: LocalCloseApi, stream: str) -> set[str]:
+def ids_to_read(api: LocalCloseApi, stream: str) -> set[str]:
     """Return the ids that a read emits: all except those of meetings in the future."""
     return ids(api, stream, end=now())
 
@@ -109,4 +109,4 @@ def test_a_killed_read_is_continued_from_its_last_state(lines: int, api: LocalCl
     destination = Destination()
     destination.take(killed.messages)
     for stream in STREAMS:
-        assert destination.committed[stream] | set(rest.ids(stream)) == up_to_now(api, stream), stream
+        assert destination.committed[stream] | set(rest.ids(stream)) == ids_to_read(api, stream), stream

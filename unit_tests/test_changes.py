@@ -72,7 +72,7 @@ class Close:
         return page
 
 
-def changes(*streams: str, **config: Any) -> Reading:
+def read_changes(*streams: str, **config: Any) -> Reading:
     """Sync streams that continue at ``POSITION`` in the event log."""
     positions = dict.fromkeys(streams, POSITION)
     states = {stream: STATES[stream] for stream in streams}
@@ -94,7 +94,7 @@ def present_and_deleted(records: list[Row]) -> tuple[list[str], list[str]]:
 def test_an_edited_record_is_emitted_in_its_current_form(api: Mocker) -> None:
     close = Close(api, event("acti_1"), event("acti_2", "created"), event("acti_1", "sent"), alive=["acti_1", "acti_2"])
     close.rows["acti_2"]["date_created"] = "2025-06-15T11:59:00+00:00"
-    reading = changes("activities")
+    reading = read_changes("activities")
     assert reading.records == [close.rows["acti_1"], close.rows["acti_2"]]
     assert close.requested_by_id == [{"id__in": "acti_1,acti_2", "_limit": 100}]
     # Changed records belong to no window, so they do not move the state.
@@ -104,7 +104,7 @@ def test_an_edited_record_is_emitted_in_its_current_form(api: Mocker) -> None:
 def test_changed_records_are_requested_100_at_a_time(api: Mocker) -> None:
     ids = [f"task_{number:03}" for number in range(250)]
     close = Close(api, *(event(one, kind="task.lead") for one in ids), alive=ids)
-    assert changes("tasks").ids == ids
+    assert read_changes("tasks").ids == ids
     assert [len(params["id__in"].split(",")) for params in close.requested_by_id] == [100, 100, 50]
     assert {params["_type"] for params in close.requested_by_id} == {"all"}
 
@@ -114,7 +114,7 @@ def test_records_after_some_that_do_not_exist_are_read_also_if_close_accepts_few
     edited = [f"acti_{number:03}" for number in range(50, 100)]
     close = Close(api, *(event(one, "deleted") for one in deleted), *map(event, edited), alive=edited)
     close.most_ids = 50
-    assert present_and_deleted(changes("activities").records) == (edited, deleted)
+    assert present_and_deleted(read_changes("activities").records) == (edited, deleted)
 
 
 @pytest.mark.parametrize("says_more", [True, False])
@@ -124,12 +124,12 @@ def test_what_an_incomplete_response_lacks_is_requested_again(api: Mocker, says_
     close = Close(api, *map(event, edited), *(event(one, "deleted") for one in deleted), alive=edited)
     close.most = 22
     close.says_more = says_more
-    assert present_and_deleted(changes("activities").records) == (edited, deleted)
+    assert present_and_deleted(read_changes("activities").records) == (edited, deleted)
 
 
 def test_changed_leads_are_requested_with_the_columns_of_the_search(api: Mocker) -> None:
     close = Close(api, event("lead_1", kind="lead"), alive=["lead_1"])
-    assert changes("leads").records == [{**close.rows["lead_1"], "custom_fields": []}]
+    assert read_changes("leads").records == [{**close.rows["lead_1"], "custom_fields": []}]
     [params] = close.requested_by_id
     assert params["_fields"].startswith("id,date_created,date_updated,")
     assert params["_fields"].endswith(",url,custom")
@@ -154,7 +154,7 @@ def test_changed_leads_are_requested_with_the_columns_of_the_search(api: Mocker)
 def test_a_stream_follows_only_its_own_events(api: Mocker, stream: str, ours: list[str], others: list[str]) -> None:
     events = [event(f"id_{kind}", kind=kind) for kind in (*ours, *others)]
     close = Close(api, *events, alive=[one["object_id"] for one in events])
-    changes(stream)
+    read_changes(stream)
     [ids] = close.requested_ids
     assert ids.split(",") == sorted(f"id_{kind}" for kind in ours)
 
@@ -175,7 +175,7 @@ def test_the_lead_of_a_changed_part_is_read_if_no_window_has_emitted_it(api: Moc
     close.rows["lead_2"]["date_updated"] = "2025-06-15T10:00:00+00:00"
     api.post(f"{API}/data/search/", json={"data": [close.rows["lead_2"]], "cursor": None})
     # lead_6 is the one from which an opportunity was moved.
-    assert changes("leads").ids == ["lead_2", "lead_1", "lead_3", "lead_4", "lead_6"]
+    assert read_changes("leads").ids == ["lead_2", "lead_1", "lead_3", "lead_4", "lead_6"]
     assert close.requested_ids[-1] == "lead_1,lead_3,lead_4,lead_6"
 
 
@@ -186,7 +186,7 @@ def test_updated_records_that_a_window_has_emitted_are_not_emitted_again(api: Mo
     seen = [{"id": one, **dates} for one in ("acti_1", "acti_3", "acti_4")]
     api.get(f"{API}/activity/", json={"data": seen, "has_more": False})
     # acti_3 was deleted after its window was read, so its deletion is emitted too. acti_4 was restored before.
-    assert changes("activities").records == [*seen, close.rows["acti_2"], deletion("acti_3")]
+    assert read_changes("activities").records == [*seen, close.rows["acti_2"], deletion("acti_3")]
     assert close.requested_ids == ["acti_2,acti_3,acti_4", "acti_3"]
 
 
@@ -199,7 +199,7 @@ def test_a_record_that_a_window_has_emitted_in_an_older_form_is_emitted_again(ap
     close.rows["lead_1"]["date_updated"] = "2025-06-15T09:59:51.000000+00:00"
     close.rows["lead_2"]["date_updated"] = "2025-06-15T09:59:49.000000+00:00"
     api.post(f"{API}/data/search/", json={"data": list(close.rows.values()), "cursor": None})
-    assert changes("leads").ids == ["lead_1", "lead_2", "lead_2"]
+    assert read_changes("leads").ids == ["lead_1", "lead_2", "lead_2"]
     assert close.requested_ids[-1] == "lead_2"
 
 
@@ -207,21 +207,21 @@ def test_a_record_that_a_window_has_emitted_without_a_date_is_emitted_again(api:
     close = Close(api, event("acti_1"), alive=["acti_1"])
     seen = {"id": "acti_1", "date_created": "2025-06-15T09:00:00+00:00"}
     api.get(f"{API}/activity/", json={"data": [{**seen, "date_updated": None}], "has_more": False})
-    assert changes("activities").records == [seen, close.rows["acti_1"]]
+    assert read_changes("activities").records == [seen, close.rows["acti_1"]]
 
 
 def test_a_deletion_requires_an_event_and_a_missing_record(api: Mocker) -> None:
     """acti_1 was deleted but exists again, acti_2 was deleted, and acti_3 was updated but is not returned."""
     events = [event("acti_1", "deleted"), event("acti_2", "deleted"), event("acti_3"), event("acti_2")]
     close = Close(api, *events, alive=["acti_1"])
-    assert changes("activities").records == [close.rows["acti_1"], deletion("acti_2")]
+    assert read_changes("activities").records == [close.rows["acti_1"], deletion("acti_2")]
 
 
 def test_rows_that_were_not_requested_are_not_emitted(api: Mocker) -> None:
     """Close ignores a filter that it does not understand, and may then return other rows."""
     close = Close(api, event("acti_1"), alive=["acti_1"])
     close.strangers = [{"id": "acti_9", "date_created": CREATED}]
-    assert changes("activities").ids == ["acti_1"]
+    assert read_changes("activities").ids == ["acti_1"]
 
 
 @pytest.mark.parametrize("ids", [[], [f"acti_{number}" for number in range(2, 102)]], ids=["no rows", "other rows"])
@@ -229,7 +229,7 @@ def test_a_page_without_a_record_does_not_prove_its_deletion_if_more_follow(api:
     Close(api, event("acti_1", "deleted"))
     rows = [{"id": one, "date_created": CREATED} for one in ids]
     api.post(f"{API}/activity/", json={"data": rows, "has_more": True})
-    reading = changes("activities")
+    reading = read_changes("activities")
     assert reading.records == []
     [failure] = reading.failures
     assert failure.stream == "activities"
@@ -253,7 +253,7 @@ def test_a_deletion_is_not_older_than_the_earlier_rows_of_its_record(
     api: Mocker, stream: str, kind: str, previous: Row | None, cursor: str
 ) -> None:
     Close(api, event("x_1", "deleted", kind, previous_data=previous))
-    assert changes(stream).records == [deletion("x_1", stream, cursor)]
+    assert read_changes(stream).records == [deletion("x_1", stream, cursor)]
 
 
 def test_a_deletion_counts_also_if_other_events_of_the_object_have_another_type(api: Mocker) -> None:
@@ -265,7 +265,7 @@ def test_a_deletion_counts_also_if_other_events_of_the_object_have_another_type(
     ]
     for order in permutations(events):
         Close(api, *order)
-        [row] = changes("tasks").records
+        [row] = read_changes("tasks").records
         assert row["_ab_cdc_deleted_at"] == "2025-06-15T11:00:00.000000+00:00"
 
 
@@ -277,7 +277,7 @@ def test_the_latest_of_several_deletions_counts_in_any_order_of_events(api: Mock
     )
     for order in permutations(events):
         Close(api, *order)
-        assert changes("activities").records == [deletion("acti_1", cursor=START)]
+        assert read_changes("activities").records == [deletion("acti_1", cursor=START)]
 
 
 def test_a_merge_updates_one_lead_and_deletes_the_other(api: Mocker, caplog: Log) -> None:
@@ -286,7 +286,7 @@ def test_a_merge_updates_one_lead_and_deletes_the_other(api: Mocker, caplog: Log
     moved = [event("lead_x", kind="lead", meta={"merge_source_lead_id": "lead_y"}), event("lead_z", "merged", "lead")]
     merged = event("lead_d", "merged", "lead", meta=meta, previous_data={"date_created": "2001-01-01T00:00:00+00:00"})
     close = Close(api, merged, *moved, alive=["lead_d", "lead_x", "lead_z"])
-    records = changes("leads").records
+    records = read_changes("leads").records
     assert [row["id"] for row in records] == ["lead_d", "lead_x", "lead_z", "lead_s"]
     assert records[-1] == deletion("lead_s", "leads")
     assert close.requested_ids == ["lead_d,lead_s,lead_x,lead_z", "lead_s"]
@@ -302,7 +302,7 @@ def test_a_deleted_lead_that_is_still_in_the_index_is_requested_singly(api: Mock
     Close(api, *events, contact, event("lead_4", kind="lead"), alive=["lead_3"], indexed=["lead_1", "lead_2", "lead_4"])
     api.get(f"{API}/lead/lead_1/", status_code=gone, json={"error": "No"})
     api.get(f"{API}/lead/lead_2/", json={"id": "lead_it_was_merged_into"})
-    present, deleted = present_and_deleted(changes("leads").records)
+    present, deleted = present_and_deleted(read_changes("leads").records)
     assert present == ["lead_3", "lead_4"]
     assert deleted == ["lead_1", "lead_2", "lead_5"]
     # No request checks whether lead_4 exists, which was only updated, or lead_5, which the index lacks as it should.
@@ -313,7 +313,7 @@ def test_a_deleted_lead_that_is_still_in_the_index_is_requested_singly(api: Mock
 def test_a_restored_lead_that_the_index_does_not_show_yet_is_not_reported_as_deleted(api: Mocker) -> None:
     Close(api, event("lead_1", "deleted", "lead"), event("lead_1", "updated", "lead", hour="11"))
     api.get(f"{API}/lead/lead_1/", json={"id": "lead_1", "date_created": CREATED, "date_updated": CREATED})
-    assert present_and_deleted(changes("leads").records) == (["lead_1"], [])
+    assert present_and_deleted(read_changes("leads").records) == (["lead_1"], [])
 
 
 def test_requests_for_single_leads_share_one_rate_limit(api: Mocker, clock: Clock) -> None:
@@ -323,7 +323,7 @@ def test_requests_for_single_leads_share_one_rate_limit(api: Mocker, clock: Cloc
     for lead_id in ids:
         api.get(f"{API}/lead/{lead_id}/", status_code=404, json={}, headers=headers)
     began = clock.now
-    assert changes("leads").records == [deletion(lead_id, "leads") for lead_id in ids]
+    assert read_changes("leads").records == [deletion(lead_id, "leads") for lead_id in ids]
     assert clock.now - began == pytest.approx(120, abs=1)
 
 
@@ -331,7 +331,7 @@ def test_an_id_from_the_log_can_not_lead_to_another_address(api: Mocker) -> None
     odd = "../../me/?x="
     Close(api, event(odd, "deleted", "lead"), indexed=[odd])
     api.get(f"{API}/lead/..%2F..%2Fme%2F%3Fx%3D/", status_code=404, json={"error": "Not found"})
-    assert [row["id"] for row in changes("leads").records] == [odd]
+    assert [row["id"] for row in read_changes("leads").records] == [odd]
     [single] = [request.url for request in api.request_history if "/lead/.." in request.url]
     assert single.startswith(f"{API}/lead/..%2F..%2Fme%2F%3Fx%3D/?_fields=id")
 
@@ -341,7 +341,7 @@ def test_only_a_404_of_close_itself_proves_a_deletion(api: Mocker, status: int, 
     """That of a proxy is a page."""
     Close(api, event("lead_1", "deleted", "lead"), indexed=["lead_1"])
     api.get(f"{API}/lead/lead_1/", status_code=status, text="<html>Not found</html>")
-    reading = changes("leads")
+    reading = read_changes("leads")
     assert reading.records == []
     [failure] = reading.failures
     assert failure.stream == "leads"
@@ -351,7 +351,7 @@ def test_only_a_404_of_close_itself_proves_a_deletion(api: Mocker, status: int, 
 def test_a_refusal_with_a_list_of_records_proves_no_deletion(api: Mocker) -> None:
     Close(api, event("acti_1", "deleted"))
     api.post(f"{API}/activity/", status_code=400, json={"error": "Bad", "data": [{"id": "acti_1"}]})
-    reading = changes("activities")
+    reading = read_changes("activities")
     assert reading.records == []
     [failure] = reading.failures
     assert failure.stream == "activities"
@@ -410,12 +410,12 @@ def test_the_emails_of_a_deleted_thread_are_deleted_unless_close_still_returns_t
     ]
     close = Close(api, *events, alive=["acti_2"])
     deletions = [deletion("acti_1"), deletion("acti_3"), deletion("acti_6"), deletion("acti_w")]
-    assert changes("activities").records == [close.rows["acti_2"], *deletions]
+    assert read_changes("activities").records == [close.rows["acti_2"], *deletions]
 
 
 def test_every_5000_events_of_the_log_are_announced(api: Mocker, caplog: Log) -> None:
     Close(api, *[event("acti_1")] * 10_000, alive=["acti_1"])
-    changes("activities")
+    read_changes("activities")
     announced = [line for line in caplog.messages if line.startswith("Read ") and "event log" in line]
     since = "2025-06-15T05:45:00.000000+00:00"
     text = f"events of the event log from {since} on, to follow the changes since the last sync."
@@ -426,7 +426,7 @@ def test_every_5000_events_of_the_log_are_announced(api: Mocker, caplog: Log) ->
 def test_a_forbidden_log_logs_one_warning_and_the_streams_complete(api: Mocker, caplog: Log, status: int) -> None:
     Close(api)
     api.get(f"{API}/event/", status_code=status, json={"error": "No"})
-    reading = changes("activities", "leads", "tasks")
+    reading = read_changes("activities", "leads", "tasks")
     assert set(reading.statuses.values()) == {"COMPLETE"}
     [warning] = warnings(caplog)
     assert "The API key can't read the event log" in warning
@@ -439,7 +439,7 @@ def test_an_error_of_the_log_fails_each_stream(api: Mocker, clock: Clock, status
     Close(api)
     api.get(f"{API}/event/", status_code=status, json={"error": "No"})
     api.get(f"{API}/activity/", json={"data": [{"id": "acti_1", "date_created": CREATED}], "has_more": False})
-    reading = changes("activities", "leads", "tasks")
+    reading = read_changes("activities", "leads", "tasks")
     assert reading.ids == ["acti_1"], "the windows are emitted all the same"
     assert sorted(failure.stream for failure in reading.failures) == ["activities", "leads", "tasks"]
     text = f'GET /api/v1/event/ answered {status}: «{{"error": "No"}}».'
@@ -474,7 +474,7 @@ def test_odd_events_fail_no_stream_and_one_warning_counts_those_that_are_not_cle
     without_type = event("acti_without_type")
     del without_type["object_type"]
     Close(api, *odd, without_type, event("acti_edited"), alive=["acti_edited"])
-    reading = changes("activities", "leads", "tasks")
+    reading = read_changes("activities", "leads", "tasks")
     assert reading.statuses == dict.fromkeys(("activities", "leads", "tasks"), "COMPLETE")
     assert "acti_edited" in reading.ids
     [warning] = warnings(caplog)

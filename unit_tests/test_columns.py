@@ -120,7 +120,7 @@ def test_only_the_dates_of_events_have_no_time_zone() -> None:
 STAMPS = {"date_created": "2025-06-15T09:00:00+00:00", "date_updated": "2025-06-15T10:00:00+00:00"}
 
 
-def lines(caplog: Log) -> list[str]:
+def lines_about_columns(caplog: Log) -> list[str]:
     return [message for message in caplog.messages if "columns that the schema does not have" in message]
 
 
@@ -132,7 +132,7 @@ def test_undeclared_columns_are_named_in_one_line_for_each_stream_and_are_emitte
     reading = read_with_positions("users", "tasks", start_date="2025-06-15", whole_manifest=True)
     assert reading.statuses == {"users": "COMPLETE", "tasks": "COMPLETE"}
     assert [row for row in reading.records if row["id"].startswith("user")] == users
-    assert sorted(line.partition(" They are")[0] for line in lines(caplog)) == [
+    assert sorted(line.partition(" They are")[0] for line in lines_about_columns(caplog)) == [
         "Stream tasks: Close returned columns that the schema does not have: mood.",
         "Stream users: Close returned columns that the schema does not have: badge, shoe_size.",
     ]
@@ -143,7 +143,7 @@ def test_undeclared_columns_are_named_even_if_another_stream_fails(api: Mocker, 
     api.get(f"{API}/task/", status_code=403, json={"error": "Forbidden"})
     reading = read_with_positions("users", "tasks", start_date="2025-06-15", whole_manifest=True)
     assert reading.statuses == {"users": "COMPLETE", "tasks": "INCOMPLETE"}
-    assert len(lines(caplog)) == 1
+    assert len(lines_about_columns(caplog)) == 1
 
 
 def test_nothing_is_said_if_every_column_is_declared(api: Mocker, caplog: Log) -> None:
@@ -151,7 +151,7 @@ def test_nothing_is_said_if_every_column_is_declared(api: Mocker, caplog: Log) -
     leads(api, {"json": {"data": [lead], "cursor": None}})
     reading = read_with_positions("leads", start_date="2025-06-15", whole_manifest=True)
     assert reading.ids == ["lead_1"]
-    assert lines(caplog) == []
+    assert lines_about_columns(caplog) == []
 
 
 def test_a_stream_whose_schema_has_another_name_has_no_undeclared_columns(caplog: Log) -> None:
@@ -159,4 +159,4 @@ def test_a_stream_whose_schema_has_another_name_has_no_undeclared_columns(caplog
     messages = [AirbyteMessage(Type.RECORD, record=record)]
     schemas: dict[str, Row] = {"users": {"properties": {"id": {}}}}
     assert list(with_undeclared_columns_named(messages, schemas)) == messages
-    assert lines(caplog) == []
+    assert lines_about_columns(caplog) == []

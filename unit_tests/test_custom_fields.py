@@ -20,7 +20,7 @@ def field(field_id: str, updated: str = OLD, **more: Any) -> Row:
     return {"id": field_id, "name": field_id.upper(), "type": "text", "date_updated": updated, **more}
 
 
-def lists(api: Mocker, **fields: list[Row]) -> None:
+def serve_lists(api: Mocker, **fields: list[Row]) -> None:
     """Register the lists of custom fields by object type; a list is empty unless its fields are given."""
     for kind in KINDS:
         api.get(f"{API}/custom_field/{kind}/", json={"data": fields.get(kind, [])})
@@ -41,19 +41,19 @@ def properties(stream: str) -> Row:
     return columns
 
 
-def custom(columns: Row) -> list[str]:
+def custom_columns(columns: Row) -> list[str]:
     """Return the names of the columns that are of custom fields."""
     return sorted(name for name in columns if name.startswith("custom."))
 
 
 def column(api: Mocker, **definition: Any) -> Row:
-    lists(api, activity=[{"id": "cf_1", **definition}])
+    serve_lists(api, activity=[{"id": "cf_1", **definition}])
     found: Row = properties("activities")["custom.cf_1"]
     return found
 
 
 def test_a_first_sync_emits_the_fields_of_all_six_lists_regardless_of_the_start_date(api: Mocker) -> None:
-    lists(api, **{kind: [field(f"cf_{kind}_1"), field(f"cf_{kind}_2", NEW)] for kind in KINDS})
+    serve_lists(api, **{kind: [field(f"cf_{kind}_1"), field(f"cf_{kind}_2", NEW)] for kind in KINDS})
     reading = read("custom_fields", start_date="2025-06-10")
     expected = []
     for kind in KINDS:
@@ -64,7 +64,7 @@ def test_a_first_sync_emits_the_fields_of_all_six_lists_regardless_of_the_start_
 
 
 def test_all_partitions_share_one_state_from_which_the_next_sync_continues(api: Mocker) -> None:
-    lists(api, lead=[field("cf_1", NEW)], shared=[field("cf_2", "2025-06-02T00:00:00+00:00")])
+    serve_lists(api, lead=[field("cf_1", NEW)], shared=[field("cf_2", "2025-06-02T00:00:00+00:00")])
     state = read("custom_fields").states()[-1]
     assert state["use_global_cursor"] is True
     assert state["state"] == {"date_updated": "2025-06-02T00:00:00.000000+00:00"}
@@ -73,7 +73,7 @@ def test_all_partitions_share_one_state_from_which_the_next_sync_continues(api: 
 
 def test_a_shared_field_is_emitted_once_from_the_list_of_shared_fields(api: Mocker) -> None:
     shared = field("cf_1", is_shared=True)
-    lists(api, lead=[shared], contact=[shared], shared=[shared])
+    serve_lists(api, lead=[shared], contact=[shared], shared=[shared])
     assert [(row["id"], row["object_type"]) for row in read("custom_fields").records] == [("cf_1", "shared")]
 
 
@@ -115,7 +115,7 @@ def test_the_column_of_a_field_with_nulls_has_its_id_as_the_title(api: Mocker) -
 
 def test_columns_are_where_the_values_are(api: Mocker) -> None:
     everywhere = [{"object_type": name} for name in ("contact", "custom_activity_type", "contact", "new", None)]
-    lists(
+    serve_lists(
         api,
         lead=[field("cf_l"), field("cf_s", is_shared=True)],
         contact=[field("cf_c")],
@@ -126,16 +126,16 @@ def test_columns_are_where_the_values_are(api: Mocker) -> None:
     )
     of_leads = properties("leads")
     # cf_s has no column: for shared fields only the list of shared fields counts, and cf_s is not in it.
-    assert custom(of_leads) == ["custom.cf_l"]
-    assert custom(of_leads["contacts"]["items"]["properties"]) == ["custom.cf_1", "custom.cf_c"]
-    assert custom(of_leads["opportunities"]["items"]["properties"]) == ["custom.cf_o"]
-    assert custom(properties("activities")) == ["custom.cf_1", "custom.cf_a"]
+    assert custom_columns(of_leads) == ["custom.cf_l"]
+    assert custom_columns(of_leads["contacts"]["items"]["properties"]) == ["custom.cf_1", "custom.cf_c"]
+    assert custom_columns(of_leads["opportunities"]["items"]["properties"]) == ["custom.cf_o"]
+    assert custom_columns(properties("activities")) == ["custom.cf_1", "custom.cf_a"]
     assert {"id", "date_updated", "contacts"} <= set(of_leads)
 
 
 @pytest.mark.parametrize("status", [403, 404])
 def test_discover_logs_one_warning_when_close_does_not_return_a_list(api: Mocker, caplog: Log, status: int) -> None:
-    lists(api, activity=[field("cf_a")])
+    serve_lists(api, activity=[field("cf_a")])
     api.get(f"{API}/custom_field/shared/", status_code=status, json={"error": "No"})
     assert "custom.cf_a" in properties("activities")
     [warning] = warnings(caplog)
@@ -146,8 +146,8 @@ def test_discover_logs_one_warning_when_close_does_not_return_a_list(api: Mocker
 def columns_beside(api: Mocker, odd: Row) -> list[str]:
     """Return the columns of activities if ``cf_a`` has an odd part and ``cf_b`` has none."""
     shared = {"associations": [{"object_type": "activity"}]}
-    lists(api, shared=[{**field("cf_a"), **shared, **odd}, {**field("cf_b"), **shared}])
-    return custom(properties("activities"))
+    serve_lists(api, shared=[{**field("cf_a"), **shared, **odd}, {**field("cf_b"), **shared}])
+    return custom_columns(properties("activities"))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_discover_fails_if_close_has_a_problem_or_refuses_the_key_or_something_b
     api: Mocker, clock: Clock, response: Row, problem: str, seconds: int
 ) -> None:
     """A catalog without the columns would remove them from the user's tables."""
-    lists(api, lead=[field("cf_a")])
+    serve_lists(api, lead=[field("cf_a")])
     api.get(f"{API}/custom_field/shared/", **response)
     with pytest.raises(AirbyteTracedException, match=problem):
         properties("leads")
@@ -189,7 +189,7 @@ def test_discover_fails_if_close_has_a_problem_or_refuses_the_key_or_something_b
 
 
 def test_the_stream_is_retried_after_the_names_of_lead_fields_were_given_up(api: Mocker, clock: Clock) -> None:
-    lists(api, lead=[field("cf_1")])
+    serve_lists(api, lead=[field("cf_1")])
     started = clock.now
 
     def respond(_: Any, context: Any) -> Row:
@@ -218,7 +218,7 @@ def test_leads_fail_if_the_key_is_refused_when_their_names_are_requested(api: Mo
 
 
 def test_leads_list_their_custom_values_with_the_names_of_the_fields(api: Mocker) -> None:
-    lists(api, lead=[field("cf_1"), field("cf_4")], shared=[field("cf_2")], contact=[field("cf_3")])
+    serve_lists(api, lead=[field("cf_1"), field("cf_4")], shared=[field("cf_2")], contact=[field("cf_3")])
     row = {**LEAD, "custom.cf_1": ["a", "b"], "custom.cf_2": 0, "custom.cf_3": False, "custom.lcf_old.1": "x"}
     leads(api, page({**row, "custom.cf_4": None}, {**LEAD, "id": "lead_2", "custom.cf_1": "Web"}))
     [record, other] = read("leads", start_date="2025-06-01").records
@@ -243,7 +243,7 @@ def test_names_are_not_requested_if_no_lead_has_custom_values(api: Mocker) -> No
 
 
 def test_names_that_cannot_be_read_log_one_warning_and_do_not_fail_the_stream(api: Mocker, caplog: Log) -> None:
-    lists(api, lead=[field("cf_1")])
+    serve_lists(api, lead=[field("cf_1")])
     api.get(f"{API}/custom_field/shared/", status_code=402, json={"error": "Upgrade"})
     row = {**LEAD, "custom.cf_1": "Web", "custom.cf_2": 1}
     leads(api, page(row, {**row, "id": "lead_2"}))
@@ -258,7 +258,7 @@ def test_names_that_cannot_be_read_log_one_warning_and_do_not_fail_the_stream(ap
 
 
 def test_a_lead_without_a_date_of_creation_has_the_list_too(api: Mocker) -> None:
-    lists(api)
+    serve_lists(api)
     leads(api, page({"id": "lead_1", "date_created": None, "date_updated": NEW, "custom": {"Old": 1}}))
     [record] = read("leads", start_date="2025-06-01").records
     assert record["custom_fields"] == [{"id": None, "name": "Old", "value": 1}]
@@ -269,7 +269,7 @@ def test_a_value_with_a_name_belongs_to_the_field_of_its_own_kind(api: Mocker) -
     of_contacts = field("cf_2", name="Source", associations=[association])
     odd = field("cf_4", name="Source", associations="lead")
     roles = {"contact": [field("cf_3", name="Role")], "opportunity": [field("cf_5", name="Role")]}
-    lists(api, lead=[field("cf_1", name="Source")], shared=[of_contacts, odd], **roles)
+    serve_lists(api, lead=[field("cf_1", name="Source")], shared=[of_contacts, odd], **roles)
     contact = {"id": "cont_1", "custom": {"Source": "Fair", "Role": "Boss"}}
     opportunity = {"id": "oppo_1", "custom": {"Role": "Renewal"}}
     of_lead = {"Source": "Web", "Empty": None}
@@ -281,7 +281,7 @@ def test_a_value_with_a_name_belongs_to_the_field_of_its_own_kind(api: Mocker) -
 
 
 def test_unknown_and_ambiguous_names_are_reported_once_per_kind_and_listed_for_leads(api: Mocker, caplog: Log) -> None:
-    lists(api, lead=[field("cf_1", name="Two"), field("cf_2", name="Two")])
+    serve_lists(api, lead=[field("cf_1", name="Two"), field("cf_2", name="Two")])
     contact = {"id": "cont_1", "custom": {"Old": 2}}
     lead = {**LEAD, "custom": {"Old": 1, "Two": 3}, "contacts": [contact]}
     leads(api, page(lead, {**lead, "id": "lead_2"}))

@@ -56,7 +56,7 @@ def ranges(api: Mocker) -> list[tuple[str, str]]:
     return [(start[:19], end[:19]) for start, end in found]
 
 
-def starts(api: Mocker) -> list[tuple[str, str | None]]:
+def starts_and_cursors(api: Mocker) -> list[tuple[str, str | None]]:
     """Return the time of day at which each search begins, and its cursor."""
     times = [start[11:] for start, _ in ranges(api)]
     cursors = [body.get("cursor") for body in bodies(api)]
@@ -299,7 +299,7 @@ def test_each_page_is_a_search_that_begins_with_the_last_leads_of_the_page_befor
     rows = leads_by_minute(500)
     responses = [page(*rows[:200], cursor="a"), page(*rows[180:380], cursor="b"), page(*rows[360:])]
     assert read_leads(api, *responses) == ids(rows)
-    assert starts(api) == [("00:00:00", None), ("03:00:00", None), ("06:00:00", None)]
+    assert starts_and_cursors(api) == [("00:00:00", None), ("03:00:00", None), ("06:00:00", None)]
     assert {end for _, end in ranges(api)} == {"2025-06-15T12:00:00"}
 
 
@@ -310,7 +310,7 @@ def test_before_a_search_that_begins_with_an_unknown_lead_the_time_before_it_is_
     later = [unknown, *rows[180:]]
     found = read_leads(api, page(*rows[:200], cursor="a"), page(*later, cursor="b"), page(*rows[:180]), page(*later))
     assert sorted(found) == sorted(ids([*rows, unknown]))
-    assert starts(api) == [("00:00:00", None), ("03:00:00", None), ("00:00:00", None), ("03:00:00", None)]
+    assert starts_and_cursors(api) == [("00:00:00", None), ("03:00:00", None), ("00:00:00", None), ("03:00:00", None)]
     assert ranges(api)[2] == ("2025-06-02T00:00:00", "2025-06-02T03:00:00")
 
 
@@ -321,7 +321,7 @@ def test_a_lead_that_the_index_moves_to_its_place_meanwhile_hides_none(api: Mock
     before_the_move = page(*rows[:190], moved, *rows[191:200], cursor="a")
     after_the_move = page(*rows[179:190], *rows[191:], moved)
     assert sorted(read_leads(api, before_the_move, after_the_move)) == sorted(ids(rows))
-    assert starts(api) == [("00:00:00", None), ("02:59:00", None)]
+    assert starts_and_cursors(api) == [("00:00:00", None), ("02:59:00", None)]
 
 
 @pytest.mark.parametrize("moved", [1, 299], ids=["one lead", "all leads"])
@@ -521,7 +521,7 @@ def test_a_search_of_leads_of_one_second_is_made_again_until_it_is_not_known_to_
     assert sorted(reading.ids[:-50]) == sorted(returned)
     assert reading.ids[-50:] == ids(later)
     assert reading.statuses == {"leads": "COMPLETE"}
-    assert starts(api) == [
+    assert starts_and_cursors(api) == [
         ("00:00:00", None),  # the whole window
         ("00:00:00", None),  # the time before the second
         ("05:00:00", None),  # the time from the second on
