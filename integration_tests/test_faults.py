@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from integration_tests.close_api import Fault, LocalCloseApi, Volumes
+from integration_tests.harness.destination import Destination
 from integration_tests.harness.fixtures import Fork, MakeApi
 from integration_tests.harness.moments import DAY, HOUR, SECOND, now, text
 from integration_tests.harness.running import STREAMS, Result
 from integration_tests.harness.truth import clock_at, ids
-from integration_tests.soak.destination import Destination
 
 # Two windows of 30 days with several pages; each list of users and custom fields fits on one page.
 VOLUMES = Volumes(activities=250, leads=450, tasks=450, events=120, users=130, custom_fields=12)

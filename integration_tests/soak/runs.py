@@ -16,12 +16,12 @@ import orjson
 from integration_tests.close_api import LocalCloseApi, Settings, Volumes
 from integration_tests.close_api.records import Record
 from integration_tests.close_api.times import HOUR, to_micros
+from integration_tests.harness.destination import Destination
 from integration_tests.harness.forked import ForkedConnector
 from integration_tests.harness.running import STREAMS, Result
 from integration_tests.harness.truth import records
 from integration_tests.harness.warehouse import DELETED_AT, FOLLOWING
 from integration_tests.soak.clock import SharedClock
-from integration_tests.soak.destination import Destination
 from integration_tests.soak.reader import FASTER, follow
 from integration_tests.soak.world import Changes, faults, settings, without_events
 

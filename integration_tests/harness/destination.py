@@ -1,4 +1,4 @@
-"""Keeps what the reads of a soak run emit, as a destination does."""
+"""Keeps what reads emit, also those that are killed, as a destination does."""
 
 from dataclasses import dataclass, field
 from typing import Any
