@@ -73,15 +73,18 @@ def test_records_before_an_error_are_written(write: Write) -> None:
     assert [summary(line) for line in write(messages())][:2] == ["lead_1", "TRACE"]
 
 
-@pytest.mark.parametrize(
-    ("text", "kind", "has_traces"), [("Concurrent read failure", "config_error", []), ("A bug", "system_error", [True])]
-)
-def test_an_error_of_no_stream_is_written(write: Write, text: str, kind: str, has_traces: list[bool]) -> None:
-    def messages() -> Iterator[AirbyteMessage]:
-        yield record("lead_1")
-        raise AirbyteTracedException(text, failure_type=models.FailureType(kind))
+def failing(text: str) -> Iterator[AirbyteMessage]:
+    yield record("lead_1")
+    raise AirbyteTracedException(text)
 
-    assert ["stack_trace" in line["trace"]["error"] for line in write(messages())[1:]] == has_traces
+
+def test_an_error_of_no_stream_is_written_with_its_stack_trace(write: Write) -> None:
+    [_, trace] = write(failing("A bug"))
+    assert "stack_trace" in trace["trace"]["error"]
+
+
+def test_the_error_that_follows_those_of_streams_is_not_written(write: Write) -> None:
+    assert [summary(line) for line in write(failing("Concurrent read failure"))] == ["lead_1"]
 
 
 def test_a_record_nested_too_deeply_for_orjson_is_written(write: Write) -> None:
