@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     That command writes its test file to `.tmp`, and the mode `importlib` can't make a module name from that path.
     """
-    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
+    os.environ |= {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
     if _is_airbytes_command(config):
         config.option.importmode = "prepend"
 

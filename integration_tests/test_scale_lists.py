@@ -53,7 +53,8 @@ def test_each_row_of_a_list_with_bursts_is_read_once(
     A window is split where offsets end, or earlier if it has many rows. The fullest second has more than 30.
     """
     api = make_api(Volumes(users=1))
-    api.settings.activity_order = api.settings.task_order = order
+    api.settings.activity_order = order
+    api.settings.task_order = order
     api.settings.task_order_by = "ignore"
     api.settings.filter_precision = precision
     api.settings.error_wording = wording

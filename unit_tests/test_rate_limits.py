@@ -26,8 +26,10 @@ def send_one(limiter: RateLimiter, received: requests.Response | None) -> None:
 
 def wait_out(limiter: RateLimiter, clock: Clock) -> None:
     """Wait until a request may start, and reserve it."""
-    while (wait := limiter.reserve(GROUP)) > 0:
+    wait = limiter.reserve(GROUP)
+    while wait > 0:
         clock.sleep(wait)
+        wait = limiter.reserve(GROUP)
 
 
 def reserve_all(limiter: RateLimiter) -> int:

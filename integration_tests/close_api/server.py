@@ -47,7 +47,7 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     disable_nagle_algorithm = True
 
-    def _respond(self) -> None:
+    def do_GET(self) -> None:
         raw = self.rfile.read(int(self.headers.get("content-length", 0)))
         path, _, query = self.path.partition("?")
         if not path.startswith(f"{PREFIX}/"):
@@ -65,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
         if response is not None:
             self._send(response, len(response.body) // 2 if fault.kind == "close_mid_body" else None)
 
-    do_GET = do_POST = do_PUT = do_DELETE = _respond  # noqa: N815 - the names are Python's
+    do_POST = do_GET  # noqa: N815 - the names are Python's
 
     def _send(self, response: Response, sent: int | None = None) -> None:
         """Send a response, or its first bytes only."""
