@@ -76,6 +76,6 @@ def postgres() -> Iterator[int]:
 def free_port() -> int:
     """Return a port of the loopback interface on which no server listens."""
     with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
+        listening.bind((HOST, 0))
         port: int = listening.getsockname()[1]
     return port

@@ -4,7 +4,6 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from datetime import timedelta
 from typing import Any
 
 from integration_tests.close_api import LocalCloseApi
@@ -262,7 +261,7 @@ def _overdue(api: LocalCloseApi) -> list[Row]:
 
 def _deleted(api: LocalCloseApi) -> list[Row]:
     email_of = emails(api)
-    week = now() - timedelta(days=7)
+    week = now() - 7 * DAY
     return [
         {
             "object_type": one["object_type"],
