@@ -21,12 +21,17 @@ def test_every_stream_hands_out_its_windows_evenly_in_the_same_time_the_first_at
     assert clock.now - began <= 0.2, "nothing waits after the last window"
 
 
-@pytest.mark.parametrize("state", [{}, {"tasks": {"date_updated": "2025-03-01T00:00:00+00:00"}}])
-def test_only_a_first_read_takes_the_newest_window_early(api: Mocker, state: Row) -> None:
+@pytest.mark.parametrize(
+    ("state", "whole", "is_early"),
+    [({}, [], True), ({"tasks": {"date_updated": "2025-03-01T00:00:00+00:00"}}, [], False), ({}, ["tasks"], False)],
+    ids=["first sync", "later sync", "full refresh"],
+)
+def test_the_newest_window_is_taken_early_unless_more_is_read_after_it(
+    api: Mocker, state: Row, whole: list[str], *, is_early: bool
+) -> None:
     api.get(f"{API}/task/", json={"data": [], "has_more": False})
     api.get(f"{API}/event/", json={"data": [], "cursor_next": None})
-    read_with_positions("tasks", state=state, start_date="2025-02-24")
+    read_with_positions("tasks", state=state, whole=whole, start_date="2025-02-24")
     starts = [request.qs["date_updated__gte"][0][:10] for request in api.request_history if "task" in request.path]
     first, *others, newest = sorted(starts)
-    expected = [first, *others, newest] if state else [first, newest, *others]
-    assert starts == expected
+    assert starts == ([first, newest, *others] if is_early else [first, *others, newest])
