@@ -103,13 +103,15 @@ def test_a_429_delays_every_request_of_its_group(limiter: RateLimiter, clock: Cl
     assert limiter.reserve(GROUP) == 0
 
 
-def test_the_wait_doubles_up_to_60_seconds_after_429s_without_a_wait(limiter: RateLimiter, clock: Clock) -> None:
+def test_the_wait_after_429s_without_one_doubles_up_to_60_seconds_and_begins_anew_after_a_success(
+    limiter: RateLimiter, clock: Clock
+) -> None:
     waits = []
-    for _ in range(9):
+    for status in (*[429] * 9, 200, 429):
         wait_out(limiter, clock)
-        limiter.record_response(GROUP, response(429))
+        limiter.record_response(GROUP, response(status))
         waits.append(limiter.reserve(GROUP))
-    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60, 0, 1]
 
 
 def test_several_429s_in_flight_count_as_one(limiter: RateLimiter, clock: Clock) -> None:
