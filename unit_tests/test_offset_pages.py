@@ -121,6 +121,16 @@ def test_the_moment_of_the_last_row_may_go_on_on_the_next_page(api: Mocker) -> N
     assert skips(api) == [0, 2, 0, 1]
 
 
+def test_rows_with_the_same_date_of_modification_may_change_places_too(api: Mocker) -> None:
+    """A deletion and a change of places could hide a row from a page that began with c: here e."""
+    c, d, e = ({**row(name), "date_updated": "2025-06-08T00:00:00+00:00"} for name in "cde")
+    without_a = [row("b"), e, c, d, row("f")]
+    later = [page_of(without_a[1:]), page_of(without_a[:4], is_followed=True), page_of(without_a[3:])]
+    api.get(ACTIVITIES, [page_of([row("a"), row("b"), c, d], is_followed=True), *later])
+    assert "".join(read_activities().ids) == "abcdef"
+    assert skips(api) == [0, 1, 0, 3]
+
+
 READINGS_OF_ONE_MOMENT = {
     # There are as many positions as rows were seen.
     "e changes places with a, and b is deleted": ("0:abcd+ 3:dafg+ 6: 2:dafg 0:eacd+ 3:dfg", "abcdfge"),
@@ -205,42 +215,59 @@ def test_a_second_whose_end_can_not_be_read_fails_the_stream_and_is_named(api: M
 )
 def test_an_offset_that_close_refuses_splits_the_window(api: Mocker, refusal: str) -> None:
     refused = {"status_code": 400, "text": refusal}
-    # The cut is at the median of the known rows. Each half continues at its last known row.
-    api.get(ACTIVITIES, [page("abcd+"), refused, page("defg+"), page("fgh"), page("b")])
+    # The cut is at the median of the known rows.
+    api.get(ACTIVITIES, [page("abcd+"), refused, page("cdef+"), page("efgh"), page("ab")])
     assert "".join(read_activities().ids) == "abcdefgh"
     start = "2025-06-01t00:00:00"
     cut = "2025-06-05t00:00:02"
     end = "2025-06-15t12:00:00"
     assert bounds(api) == [(start, end), (start, end), (cut, end), (cut, end), (start, cut)]
-    assert skips(api) == [0, 2, 1, 3, 1]
+    assert skips(api) == [0, 2, 0, 2, 0]
+
+
+TEN_ROWS = [page("abcd+"), page("cdef+"), page("efgh+"), page("ghij+")]
 
 
 def test_a_window_with_many_rows_is_split_as_its_ids_are_in_memory(api: Mocker) -> None:
-    api.get(ACTIVITIES, [page("abcd+"), page("cdef+"), page("fgh"), page("c")])
-    assert "".join(read_activities(small_pages(rows_per_window=5)).ids) == "abcdefgh"
+    """Each half continues a page before the end of its known rows."""
+    api.get(ACTIVITIES, [*TEN_ROWS, page("ghij+"), page("ijkl"), page("bcde")])
+    assert "".join(read_activities(small_pages(rows_per_window=9)).ids) == "abcdefghijkl"
     start = "2025-06-01t00:00:00"
-    cut = "2025-06-05t00:00:03"
+    cut = "2025-06-05t00:00:05"
     end = "2025-06-15t12:00:00"
-    assert bounds(api) == [(start, end), (start, end), (cut, end), (start, cut)]
-    assert skips(api) == [0, 2, 2, 2]
+    assert bounds(api)[3:] == [(start, end), (cut, end), (cut, end), (start, cut)]
+    assert skips(api) == [0, 2, 4, 6, 1, 3, 1]
 
 
 def test_a_half_that_lacks_a_row_is_read_again_from_its_start(api: Mocker) -> None:
-    rest = [page("fge"), page("defg+"), page("fgh"), page("c")]
-    api.get(ACTIVITIES, [page("abcd+"), page("cdef+"), *rest])
-    assert "".join(read_activities(small_pages(rows_per_window=5)).ids) == "abcdefgh"
-    assert skips(api) == [0, 2, 2, 0, 2, 2]
+    newer = [page("ghij+"), page("ijlf"), page("fghi+"), page("hijk+"), page("jkl")]
+    api.get(ACTIVITIES, [*TEN_ROWS, *newer, page("bcde")])
+    assert "".join(read_activities(small_pages(rows_per_window=9)).ids) == "abcdefghijlk"
+    assert skips(api) == [0, 2, 4, 6, 1, 3, 0, 2, 4, 1]
+
+
+def test_a_half_hides_no_row_if_another_one_is_deleted_and_the_last_known_one_changes_places(api: Mocker) -> None:
+    """A reading that continued with j1, the last known row, would not show j2."""
+    f, g, h, i, j1, j2, k = (row(name) for name in ("f", "g", "h", "i", "j1", "j2", "k"))
+    newer = [
+        page_of([h, i, j2, j1], is_followed=True),
+        page_of([f, h, i, j2], is_followed=True),
+        page_of([i, j2, j1, k]),
+    ]
+    api.get(ACTIVITIES, [*TEN_ROWS[:3], page_of([g, h, i, j1], is_followed=True), *newer, page("bcde")])
+    assert read_activities(small_pages(rows_per_window=9)).ids == [*"abcdefghi", "j1", "j2", "k"]
+    assert skips(api) == [0, 2, 4, 6, 1, 0, 2, 1]
 
 
 def test_a_window_of_tasks_with_one_date_of_creation_is_split_and_continues_with_its_next_rows(api: Mocker) -> None:
     created = {"date_created": "2025-06-05T00:00:00+00:00"}
-    rows = [{"id": name, **created, "date_updated": row(name)["date_created"]} for name in "abcdefgh"]
-    whole = [page_of(rows[:4], is_followed=True), page_of(rows[3:7], is_followed=True)]
-    halves = [page_of(rows[6:]), page_of(rows[2:3])]
+    rows = [{"id": name, **created, "date_updated": row(name)["date_created"]} for name in "abcdefghijkl"]
+    whole = [page_of(rows[first : first + 4], is_followed=True) for first in (0, 3, 6)]
+    halves = [page_of(rows[6:10], is_followed=True), page_of(rows[9:]), page_of(rows[1:5])]
     api.get(f"{API}/task/", [*whole, *halves])
-    reading = read("tasks", manifest=small_pages("tasks", rows_per_window=5), start_date="2025-06-01")
-    assert "".join(reading.ids) == "abcdefgh"
-    assert skips(api) == [0, 3, 3, 2]
+    reading = read("tasks", manifest=small_pages("tasks", rows_per_window=9), start_date="2025-06-01")
+    assert "".join(reading.ids) == "abcdefghijkl"
+    assert skips(api) == [0, 3, 6, 1, 4, 1]
 
 
 def test_a_window_that_was_read_to_its_end_is_not_split(api: Mocker) -> None:
@@ -359,7 +386,9 @@ class List:
     """A list of Close that refuses pages of more than ``largest`` rows."""
 
     def __init__(self, count: int, refusal: Row, largest: int = 100) -> None:
-        self.rows = [{"id": f"id_{number}", "date_updated": "2025-06-01T00:00:00+00:00"} for number in range(count)]
+        self.rows = [
+            {"id": f"id_{number}", "date_updated": f"2025-06-01T00:00:00.{number:06}+00:00"} for number in range(count)
+        ]
         self.largest = largest
         self._refusal = refusal
 

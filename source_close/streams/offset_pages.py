@@ -25,6 +25,7 @@ from source_close.dates import EARLIEST, moment_of
 
 _MAX_STEPS_BACK = 25
 _MAX_READINGS_WITHOUT_NEW_ROWS = 5
+_DATES = ("date_created", "date_updated")
 _KEEPS_CHANGING = (
     "the list changed each time that it was read, so records could be missing. Sync again when "
     "fewer changes are made in Close."
@@ -74,12 +75,15 @@ def _first_of_next_page(rows: Sequence[Row]) -> int:
     return first_of_last_moment - 1 if first_of_last_moment > 1 else max(len(rows) - 1, 1)
 
 
-# The rows at the end that have the ``date_created`` of the last row. Without one, it is that row.
+# The rows at the end that have a date in common with the last row, which is one of them.
 def _rows_of_last_moment(rows: Sequence[Row]) -> Sequence[Row]:
-    moment = rows[-1].get("date_created") if rows else None
-    if not moment:
-        return rows[-1:]
-    return list(takewhile(lambda row: row.get("date_created") == moment, reversed(rows)))
+    return list(takewhile(lambda row: _may_change_places(row, rows[-1]), reversed(rows)))
+
+
+# Whether rows may have no fixed order. Close does not document by which date it sorts a list.
+def _may_change_places(row: Row, other: Row) -> bool:
+    have_same_date = [name in row and row[name] == other.get(name) for name in _DATES]
+    return row is other or any(have_same_date)
 
 
 class _Page(NamedTuple):
@@ -145,7 +149,8 @@ class OffsetPages:
             OffsetsExhaustedError: if the list can't be read further.
             CloseApiError: if Close refuses even a small page.
         """
-        offset = max(len(seen) - 1, 0)
+        # A page before the end, as the last known rows may have changed places with unknown ones.
+        offset = max(len(seen) - self._page_size, 0)
         readings_without_new_rows = 0
         while readings_without_new_rows < _MAX_READINGS_WITHOUT_NEW_ROWS:
             known = len(seen)
@@ -175,7 +180,7 @@ class OffsetPages:
     def _overlapping_pages(
         self, offset: int, seen: dict[str, datetime | None], stream_slice: StreamSlice
     ) -> Iterator[tuple[_Page, list[Row]]]:
-        expected_ids: Container[str] = list(seen)[-1:]
+        expected_ids: Container[str] = list(seen)[offset : offset + 1]
         steps_back = 0
         while steps_back <= _MAX_STEPS_BACK:
             page = self._page(offset, stream_slice)
