@@ -41,7 +41,7 @@ def test_a_state_older_than_30_days_continues_30_days_ago_and_logs_the_gap(api: 
     read_with_positions("event_log", state=state, start_date="2024-01-01")
     assert requested(api)[0] == window("2025-05-16T12:00:00.000000+00:00", "2025-05-17T12:00:00.000000+00:00")
     [warning] = warnings(caplog)
-    assert "the last sync reached 2025-04-01T00:00:00.000000+00:00" in warning
+    assert "its position in the event log is 2025-04-01T00:00:00.000000+00:00" in warning
     assert "2025-05-16T12:00:00.000000+00:00" in warning
 
 

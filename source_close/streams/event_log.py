@@ -25,10 +25,11 @@ from source_close.streams.records_by_ids import RecordsByIds
 
 RETENTION = timedelta(days=30)  # how long Close keeps events
 _GAP = (
-    "Stream %s: the last sync reached %s in the event log, but Close has events since %s only. The "
+    "Stream %s: its position in the event log is %s, but Close has events since %s only. The "
     "events in between, and edits and deletions that only they report, are lost. Refresh "
     "activities, leads and tasks to get their present state, but not event_log, which would lose "
-    f"its older events. Sync at least every {RETENTION.days} days."
+    "its older events. A table that was refreshed since then lacks nothing. Sync at least every "
+    f"{RETENTION.days} days."
 )
 _FORBIDDEN_LOG = (
     "The API key can't read the event log, so deletions and late edits of activities are not read. "
@@ -74,7 +75,7 @@ Changes = defaultdict[tuple[str, str], Change]
 
 
 def warn_of_gap(stream: str, reached: datetime, end: datetime) -> None:
-    """Warn if the log that a sync until ``end`` can read begins after what the last one reached."""
+    """Warn if the log that a sync until ``end`` can read begins after ``reached``, a position."""
     oldest = end - RETENTION
     if reached < oldest:
         LOGGER.warning(_GAP, stream, format_moment(reached), format_moment(oldest))
