@@ -91,6 +91,7 @@ class Connector:
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
     command: Path = COMMAND
+    sync_mode: str = "incremental"
 
     def check(self) -> Result:
         return self.run("check", "--config", self.write("config", self.config))
@@ -121,7 +122,7 @@ class Connector:
 
     def read_arguments(self, streams: Sequence[str], state: list[dict[str, Any]] | None) -> list[str]:
         arguments = ["read", "--config", self.write("config", self.config)]
-        catalog = {"streams": [_configured(name) for name in streams]}
+        catalog = {"streams": [_configured(name, self.sync_mode) for name in streams]}
         arguments += ["--catalog", self.write("catalog", catalog)]
         return arguments if state is None else [*arguments, "--state", self.write("state", state)]
 
@@ -137,11 +138,11 @@ def parse_messages(output: str) -> list[Message]:
     return [orjson.loads(line) for line in lines if line.startswith("{")]
 
 
-def _configured(name: str) -> dict[str, Any]:
-    """Return the entry of a configured catalog that reads a stream incrementally."""
+def _configured(name: str, sync_mode: str) -> dict[str, Any]:
+    """Return the entry of a configured catalog for a stream."""
     return {
         "stream": {"name": name, "json_schema": {}, "supported_sync_modes": ["full_refresh", "incremental"]},
-        "sync_mode": "incremental",
+        "sync_mode": sync_mode,
         "destination_sync_mode": "append_dedup",
         "cursor_field": ["date_created" if name == "activities" else "date_updated"],
         "primary_key": [["id"]],

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from math import inf
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -36,6 +37,7 @@ _UNTIL_ALL_IS_VISIBLE = 900.0
 _BY_NAME = {"custom"}
 _JSON_TEXT = {"data", "previous_data"}
 _PARTIAL_SHARE = 0.7
+_REFRESH_SHARE = 0.3
 _SMALL_PAGE_SHARE = 0.7  # of the runs in which Close refuses large pages of leads, of tasks, and of users
 
 
@@ -121,6 +123,24 @@ class Run:
                 streams = rng.sample(self.streams, 2)
             self.sync(rng, streams)
             self.clock.advance(rng.choice((0.0, 1.0, 60.0, 3_600.0, 90_000.0, 400_000.0)))
+            if rng.random() < _REFRESH_SHARE:
+                self.refresh(rng.choice([stream for stream in self.streams if stream != "event_log"]))
+
+    def refresh(self, stream: str) -> None:
+        """Read a stream in full refresh while the data changes. It must have what exists before and after."""
+        self.clock.advance(_UNTIL_ALL_IS_VISIBLE)
+        self.began = self.clock.now()
+        before = self.existing(stream)
+        result, _ = self.read([stream], sync_mode="full_refresh")
+        lost = before & self.existing(stream) - set(result.ids(stream))
+        if lost or result.exit_code:
+            raise LostError(f"A full refresh of {stream} lacks {lost}\n{result.errors}\n{result.output[-2_000:]}")
+
+    def existing(self, stream: str) -> set[str]:
+        """Return the ids of the server's records, without those of meetings, which may move to another window."""
+        with self.api.store.lock:
+            self.api.store.advance()
+            return {record.id for record in self.records(stream) if record.kind != "Meeting"}
 
     def note(self, **facts: Any) -> None:
         """Keep facts for the failure report."""
@@ -129,12 +149,12 @@ class Run:
     def sync(self, rng: Random, streams: list[str]) -> None:
         """Kill or interrupt up to four reads of these streams, and then read them to the end."""
         kills = rng.choice((0, 0, 1, 1, 2, _MOST_KILLS))
-        ends: list[tuple[int | None, float | None]] = [(rng.randint(1, _LINES), None) for _ in range(kills)]
+        ends: list[dict[str, Any]] = [{"kill_after": rng.randint(1, _LINES)} for _ in range(kills)]
         if rng.random() < _EARLY_SHARE:
-            ends.insert(0, (None, rng.uniform(0, _EARLY_SECONDS)))
-        for end in [*ends, (None, None)]:
+            ends.insert(0, {"interrupt_after": rng.uniform(0, _EARLY_SECONDS)})
+        for end in [*ends, {}]:
             self.began = self.clock.now()
-            result, killed = self.read(streams, *end)
+            result, killed = self.read(streams, **end)
             self.destination.take(result.messages)
             if not killed:
                 break
@@ -142,24 +162,23 @@ class Run:
         if ended != dict.fromkeys(streams, "COMPLETE"):
             raise LostError(f"A read ended with {ended}\n{result.errors}\n{result.output[-2_000:]}")
 
-    def read(self, streams: list[str], kill_after: int | None, interrupt_after: float | None) -> tuple[Result, bool]:
-        """Run one read; return its result, and whether it was killed (after lines) or interrupted (after seconds)."""
+    def read(self, streams: list[str], **options: Any) -> tuple[Result, bool]:
+        """Run one read with these options of the connector; return its result, and whether it was ended early."""
         connector = ForkedConnector(
             {"api_key": "api_local", "base_url": self.api.url, **self.config},
             self.folder,
             faster=FASTER,
             sizes=self.sizes,
             adapt=partial(follow, self.folder / "clock", self.skew),
-            kill_after=kill_after,
-            interrupt_after=interrupt_after,
+            **options,
         )
         result = connector.read(streams, self.destination.state)
         lines = result.output.count("\n")
         now = self.clock.now().isoformat(timespec="milliseconds")
         self.note(read=f"{self.began.isoformat()} to {now}, {lines} lines, exit code {result.exit_code}")
         # What follows in the output of a killed process is lost, even if it had just ended.
-        is_killed = kill_after is not None and lines >= kill_after
-        early = {-signal.SIGTERM, 1} if interrupt_after else set[int]()
+        is_killed = lines >= options.get("kill_after", inf)
+        early = {-signal.SIGTERM, 1} if "interrupt_after" in options else set[int]()
         return result, is_killed or result.exit_code in early
 
     def verify(self) -> None:
