@@ -142,14 +142,14 @@ class OffsetPages:
         of them again.
 
         Args:
-            seen: the rows that were read already, in the list's order; reading continues there.
+            seen: the rows that were read already, in the list's order. The last page of these is
+                read again, as they may have changed places with rows that were not read.
             stream_slice: for the templates of the requester.
 
         Raises:
             OffsetsExhaustedError: if the list can't be read further.
             CloseApiError: if Close refuses even a small page.
         """
-        # A page before the end, as the last known rows may have changed places with unknown ones.
         offset = max(len(seen) - self._page_size, 0)
         readings_without_new_rows = 0
         while readings_without_new_rows < _MAX_READINGS_WITHOUT_NEW_ROWS:
