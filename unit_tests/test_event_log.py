@@ -115,7 +115,7 @@ def test_a_cursor_is_followed_after_an_event_whose_date_is_odd(api: Mocker, odd:
 
 
 def test_a_cursor_is_followed_among_events_of_the_moment_at_which_a_window_begins(api: Mocker) -> None:
-    rows = [event(number, NOON - timedelta(minutes=15)) for number in range(60)]
+    rows = [event(number, NOON - timedelta(minutes=20)) for number in range(60)]
     api.get(URL, [page(rows[:50], "two"), page(rows[50:])])
     reading = read("event_log", state={"event_log": {"date_updated": "2025-06-15T11:50:00"}})
     assert reading.ids == [row["id"] for row in rows]
