@@ -170,6 +170,7 @@ def test_a_limit_that_is_reset_early_counts_at_once(limiter: RateLimiter) -> Non
     send_one(limiter, with_header(1, "1.0"))
     send_one(limiter, with_header(50, "9.0", limit=60))
     assert reserve_all(limiter) == 50
+    assert limiter.reserve(GROUP) == pytest.approx(9.0)
 
 
 def test_a_success_during_a_wait_does_not_change_the_pace(limiter: RateLimiter, clock: Clock) -> None:
