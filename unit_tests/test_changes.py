@@ -141,9 +141,9 @@ def test_changed_leads_are_requested_with_the_columns_of_the_search(api: Mocker)
         (
             "activities",
             [
-                *("activity.note", "activity.custom_activity", "activity.a_type_to_come", "lead_merge"),
-                # Close documents no such events.
-                *("note", "activity.created", "activity.import_update", "activity.lead_merge"),
+                *("activity.note", "activity.a_type_to_come", "activity.lead_merge", "lead_merge", "note", "call"),
+                *("sms", "whatsapp_message", "meeting", "custom_activity", "form_submission", "lead_status_change"),
+                *("opportunity_status_change", "task_completed", "created", "import_update", "email"),
             ],
             ["activity.email_thread", "activity_note", "task.lead", "lead", "notification.missed_call"],
         ),
