@@ -538,24 +538,28 @@ def test_a_search_that_always_repeats_leads_and_so_may_lack_others_fails_the_str
     assert "Close's search does not get past the moment 2025-06-02T05:00:00" in failure.message
 
 
-@pytest.mark.parametrize(("rows_per_chain", "status"), [(240, "INCOMPLETE"), (241, "COMPLETE")])
 @pytest.mark.parametrize(
-    "last_page", [page(*MOMENT[199:239]), page(*MOMENT[200:239], MOMENT[238])], ids=["on two pages", "on one page"]
+    ("rows_per_chain", "cursor", "status"),
+    [(240, None, "INCOMPLETE"), (240, "b", "INCOMPLETE"), (241, None, "COMPLETE")],
 )
-def test_a_chain_with_as_many_rows_as_close_returns_is_not_complete_also_if_it_has_a_lead_twice(
-    api: Mocker, last_page: Row, rows_per_chain: int, status: str
+@pytest.mark.parametrize(
+    "last_rows", [MOMENT[199:239], [*MOMENT[200:239], MOMENT[238]]], ids=["on two pages", "on one page"]
+)
+def test_a_chain_ends_with_as_many_rows_as_close_returns_and_is_not_complete_also_if_it_has_a_lead_twice(
+    api: Mocker, last_rows: list[Row], cursor: str | None, rows_per_chain: int, status: str
 ) -> None:
     manifest = manifest_of("leads")
     [stream] = manifest["streams"]
     retriever = {**stream["retriever"], "rows_per_chain": rows_per_chain}
     manifest = {**manifest, "streams": [{**stream, "retriever": retriever}]}
-    readings = [FIRST, last_page]
+    readings = [FIRST, page(*last_rows, cursor=cursor)]
     # Of each half of the second the first page is requested, and then five readings by cursor.
     of_the_second = [FIRST, *readings * 6]
     of_a_half = [FIRST, *readings * 5]
     reading = read_moment(api, *of_the_second, *of_a_half * 10, manifest=manifest)
     assert reading.statuses == {"leads": status}
     assert len(reading.ids) == 239
+    assert "b" not in [body.get("cursor") for body in bodies(api)]
 
 
 def test_a_lead_that_is_edited_again_meanwhile_counts_as_no_repetition(api: Mocker) -> None:

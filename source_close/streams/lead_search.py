@@ -203,9 +203,11 @@ class LeadSearchRetriever(WindowRetriever):
                     # A cursor may lead to the last lead instead of the one after it.
                     positions += page.ids[1:] if page.ids[:1] == positions[-1:] else page.ids
                     yield self._read_new_leads(search, page, known_ids)
+                    # Close ends a chain of cursors here, and more leads may follow.
+                    if row_count >= self.rows_per_chain:
+                        raise self._stuck(search)
                 shown = len(set().union(*readings))
-                # After the most rows, Close ends a chain of cursors, and more leads may follow.
-                is_complete = len(positions) <= shown and row_count < self.rows_per_chain
+                is_complete = len(positions) <= shown
                 if has_read_to_end and len(known_ids) == known and is_complete:
                     return
                 has_read_to_end = True
