@@ -295,6 +295,13 @@ def test_repeated_429s_are_retried_until_the_retry_time_is_over(api: Mocker, clo
     assert failure.message.startswith(text)
 
 
+def test_after_many_short_waits_that_close_asked_for_a_wait_without_one_is_a_minute(api: Mocker, clock: Clock) -> None:
+    short = {"status_code": 429, "headers": {"Retry-After": "0.5"}}
+    api.get(USERS, [*[short] * 15, {"status_code": 503}, {"json": PAGE}])
+    assert read("users").ids == ["user_1"]
+    assert clock.now - 1000 == pytest.approx(15 * 1.5 + 61)
+
+
 @pytest.mark.parametrize(
     ("body", "text"),
     [
