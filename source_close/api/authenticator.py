@@ -48,8 +48,9 @@ class PacedAuthenticator(BasicHttpAuthenticator):
 
     def __post_init__(self, parameters: Mapping[str, Any]) -> None:
         super().__post_init__(parameters)
-        # The CDK hides the key in all messages, but not the header made of it, which a message may
-        # show without its padding.
+        # The CDK hides the key in all messages of a command, but not in those of a source that is
+        # used without one, and not the header made of it, which may be shown without its padding.
+        add_to_secrets(self.config["api_key"])
         add_to_secrets(self.token.removeprefix("Basic ").rstrip("="))
 
     def __call__(self, request: requests.PreparedRequest) -> Any:
