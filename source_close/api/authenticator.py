@@ -72,7 +72,7 @@ class PacedAuthenticator(BasicHttpAuthenticator):
         return super().__call__(request)
 
     def _wait(self, endpoint: str, sync: Sync) -> None:
-        began = time.monotonic()
+        waited = 0.0
         logged = float("-inf")
         while True:
             error = (
@@ -85,16 +85,18 @@ class PacedAuthenticator(BasicHttpAuthenticator):
             wait = sync.limiter.reserve(endpoint)
             if wait <= 0:
                 return
-            now = time.monotonic()
             # This request may wait for the response to another one, which may itself take
             # ``retry_seconds``.
-            if wait > sync.retry_seconds or now - began > 2 * sync.retry_seconds:
-                text = _WAITED_TOO_LONG.format(endpoint=endpoint, waited=now - began, wait=wait)
+            if wait > sync.retry_seconds or waited > 2 * sync.retry_seconds:
+                text = _WAITED_TOO_LONG.format(endpoint=endpoint, waited=waited, wait=wait)
                 raise CloseApiError(self.name, text)
-            if wait >= _LONG_WAIT_SECONDS and now - logged >= _LOG_EVERY_SECONDS:
-                logged = now
+            if wait >= _LONG_WAIT_SECONDS and waited - logged >= _LOG_EVERY_SECONDS:
+                logged = waited
                 LOGGER.info(_WAITS, self.name, wait, endpoint)
+            began = time.monotonic()
             time.sleep(min(wait, _LOOK_EVERY_SECONDS))
+            # While the process is paused, or the log can't be written, the time does not count.
+            waited += min(time.monotonic() - began, _LOOK_EVERY_SECONDS)
 
 
 # Raises at each redirect but that of a list to the same host with the same filters. ``requests``
