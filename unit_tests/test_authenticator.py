@@ -116,7 +116,7 @@ def test_a_wait_for_responses_that_never_come_ends_but_pauses_of_the_process_do_
     monkeypatch.setattr("time.sleep", lambda seconds: clock.sleep(seconds + 9))
     while sync.limiter.reserve("GET /api/v1/task/") == 0:
         pass
-    with pytest.raises(CloseApiError, match=r"^Stream users: GET /api/v1/task/ has waited 601 s for its rate limit"):
+    with pytest.raises(CloseApiError, match=r"^Stream users: GET /api/v1/task/ has waited 600 s for its rate limit"):
         authenticator(request("task"))
     assert clock.now > 6000
 

@@ -93,10 +93,10 @@ class PacedAuthenticator(BasicHttpAuthenticator):
             if wait >= _LONG_WAIT_SECONDS and waited - logged >= _LOG_EVERY_SECONDS:
                 logged = waited
                 LOGGER.info(_WAITS, self.name, wait, endpoint)
-            began = time.monotonic()
-            time.sleep(min(wait, _LOOK_EVERY_SECONDS))
-            # While the process is paused, or the log can't be written, the time does not count.
-            waited += min(time.monotonic() - began, _LOOK_EVERY_SECONDS)
+            nap = min(wait, _LOOK_EVERY_SECONDS)
+            time.sleep(nap)
+            # Time in which the process is paused, or the log can't be written, does not count.
+            waited += nap
 
 
 # Raises at each redirect but that of a list to the same host with the same filters. ``requests``
