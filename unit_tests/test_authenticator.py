@@ -46,6 +46,7 @@ def test_a_request_has_the_key_the_headers_and_the_timeouts(api: Mocker) -> None
     assert sent.headers["Authorization"] == "Basic " + base64.b64encode(f"{KEY}:".encode()).decode()
     assert sent.headers["Accept"] == "application/json"
     assert sent.headers["User-Agent"].startswith("source-close/")
+    assert KEY not in sent.url
     assert tuple(map(int, sent.timeout)) == (10, 45)  # type: ignore[call-overload] # a pair, although its type says otherwise
 
 

@@ -539,16 +539,15 @@ def test_a_search_that_always_repeats_leads_and_so_may_lack_others_fails_the_str
 
 
 @pytest.mark.parametrize(
-    ("rows_per_chain", "cursor", "status"),
-    [(240, None, "INCOMPLETE"), (240, "b", "INCOMPLETE"), (241, None, "COMPLETE")],
+    ("limit", "cursor", "status"), [(240, None, "INCOMPLETE"), (240, "b", "INCOMPLETE"), (241, None, "COMPLETE")]
 )
 @pytest.mark.parametrize("last_rows", [MOMENT[199:239], [*MOMENT[200:239], MOMENT[238]]], ids=["two pages", "one page"])
 def test_a_chain_ends_with_as_many_rows_as_close_returns_and_is_not_complete_also_if_it_has_a_lead_twice(
-    api: Mocker, last_rows: list[Row], cursor: str | None, rows_per_chain: int, status: str
+    api: Mocker, last_rows: list[Row], cursor: str | None, limit: int, status: str
 ) -> None:
     manifest = manifest_of("leads")
     [stream] = manifest["streams"]
-    retriever = {**stream["retriever"], "rows_per_chain": rows_per_chain}
+    retriever = {**stream["retriever"], "rows_per_chain": limit}
     manifest = {**manifest, "streams": [{**stream, "retriever": retriever}]}
     readings = [FIRST, page(*last_rows, cursor=cursor)]
     # Of each half of the second the first page is requested, and then five readings by cursor.
