@@ -43,23 +43,20 @@ def test_the_commands_of_the_readme_read_everything_and_then_continue(make_api: 
     assert len(COMMANDS) == 4
     for command in COMMANDS:
         subprocess.run([BASH, "-euo", "pipefail", "-c", command], cwd=tmp_path, env=environment, check=True)
-        output = secrets / "messages.jsonl"
         if command.startswith("source-close read"):
-            messages = parse_messages(output.read_text())
+            messages = parse_messages((secrets / "messages.jsonl").read_text())
             counts.append(sum(message["type"] == "RECORD" for message in messages))
     states = json.loads((secrets / "state.json").read_text())
     assert sorted(state["stream"]["stream_descriptor"]["name"] for state in states) == sorted(STREAMS)
     first, both = counts
-    assert first > 400
-    assert first < both < 1.5 * first
+    assert 400 < first < both < 1.5 * first
 
 
 def test_the_last_state_of_each_stream_counts_and_half_a_line_is_ignored() -> None:
-    first = state_of("leads", "2025-01-01")
     record = {"type": "RECORD", "record": {"stream": "leads", "data": {}}}
     last = state_of("leads", "2025-01-02")
     other = state_of("tasks", "2025-01-03")
-    messages = [{"type": "STATE", "state": state} for state in (first, other, last)]
+    messages = [{"type": "STATE", "state": state} for state in (state_of("leads", "2025-01-01"), other, last)]
     result = run_script(record, *messages, end='{"type":"STATE","st')
     assert json.loads(result.stdout) == [last, other]
 
@@ -75,6 +72,5 @@ def test_a_stream_that_can_only_be_read_fully_is_read_fully() -> None:
 def test_an_input_without_catalog_and_state_fails_with_its_errors(errors: list[str]) -> None:
     traces = [{"type": "TRACE", "trace": {"type": "ERROR", "error": {"message": message}}} for message in errors]
     result = run_script(*traces)
-    assert result.returncode == 1
-    assert result.stdout == ""
+    assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.splitlines() == ["The input has neither a catalog nor a state.", *errors]

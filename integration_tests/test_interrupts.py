@@ -113,6 +113,13 @@ def test_a_log_line_that_can_not_be_written_ends_the_process_as_records_may_be_w
     assert (ended.returncode, ended.stderr) == (1, b"Ended early: [Errno 28] No space left on device.\n")
 
 
+def test_the_output_is_set_up_on_windows_which_cannot_set_a_console_to_block() -> None:
+    as_on_windows = "import os, sys; sys.platform = 'win32'; del os.set_blocking"
+    code = f"{as_on_windows}; from source_close import process; process.prepare(); print('\u00eb')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.stdout, done.stderr) == (b"\xc3\xab\n", b"")
+
+
 def test_a_command_without_a_standard_output_says_so() -> None:
     command = ["sh", "-c", f"'{COMMAND}' spec >&-"]
     ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
@@ -170,5 +177,4 @@ queue.Queue.get = get_or_fail
     connector.environment = {"PYTHONPATH": str(connector.folder)}
     result = connector.read(STREAMS)
     assert result.exit_code == 1
-    [error] = result.errors
-    assert error["failure_type"] == "system_error"
+    assert [error["failure_type"] for error in result.errors] == ["system_error"]

@@ -46,7 +46,8 @@ def _set_up_output() -> None:
         _end_early("standard output is closed")
     # A write could lose a part if the output is non-blocking or, with PYTHONUNBUFFERED, which
     # removes the buffer, if the process is paused meanwhile.
-    os.set_blocking(sys.stdout.fileno(), True)
+    if sys.platform != "win32":  # where an output blocks, and Python can't set that of a console
+        os.set_blocking(sys.stdout.fileno(), True)
     buffer = io.BufferedWriter(_Output(sys.stdout.fileno(), "w", closefd=False))
     sys.stdout = io.TextIOWrapper(buffer, encoding="utf-8")
     sys.__stdout__ = sys.stdout  # type: ignore[misc] # where the CDK writes
