@@ -112,7 +112,7 @@ class CloseConfig(BaseModel):
             return cls.model_validate(without_nulls(config))
         except ValidationError as error:
             problems = list[str]()
-            for entry in error.errors(include_input=False, include_url=False):
+            for entry in error.errors():
                 text = entry["msg"].removeprefix("Value error, ").replace("Input should", "must")
                 problems.append(f"{entry['loc'][0]} {_TEXTS.get(entry['type'], text)}")
         # After the except: its error shows the values, so it must not be the context of this one.

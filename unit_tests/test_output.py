@@ -65,26 +65,23 @@ def test_messages_keep_their_order_and_a_state_has_the_count_of_its_records(writ
     assert [summary(line) for line in lines] == ["lead_1", "user_1", 1, "lead_2", "lead_3", 2, "lead_4"]
 
 
-def test_records_before_an_error_are_written(write: Write) -> None:
-    def messages() -> Iterator[AirbyteMessage]:
-        yield record("lead_1")
-        raise ZeroDivisionError
-
-    assert [summary(line) for line in write(messages())][:2] == ["lead_1", "TRACE"]
-
-
-def failing(text: str) -> Iterator[AirbyteMessage]:
+def failing(error: Exception) -> Iterator[AirbyteMessage]:
     yield record("lead_1")
-    raise AirbyteTracedException(text)
+    raise error
+
+
+def test_records_before_an_error_are_written(write: Write) -> None:
+    assert [summary(line) for line in write(failing(ZeroDivisionError()))][:2] == ["lead_1", "TRACE"]
 
 
 def test_an_error_of_no_stream_is_written_with_its_stack_trace(write: Write) -> None:
-    [_, trace] = write(failing("A bug"))
+    [_, trace] = write(failing(AirbyteTracedException("A bug")))
     assert "stack_trace" in trace["trace"]["error"]
 
 
 def test_the_error_that_follows_those_of_streams_is_not_written(write: Write) -> None:
-    assert [summary(line) for line in write(failing("Concurrent read failure"))] == ["lead_1"]
+    error = AirbyteTracedException("Concurrent read failure")
+    assert [summary(line) for line in write(failing(error))] == ["lead_1"]
 
 
 def test_a_record_nested_too_deeply_for_orjson_is_written(write: Write) -> None:

@@ -189,6 +189,7 @@ def test_check_with_an_invalid_config_returns_failed(command: Command, config: R
 
 @pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 def test_a_missing_file_of_certificates_is_named(command: Command, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", __file__)
     monkeypatch.setenv(name, "/missing/ca.pem")
     assert command.run("discover", config={"api_key": KEY}) == 1
     sentence = f"The file of certificates /missing/ca.pem, which {name} names, does not exist."
