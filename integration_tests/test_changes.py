@@ -117,9 +117,9 @@ def test_late_changes_of_every_type_are_emitted_once_and_equal_the_server(
     assert deleted["leads"] == {old.source, old.doomed}
     warehouse.assert_is_current()
     assert [result.repeated(stream) for stream in FOLLOWING] == [[], [], []]
-    # A page of events, the windows of three streams, and the records by id.
-    assert len(requests_of(warehouse.api, "/event/")) == 1
-    assert len(warehouse.api.requests) <= 12
+    # The events of two hours and fifteen minutes, the windows of three streams, and the records by id.
+    assert len(requests_of(warehouse.api, "/event/")) == 3
+    assert len(warehouse.api.requests) <= 14
 
 
 @pytest.mark.parametrize(("kept", "kills"), [("tasks", []), ("event_log", [10])])

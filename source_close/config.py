@@ -35,6 +35,7 @@ from source_close.dates import (
 from source_close.streams.event_log import RETENTION
 
 _DEFAULT_HISTORY = timedelta(days=365)
+_RECENT = timedelta(days=4)  # that of a daily sync may be from before a weekend
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}.*")  # datetime.fromisoformat also accepts weeks
 _DATE_FORMS = (
     "YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ (or another offset; without one it is UTC) or MM/DD/YYYY"
@@ -138,7 +139,8 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
         hours = checked.attribution_window_hours
         seconds = checked.activities_window_seconds if hours is None else hours * 3600
         window = timedelta(seconds=seconds)
-        oldest_position = parse_moment(min(sync.event_log_positions.values(), default=sync["end"]))
+        positions = sync.event_log_positions.values()
+        oldest_position = parse_moment(min(positions, default=sync["end"]))
         # A clock that is ahead of Close's may have written the position.
         followed_from = whole_second(oldest_position - LATENESS - MAX_CLOCK_LEAD)
         # Rounded up: rounded down, 30 days would need a 31st window, for a fraction of a second.
@@ -149,6 +151,8 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
             # A new activity may be late in the list, or the clock ahead of Close's.
             "attribution_window": f"PT{int(max(window, LATENESS).total_seconds())}S",
             "events_start": format_moment(oldest_event),
+            # More windows are read at once, for which quiet hours take a request each.
+            "events_step": "PT1H" if positions and end - oldest_position < _RECENT else "P1D",
             "followed_from": format_moment(followed_from),
         }
         config.update(checked.model_dump(mode="json", exclude_none=True), sync=sync)

@@ -247,6 +247,7 @@ def test_a_config_of_another_connector_is_accepted(config: Row) -> None:
         "activities_start": "2023-12-31T00:00:00.000000+00:00",
         "attribution_window": "PT86400S",
         "events_start": "2025-05-16T12:00:00.000000+00:00",
+        "events_step": "P1D",
         "followed_from": "2025-06-15T11:45:00.000000+00:00",
     }
 

@@ -40,7 +40,7 @@ _UNCLEAR_EVENTS = (
     "action, object_id or date_updated is not as Close documents it. Refresh activities, leads and "
     "tasks to get the changes that are missing."
 )
-_PROGRESS = "Read %d events of the event log from %s on, to follow the changes since the last sync."
+_PROGRESS = "Read %d events of the event log, to follow the changes since the last sync."
 _LOG_EVERY_EVENTS = 5_000
 _PARTS_OF_LEADS = {"contact", "opportunity", "task"}  # a lead has lists of them
 _MAX_EVENT_DELAY = timedelta(seconds=10)  # by which an event is dated after the change it reports
@@ -121,7 +121,8 @@ class EventLog:
         self._changes = Changes(Change)
         # The ids of the events that don't say which object changed, each once and in order.
         self._unclear_events = dict[str, None]()
-        self._adding = threading.Lock()  # held while an event is added to either of these two
+        self._event_count = 0
+        self._adding = threading.Lock()  # held while an event is added to these three
 
     def changes(self, stream: str, events: AbstractStream, workers: int) -> Changes:
         """Return the changes, none if the key may not read events.
@@ -156,12 +157,13 @@ class EventLog:
         self.newest = max((change.changed_at for change in self._changes.values()), default="")
 
     def _read_partition(self, partition: Partition) -> None:
-        for number, event in enumerate(partition.read(), start=1):
+        for event in partition.read():
             with self._adding:
                 if not _add_event(self._changes, event.data):
                     self._unclear_events[event.data["id"]] = None
-            if number % _LOG_EVERY_EVENTS == 0:
-                LOGGER.info(_PROGRESS, number, (partition.to_slice() or {}).get("start_time"))
+                self._event_count += 1
+                if self._event_count % _LOG_EVERY_EVENTS == 0:
+                    LOGGER.info(_PROGRESS, self._event_count)
 
 
 # Adds what an event says about its object, and returns whether it says which object changed.
