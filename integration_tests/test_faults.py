@@ -13,9 +13,9 @@ from integration_tests.harness.moments import DAY, HOUR, SECOND, now, text
 from integration_tests.harness.running import STREAMS, Result
 from integration_tests.harness.truth import clock_at, ids
 
-# Two windows of 30 days with several pages; each list of users and custom fields fits on one page.
-VOLUMES = Volumes(activities=250, leads=450, tasks=450, events=120, users=130, custom_fields=12)
-PERIOD = 45 * DAY
+# Two windows of 15 days with several pages; each list of users and custom fields fits on one page.
+VOLUMES = Volumes(activities=250, leads=600, tasks=450, events=120, users=130, custom_fields=12)
+PERIOD = 22 * DAY
 PATHS = {
     "activities": "/activity/",
     "custom_fields": "/custom_field/",
@@ -24,7 +24,7 @@ PATHS = {
     "tasks": "/task/",
     "users": "/user/",
 }
-START = text(now() - 50 * DAY)
+START = text(now() - 25 * DAY)
 # Faults of the connection.
 BROKEN: list[dict[str, Any]] = [
     {"kind": "reset"},

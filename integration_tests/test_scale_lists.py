@@ -17,7 +17,7 @@ PAGE = 100
 def test_an_hour_with_more_rows_than_the_skip_cap_is_read_completely(make_api: MakeApi, fork: Fork) -> None:
     """An hour has 1,800 activities, of which offsets reach 300, and 400 tasks, of which they reach 100."""
     page = 20
-    windows = 2
+    windows = 4
     api = make_api(Volumes(users=1))
     api.settings.max_skip |= {"activity": 300, "task": 100}
     hour = now() - 40 * DAY
@@ -25,7 +25,7 @@ def test_an_hour_with_more_rows_than_the_skip_cap_is_read_completely(make_api: M
         api.store.load_many(kind, 600, hour, hour + HOUR, lead_id=None)
     for number in range(400):
         api.store.load_many("task", 1, hour + number * 8_750 * MILLISECOND)
-    start = hour + 40 * DAY - windows * 30 * DAY + HOUR
+    start = hour + 40 * DAY - windows * 15 * DAY + HOUR
     sizes = {"page_size": {PAGE: page, 10 * PAGE: 10 * page}}
     result = fork(api, sizes=sizes, start_date=text(start), attribution_window_hours=0).sync(["activities", "tasks"])
     for stream, path, rows in (("activities", "/activity/", 1_800), ("tasks", "/task/", 400)):

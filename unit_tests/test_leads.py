@@ -283,15 +283,15 @@ def test_an_edit_that_the_search_does_not_show_moves_no_state(api: Mocker) -> No
 
 
 @pytest.mark.parametrize("first", [[], [lead(2, "2025-06-15T12:30:00+00:00")]], ids=["none", "newer than in the index"])
-def test_windows_have_thirty_days_and_no_lead_moves_the_state_past_an_unread_one(api: Mocker, first: list[Row]) -> None:
+def test_windows_have_15_days_and_no_lead_moves_the_state_past_an_unread_one(api: Mocker, first: list[Row]) -> None:
     leads(api, page(*first), page(lead(1, "2025-06-10T00:00:00+00:00")))
-    reading = read("leads", start_date="2025-05-01")
+    reading = read("leads", start_date="2025-05-17")
     assert reading.ids == [*ids(first), "lead_1"]
     assert ranges(api) == [
-        ("2025-05-01T00:00:00", "2025-05-31T00:00:00"),
-        ("2025-05-31T00:00:00", "2025-06-15T12:00:00"),
+        ("2025-05-17T00:00:00", "2025-06-01T00:00:00"),
+        ("2025-06-01T00:00:00", "2025-06-15T12:00:00"),
     ]
-    assert [state["date_updated"][:10] for state in reading.states()] == ["2025-05-01", "2025-06-10", "2025-06-10"]
+    assert [state["date_updated"][:10] for state in reading.states()] == ["2025-05-17", "2025-06-10", "2025-06-10"]
 
 
 def test_each_page_is_a_search_that_begins_with_the_last_leads_of_the_page_before(api: Mocker) -> None:

@@ -41,10 +41,10 @@ def windows(stream: str, *minutes: str) -> list[str]:
         # One attribution window before the start date.
         (
             "activities",
-            {"start_date": "2025-05-01", "attribution_window_hours": 48},
-            ["2025-04-29T00:00", "2025-05-30T00:00", "2025-06-15T12:00"],
+            {"start_date": "2025-05-15", "attribution_window_hours": 48},
+            ["2025-05-13T00:00", "2025-05-30T00:00", "2025-06-15T12:00"],
         ),
-        ("tasks", {"start_date": "2025-05-01T06:00:00Z"}, ["2025-05-01T06:00", "2025-05-31T06:00", "2025-06-15T12:00"]),
+        ("tasks", {"start_date": "2025-05-20T06:00:00Z"}, ["2025-05-20T06:00", "2025-06-04T06:00", "2025-06-15T12:00"]),
         ("event_log", {"start_date": "2025-06-15T00:00:00Z"}, ["2025-06-15T00:00", "2025-06-15T12:00"]),
         # Close keeps events for 30 days.
         (
