@@ -19,7 +19,7 @@ from source_close.api.sync import READ_RETRY_SECONDS, Sync
 from source_close.config import CloseConfig
 from source_close.dates import format_moment, utc_now
 from source_close.streams.custom_fields import PREFIX, partitions_by_list
-from source_close.streams.saved_states import LogPositions, states_to_use
+from source_close.streams.saved_states import LogPositions, is_first_sync, states_to_use
 from source_close.streams.turns import SideBySideSource
 
 # The streams that follow the event log if capture_changes is on: those whose retrievers have
@@ -184,7 +184,8 @@ class SourceClose(Source):
         # A catalog may have a stream twice.
         unique = {configured.stream.name: configured for configured in catalog.streams}
         catalog = models.ConfiguredAirbyteCatalog(list(unique.values()))
-        states = states_to_use(state or [], catalog)
+        saved_states = state or []
+        states = states_to_use(saved_states, catalog)
         followers = [name for name in LOG_FOLLOWERS if name in unique]
         sync = Sync(
             end=format_moment(utc_now()),
@@ -197,7 +198,11 @@ class SourceClose(Source):
             ],
         )
         positions = LogPositions(
-            followers, states, sync, capture_changes=config.get("capture_changes") is not False
+            followers,
+            states,
+            sync,
+            capture_changes=config.get("capture_changes") is not False,
+            is_first_sync=is_first_sync(saved_states, sync["end"]),
         )
         source = SideBySideSource(
             catalog, {**config, "sync": sync}, states, source_config=self._manifest

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from requests_mock import Mocker
 
-from unit_tests.syncs import API, NOW, Log, Row, read, read_with_positions, requested, warnings
+from unit_tests.syncs import API, Log, Row, read, read_with_positions, requested, warnings
 
 URL = f"{API}/event/"
 NOON = datetime(2025, 6, 15, 12, tzinfo=timezone.utc)
@@ -48,8 +48,7 @@ def test_a_state_older_than_30_days_continues_30_days_ago_and_logs_the_gap(api: 
 @pytest.mark.parametrize(("time", "end"), [("12:00:00.001", "10T13"), ("12:00:00", "11T12")])
 def test_windows_have_an_hour_if_the_log_is_followed_from_the_last_four_days(api: Mocker, time: str, end: str) -> None:
     api.get(URL, json={"data": [], "cursor_next": None})
-    positions = {"leads": f"2025-06-11T{time}+00:00", "tasks": NOW}
-    read("event_log", start_date="2025-06-10T12:00:00Z", event_log_positions=positions)
+    read("event_log", start_date="2025-06-10T12:00:00Z", event_log_positions={"leads": f"2025-06-11T{time}+00:00"})
     assert requested(api)[0] == window("2025-06-10T12:00:00.000000+00:00", f"2025-06-{end}:00:00.000000+00:00")
 
 

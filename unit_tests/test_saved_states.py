@@ -186,7 +186,7 @@ def follow_the_log_from(position: str, *, capture_changes: bool) -> None:
     """Let only leads follow the log, although users have a position, too."""
     state = {"date_updated": "2020-01-01", "event_log_position": position}
     states = saved(leads=state, users=state)
-    LogPositions(["leads"], states, Sync(end=NOW), capture_changes=capture_changes)
+    LogPositions(["leads"], states, Sync(end=NOW), capture_changes=capture_changes, is_first_sync=False)
 
 
 def test_a_gap_in_the_event_log_logs_a_warning(caplog: Log) -> None:
@@ -206,7 +206,7 @@ def test_the_oldest_event_of_the_log_leaves_no_gap_and_changes_that_are_not_capt
 def test_an_old_position_of_event_log_makes_no_other_stream_follow_the_log_from_there() -> None:
     sync = Sync(end=NOW)
     states = saved(event_log={"event_log_position": "2025-05-20T00:00:00Z"}, tasks={"event_log_position": NOW})
-    LogPositions(["tasks"], states, sync, capture_changes=True)
+    LogPositions(["tasks"], states, sync, capture_changes=True, is_first_sync=False)
     assert sync.event_log_positions == {"tasks": NOW}
 
 
@@ -217,21 +217,23 @@ def test_a_stream_whose_state_was_cleared_follows_29_days_of_the_log() -> None:
     """
     sync = Sync(end=NOW, full_refreshes=["activities"])
     states = saved(event_log=SAVED, tasks=SAVED)
-    LogPositions(["activities", "leads", "tasks"], states, sync, capture_changes=True)
+    LogPositions(["activities", "leads", "tasks"], states, sync, capture_changes=True, is_first_sync=False)
     assert sync.event_log_positions == {"leads": "2025-05-17T12:00:00.000000+00:00", "tasks": POSITION}
 
 
-def test_a_stream_whose_state_was_cleared_has_a_position_before_any_record(api: Mocker) -> None:
-    """If the sync is interrupted, the next one would otherwise continue from its cursor."""
+@pytest.mark.parametrize(("other", "whole"), [("users", []), ("users", ["users"]), ("leads", [])])
+def test_a_stream_without_a_state_has_a_position_before_any_record(api: Mocker, other: str, whole: list[str]) -> None:
+    """If it is interrupted, the next sync continues from there. Any saved state says that it is not the first sync."""
     api.get(f"{API}/task/", json={"data": [{"id": "task_1", "date_updated": CURSOR}]})
-    reading = read_with_positions("tasks", "event_log", state={"event_log": SAVED}, start_date="2025-06-15")
+    reading = read_with_positions("tasks", "users", state={other: SAVED}, whole=whole, start_date="2025-06-15")
     assert states_and_records(reading)[:2] == ["STATE", "RECORD"]
     assert reading.states("tasks")[0] == {"event_log_position": "2025-05-17T12:00:00.000000+00:00"}
 
 
 def test_activities_without_a_position_follow_the_log_from_their_cursor() -> None:
     sync = Sync(end=NOW)
-    LogPositions(["activities"], saved(activities={"date_created": CURSOR}), sync, capture_changes=True)
+    states = saved(activities={"date_created": CURSOR})
+    LogPositions(["activities"], states, sync, capture_changes=True, is_first_sync=False)
     assert sync.event_log_positions == {"activities": CURSOR}
 
 
@@ -298,7 +300,7 @@ def test_the_position_moves_even_if_the_last_state_comes_before_the_stream_is_co
     complete = as_airbyte_message(stream, AirbyteStreamStatus.COMPLETE)
     sync = Sync(end=NOW)
     sync.share(EventLog).newest = LOGGED
-    log_positions = LogPositions(["tasks"], saved(tasks=SAVED), sync, capture_changes=True)
+    log_positions = LogPositions(["tasks"], saved(tasks=SAVED), sync, capture_changes=True, is_first_sync=False)
     emitted = log_positions.add_to([AirbyteMessage(Type.STATE, state=state), complete])
     assert Reading(list(emitted)).states() == [
         {"date_updated": NOW, "event_log_position": POSITION},

@@ -88,6 +88,23 @@ def _stream_states(state: models.AirbyteStateMessage) -> list[models.AirbyteStre
     ]
 
 
+def is_first_sync(states: list[models.AirbyteStateMessage], end: str) -> bool:
+    """Return whether no stream was read before ``end``, not even in full refresh or unselected.
+
+    A state in the future, or in the form of another connector, does not say so.
+    """
+    blobs = [stream.stream_state for stream in chain.from_iterable(map(_stream_states, states))]
+    moments = [_reached_by(vars(blob), parse_moment(end)) for blob in blobs if blob]
+    return not any(moments)
+
+
+# The moment up to which a saved state says that a stream was read, None if it does not.
+def _reached_by(state: Mapping[str, Any], end: datetime) -> datetime | None:
+    moments = [moment_of(state, key) for key in _MOMENT_KEYS]
+    past_moments = [moment for moment in moments if moment and moment < end + MAX_CLOCK_LEAD]
+    return max(past_moments[0], EARLIEST) if past_moments else None
+
+
 @dataclass
 class CursorStateMigration(StateMigration):
     """Converts a stream's state to ``{cursor_field: moment}``, where the moment is in the past.
@@ -163,11 +180,10 @@ class LogPositions:
 
     - the position in the stream's saved state or, without one, the cursor there; neither counts if
       it is more than five minutes in the future;
-    - otherwise, if another stream has one of these, 29 days ago: the stream may have a table but no
-      state, as Airbyte clears only the state to fill new columns;
-    - otherwise the start of the sync. This is a first sync, in which no stream follows the log. The
-      next one finds in the log what is deleted after that start, even if ``capture_changes`` is
-      only on by then.
+    - otherwise, unless this is a first sync, 29 days ago: the stream may have a table but no state,
+      as Airbyte clears only the state to fill new columns;
+    - otherwise the start of the sync. In a first sync no stream follows the log. The next one finds
+      in the log what is deleted after that start, even if ``capture_changes`` is only on by then.
 
     ``event_log`` has a position, too, the start of the last complete sync: its cursor is its newest
     event, which may be old without a gap.
@@ -177,6 +193,7 @@ class LogPositions:
         states: the saved states of streams.
         sync: gets the position of each stream that follows the log.
         capture_changes: whether the followers do so in this sync.
+        is_first_sync: whether no stream was read before, not even one that ``states`` lacks.
     """
 
     def __init__(
@@ -186,6 +203,7 @@ class LogPositions:
         sync: Sync,
         *,
         capture_changes: bool,
+        is_first_sync: bool,
     ) -> None:
         self._sync = sync
         self._following = {_EVENT_LOG}
@@ -193,8 +211,10 @@ class LogPositions:
             self._following.update(followers)
         self._states = ConnectorStateManager(states)
         end = parse_moment(sync["end"])
-        self._reached = {name: self._reached_by(name, end) for name in (_EVENT_LOG, *followers)}
-        is_first_sync = not any(self._reached.values())
+        self._reached = {
+            name: _reached_by(self._states.get_stream_state(name, None), end)
+            for name in (_EVENT_LOG, *followers)
+        }
         start_without_state = end if is_first_sync else end - _FOLLOWED_WITHOUT_STATE
         self._positions = {  # those that states get
             name: format_moment(reached or start_without_state)
@@ -208,13 +228,6 @@ class LogPositions:
                 name: self._positions[name]
                 for name in self._following.difference([_EVENT_LOG], sync.full_refreshes)
             }
-
-    # The moment up to which a saved state says that a stream was read, None if it does not.
-    def _reached_by(self, name: str, end: datetime) -> datetime | None:
-        state = self._states.get_stream_state(name, None)
-        moments = [moment_of(state, key) for key in _MOMENT_KEYS]
-        past_moments = [moment for moment in moments if moment and moment < end + MAX_CLOCK_LEAD]
-        return max(past_moments[0], EARLIEST) if past_moments else None
 
     def add_to(self, messages: Iterable[models.AirbyteMessage]) -> Iterator[models.AirbyteMessage]:
         """Yield the messages of a read, with positions in the states."""
