@@ -151,7 +151,7 @@ class CloseConfigTransformation(config_transformation.ConfigTransformation):
             # A new activity may be late in the list, or the clock ahead of Close's.
             "attribution_window": f"PT{int(max(window, LATENESS).total_seconds())}S",
             "events_start": format_moment(oldest_event),
-            # More windows are read at once, for which quiet hours take a request each.
+            # Windows of an hour are read side by side, but a quiet hour takes a request, too.
             "events_step": "PT1H" if positions and end - oldest_position < _RECENT else "P1D",
             "followed_from": format_moment(followed_from),
         }
